@@ -1,0 +1,38 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO := build/demo
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test test-slow check clean
+
+demo: $(INSTALLED)
+	$(BIN)/edge-asc doctor
+	$(BIN)/edge-asc export --quantize int8 --output $(DEMO)/int8
+	$(BIN)/edge-asc scenes $(DEMO)/scenes --clips 1
+	mkdir -p $(DEMO)/results
+	$(BIN)/edge-asc classify $(DEMO)/scenes/audio/park-*.wav --model $(DEMO)/int8/fuse-int8.tflite
+	for model in fuse $(DEMO)/int8/fuse-int8-step.onnx $(DEMO)/int8/fuse-int8.tflite; do \
+	    $(BIN)/edge-asc classify $(DEMO)/scenes/audio/park-*.wav --json --model $$model \
+	        > $(DEMO)/results/$$(basename $$model).json || exit; \
+	done
+	$(BIN)/edge-asc report $(DEMO)/int8/manifest.json $(DEMO)/results/*.json --output $(DEMO)/report.html
+
+test: $(INSTALLED) check
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(INSTALLED): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""What exports, evaluations and benchmarks found, on one page."""

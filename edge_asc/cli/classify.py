@@ -1,0 +1,157 @@
+"""`edge-asc classify`."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.live import Live
+from rich.table import Table
+
+from edge_asc.cli.console import json_option, log, out, print_json, threads_option
+from edge_asc.zoo import DEFAULT
+
+if TYPE_CHECKING:
+    from edge_asc.frontend import Array
+    from edge_asc.streaming import Decision, StreamingClassifier, WindowedClassifier
+
+BLOCK = 4096
+
+
+@click.command("classify", short_help="Classify a recording, or the microphone live.")
+@click.argument("recording", required=False, type=click.Path(path_type=Path))
+@click.option("--model", default=DEFAULT, show_default=True, help="Artefact, bundle, checkpoint, or zoo model.")
+@click.option("--microphone", is_flag=True, help="Listen live; Ctrl-C ends it.")
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Stop after so much audio.")
+@click.option("--decision", type=click.Choice(["last", "mean"]), help="[default: the artefact's]")
+@click.option(
+    "--window", type=click.IntRange(1, 10), help="Window length, s, of a windowed model [default: its first]."
+)
+@threads_option
+@json_option
+def command(
+    recording: Path | None,
+    model: str,
+    microphone: bool,
+    seconds: float | None,
+    decision: Any,
+    window: int | None,
+    threads: int,
+    as_json: bool,
+) -> None:
+    """Print a line for each decision on RECORDING (every 256 ms), and a summary.
+
+    Any file that libsndfile reads is taken; it is mixed down and resampled to the model's rate.
+    """
+    from edge_asc import audio
+    from edge_asc.runtimes import open_runtime
+
+    if (recording is None) != microphone:
+        raise click.UsageError("give a recording, or --microphone")
+    runtime = open_runtime(model, threads=threads)
+    classifier = _classifier(runtime, decision, window)
+    rate = runtime.contract.front_end.sample_rate
+    limit = None if seconds is None else round(seconds * rate)
+    if recording is None:
+        log.print(f"listening at {rate} Hz with {runtime.engine}; Ctrl-C ends it")
+        _show(_limited(audio.microphone(rate), limit), classifier, as_json=as_json, source="microphone")
+        return
+    samples = audio.read(recording, rate)[:limit]
+    begun = time.perf_counter()
+    blocks = (samples[i : i + BLOCK] for i in range(0, len(samples), BLOCK))
+    decisions = _show(blocks, classifier, as_json=as_json, source=str(recording))
+    spent = time.perf_counter() - begun
+    if decisions:
+        heard = len(samples) / rate
+        ratio = heard / max(spent, 1e-9)
+        log.print(f"{heard:.2f} s of audio in {spent:.2f} s ({ratio:.0f} times real time), {runtime.engine}")
+    else:
+        log.print(f"no decision: {len(samples) / rate:.3f} s of audio is less than the first one needs")
+
+
+def _classifier(runtime: Any, decision: Any, window: int | None) -> StreamingClassifier | WindowedClassifier:
+    from edge_asc.streaming import StreamingClassifier, WindowedClassifier
+
+    if runtime.contract.form == "causal":
+        if window is not None:
+            raise click.UsageError("--window belongs to a windowed model; this one is causal")
+        return StreamingClassifier(runtime, decision=decision)
+    return WindowedClassifier(runtime, window or runtime.contract.windows[0])
+
+
+def _limited(blocks: Iterable[Array], limit: int | None) -> Iterator[Array]:
+    heard = 0
+    for block in blocks:
+        yield block if limit is None else block[: limit - heard]
+        heard += len(block)
+        if limit is not None and heard >= limit:
+            return
+
+
+def _show(blocks: Iterable[Array], classifier: Any, *, as_json: bool, source: str) -> list[Decision]:
+    decisions: list[Decision] = []
+    live = source == "microphone" and out.is_terminal and not as_json
+    try:
+        with Live(console=out, transient=True, auto_refresh=False) if live else _Nothing() as view:
+            for block in blocks:
+                for decision in classifier.push(block):
+                    decisions.append(decision)
+                    if live:
+                        view.update(_bars(decision, classifier.labels), refresh=True)
+                    elif not as_json:
+                        click.echo(f"{decision.time:8.3f} s  {decision.label:<20} {decision.probability:6.1%}")
+    except KeyboardInterrupt:
+        if source != "microphone":
+            raise
+    if as_json:
+        print_json(_json(decisions, classifier, source))
+    elif decisions:
+        counts = Counter(decision.label for decision in decisions)
+        shares = ", ".join(f"{label} {count / len(decisions):.0%}" for label, count in counts.most_common(3))
+        last = decisions[-1]
+        click.echo(f"summary: {last.label} ({last.probability:.1%}) after {last.time:.2f} s; decisions: {shares}")
+    return decisions
+
+
+class _Nothing:
+    """Stands in for the live table where there is none."""
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+def _bars(decision: Decision, labels: tuple[str, ...]) -> Table:
+    table = Table(title=f"{decision.time:.1f} s", show_header=False, box=None)
+    order = sorted(range(len(labels)), key=lambda i: -decision.probabilities[i])
+    for i in order[:5]:
+        share = float(decision.probabilities[i])
+        table.add_row(labels[i], f"{share:6.1%}", "█" * round(30 * share))
+    return table
+
+
+def _json(decisions: list[Decision], classifier: Any, source: str) -> dict[str, Any]:
+    contract = classifier.contract
+    return {
+        "kind": "classification",
+        "schema_version": 1,
+        "source": source,
+        "model": contract.name,
+        "engine": classifier.engine,
+        "scheme": contract.scheme,
+        "labels": list(classifier.labels),
+        "decisions": [
+            {
+                "time": round(d.time, 6),
+                "label": d.label,
+                "probabilities": [round(float(p), 6) for p in d.probabilities],
+            }
+            for d in decisions
+        ],
+    }

@@ -1,0 +1,65 @@
+"""What the commands share: where they print, progress bars, and options."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+log = Console(stderr=True, highlight=False)
+out = Console(highlight=False, soft_wrap=False)
+
+
+def progress(*columns: str) -> Progress:
+    """A progress bar on stderr, with extra text columns."""
+    texts = [TextColumn(column) for column in columns]
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        *texts,
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=log,
+        transient=True,
+    )
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    click.echo(json.dumps(value, indent=1, allow_nan=False))
+
+
+class Lengths(click.ParamType):  # type: ignore[type-arg]
+    """Seconds: "1-10", "1,2,5" or "3"."""
+
+    name = "lengths"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """The lengths in increasing order."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            lengths: set[int] = set()
+            for part in str(value).split(","):
+                first, _, last = part.partition("-")
+                lengths |= set(range(int(first), int(last or first) + 1))
+        except ValueError:
+            self.fail(f"{value!r}: expected seconds such as 1-10, 1,2,5 or 3", param, ctx)
+        if not lengths or min(lengths) < 1:
+            self.fail(f"{value!r}: expected whole seconds of at least 1", param, ctx)
+        return tuple(sorted(lengths))
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+threads_option = click.option("--threads", default=1, show_default=True, type=click.IntRange(1), help="Threads.")

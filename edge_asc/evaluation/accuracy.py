@@ -1,0 +1,506 @@
+"""Accuracy of streaming models on labelled clips, after each length of audio since a reset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Any, NamedTuple, Protocol, Self, TypeVar, get_args, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.progress import track
+
+from edge_asc.contract import Decision, StreamContract
+from edge_asc.errors import EdgeAscError
+from edge_asc.frontend import FrontEnd, LogMel
+from edge_asc.runtimes import Runtime
+
+Array = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.intp]
+T = TypeVar("T")
+
+# 1: first version.
+SCHEMA_VERSION = 1
+
+DECISIONS: tuple[Decision, ...] = get_args(Decision)
+BATCH = 64
+
+
+@runtime_checkable
+class BatchRuntime(Runtime, Protocol):
+    """An engine that streams whole clips side by side, which is faster than one step after another."""
+
+    def stream(self, features: Sequence[Array]) -> list[Array]:
+        """Logits (steps, classes) of each clip's normalised log-mel, (frames, mels), from a fresh state."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """Decisions, counted by the class of their clip.
+
+    Attributes:
+        decision: the rule that `right`, `accuracy` and `recall` are about.
+        count_by_class: decisions by label.
+        right_by_class: right ones by label, under both rules.
+        agreed: decisions that equal the reference's; None without a reference.
+    """
+
+    decision: Decision
+    count_by_class: Mapping[str, int]
+    right_by_class: Mapping[Decision, Mapping[str, int]]
+    agreed: int | None = None
+
+    @property
+    def count(self) -> int:
+        """All decisions."""
+        return sum(self.count_by_class.values())
+
+    @property
+    def right(self) -> int:
+        """The right ones."""
+        return self.right_under(self.decision)
+
+    def right_under(self, decision: Decision) -> int:
+        """The right ones under a rule."""
+        return sum(self.right_by_class[decision].values())
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right decisions."""
+        return self.right / self.count
+
+    @property
+    def agreement(self) -> float | None:
+        """Share of decisions that equal the reference's; None without a reference."""
+        return None if self.agreed is None else self.agreed / self.count
+
+    @property
+    def recall(self) -> dict[str, float | None]:
+        """Share of right decisions by label; None where no clip has the label."""
+        right = self.right_by_class[self.decision]
+        return {label: right[label] / count if count else None for label, count in self.count_by_class.items()}
+
+    def __add__(self, other: Self) -> Self:
+        """The tally of both."""
+        both = self.agreed is not None and other.agreed is not None
+        return replace(
+            self,
+            count_by_class=_sum(self.count_by_class, other.count_by_class),
+            right_by_class={d: _sum(self.right_by_class[d], other.right_by_class[d]) for d in DECISIONS},
+            agreed=(self.agreed or 0) + (other.agreed or 0) if both else None,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object with the counts and what follows from them."""
+        return {
+            "decision": self.decision,
+            "count": self.count,
+            "right": self.right,
+            **{f"right_{decision}": self.right_under(decision) for decision in DECISIONS},
+            "accuracy": self.accuracy,
+            "agreement": self.agreement,
+            "recall": self.recall,
+            "count_by_class": dict(self.count_by_class),
+            "right_by_class": {decision: dict(self.right_by_class[decision]) for decision in DECISIONS},
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class LengthResult(Tally):
+    """The last decision of every clip that is made within `seconds` of its start."""
+
+    seconds: float
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the accuracy; clips count as independent, which those of one place are not."""
+        return interval(self.right, self.count)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object with the counts and what follows from them."""
+        low, high = self.interval
+        return {"seconds": self.seconds, **super().to_json(), "low": low, "high": high}
+
+
+@dataclass(frozen=True)
+class LogitError:
+    """Absolute differences from the reference's logits: their sum, number and maximum."""
+
+    total: float
+    count: int
+    maximum: float
+
+    @property
+    def mean(self) -> float:
+        """The mean absolute difference."""
+        return self.total / self.count
+
+    def __add__(self, other: Self) -> Self:
+        """The error over both."""
+        return type(self)(self.total + other.total, self.count + other.count, max(self.maximum, other.maximum))
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """What was measured of one model.
+
+    Attributes:
+        model: its name.
+        engine: what ran it.
+        clips: how many clips it heard, however short.
+        labels: of the data, in their order.
+        decision: the model's rule: "last" or "mean".
+        gain: dB, that all clips were heard louder by.
+        lengths: by seconds, ascending.
+        all_steps: all decisions of all clips; those of one clip are not independent, so there is no interval.
+        reference: the name of the model it is compared with, if any.
+        logit_error: against the reference; None without one, or if the models have other labels.
+        notes: what was left out.
+    """
+
+    model: str
+    engine: str
+    clips: int
+    labels: tuple[str, ...]
+    decision: Decision
+    gain: float
+    lengths: tuple[LengthResult, ...]
+    all_steps: Tally
+    reference: str | None = None
+    logit_error: LogitError | None = None
+    notes: tuple[str, ...] = ()
+
+    def at(self, seconds: float) -> LengthResult | None:
+        """The result at a length; None if no clip was that long."""
+        return next((result for result in self.lengths if result.seconds == seconds), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object with everything that was measured."""
+        error = self.logit_error
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "model": self.model,
+            "engine": self.engine,
+            "clips": self.clips,
+            "labels": list(self.labels),
+            "decision": self.decision,
+            "gain": self.gain,
+            "lengths": [result.to_json() for result in self.lengths],
+            "all_steps": self.all_steps.to_json(),
+            "reference": self.reference,
+            "logit_error": error and {"mean": error.mean, "max": error.maximum, "count": error.count},
+            "notes": list(self.notes),
+        }
+
+
+def steps_at(seconds: float, sample_rate: int = 16000, step_samples: int = 4096) -> int:
+    """The number of decisions made within `seconds` since a reset."""
+    return round(seconds * sample_rate) // step_samples
+
+
+def interval(right: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval (1927) of the share `right` / `count`.
+
+    Raises:
+        EdgeAscError: not 0 ≤ right ≤ count, or count is 0.
+    """
+    if not 0 <= right <= count or count < 1:
+        raise EdgeAscError(f"{right} right of {count}; expected at least one decision, and no more right ones")
+    from scipy.stats import binomtest
+
+    bounds = binomtest(right, count).proportion_ci(confidence, method="wilson")
+    return float(bounds.low), float(bounds.high)
+
+
+def at_level(log_mel: Array, decibels: float, floor: float) -> Array:
+    """Raw log-mel as if the samples had been scaled by `decibels`; exact, floor included. A new array."""
+    power = np.maximum(np.exp(log_mel) - np.float32(floor), np.float32(0.0))
+    scaled: Array = np.log(power * np.float32(10.0 ** (decibels / 10.0)) + np.float32(floor))
+    return scaled
+
+
+def decide(logits: npt.ArrayLike, decision: Decision) -> Indices:
+    """The index decided for at each step, (steps,), from logits (steps, classes) since a reset.
+
+    "last" takes the logits of the step; "mean" the running mean of log-softmax.
+
+    Raises:
+        EdgeAscError: another decision or shape, or logits that are not finite.
+    """
+    x = np.asarray(logits, np.float64)
+    if x.ndim != 2 or not x.shape[1]:
+        raise EdgeAscError(f"logits have shape {x.shape}; expected (steps, classes)")
+    if not np.isfinite(x).all():
+        raise EdgeAscError("logits hold NaN or infinite values; the model is damaged: train or export it again")
+    if decision == "mean":
+        x = x - x.max(axis=1, keepdims=True)
+        # The sum has its maximum where the mean has.
+        x = np.cumsum(x - np.log(np.exp(x).sum(axis=1, keepdims=True)), axis=0)
+    elif decision != "last":
+        raise EdgeAscError(f"decision is {decision!r}; expected {' or '.join(map(repr, DECISIONS))}")
+    chosen: Indices = np.argmax(x, axis=1)
+    return chosen
+
+
+def stream_logits(
+    runtime: Runtime, features: Sequence[Array], gain: float = 0.0, progress: bool = False
+) -> list[Array]:
+    """The logits (steps, classes) of each clip, heard from a reset and `gain` dB louder.
+
+    Args:
+        runtime: a causal model.
+        features: raw log-mel of each clip, (frames, mels), not changed; frames after the last whole step are
+            not heard.
+        gain: dB.
+        progress: show a bar on stderr.
+
+    Raises:
+        EdgeAscError: the model is windowed, or features have another number of mel bins than its front end.
+    """
+    contract = runtime.contract
+    if contract.form != "causal":
+        raise EdgeAscError(
+            f"{contract.name} is a windowed model; expected a causal one, which decides after every step"
+        )
+    front_end, step = contract.front_end, contract.signature("step").frames
+    log_mel = LogMel(front_end)
+
+    def prepared(index: int) -> Array:
+        clip = features[index]
+        if clip.ndim != 2 or clip.shape[1] != front_end.mels:
+            raise EdgeAscError(
+                f"clip {index}: features are {clip.shape}; {contract.name} expects (frames, {front_end.mels})"
+            )
+        clip = clip[: len(clip) // step * step]
+        return log_mel.normalise(at_level(clip, gain, front_end.floor) if gain else np.array(clip, np.float32))
+
+    everything = range(len(features))
+    if isinstance(runtime, BatchRuntime):
+        batches = [everything[begin : begin + BATCH] for begin in range(0, len(features), BATCH)]
+        return [
+            logits
+            for batch in _tracked(batches, contract.name, progress)
+            for logits in runtime.stream([prepared(index) for index in batch])
+        ]
+
+    from edge_asc.streaming import StreamingClassifier
+
+    classifier = StreamingClassifier(runtime)
+    streamed = []
+    for index in _tracked(everything, contract.name, progress):
+        classifier.reset()
+        clip = prepared(index)
+        chunks = (clip[begin : begin + step] for begin in range(0, len(clip), step))
+        rows = [classifier.push_features(chunk).logits for chunk in chunks]
+        streamed.append(np.array(rows, np.float32).reshape(-1, len(contract.labels)))
+    return streamed
+
+
+def evaluate(
+    runtimes: Sequence[tuple[str, Runtime]],
+    features: Sequence[Array],
+    targets: Sequence[int],
+    labels: Sequence[str],
+    lengths: Iterable[float],
+    reference: int | None = 0,
+    gain: float = 0.0,
+    progress: bool = False,
+) -> list[Accuracy]:
+    """Measure models on the same clips.
+
+    Args:
+        runtimes: name and engine of each model; their labels are matched with those of the data by name.
+        features: raw log-mel of each clip, (frames, mels).
+        targets: index into `labels` of each clip.
+        labels: of the data.
+        lengths: seconds since the start of a clip; at each, the clips that are shorter are left out.
+        reference: index of the model that the others are compared with.
+        gain: dB, that all clips are heard louder by.
+        progress: show a bar for each model on stderr.
+
+    Raises:
+        EdgeAscError: no clips, or none that is long enough; a label that a model does not know; models with
+            different front ends; or a bad target, length or reference.
+    """
+    truth, lengths = np.asarray(targets, np.intp), sorted(set(lengths))
+    _check(runtimes, len(features), truth, labels, lengths, reference)
+    # One numbering of all labels, in which the numbers of the data's own labels are the targets.
+    names = list(dict.fromkeys([*labels, *(label for _, r in runtimes for label in r.contract.labels)]))
+    runs = [_run(name, runtime, names, features, gain, progress) for name, runtime in runtimes]
+    other = None if reference is None else runs[reference]
+    return [_measure(run, None if run is other else other, truth, labels, lengths, gain) for run in runs]
+
+
+def pool(results: Sequence[Accuracy]) -> Accuracy:
+    """The results of disjoint sets of clips, such as the folds of a data set, as those of all clips.
+
+    Raises:
+        EdgeAscError: nothing to pool, or results that differ in labels, decision or gain.
+    """
+    if not results:
+        raise EdgeAscError("no results to pool; expected at least one")
+    for name in ("labels", "decision", "gain"):
+        values = {getattr(result, name) for result in results}
+        if len(values) > 1:
+            raise EdgeAscError(f"results to pool differ in {name}: {values}; expected results of one evaluation")
+    seconds = sorted({length.seconds for result in results for length in result.lengths})
+    references = [result.reference for result in results]
+    errors = [result.logit_error for result in results]
+    return replace(
+        results[0],
+        model=_joined(result.model for result in results),
+        engine=_joined(result.engine for result in results),
+        clips=sum(result.clips for result in results),
+        lengths=tuple(
+            reduce(LengthResult.__add__, [found for result in results if (found := result.at(length))])
+            for length in seconds
+        ),
+        all_steps=reduce(Tally.__add__, [result.all_steps for result in results]),
+        reference=None if None in references else _joined(filter(None, references)),
+        logit_error=None if None in errors else reduce(LogitError.__add__, filter(None, errors)),
+        notes=tuple(dict.fromkeys(note for result in results for note in result.notes)),
+    )
+
+
+class _Run(NamedTuple):
+    """What a model made of the clips."""
+
+    name: str
+    engine: str
+    contract: StreamContract
+    logits: list[Array]
+    """In the order of its own labels."""
+    decided: dict[Decision, list[Indices]]
+    """In the common numbering of labels."""
+
+
+def _run(name: str, runtime: Runtime, names: list[str], features: Sequence[Array], gain: float, progress: bool) -> _Run:
+    contract = runtime.contract
+    common = np.array([names.index(label) for label in contract.labels], np.intp)
+    logits = stream_logits(runtime, features, gain, progress)
+    decided = {decision: [common[decide(x, decision)] for x in logits] for decision in DECISIONS}
+    return _Run(name, runtime.engine, contract, logits, decided)
+
+
+def _measure(
+    run: _Run,
+    other: _Run | None,
+    truth: Indices,
+    labels: Sequence[str],
+    lengths: Sequence[float],
+    gain: float,
+) -> Accuracy:
+    decision = run.contract.decision
+    steps = np.array([len(logits) for logits in run.logits], np.intp)
+
+    def counts(clips: Indices, picked: slice) -> dict[str, Any]:
+        """The counts of some decisions of some clips."""
+
+        def chosen(run: _Run, decision: Decision) -> Indices:
+            return np.concatenate([run.decided[decision][clip][picked] for clip in clips])
+
+        expected = np.concatenate([np.repeat(truth[clip], steps[clip])[picked] for clip in clips])
+        right = {rule: expected[chosen(run, rule) == expected] for rule in DECISIONS}
+        agreed = other and int((chosen(run, decision) == chosen(other, other.contract.decision)).sum())
+        return {
+            "decision": decision,
+            "count_by_class": _by_class(expected, labels),
+            "right_by_class": {rule: _by_class(found, labels) for rule, found in right.items()},
+            "agreed": agreed,
+        }
+
+    results, notes = [], []
+    for seconds in lengths:
+        step = _steps(run.contract, seconds)
+        if len(clips := np.flatnonzero(steps >= step)):
+            results.append(LengthResult(seconds=seconds, **counts(clips, slice(step - 1, step))))
+        else:
+            notes.append(f"no clip is {seconds:g} s long")
+    if not results:
+        raise EdgeAscError(f"no clip is {min(lengths):g} s long; ask for a shorter length")
+    return Accuracy(
+        model=run.name,
+        engine=run.engine,
+        clips=len(truth),
+        labels=tuple(labels),
+        decision=decision,
+        gain=gain,
+        lengths=tuple(results),
+        all_steps=Tally(**counts(np.flatnonzero(steps), slice(None))),
+        reference=other and other.name,
+        logit_error=other and _logit_error(run, other),
+        notes=tuple(notes),
+    )
+
+
+def _check(
+    runtimes: Sequence[tuple[str, Runtime]],
+    clips: int,
+    truth: Indices,
+    labels: Sequence[str],
+    lengths: Sequence[float],
+    reference: int | None,
+) -> None:
+    """Refuse what cannot be evaluated before hours are spent on it."""
+    if not runtimes or not clips or not lengths:
+        raise EdgeAscError(
+            f"{len(runtimes)} models, {clips} clips, {len(lengths)} lengths; expected at least one of each"
+        )
+    if truth.shape != (clips,):
+        raise EdgeAscError(f"{clips} clips but targets of shape {truth.shape}; expected one target per clip")
+    if truth.min() < 0 or truth.max() >= len(labels):
+        raise EdgeAscError(f"targets are {truth.min()}..{truth.max()}; expected 0..{len(labels) - 1}")
+    if reference is not None and not 0 <= reference < len(runtimes):
+        raise EdgeAscError(f"reference is model {reference}; expected 0..{len(runtimes) - 1}")
+    first = runtimes[0][1].contract
+    for name, runtime in runtimes:
+        contract = runtime.contract
+        if unknown := [labels[i] for i in np.unique(truth) if labels[i] not in contract.labels]:
+            raise EdgeAscError(
+                f"{name} does not know {', '.join(unknown)}; it was trained on {', '.join(contract.labels)}: "
+                "evaluate it on clips of these labels"
+            )
+        if _features_of(contract) != _features_of(first):
+            raise EdgeAscError(
+                f"{name} has another front end or step than {runtimes[0][0]}; evaluate them one at a time"
+            )
+        if _steps(contract, lengths[0]) < 1:
+            raise EdgeAscError(f"length is {lengths[0]:g} s; {name} decides nothing that early: ask for a longer one")
+
+
+def _features_of(contract: StreamContract) -> tuple[FrontEnd, int]:
+    """What must be equal for two models to hear the same features, and decide as often."""
+    return replace(contract.front_end.raw, clip=0.0), contract.signature("step").samples
+
+
+def _steps(contract: StreamContract, seconds: float) -> int:
+    return steps_at(seconds, contract.front_end.sample_rate, contract.signature("step").samples)
+
+
+def _logit_error(run: _Run, other: _Run) -> LogitError | None:
+    mine, theirs = run.contract.labels, other.contract.labels
+    if set(mine) != set(theirs):
+        return None
+    order = [mine.index(label) for label in theirs]
+    pairs = zip(run.logits, other.logits, strict=True)
+    errors = np.abs(np.concatenate([x[:, order].astype(np.float64) - y for x, y in pairs]))
+    return LogitError(float(errors.sum()), errors.size, float(errors.max()))
+
+
+def _by_class(targets: Indices, labels: Sequence[str]) -> dict[str, int]:
+    return dict(zip(labels, np.bincount(targets, minlength=len(labels)).tolist(), strict=True))
+
+
+def _sum(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:
+    return {label: count + b[label] for label, count in a.items()}
+
+
+def _joined(names: Iterable[str]) -> str:
+    return " + ".join(dict.fromkeys(names))
+
+
+def _tracked(items: Sequence[T], name: str, progress: bool) -> Iterable[T]:
+    return track(items, f"Streaming {name}", console=Console(stderr=True), disable=not progress)

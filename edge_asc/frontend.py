@@ -1,0 +1,216 @@
+"""The front end: samples to normalised log-mel frames, offline and streaming by the same code."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import scipy.fft
+import scipy.sparse
+
+from edge_asc.errors import AudioError, ContractError
+
+Array = npt.NDArray[np.float32]
+
+# Frames are transformed in blocks of this many, a short one padded, so that a frame meets the same vectorised
+# arithmetic however the signal was chunked.
+BLOCK = 8
+
+# Far above any float recording; what is louder was not scaled to [−1, 1].
+LOUDEST = 100.0
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """What turns 16 kHz samples into the numbers a model sees.
+
+    Frame t covers samples [hop·t + hop − window, hop·t + hop): zeros stand before the first sample, so the
+    first `hop` samples give the first frame and a frame never waits for later audio. Log-mel is
+    ln(mel power + floor); a frame is then normalised per bin, (log-mel − mean) · scale, and clipped to ±clip.
+
+    Attributes:
+        sample_rate: Hz.
+        window: samples in a frame, periodic Hann.
+        hop: samples between frames.
+        mels: number of mel bins, Slaney scale and Slaney (area) normalisation.
+        low, high: edges of the mel filter bank, Hz.
+        floor: added to the mel power before the logarithm; 1e-8 is near the noise of 16-bit samples.
+        mean, scale: per bin; empty for raw log-mel.
+        clip: largest magnitude of a normalised value; keeps the scale of an 8-bit input tight.
+    """
+
+    sample_rate: int = 16000
+    window: int = 2048
+    hop: int = 512
+    mels: int = 256
+    low: float = 0.0
+    high: float = 8000.0
+    mel_scale: str = "slaney"
+    mel_norm: str = "slaney"
+    log: str = "ln"
+    floor: float = 1e-8
+    mean: tuple[float, ...] = field(default=(), repr=False)
+    scale: tuple[float, ...] = field(default=(), repr=False)
+    clip: float = 4.0
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.scale) or len(self.mean) not in (0, self.mels):
+            raise ContractError(
+                f"front end: mean has {len(self.mean)} and scale {len(self.scale)} values; expected {self.mels} each"
+            )
+        if not 0 < self.hop <= self.window:
+            raise ContractError(f"front end: hop is {self.hop}; expected 1 to the window, {self.window}")
+        if not all(map(math.isfinite, (*self.mean, *self.scale))):
+            raise ContractError("front end: mean or scale holds NaN or infinite values")
+        if (self.mel_scale, self.mel_norm, self.log) != ("slaney", "slaney", "ln"):
+            raise ContractError(
+                f"front end: mel scale {self.mel_scale!r}, norm {self.mel_norm!r}, log {self.log!r} are not known; "
+                "expected 'slaney', 'slaney', 'ln'"
+            )
+
+    def with_normalisation(self, mean: npt.ArrayLike, scale: npt.ArrayLike) -> Self:
+        """The same front end with per-bin `mean` and `scale` (multiplied), each of shape (mels,)."""
+        return replace(
+            self,
+            mean=tuple(float(v) for v in np.asarray(mean, np.float32)),
+            scale=tuple(float(v) for v in np.asarray(scale, np.float32)),
+        )
+
+    @property
+    def raw(self) -> Self:
+        """The same front end without normalisation and clipping: plain log-mel."""
+        return replace(self, mean=(), scale=())
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object that `from_json` reads back to an equal front end."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ContractError: a field is missing or unknown.
+        """
+        try:
+            return cls(**{**value, "mean": tuple(value["mean"]), "scale": tuple(value["scale"])})
+        except (KeyError, TypeError) as error:
+            raise ContractError(f"front end: malformed ({error!r}); export or train the model again") from error
+
+    @cached_property
+    def mel_matrix(self) -> scipy.sparse.csr_matrix:
+        """The mel filter bank, (mels, window // 2 + 1), float32."""
+        return mel_matrix(self.sample_rate, self.window, self.mels, self.low, self.high)
+
+
+def _hz_to_mel(hz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    linear = 3.0 * hz / 200.0
+    return np.where(hz < 1000.0, linear, 15.0 + 27.0 * np.log(np.maximum(hz, 1e-9) / 1000.0) / np.log(6.4))
+
+
+def _mel_to_hz(mel: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.where(mel < 15.0, 200.0 * mel / 3.0, 1000.0 * np.exp(np.log(6.4) * (mel - 15.0) / 27.0))
+
+
+def mel_matrix(sample_rate: int, window: int, mels: int, low: float, high: float) -> scipy.sparse.csr_matrix:
+    """Triangular filters of unit area on Slaney's mel scale, (mels, window // 2 + 1), float32, sparse.
+
+    Slaney, Auditory Toolbox, 1998; the same matrix as librosa.filters.mel with its defaults.
+    """
+    bottom, top = _hz_to_mel(np.array([low, high]))
+    edges = _mel_to_hz(np.linspace(bottom, top, mels + 2))
+    bins = np.linspace(0.0, sample_rate / 2.0, window // 2 + 1)
+    ramps = edges[:, None] - bins[None, :]
+    widths = np.diff(edges)
+    rising = -ramps[:-2] / widths[:-1, None]
+    falling = ramps[2:] / widths[1:, None]
+    weights = np.maximum(0.0, np.minimum(rising, falling)) * (2.0 / (edges[2:] - edges[:-2]))[:, None]
+    return scipy.sparse.csr_matrix(weights.astype(np.float32))
+
+
+class LogMel:
+    """Samples in, normalised log-mel frames out.
+
+    Any chunking of a signal gives the same frames bit for bit.
+    """
+
+    def __init__(self, config: FrontEnd | None = None) -> None:
+        self.config = config or FrontEnd()
+        phase = 2.0 * np.pi * np.arange(self.config.window) / self.config.window
+        self._hann = (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
+        self._mel = self.config.mel_matrix
+        self._mean = np.asarray(self.config.mean, np.float32)
+        self._scale = np.asarray(self.config.scale, np.float32)
+        self._block = np.zeros((BLOCK, self.config.window), np.float32)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all audio: the next sample is the first of a new stream."""
+        self._tail = np.zeros(self.config.window - self.config.hop, np.float32)
+
+    def push(self, samples: npt.ArrayLike) -> Array:
+        """Take `samples`, (n,) float in [−1, 1], any n ≥ 0; return the frames that they complete, (frames, mels).
+
+        Raises:
+            AudioError: samples are not one-dimensional float, hold NaN or infinities, or are unscaled integers; the
+                stream is unchanged.
+        """
+        chunk = checked_samples(samples)
+        window, hop = self.config.window, self.config.hop
+        buffer = np.concatenate((self._tail, chunk))
+        count = max(0, (len(buffer) - window) // hop + 1)
+        frames = np.empty((count, self.config.mels), np.float32)
+        if count:
+            windows = np.lib.stride_tricks.sliding_window_view(buffer, window)[::hop]
+            for t in range(0, count, BLOCK):
+                frames[t : t + BLOCK] = self._mel_power(windows[t : t + BLOCK])
+        self._tail = buffer[count * hop :].copy()
+        frames += np.float32(self.config.floor)
+        np.log(frames, out=frames)
+        return self.normalise(frames)
+
+    def _mel_power(self, windows: Array) -> Array:
+        """Mel power of at most BLOCK windows, (n, window) → (n, mels), computed as a whole block."""
+        count = len(windows)
+        np.multiply(windows, self._hann, out=self._block[:count])
+        spectrum = scipy.fft.rfft(self._block).T
+        power = spectrum.real**2
+        power += spectrum.imag**2
+        mel: Array = (self._mel @ power)[:, :count].T
+        return mel
+
+    def normalise(self, log_mel: Array) -> Array:
+        """Apply mean, scale and clip to raw log-mel, (..., mels), in place where the front end has them."""
+        if len(self._mean):
+            log_mel -= self._mean
+            log_mel *= self._scale
+            np.clip(log_mel, -self.config.clip, self.config.clip, out=log_mel)
+        return log_mel
+
+    def __call__(self, samples: npt.ArrayLike) -> Array:
+        """The frames of a whole signal, (len(samples) // hop, mels); does not touch the stream."""
+        return LogMel(self.config).push(samples)
+
+
+def checked_samples(samples: npt.ArrayLike) -> Array:
+    """`samples` as a finite one-dimensional float32 array.
+
+    Raises:
+        AudioError: another shape, an integer type or unscaled integers (scale to [−1, 1] first), NaN or infinities.
+    """
+    array = np.asarray(samples)
+    if array.ndim != 1:
+        raise AudioError(f"samples have shape {array.shape}; expected one channel, shape (n,): downmix first")
+    if array.dtype.kind != "f":
+        raise AudioError(f"samples are {array.dtype}; expected float32 in [-1, 1]: divide integers by full scale first")
+    if not np.isfinite(array).all():
+        raise AudioError(
+            f"samples hold {int((~np.isfinite(array)).sum())} NaN or infinite values; expected finite ones"
+        )
+    if len(array) and (peak := float(np.abs(array).max())) > LOUDEST:
+        raise AudioError(f"samples reach {peak:g}; expected about [-1, 1]: divide integer values by full scale first")
+    return array.astype(np.float32, copy=False)

@@ -1,0 +1,65 @@
+"""FUSE, built of fully separated convolutional modules (Choi et al., arXiv 2203.08439)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from edge_asc.models.layers import Block, Caches, Conv, Form, Sequence
+
+
+class Module(Block):
+    """Pointwise, mel-depthwise and time-depthwise convolution, pointwise again, and a shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, stride: tuple[int, int], form: Form) -> None:
+        super().__init__()
+        self.expand = Conv(inputs, outputs, (1, 1), form=form)
+        self.mel = Conv(outputs, outputs, (3, 1), (stride[0], 1), groups=outputs, form=form)
+        self.time = Conv(outputs, outputs, (1, 3), (1, stride[1]), groups=outputs, form=form)
+        self.norm1, self.relu1 = nn.BatchNorm2d(outputs), nn.ReLU()
+        self.project, self.norm2 = Conv(outputs, outputs, (1, 1), form=form), nn.BatchNorm2d(outputs)
+        self.shortcut: nn.Module = nn.Identity()
+        if inputs != outputs:
+            self.shortcut = nn.Sequential(Conv(inputs, outputs, (1, 1), stride, form=form), nn.BatchNorm2d(outputs))
+        self.relu2 = nn.ReLU()
+
+    def forward(self, x: Tensor, caches: Caches | None = None) -> Tensor:
+        """(B, inputs, F, T) → (B, outputs, F / stride, T / stride)."""
+        y = self.expand(x)
+        y = self._merged(y) if self.training and caches is None else self.time(self.mel(y), caches)
+        y = self.relu1(self.norm1(y))
+        result: Tensor = self.relu2(self.norm2(self.project(y)) + self.shortcut(x))
+        return result
+
+    def _merged(self, x: Tensor) -> Tensor:
+        """Both depthwise convolutions as one of 3×3: the same sums, in one pass over memory."""
+        weight = self.mel.conv.weight * self.time.conv.weight
+        left, right = self.time.time_padding
+        x = functional.pad(x, (left, right, 0, 0))
+        stride = (self.mel.stride[0], self.time.stride[1])
+        return functional.conv2d(x, weight, None, stride, (1, 0), groups=len(weight))
+
+
+class FUSE(Block):
+    """Three stages of three modules: 48, 72 and 108 channels, 8 mel rows.
+
+    Inferred from two parameter counts.
+    """
+
+    channels, mels = 108, 8
+
+    def __init__(self, form: Form, width: int = 32) -> None:
+        super().__init__()
+        stem = Conv(1, width, (5, 5), (4, 2), bias=True, form=form)
+        self.stem = Sequence(stem, nn.BatchNorm2d(width), nn.ReLU())
+        modules, inputs = [], width
+        for outputs, stride in ((48, (2, 2)), (72, (2, 2)), (108, (2, 1))):
+            for i in range(3):
+                modules.append(Module(inputs, outputs, (1, 1) if i else stride, form))
+                inputs = outputs
+        self.body = Sequence(*modules)
+
+    def forward(self, x: Tensor, caches: Caches | None = None) -> Tensor:
+        """(B, 1, 256, T) → (B, 108, 8, T / 8)."""
+        result: Tensor = self.body(self.stem(x, caches), caches)
+        return result

@@ -1,0 +1,50 @@
+"""The ResNet backbone (small details inferred from the printed parameter counts)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from edge_asc.models.layers import Block, Caches, Conv, Form, InputNorm, Sequence
+
+
+class BasicBlock(Block):
+    """Two 3×3 convolutions and a shortcut (He et al., 2016)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: tuple[int, int], form: Form) -> None:
+        super().__init__()
+        self.conv1, self.norm1 = Conv(inputs, outputs, (3, 3), stride, form=form), nn.BatchNorm2d(outputs)
+        self.relu1 = nn.ReLU()
+        self.conv2, self.norm2 = Conv(outputs, outputs, (3, 3), form=form), nn.BatchNorm2d(outputs)
+        self.shortcut: nn.Module = nn.Identity()
+        if inputs != outputs:
+            self.shortcut = nn.Sequential(Conv(inputs, outputs, (1, 1), stride, form=form), nn.BatchNorm2d(outputs))
+        self.relu2 = nn.ReLU()
+
+    def forward(self, x: Tensor, caches: Caches | None = None) -> Tensor:
+        """(B, inputs, F, T) → (B, outputs, F / stride, T / stride)."""
+        y = self.relu1(self.norm1(self.conv1(x, caches)))
+        y = self.norm2(self.conv2(y, caches))
+        result: Tensor = self.relu2(y + self.shortcut(x))
+        return result
+
+
+class ResNet(Block):
+    """Ten basic blocks in four stages: 8, 16, 32 and 64 channels, 32 mel rows."""
+
+    channels, mels = 64, 32
+
+    def __init__(self, form: Form) -> None:
+        super().__init__()
+        self.input_norm = InputNorm(256)
+        self.stem = Sequence(Conv(1, 8, (5, 5), form=form), nn.BatchNorm2d(8), nn.ReLU())
+        blocks, inputs = [], 8
+        for count, outputs, stride in ((3, 8, (1, 1)), (3, 16, (2, 2)), (3, 32, (2, 2)), (1, 64, (2, 2))):
+            for i in range(count):
+                blocks.append(BasicBlock(inputs, outputs, (1, 1) if i else stride, form))
+                inputs = outputs
+        self.body, self.norm = Sequence(*blocks), nn.BatchNorm2d(inputs)
+
+    def forward(self, x: Tensor, caches: Caches | None = None) -> Tensor:
+        """(B, 1, 256, T) → (B, 64, 32, T / 8)."""
+        result: Tensor = self.norm(self.body(self.stem(self.input_norm(x), caches), caches))
+        return result

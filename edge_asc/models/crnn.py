@@ -1,0 +1,199 @@
+"""The classifiers: CNN with global average pooling, and CRNN with an auxiliary stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+
+from edge_asc.errors import EdgeAscError
+from edge_asc.models.backbones import BACKBONES
+from edge_asc.models.layers import Caches, Conv, Form
+
+MELS = 256
+STEP_FRAMES = 8
+HIDDEN = 10
+GRU_LAYERS = 2
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that declares a model.
+
+    Attributes:
+        backbone: "fuse", "bcresnet" or "resnet".
+        form: "causal" (exact streaming, 8 frames a step) or "windowed" (the paper's, symmetric padding).
+        head: "gru" (CRNN) or "gap" (CNN with global average pooling).
+        output: "multi" trains on the output of every step, "single" on the last one.
+        auxiliary: train with the auxiliary stream; it is dropped at inference.
+        classes: number of labels.
+        res_norm: ResNorm in a windowed BCResNet.
+        dropout: of the embeddings in training; 0 in the paper.
+    """
+
+    backbone: str = "fuse"
+    form: Form = "causal"
+    head: Literal["gru", "gap"] = "gru"
+    output: Literal["multi", "single"] = "multi"
+    auxiliary: bool = True
+    classes: int = 10
+    res_norm: bool = False
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        choices = {
+            "backbone": tuple(BACKBONES),
+            "form": ("causal", "windowed"),
+            "head": ("gru", "gap"),
+            "output": ("multi", "single"),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise EdgeAscError(f"model {name} is {getattr(self, name)!r}; expected one of {', '.join(allowed)}")
+        if self.res_norm and self.backbone != "bcresnet":
+            raise EdgeAscError(f"ResNorm belongs to bcresnet, not {self.backbone}; leave it out")
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object that `from_json` reads back to an equal configuration."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """Read what `to_json` wrote."""
+        return cls(**value)
+
+
+class Output(NamedTuple):
+    """What a CRNN gives for n embeddings."""
+
+    logits: Tensor
+    """(B, n, classes), one row after each embedding."""
+    auxiliary: Tensor | None
+    """(B, n, classes), the auxiliary stream's logits, or None."""
+    hidden: Tensor
+    """(layers, B, hidden), the GRU state after the last embedding."""
+
+
+class Embedding(nn.Module):
+    """A fully connected layer on the frequency axis, frame by frame (paper, 2.1); its form is inferred."""
+
+    def __init__(self, channels: int, mels: int) -> None:
+        super().__init__()
+        self.mel = nn.Conv2d(channels, channels, (mels, 1), groups=channels, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+        self.project = nn.Conv2d(channels, channels, 1)
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, F, n) → (B, C, 1, n)."""
+        result: Tensor = self.relu(self.project(self.norm(self.mel(x))))
+        return result
+
+
+class CRNN(nn.Module):
+    """Backbone, embedding, a two-layer GRU of ten units, and the auxiliary stream (paper, 2 and 2.2)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = _backbone(config)
+        channels = self.backbone.channels
+        self.embedding = Embedding(channels, self.backbone.mels)
+        self.dropout = nn.Dropout(config.dropout)
+        self.gru = nn.GRU(channels, HIDDEN, GRU_LAYERS, batch_first=True)
+        self.output = nn.Linear(HIDDEN, config.classes)
+        self.auxiliary = nn.Linear(channels, config.classes) if config.auxiliary else None
+        for name, conv in self.cached_convolutions():
+            conv.cache_name = name
+
+    def cached_convolutions(self) -> Iterator[tuple[str, Conv]]:
+        """The convolutions that carry columns from step to step, by the name of their cache."""
+        for name, module in self.backbone.named_modules():
+            if isinstance(module, Conv) and module.cached_columns:
+                yield f"cache_{name.replace('.', '_')}", module
+
+    def embed(self, features: Tensor, caches: Caches | None = None) -> Tensor:
+        """Log-mel (B, 1, 256, T), T a multiple of 8 → embeddings (B, T / 8, channels)."""
+        columns: Tensor = self.embedding(self.backbone(features, caches))
+        return columns.squeeze(2).transpose(1, 2)
+
+    def forward(self, features: Tensor, hidden: Tensor | None = None) -> Output:
+        """Log-mel (B, 1, 256, T) and a GRU state (layers, B, hidden), by default zero → T // 8 outputs."""
+        embeddings = self.dropout(self.embed(features))
+        y, hidden = self.gru(embeddings, hidden)
+        auxiliary = self.auxiliary(embeddings) if self.auxiliary is not None else None
+        return Output(self.output(y), auxiliary, hidden)
+
+    def initial_state(self, batch: int = 1) -> State:
+        """The state of a fresh stream: zeros, (batch, C, F, columns) a cache, (batch, hidden) a GRU layer."""
+        if self.config.form != "causal":
+            raise EdgeAscError("a windowed model has no step state; build it with form='causal' to stream")
+        parameter = next(self.parameters())
+        shapes = self._cache_shapes()
+        state = {name: parameter.new_zeros(batch, *shape) for name, shape in shapes.items()}
+        for layer in range(GRU_LAYERS):
+            state[f"hidden_{layer}"] = parameter.new_zeros(batch, HIDDEN)
+        return state
+
+    def step(self, features: Tensor, state: State) -> tuple[Tensor, State]:
+        """Feed 8·k new frames, (B, 1, 256, 8·k): logits (B, k, classes) and the state after them.
+
+        Streaming is exact: the logits equal those of one pass over all frames so far.
+
+        Raises:
+            EdgeAscError: the number of frames is not a positive multiple of 8.
+        """
+        if features.shape[3] == 0 or features.shape[3] % STEP_FRAMES:
+            raise EdgeAscError(f"a step got {features.shape[3]} frames; expected a positive multiple of {STEP_FRAMES}")
+        caches = Caches({name: columns for name, columns in state.items() if name.startswith("cache_")})
+        hidden = torch.stack([state[f"hidden_{layer}"] for layer in range(GRU_LAYERS)])
+        y, hidden = self.gru(self.embed(features, caches), hidden)
+        carried = {f"hidden_{layer}": hidden[layer] for layer in range(GRU_LAYERS)}
+        return self.output(y), {**caches.next, **carried}
+
+    def _cache_shapes(self) -> dict[str, tuple[int, int, int]]:
+        shapes: dict[str, tuple[int, int, int]] = {}
+
+        def record(module: Conv, inputs: tuple[Any, ...], _: Tensor) -> None:
+            shapes[module.cache_name] = (inputs[0].shape[1], inputs[0].shape[2], module.cached_columns)
+
+        handles = [conv.register_forward_hook(record) for _, conv in self.cached_convolutions()]
+        training = self.training
+        try:
+            with torch.no_grad():
+                self.eval().embed(next(self.parameters()).new_zeros(1, 1, MELS, STEP_FRAMES))
+        finally:
+            self.train(training)
+            for handle in handles:
+                handle.remove()
+        return shapes
+
+
+class CNN(nn.Module):
+    """The paper's baseline: backbone, a pointwise classifier, and the mean over mel and time (3.2)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = _backbone(config)
+        self.output = nn.Conv2d(self.backbone.channels, config.classes, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Log-mel (B, 1, 256, T) → logits (B, classes)."""
+        logits: Tensor = self.output(self.backbone(features))
+        return logits.mean(dim=(2, 3))
+
+
+def _backbone(config: ModelConfig) -> Any:
+    options = {"res_norm": config.res_norm} if config.backbone == "bcresnet" else {}
+    return BACKBONES[config.backbone](config.form, **options)
+
+
+def build(config: ModelConfig) -> CRNN | CNN:
+    """The model that `config` declares, with fresh weights."""
+    return CRNN(config) if config.head == "gru" else CNN(config)

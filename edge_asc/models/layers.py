@@ -1,0 +1,163 @@
+"""Layers that all backbones are declared with. Tensors are (batch, channel, mel, time)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Form = Literal["windowed", "causal"]
+
+
+class Caches:
+    """The last input columns of every causal convolution of a stream, by the convolution's name.
+
+    A step reads the caches of the step before and fills the ones of the next; nothing is changed in place, so
+    streams do not disturb each other.
+    """
+
+    def __init__(self, columns: dict[str, Tensor]) -> None:
+        self._columns = columns
+        self.next: dict[str, Tensor] = {}
+
+    def extend(self, name: str, x: Tensor) -> Tensor:
+        """Prepend the cached columns of convolution `name` to `x`; keep the last ones for the next step."""
+        columns = self._columns[name]
+        x = torch.cat((columns, x), dim=3)
+        self.next[name] = x[..., x.shape[3] - columns.shape[3] :]
+        return x
+
+
+class Conv(nn.Module):
+    """2-D convolution, zero padded to keep the mel size ⌈F / stride⌉.
+
+    In the windowed form time is padded alike on both sides. In the causal form all time padding, kernel −
+    stride columns, stands on the left, and a stream carries it from step to step in `Caches`: a convolution
+    whose input comes in multiples of its stride then gives the same columns as one pass (inferred; the paper
+    is windowed).
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: tuple[int, int],
+        stride: tuple[int, int] = (1, 1),
+        *,
+        form: Form,
+        groups: int = 1,
+        bias: bool = False,
+    ) -> None:
+        super().__init__()
+        self.cache_name = ""
+        self.kernel, self.stride, self.form = kernel, stride, form
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, groups=groups, bias=bias)
+        self.mel_padding = (kernel[0] - 1) // 2
+        if form == "causal":
+            self.time_padding = (max(0, kernel[1] - stride[1]), 0)
+        else:
+            self.time_padding = ((kernel[1] - 1) // 2, (kernel[1] - 1) // 2)
+
+    @property
+    def cached_columns(self) -> int:
+        """Input columns that a stream carries for this layer."""
+        return self.time_padding[0] if self.form == "causal" else 0
+
+    def forward(self, x: Tensor, caches: Caches | None = None) -> Tensor:
+        """(B, inputs, F, T) → (B, outputs, ⌈F / stride⌉, T / stride)."""
+        left, right = self.time_padding
+        if caches is not None and self.cached_columns:
+            x = caches.extend(self.cache_name, x)
+        elif left == right:
+            padding = (self.mel_padding, left)
+            conv = self.conv
+            return nn.functional.conv2d(x, conv.weight, conv.bias, self.stride, padding, groups=conv.groups)
+        else:
+            x = nn.functional.pad(x, (left, right, 0, 0))
+        conv = self.conv
+        return nn.functional.conv2d(x, conv.weight, conv.bias, self.stride, (self.mel_padding, 0), groups=conv.groups)
+
+
+class SubSpectralNorm(nn.Module):
+    """Batch normalisation of each of `bands` mel bands on its own (Chang et al., ICASSP 2021)."""
+
+    def __init__(self, channels: int, bands: int = 4) -> None:
+        super().__init__()
+        self.bands = bands
+        self.norm = nn.BatchNorm2d(channels * bands)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, F, T) → the same shape; F must be a multiple of the number of bands."""
+        norm = self.norm
+        if self.training and norm.num_batches_tracked is not None:
+            norm.num_batches_tracked.add_(1)
+        bands = [
+            nn.functional.batch_norm(
+                band,
+                None if norm.running_mean is None else norm.running_mean[i :: self.bands],
+                None if norm.running_var is None else norm.running_var[i :: self.bands],
+                norm.weight[i :: self.bands],
+                norm.bias[i :: self.bands],
+                self.training,
+                norm.momentum or 0.1,
+                norm.eps,
+            )
+            for i, band in enumerate(x.chunk(self.bands, dim=2))
+        ]
+        return torch.cat(bands, dim=2)
+
+
+class ResNorm(nn.Module):
+    """λ·x + (x − μ) / √(σ² + ε), with μ and σ² of each mel bin over channels and time (Kim et al., 2021).
+
+    The statistics span the whole clip, so there is no causal form.
+    """
+
+    def __init__(self, weight: float = 0.1, epsilon: float = 1e-5) -> None:
+        super().__init__()
+        self.weight, self.epsilon = weight, epsilon
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, F, T) → the same shape."""
+        variance, mean = torch.var_mean(x, dim=(1, 3), correction=0, keepdim=True)
+        return self.weight * x + (x - mean) * torch.rsqrt(variance + self.epsilon)
+
+
+class MelMean(nn.Module):
+    """The mean over mel, (B, C, F, T) → (B, C, 1, T)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, F, T) → (B, C, 1, T)."""
+        return x.mean(dim=2, keepdim=True)
+
+
+class InputNorm(nn.Module):
+    """Batch normalisation over mel bins, (B, 1, F, T) → the same shape."""
+
+    def __init__(self, mels: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(mels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 1, F, T) → the same shape."""
+        result: Tensor = self.norm(x[:, 0])
+        return result.unsqueeze(1)
+
+
+class Sequence(nn.Sequential):
+    """`nn.Sequential` whose members take the caches of a stream where they hold convolutions."""
+
+    def forward(self, x: Tensor, caches: Caches | None = None) -> Tensor:
+        """Apply the members in order."""
+        for layer in self:
+            x = layer(x, caches) if isinstance(layer, Conv | Block | Sequence) else layer(x)
+        return x
+
+
+class Block(nn.Module):
+    """A module of several layers that may hold convolutions with caches."""
+
+    def forward(self, x: Tensor, caches: Caches | None = None) -> Tensor:
+        """(B, C, F, T) → (B, C', F', T')."""
+        raise NotImplementedError

@@ -1,0 +1,72 @@
+"""Engines that run artefacts, behind one small protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy.typing as npt
+
+from edge_asc.contract import StreamContract
+from edge_asc.errors import ContractError
+
+Tensors = dict[str, npt.NDArray[Any]]
+
+MANIFEST = "manifest.json"
+
+
+class Runtime(Protocol):
+    """An artefact in an engine. It holds no stream: states go in and come out, so streams share nothing."""
+
+    engine: str
+    """"onnxruntime", "litert" or "torch", and its version."""
+    contract: StreamContract
+
+    def run(self, signature: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Tensors:
+        """Compute a signature: outputs by name, for inputs by name, as the contract describes both.
+
+        Raises:
+            ContractError: an input is missing, unknown, or of another shape or type, or features are not finite.
+        """
+        ...
+
+
+def check_inputs(contract: StreamContract, signature: str, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Refuse inputs that the contract does not describe.
+
+    Engines turn some of these into finite, wrong results.
+
+    Raises:
+        ContractError: an input is missing, unknown, of another shape or type, or a float input is not finite.
+    """
+    import numpy as np
+
+    specs = {spec.name: spec for spec in contract.signature(signature).inputs}
+    if set(specs) != set(inputs):
+        raise ContractError(f"{signature}: got inputs {sorted(inputs)}; expected {sorted(specs)}")
+    for name, spec in specs.items():
+        value = inputs[name]
+        if value.shape != spec.shape or value.dtype != spec.dtype:
+            raise ContractError(
+                f"{signature}: input {name} is {value.dtype} {value.shape}; expected {spec.dtype} {spec.shape}"
+            )
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise ContractError(f"{signature}: input {name} holds NaN or infinite values; reset the stream")
+
+
+def open_runtime(path: str | Path, *, threads: int = 1) -> Runtime:
+    """Open a model in the engine it needs.
+
+    Args:
+        path: an `.onnx` or `.tflite` artefact, a bundle (folder with a manifest; its TFLite file if LiteRT is
+            installed, else its first ONNX file), a checkpoint folder, or the name of a model of the zoo.
+        threads: of the engine.
+
+    Raises:
+        ContractError: nothing there that can be run, a damaged file, or one without a contract.
+        MissingExtraError: the engine is not installed.
+    """
+    from edge_asc.runtimes.opening import locate
+
+    return locate(Path(path))(threads)

@@ -1,0 +1,147 @@
+"""Runs TFLite artefacts in LiteRT, or in an older interpreter where LiteRT is not installed."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_asc.contract import METADATA_KEY, Signature
+from edge_asc.errors import ContractError, MissingExtraError, require
+from edge_asc.runtimes import Tensors, check_inputs
+from edge_asc.runtimes.flatbuffer import tflite_metadata
+from edge_asc.runtimes.interface import Tensor, check_interface, read_contract
+
+Run = Callable[[Mapping[str, npt.NDArray[Any]]], Tensors]
+
+# Packages that also hold an interpreter: where it is, and what is lost with it.
+OLDER: tuple[tuple[str, Callable[[], Any], str], ...] = (
+    (
+        "tflite_runtime",
+        lambda: import_module("tflite_runtime.interpreter").Interpreter,
+        "it does not accelerate int8 models with XNNPACK, which makes them many times slower",
+    ),
+    (
+        "tensorflow",
+        lambda: import_module("tensorflow").lite.Interpreter,
+        "it takes ten times the memory, and is slower to start",
+    ),
+)
+
+
+class LiteRTRuntime:
+    """A TFLite artefact and its signatures."""
+
+    def __init__(self, path: str | Path, threads: int = 1) -> None:
+        """Load `path` for `threads` threads.
+
+        Raises:
+            ContractError: not a TFLite file, a damaged one, without a contract, or with tensors that its
+                contract does not describe.
+            MissingExtraError: no TFLite interpreter is installed.
+        """
+        path = Path(path)
+        self.engine, interpreter = _interpreter()
+        data = path.read_bytes()
+        try:
+            metadata = tflite_metadata(data, METADATA_KEY)
+        except ContractError as error:
+            raise ContractError(f"{path}: {error}") from error
+        self.contract = read_contract(path, metadata)
+        try:
+            self._interpreter = interpreter(model_content=data, num_threads=threads)
+            known = self._interpreter.get_signature_list()
+        except (RuntimeError, ValueError) as error:
+            raise ContractError(
+                f"{path}: {self.engine} cannot load it ({error}); expected a .tflite artefact of `edge-asc export`"
+            ) from error
+        for signature in self.contract.signatures:
+            if signature.name not in known:
+                raise ContractError(
+                    f"{path}: no signature {signature.name} in the file; it is damaged: export it again"
+                )
+        # The interpreter keeps the tensors of a run inside itself; streams in several threads take turns.
+        self._lock = Lock()
+        self._runs: dict[str, Run] = {}
+        for signature in self.contract.signatures:
+            self._runs[signature.name] = self._opened(path, signature)
+
+    def run(self, signature: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Tensors:
+        """Compute a signature: outputs by name, for inputs by name, as the contract describes both.
+
+        Raises:
+            ContractError: an input is missing, unknown, of another shape or type, or not finite.
+        """
+        check_inputs(self.contract, signature, inputs)
+        with self._lock:
+            return self._runs[signature](inputs)
+
+    def _opened(self, path: Path, signature: Signature) -> Run:
+        runner = self._interpreter.get_signature_runner(signature.name)
+        inputs, outputs = runner.get_input_details(), runner.get_output_details()
+        check_interface(path, signature, _tensors(inputs), _tensors(outputs))
+        if len(self.contract.signatures) > 1:
+            return _through(runner)
+        # A file of one signature has it in the main subgraph, where the plain interface spares the
+        # reallocation that a runner does at every call. A live runner would forbid it to allocate.
+        del runner
+        try:
+            self._interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            raise ContractError(f"{path}: {self.engine} cannot prepare it ({error}); export it again") from error
+        return self._plain({k: v["index"] for k, v in inputs.items()}, {k: v["index"] for k, v in outputs.items()})
+
+    def _plain(self, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> Run:
+        interpreter = self._interpreter
+
+        def run(values: Mapping[str, npt.NDArray[Any]]) -> Tensors:
+            for name, value in values.items():
+                interpreter.set_tensor(inputs[name], value)
+            interpreter.invoke()
+            return {name: interpreter.get_tensor(index) for name, index in outputs.items()}
+
+        return run
+
+
+def _through(runner: Any) -> Run:
+    return lambda values: dict(runner(**values))
+
+
+def _tensors(details: Mapping[str, Mapping[str, Any]]) -> dict[str, Tensor]:
+    return {k: (tuple(int(s) for s in v["shape"]), np.dtype(v["dtype"]).name) for k, v in details.items()}
+
+
+@cache
+def _interpreter() -> tuple[str, Any]:
+    """The best installed engine with its version, and its Interpreter class; warns, once, of an older one."""
+    try:
+        module = require("ai_edge_litert.interpreter", "tflite")
+    except MissingExtraError:
+        older = _older_interpreter()
+        if older is None:
+            raise
+        return older
+    return f"litert {import_module('ai_edge_litert').__version__}", module.Interpreter
+
+
+def _older_interpreter() -> tuple[str, Any] | None:
+    for package, find, loss in OLDER:
+        try:
+            interpreter = find()
+        except ModuleNotFoundError:
+            continue
+        engine = f"{package} {import_module(package).__version__}"
+        warnings.warn(
+            f"running TFLite in {engine}, since ai-edge-litert is not installed: {loss}; "
+            "install it with: pip install 'edge-asc[tflite]'",
+            stacklevel=4,
+        )
+        return engine, interpreter
+    return None

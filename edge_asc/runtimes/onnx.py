@@ -1,0 +1,70 @@
+"""Runs ONNX artefacts in onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from edge_asc.contract import METADATA_KEY
+from edge_asc.errors import ContractError, require
+from edge_asc.runtimes import Tensors, check_inputs
+from edge_asc.runtimes.interface import check_interface, read_contract
+
+TYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(int8)": "int8",
+    "tensor(uint8)": "uint8",
+    "tensor(int16)": "int16",
+}
+
+
+class OnnxRuntime:
+    """An ONNX artefact: one signature, in onnxruntime on the CPU."""
+
+    def __init__(self, path: str | Path, threads: int = 1) -> None:
+        """Load `path` for `threads` threads.
+
+        Raises:
+            ContractError: not an ONNX model, without a contract, or with tensors that its contract does not
+                describe.
+            MissingExtraError: onnxruntime is not installed.
+        """
+        path = Path(path)
+        onnxruntime = require("onnxruntime", "onnx")
+        self.engine = f"onnxruntime {onnxruntime.__version__}"
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's errors have no base class of their own
+            raise ContractError(
+                f"{path}: onnxruntime cannot load it ({error}); expected an .onnx artefact of `edge-asc export`"
+            ) from error
+        self.contract = read_contract(path, self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY))
+        names = [signature.name for signature in self.contract.signatures]
+        if len(names) != 1:
+            raise ContractError(
+                f"{path}: an ONNX file holds one signature, its contract lists {names}; export it again"
+            )
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        check_interface(path, self.contract.signatures[0], _tensors(inputs), _tensors(outputs))
+        self._outputs = [node.name for node in outputs]
+
+    def run(self, signature: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Tensors:
+        """Compute the signature: outputs by name, for inputs by name, as the contract describes both.
+
+        Raises:
+            ContractError: an input is missing, unknown, of another shape or type, or not finite.
+        """
+        check_inputs(self.contract, signature, inputs)
+        return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs)), strict=True))
+
+
+def _tensors(nodes: list[Any]) -> dict[str, tuple[tuple[int, ...], str]]:
+    return {node.name: (tuple(node.shape), TYPES.get(node.type, node.type)) for node in nodes}

@@ -1,0 +1,217 @@
+"""Runs checkpoints in PyTorch, under the same contract as the artefacts that are exported of them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_asc.contract import Signature, StreamContract, TensorSpec
+from edge_asc.errors import ContractError
+from edge_asc.frontend import Array
+from edge_asc.runtimes import Tensors, check_inputs
+from edge_asc.training.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from edge_asc.models import CRNN
+
+SECONDS = range(1, 11)
+STREAMS = 32
+
+PLANES = ("batch", "channel", "mel", "time")
+ROW, ROWS = ("batch", "unit"), ("time", "unit")
+
+
+class TorchRuntime:
+    """A checkpoint's CRNN in float32 PyTorch on the CPU."""
+
+    def __init__(self, checkpoint: Checkpoint, threads: int = 1) -> None:
+        """Take the model of `checkpoint`, for `threads` threads.
+
+        Raises:
+            ContractError: the model is no CRNN and does not stream.
+        """
+        import torch
+
+        self.engine = f"torch {torch.__version__}"
+        self.contract = contract_of(checkpoint)
+        self._model, self._threads = _recurrent(checkpoint), threads
+
+    @classmethod
+    def load(cls, path: str | Path, threads: int = 1) -> Self:
+        """Open a checkpoint folder.
+
+        Raises:
+            EdgeAscError: no checkpoint there, a damaged one, or one that does not stream.
+            MissingExtraError: torch or safetensors is not installed.
+        """
+        return cls(Checkpoint.load(path), threads)
+
+    def run(self, signature: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Tensors:
+        """Compute a signature: outputs by name, for inputs by name, as the contract describes both.
+
+        Raises:
+            ContractError: an input is missing, unknown, of another shape or type, or not finite.
+        """
+        import torch
+
+        check_inputs(self.contract, signature, inputs)
+        values = {name: torch.tensor(value) for name, value in inputs.items()}
+        with torch.inference_mode(), _threads(self._threads):
+            outputs = self._computed(signature, values)
+        return {name: value.contiguous().numpy() for name, value in outputs.items()}
+
+    def _computed(self, signature: str, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        import torch
+
+        model = self._model
+        if signature == "step":
+            logits, state = model.step(values.pop("features"), values)
+            return {"logits": logits[:, 0], **{f"{name}_next": value for name, value in state.items()}}
+        if signature != "gru":
+            return {"embeddings": model.embed(values["features"])[0]}
+        hidden = torch.stack([values[f"hidden_{i}"] for i in range(model.gru.num_layers)])
+        y, hidden = model.gru(values["embedding"][None], hidden)
+        return {"logits": model.output(y[0]), **{f"hidden_{i}_next": value for i, value in enumerate(hidden)}}
+
+    def stream(self, features: Sequence[Array]) -> list[Array]:
+        """Stream many clips: features, (frames, mels), to logits after every step, (steps, classes), of each.
+
+        The same as step by step through `run`, up to float32 rounding; frames that do not fill a step are
+        left out.
+
+        Raises:
+            ContractError: a windowed model, or features of another shape or not finite.
+        """
+        if self.contract.form != "causal":
+            raise ContractError(f"{self.contract.name}: a windowed model has no steps; expected a causal one")
+        step, mels = self.contract.signature("step").frames, self.contract.front_end.mels
+        for clip in features:
+            if clip.ndim != 2 or clip.shape[1] != mels:
+                raise ContractError(f"features are {clip.shape}; expected (frames, {mels})")
+            if not np.isfinite(clip).all():
+                raise ContractError("features hold NaN or infinite values; expected finite ones")
+        by_steps: dict[int, list[int]] = {}
+        for i, clip in enumerate(features):
+            by_steps.setdefault(len(clip) // step, []).append(i)
+        logits: dict[int, Array] = {}
+        for steps, clips in by_steps.items():
+            for start in range(0, len(clips), STREAMS):
+                batch = clips[start : start + STREAMS]
+                stacked = np.stack([np.asarray(features[i][: steps * step], np.float32) for i in batch])
+                logits.update(zip(batch, self._streamed(stacked, step), strict=True))
+        return [logits[i] for i in range(len(features))]
+
+    def _streamed(self, features: Array, step: int) -> Array:
+        """(streams, frames, mels) → (streams, steps, classes)."""
+        import torch
+
+        results = np.empty((len(features), features.shape[1] // step, len(self.contract.labels)), np.float32)
+        with torch.inference_mode(), _threads(self._threads):
+            state = self._model.initial_state(len(features))
+            planes = torch.from_numpy(features).transpose(1, 2)[:, None]
+            for i in range(results.shape[1]):
+                logits, state = self._model.step(planes[..., i * step : (i + 1) * step], state)
+                results[:, i] = logits[:, 0].numpy()
+        return results
+
+
+def contract_of(checkpoint: Checkpoint) -> StreamContract:
+    """The contract under which `TorchRuntime` runs a checkpoint, channels first.
+
+    Raises:
+        ContractError: the model is no CRNN and does not stream.
+    """
+    import torch
+
+    model, config = _recurrent(checkpoint), checkpoint.model.config
+    parameters = sum(p.numel() for name, p in model.named_parameters() if not name.startswith("auxiliary."))
+    return StreamContract(
+        name=checkpoint.name,
+        backbone=config.backbone,
+        form=config.form,
+        output=config.output,
+        labels=checkpoint.labels,
+        front_end=checkpoint.front_end,
+        decision=checkpoint.decision,  # type: ignore[arg-type]
+        parameters=parameters,
+        macs={},
+        scheme="none",
+        signatures=_steps(checkpoint, model) if config.form == "causal" else _windows(checkpoint, model),
+        provenance={"checkpoint": checkpoint.name, "torch": torch.__version__},
+    )
+
+
+def _recurrent(checkpoint: Checkpoint) -> CRNN:
+    from edge_asc.models import CRNN
+
+    if not isinstance(checkpoint.model, CRNN):
+        raise ContractError(
+            f"{checkpoint.name}: a CNN with global average pooling classifies whole clips and does not "
+            "stream; choose a model with head 'gru'"
+        )
+    return checkpoint.model
+
+
+def _steps(checkpoint: Checkpoint, model: CRNN) -> tuple[Signature]:
+    from edge_asc.models.crnn import STEP_FRAMES
+
+    states = {name: tuple(value.shape) for name, value in model.initial_state().items()}
+    mels, hop = checkpoint.front_end.mels, checkpoint.front_end.hop
+    inputs = (TensorSpec("features", "features", (1, 1, mels, STEP_FRAMES), PLANES), *_inputs(states))
+    outputs = (TensorSpec("logits", "logits", (1, len(checkpoint.labels)), ROW), *_outputs(states))
+    return (Signature("step", STEP_FRAMES, STEP_FRAMES * hop, inputs, outputs),)
+
+
+def _windows(checkpoint: Checkpoint, model: CRNN) -> tuple[Signature, ...]:
+    import torch
+
+    front_end, channels = checkpoint.front_end, model.gru.input_size
+    shapes = copy.deepcopy(model).to("meta")  # computes shapes and nothing else
+    signatures = []
+    for seconds in SECONDS:
+        frames = front_end.sample_rate * seconds // front_end.hop
+        planes = (1, 1, front_end.mels, frames)
+        rows = shapes.embed(torch.empty(planes, device="meta")).shape[1]
+        features = TensorSpec("features", "features", planes, PLANES)
+        embeddings = TensorSpec("embeddings", "embedding", (rows, channels), ROWS)
+        signatures.append(Signature(f"window_{seconds}s", frames, frames * front_end.hop, (features,), (embeddings,)))
+    states = {f"hidden_{i}": (1, model.gru.hidden_size) for i in range(model.gru.num_layers)}
+    inputs = (TensorSpec("embedding", "embedding", (1, channels), ROW), *_inputs(states))
+    outputs = (TensorSpec("logits", "logits", (1, len(checkpoint.labels)), ROW), *_outputs(states))
+    return (*signatures, Signature("gru", 0, 0, inputs, outputs))
+
+
+def _inputs(states: Mapping[str, tuple[int, ...]]) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(name, "state", shape, _axes(shape)) for name, shape in states.items())
+
+
+def _outputs(states: Mapping[str, tuple[int, ...]]) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(f"{name}_next", "state", shape, _axes(shape), feeds=name) for name, shape in states.items())
+
+
+def _axes(shape: tuple[int, ...]) -> tuple[str, ...]:
+    return PLANES if len(shape) == 4 else ROW
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """PyTorch's number of threads, which is one for the whole process, for the length of a computation."""
+    import torch
+
+    before = torch.get_num_threads()
+    if before == count:
+        yield
+        return
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,304 @@
+"""Classifiers of an audio stream: samples in, decisions out, whatever engine runs the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_asc.contract import Decision as Rule
+from edge_asc.contract import StreamContract, TensorSpec
+from edge_asc.errors import ContractError
+from edge_asc.frontend import Array, LogMel, checked_samples
+from edge_asc.runtimes import Runtime, Tensors, open_runtime
+
+Vector = npt.NDArray[np.float64]
+Carry = Literal["final", "aligned", "none"]
+
+# Frames that the backbones turn into one embedding.
+EMBEDDING_FRAMES = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """What a classifier holds the scene to be.
+
+    Attributes:
+        time: audio since the reset when it was made, s.
+        label, index: the most probable class.
+        probability: of that class.
+        probabilities: (classes,), of all classes.
+        logits: (classes,), what the model gave last.
+    """
+
+    time: float
+    label: str
+    index: int
+    probability: float
+    probabilities: Vector
+    logits: Array
+
+
+class Stream:
+    """One stream through one signature: keeps the states between runs and feeds them back raw."""
+
+    def __init__(self, runtime: Runtime, signature: str) -> None:
+        self._runtime = runtime
+        self.signature = runtime.contract.signature(signature)
+        self._source = _stateless(self.signature.inputs, f"{signature} input")
+        self._result = _stateless(self.signature.outputs, f"{signature} output")
+        self._feeds = {spec.name: spec.feeds for spec in self.signature.outputs if spec.feeds is not None}
+        self._initial = {spec.name: spec.initial() for spec in self.signature.states()}
+        self.state: Tensors = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Go back to the start of a stream."""
+        self.state = self._initial
+
+    def feed(self, value: Array) -> npt.NDArray[Any]:
+        """Run on features, (frames, mels), or an embedding, (1, channels): logits or embeddings, (n, units).
+
+        Raises:
+            ContractError: another shape, or not finite; the stream is unchanged.
+        """
+        inputs = {self._source.name: _laid_out(value, self._source), **self.state}
+        outputs = self._runtime.run(self.signature.name, inputs)
+        self.state = {target: outputs[name] for name, target in self._feeds.items()}
+        return outputs[self._result.name]
+
+
+class StreamingClassifier:
+    """Exact streaming with a causal model: a decision after each step of audio, of the same cost every time.
+
+    Streams that share a runtime do not disturb each other.
+    """
+
+    def __init__(self, runtime: Runtime, *, decision: Rule | None = None) -> None:
+        """Start a stream; `decision` takes the place of the contract's rule.
+
+        "last" is the softmax of the last logits, "mean" that of the mean log-softmax since the reset.
+
+        Raises:
+            ContractError: a windowed model, or an unknown `decision`.
+        """
+        self.contract: StreamContract = runtime.contract
+        if self.contract.form != "causal":
+            raise ContractError(
+                f"{self.contract.name}: a {self.contract.form} model has no steps; expected a causal one: "
+                "use WindowedClassifier"
+            )
+        self.decision: Rule = self.contract.decision if decision is None else decision
+        if self.decision not in get_args(Rule):
+            raise ContractError(f"decision is {decision!r}; expected one of {', '.join(get_args(Rule))}")
+        self._stream = Stream(runtime, "step")
+        self._log_mel = LogMel(self.contract.front_end)
+        self.reset()
+
+    @classmethod
+    def from_artefact(cls, path: str | Path, *, threads: int = 1, decision: Rule | None = None) -> Self:
+        """Start a stream with what `path` means to `edge_asc.runtimes.open_runtime`.
+
+        Raises:
+            ContractError: nothing there that can be run, a damaged file, or a windowed model.
+            MissingExtraError: the engine is not installed.
+        """
+        return cls(open_runtime(path, threads=threads), decision=decision)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """In the order of logits and probabilities."""
+        return self.contract.labels
+
+    def reset(self) -> None:
+        """Forget all audio: what follows is decided as in a new stream, bit for bit."""
+        self._stream.reset()
+        self._log_mel.reset()
+        self._frames = np.empty((0, self.contract.front_end.mels), np.float32)
+        self._total = np.zeros(len(self.labels))
+        self._steps = 0
+
+    def push(self, samples: npt.ArrayLike, sample_rate: int | None = None) -> list[Decision]:
+        """Take `samples`, (n,) float in [−1, 1], any n ≥ 0; return the decisions that they complete.
+
+        Any chunking of a signal gives the same decisions. `sample_rate`, Hz, is checked where it is given.
+
+        Raises:
+            AudioError: samples of another shape or type, or NaN or infinities; the stream is unchanged.
+            ContractError: another sample rate; the stream is unchanged.
+        """
+        _check_rate(self.contract, sample_rate)
+        self._frames = np.concatenate((self._frames, self._log_mel.push(samples)))
+        size, decisions = self._stream.signature.frames, []
+        while len(self._frames) >= size:
+            step, self._frames = self._frames[:size], self._frames[size:]
+            decisions.append(self.push_features(step))
+        return decisions
+
+    def push_features(self, frames: npt.ArrayLike) -> Decision:
+        """Take the frames of one step, (8, mels), normalised log-mel of the contract's front end.
+
+        Raises:
+            ContractError: another shape, or not finite; the stream is unchanged.
+        """
+        (logits,) = self._stream.feed(np.asarray(frames, np.float32))
+        self._steps += 1
+        self._total += _log_softmax(logits)
+        scores = self._total / self._steps if self.decision == "mean" else logits
+        samples = self._steps * self._stream.signature.samples
+        return _decision(samples / self.contract.front_end.sample_rate, self.labels, logits, scores)
+
+
+class WindowedClassifier:
+    """The paper's procedure for windowed models: a window each `period`, the GRU state carried on.
+
+    Window i is the audio from i · period to i · period + seconds, cut from the waveform, with features of its
+    own; the decision is the softmax of the last logits in it.
+    """
+
+    def __init__(self, runtime: Runtime, seconds: int, *, carry: Carry = "final", period: float = 0.25) -> None:
+        """Start a stream.
+
+        Args:
+            runtime: of a windowed model.
+            seconds: length of a window, one that the artefact offers.
+            carry: the GRU state that a window starts from: "final", the one after the last embedding of the
+                window before; "none", zeros; "aligned", the one that the GRU had reached `period` into the
+                window before, so that no audio is heard twice (inferred: no embedding ends just there; it is
+                the one after the nearest whole number of embeddings of 8 frames, at least one).
+            period: between windows, s.
+
+        Raises:
+            ContractError: a causal model, a window that the artefact does not offer, or an unknown option.
+        """
+        self.contract: StreamContract = runtime.contract
+        front_end = self.contract.front_end
+        if self.contract.form != "windowed":
+            raise ContractError(
+                f"{self.contract.name}: a {self.contract.form} model streams in steps; "
+                "expected a windowed one: use StreamingClassifier"
+            )
+        if seconds not in self.contract.windows:
+            offered = ", ".join(map(str, self.contract.windows))
+            raise ContractError(f"{self.contract.name}: no window of {seconds} s; this artefact offers {offered} s")
+        if carry not in get_args(Carry):
+            raise ContractError(f"carry is {carry!r}; expected one of {', '.join(get_args(Carry))}")
+        self._size, self._shift = seconds * front_end.sample_rate, round(period * front_end.sample_rate)
+        if not 0 < self._shift <= self._size:
+            raise ContractError(f"period is {period} s; expected more than 0 and at most the window's {seconds} s")
+        self._window = Stream(runtime, f"window_{seconds}s")
+        self._gru = None if self._window.state else Stream(runtime, "gru")
+        if self._gru is None and carry == "aligned":
+            raise ContractError(
+                f"{self.contract.name}: carry 'aligned' needs the GRU state inside a window, which this "
+                "artefact does not give out; use 'final' or 'none', the TFLite artefact or the checkpoint"
+            )
+        self.carry: Carry = carry
+        self._aligned = max(1, round(self._shift / (EMBEDDING_FRAMES * front_end.hop)))
+        self._log_mel = LogMel(front_end)
+        self.reset()
+
+    @classmethod
+    def from_artefact(
+        cls, path: str | Path, seconds: int, *, threads: int = 1, carry: Carry = "final", period: float = 0.25
+    ) -> Self:
+        """Start a stream with what `path` means to `edge_asc.runtimes.open_runtime`.
+
+        Raises:
+            ContractError: nothing there that can be run, a damaged file, a causal model or an unknown option.
+            MissingExtraError: the engine is not installed.
+        """
+        return cls(open_runtime(path, threads=threads), seconds, carry=carry, period=period)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """In the order of logits and probabilities."""
+        return self.contract.labels
+
+    def reset(self) -> None:
+        """Forget all audio: what follows is decided as in a new stream, bit for bit."""
+        self._window.reset()
+        if self._gru is not None:
+            self._gru.reset()
+        self._audio = np.empty(0, np.float32)
+        self._count = 0
+
+    def push(self, samples: npt.ArrayLike, sample_rate: int | None = None) -> list[Decision]:
+        """Take `samples`, (n,) float in [−1, 1], any n ≥ 0; return the decisions of completed windows.
+
+        Any chunking of a signal gives the same decisions. `sample_rate`, Hz, is checked where it is given.
+
+        Raises:
+            AudioError: samples of another shape or type, or NaN or infinities; the stream is unchanged.
+            ContractError: another sample rate; the stream is unchanged.
+        """
+        _check_rate(self.contract, sample_rate)
+        self._audio = np.concatenate((self._audio, checked_samples(samples)))
+        decisions = []
+        while len(self._audio) >= self._size:
+            logits = self._heard(self._log_mel(self._audio[: self._size]))
+            end = (self._count * self._shift + self._size) / self.contract.front_end.sample_rate
+            decisions.append(_decision(end, self.labels, logits, logits))
+            self._audio = self._audio[self._shift :]
+            self._count += 1
+        return decisions
+
+    def _heard(self, features: Array) -> Array:
+        """The last logits, (classes,), of a window's features."""
+        if self._gru is None:
+            if self.carry == "none":
+                self._window.reset()
+            last: Array = self._window.feed(features)[-1]
+            return last
+        if self.carry == "none":
+            self._gru.reset()
+        states = []
+        for embedding in self._window.feed(features):
+            last = self._gru.feed(embedding[None])[0]
+            states.append(self._gru.state)
+        if self.carry == "aligned":
+            self._gru.state = states[min(self._aligned, len(states)) - 1]
+        return last
+
+
+def _stateless(specs: tuple[TensorSpec, ...], what: str) -> TensorSpec:
+    found = [spec for spec in specs if spec.role != "state"]
+    if len(found) != 1:
+        raise ContractError(f"{what}: {len(found)} tensors that are no state; expected one")
+    return found[0]
+
+
+def _laid_out(value: Array, spec: TensorSpec) -> Array:
+    """Features (time, mel), or rows as they are, in a tensor's own axes; its other axes have size 1."""
+    if spec.role != "features":
+        return value
+    time, mel = (spec.shape[spec.axes.index(axis)] for axis in ("time", "mel"))
+    if value.shape != (time, mel):
+        raise ContractError(f"features are {value.shape}; expected {(time, mel)}: {time} frames of {mel} mel bins")
+    if spec.axes.index("mel") < spec.axes.index("time"):
+        value = value.T
+    return np.ascontiguousarray(value).reshape(spec.shape)
+
+
+def _check_rate(contract: StreamContract, sample_rate: int | None) -> None:
+    expected = contract.front_end.sample_rate
+    if sample_rate is not None and sample_rate != expected:
+        raise ContractError(
+            f"samples are at {sample_rate} Hz; {contract.name} expects {expected} Hz: "
+            f"resample them first; edge_asc.audio.read(path, {expected}) does"
+        )
+
+
+def _log_softmax(logits: npt.NDArray[Any]) -> Vector:
+    shifted = logits.astype(np.float64) - logits.max()
+    result: Vector = shifted - np.log(np.exp(shifted).sum())
+    return result
+
+
+def _decision(time: float, labels: tuple[str, ...], logits: Array, scores: npt.NDArray[Any]) -> Decision:
+    probabilities = np.exp(_log_softmax(scores))
+    index = int(probabilities.argmax())
+    return Decision(time, labels[index], index, float(probabilities[index]), probabilities, logits)

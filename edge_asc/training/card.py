@@ -1,0 +1,116 @@
+"""Model cards: what a checkpoint is, how good it is, and what it was made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from edge_asc.files import write_bytes
+from edge_asc.models import CRNN
+from edge_asc.models.complexity import complexity
+from edge_asc.training.checkpoint import Checkpoint
+from edge_asc.training.run import Run
+
+CARD = "README.md"
+
+
+def write_card(checkpoint: Checkpoint, run: Run) -> None:
+    """Write the model card of a checkpoint beside it."""
+    write_bytes(run.output / CARD, card(checkpoint, run).encode())
+
+
+def card(checkpoint: Checkpoint, run: Run) -> str:
+    """The model card, in Markdown."""
+    config, cost = checkpoint.model.config, complexity(checkpoint.model)
+    kind = "CRNN" if isinstance(checkpoint.model, CRNN) else "CNN with global average pooling"
+    size = f"{cost.parameters_deployed:,} parameters at inference"
+    if cost.macs_step:
+        size += f", {cost.macs_step / 1e6:.2f} M multiply-accumulates a step of 256 ms"
+    lines = [
+        f"# {checkpoint.name}",
+        "",
+        f"{config.form.capitalize()} {kind} with a {config.backbone} backbone (Choi & Chang, Interspeech 2022; layers "
+        f"partly inferred): {size}. Input: 16 kHz mono. The decision is "
+        + ("the running mean of log-softmax since reset." if checkpoint.decision == "mean" else "the last output."),
+        "",
+        f"Labels: {', '.join(checkpoint.labels)}.",
+        "",
+        "## Accuracy",
+        "",
+        *_accuracy(checkpoint.evaluation),
+        "## Intended use and limits",
+        "",
+        "A working example of the toolkit on real audio, and a starting point for training on your own recordings. The "
+        "classes are sound sources, not places; one class is always chosen, also for sounds of none of them. It is "
+        "trained on few clips: expect lower accuracy on recordings made with other equipment, and do not use it where "
+        "an error does harm.",
+        "",
+        "## Training",
+        "",
+        *_training(checkpoint, run),
+    ]
+    if run.dataset.credits():
+        lines += ["## Credits", "", *_credits(run)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _accuracy(evaluation: dict[str, Any]) -> list[str]:
+    if not evaluation:
+        return ["Not evaluated: no clips were held out.", ""]
+    levels = evaluation["levels_db"]
+    lengths = levels["0"]["lengths"]
+    header = [
+        "| | " + " | ".join(f"{row['seconds']} s" for row in lengths) + " |",
+        "|---" * (len(lengths) + 1) + "|",
+    ]
+    rows = [_row("0 dB: accuracy, % [95 % interval]", (_cell(row) for row in lengths))]
+    for rule in ("mean", "last"):
+        shares = (f"{100 * row[f'right_{rule}'] / row['count']:.1f}" for row in lengths)
+        rows.append(_row(f"0 dB, decision by {'running mean' if rule == 'mean' else 'last output'}", shares))
+    for level, result in levels.items():
+        if level != "0":
+            rows.append(_row(f"input at {level} dB", (f"{100 * row['accuracy']:.1f}" for row in result["lengths"])))
+    return [f"On {evaluation['data']}: {evaluation['protocol']}.", "", *header, *rows, ""]
+
+
+def _row(name: str, cells: Iterable[str]) -> str:
+    return f"| {name} | " + " | ".join(cells) + " |"
+
+
+def _cell(row: dict[str, Any]) -> str:
+    return f"{100 * row['accuracy']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+
+
+def _training(checkpoint: Checkpoint, run: Run) -> list[str]:
+    training, recipe = checkpoint.training, checkpoint.recipe
+    licences = f", licences {' and '.join(run.licences)} only" if run.licences else ""
+    augmentation = ", ".join(f"{k} {v}" for k, v in recipe["augmentation"].items())
+    settings = ", ".join(f"{k} {v}" for k, v in recipe.items() if k != "augmentation")
+    return [
+        f"{training['clips']} clips of {training['data']}{licences}; auxiliary stream "
+        f"{'on' if checkpoint.model.config.auxiliary else 'off'}, dropout {checkpoint.model.config.dropout}"
+        + (f"; distilled from {', '.join(training['teachers'])}" if training["teachers"] else "")
+        + ".",
+        "",
+        f"Recipe: {settings}.",
+        "",
+        f"Augmentation: {augmentation}.",
+        "",
+    ]
+
+
+def _credits(run: Run) -> list[str]:
+    credits = run.dataset.credits()
+    used = [credits[clip.filename] for clip in run.training_clips() if clip.filename in credits]
+    by_licence: dict[str, dict[str, list[str]]] = {}
+    for credit in used:
+        by_licence.setdefault(credit.licence, {}).setdefault(credit.author, []).append(credit.url)
+    lines = []
+    for licence, authors in sorted(by_licence.items()):
+        lines.append(f"{licence} ({sum(map(len, authors.values()))} clips):")
+        lines.append("")
+        for author, urls in sorted(authors.items()):
+            links = ", ".join(f"[{url.rstrip('/').rsplit('/', 1)[-1]}]({url})" for url in sorted(set(urls)))
+            lines.append(f"- {author}: {links}")
+        lines.append("")
+    return lines

@@ -1,0 +1,135 @@
+"""A trained model on disk: `weights.safetensors` and `checkpoint.json` in one folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from edge_asc.errors import EdgeAscError, require
+from edge_asc.files import sha256, write_bytes, write_json
+from edge_asc.frontend import FrontEnd
+
+if TYPE_CHECKING:
+    from edge_asc.models import CNN, CRNN
+
+# 1: first version.
+SCHEMA_VERSION = 1
+WEIGHTS, METADATA = "weights.safetensors", "checkpoint.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model with everything needed to rebuild, run and export it.
+
+    Attributes:
+        name: what reports call it.
+        model: the model, in evaluation mode.
+        front_end: with the normalisation it was trained with.
+        labels: in the order of the logits.
+        decision: "last" (the last output) or "mean" (running mean of log-softmax since reset).
+        recipe: how it was trained, as JSON.
+        training: what it was trained on: data set, clips, licences, seconds, final loss.
+        evaluation: what was measured on held-out data, as JSON.
+        quantisation: activation ranges recorded on the training data, as JSON; empty if none were.
+    """
+
+    name: str
+    model: CRNN | CNN
+    front_end: FrontEnd
+    labels: tuple[str, ...]
+    decision: str = "mean"
+    recipe: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    evaluation: dict[str, Any] = field(default_factory=dict)
+    quantisation: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        """Write both files; the JSON, which holds the hash of the weights, comes last."""
+        safetensors = require("safetensors.torch", "train")
+        tensors = {k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()}
+        write_bytes(folder / WEIGHTS, safetensors.save(tensors))
+        write_json(
+            folder / METADATA,
+            {
+                "schema_version": SCHEMA_VERSION,
+                "name": self.name,
+                "weights_sha256": sha256(folder / WEIGHTS),
+                "model": self.model.config.to_json(),
+                "front_end": self.front_end.to_json(),
+                "labels": list(self.labels),
+                "decision": self.decision,
+                "recipe": self.recipe,
+                "training": self.training,
+                "evaluation": self.evaluation,
+                "quantisation": self.quantisation,
+            },
+        )
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read a checkpoint; the model comes in evaluation mode.
+
+        Raises:
+            EdgeAscError: no checkpoint there, a damaged or newer one, or weights that do not fit the model.
+            MissingExtraError: torch or safetensors is not installed.
+        """
+        folder = Path(folder)
+        value = read_metadata(folder)
+        weights = folder / WEIGHTS
+        if not weights.is_file():
+            raise EdgeAscError(f"{folder}: {WEIGHTS} is missing; expected it beside {METADATA}")
+        if (found := sha256(weights)) != value["weights_sha256"]:
+            raise EdgeAscError(
+                f"{weights}: SHA-256 is {found[:12]}…, {METADATA} says {value['weights_sha256'][:12]}…: "
+                "the file is damaged or belongs to another checkpoint; copy the folder again"
+            )
+        require("torch", "train")
+        safetensors = require("safetensors.torch", "train")
+        from edge_asc.models import ModelConfig, build
+
+        model = build(ModelConfig.from_json(value["model"]))
+        try:
+            model.load_state_dict(safetensors.load_file(weights))
+        except RuntimeError as error:
+            raise EdgeAscError(f"{weights}: the weights do not fit the model of {METADATA}: {error}") from error
+        return cls(
+            name=value["name"],
+            model=model.eval(),
+            front_end=FrontEnd.from_json(value["front_end"]),
+            labels=tuple(value["labels"]),
+            decision=value["decision"],
+            recipe=value["recipe"],
+            training=value["training"],
+            evaluation=value["evaluation"],
+            quantisation=value["quantisation"],
+        )
+
+
+def read_metadata(folder: Path) -> dict[str, Any]:
+    """The JSON of the checkpoint in `folder`, without loading torch.
+
+    Raises:
+        EdgeAscError: there is none, or it is damaged or of another version.
+    """
+    path = folder / METADATA
+    if not path.is_file():
+        raise EdgeAscError(f"{folder}: no checkpoint there; expected a folder with {METADATA} and {WEIGHTS}")
+    try:
+        value: dict[str, Any] = json.loads(path.read_text())
+        version = value["schema_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise EdgeAscError(f"{path}: not a checkpoint's JSON ({error!r}); copy the folder again") from error
+    if type(version) is not int or version != SCHEMA_VERSION:
+        newer = type(version) is int and version > SCHEMA_VERSION
+        raise EdgeAscError(
+            f"{path}: schema version {version!r}; this edge-asc reads version {SCHEMA_VERSION}: "
+            f"{'upgrade edge-asc' if newer else 'train the checkpoint again'}"
+        )
+    return value
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether `path` is a folder that holds a checkpoint."""
+    return (path / METADATA).is_file()

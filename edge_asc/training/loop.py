@@ -1,0 +1,277 @@
+"""The training loop: one crop of every clip an epoch, all randomness drawn from (seed, epoch)."""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edge_asc.errors import EdgeAscError
+from edge_asc.files import atomic_path
+from edge_asc.frontend import FrontEnd
+from edge_asc.models import CNN, CRNN, ModelConfig, build
+from edge_asc.training.augmentation import apply_gain, augment_audio, draw_gain, mask, mixup
+from edge_asc.training.recipe import Recipe
+
+STATE = "training-state.pt"
+LOG = "log.csv"
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch came to."""
+
+    number: int
+    loss: float
+    accuracy: float
+    learning_rate: float
+    seconds: float
+
+
+def normalisation(features: Sequence[npt.NDArray[np.float32]], recipe: Recipe, front_end: FrontEnd) -> FrontEnd:
+    """`front_end` with the mean and 1 / standard deviation per bin of raw log-mel at the recipe's levels."""
+    generator = torch.Generator().manual_seed(recipe.seed)
+    count = 0
+    total, squares = torch.zeros(2, front_end.mels, dtype=torch.float64)
+    draws = 8 if recipe.augmentation.gain != (0.0, 0.0) else 1
+    for clip in features:
+        x = torch.from_numpy(np.array(clip))
+        for gain in draw_gain(recipe.augmentation, draws, generator):
+            y = (apply_gain(x, gain, front_end.floor) if draws > 1 else x).double()
+            count, total, squares = count + len(y), total + y.sum(0), squares + (y * y).sum(0)
+    mean = total / count
+    deviation = (squares / count - mean * mean).clamp_min(1e-6).sqrt()
+    return front_end.with_normalisation(mean.numpy(), (1.0 / deviation).numpy())
+
+
+class Trainer:
+    """Trains one model; `epochs()` yields after each epoch, when the state on disk is whole.
+
+    Interrupted and started again with the same folder it goes on with the next epoch, and ends with the same
+    weights as an uninterrupted run.
+
+    Args:
+        features: raw log-mel of each training clip, (frames, mels).
+        targets: label index of each clip.
+        front_end: with normalisation.
+        folder: where the training state and `log.csv` are kept.
+        teachers: models whose averaged posteriors are learned from, beside the labels.
+        threads: torch threads; the result may differ in the last bits between thread counts.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        recipe: Recipe,
+        features: Sequence[npt.NDArray[np.float32]],
+        targets: Sequence[int],
+        front_end: FrontEnd,
+        folder: Path,
+        *,
+        teachers: Sequence[CRNN] = (),
+        initial: CRNN | CNN | None = None,
+    ) -> None:
+        if not features:
+            raise EdgeAscError("no training clips; expected at least one batch")
+        self.recipe, self.features, self.front_end, self.folder = recipe, features, front_end, folder
+        self.targets = torch.tensor(targets)
+        self.teachers = [teacher.eval() for teacher in teachers]
+        torch.manual_seed(recipe.seed)
+        self.model = build(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if initial is not None:
+            self.model.load_state_dict(initial.state_dict())
+        self.average = build(config)
+        self.average.load_state_dict(self.model.state_dict())
+        self.average.requires_grad_(False)
+        self.steps_per_epoch = math.ceil(len(features) * recipe.crops / recipe.batch)
+        self.optimizer = self._optimizer()
+        self.epoch = 0
+        self.updates = 0
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        decayed = [p for p in self.model.parameters() if p.ndim > 1]
+        other = [p for p in self.model.parameters() if p.ndim <= 1]
+        groups = [
+            {"params": decayed, "weight_decay": self.recipe.weight_decay},
+            {"params": other, "weight_decay": 0.0},
+        ]
+        if self.recipe.optimizer == "sgd":
+            nesterov = self.recipe.momentum > 0
+            return torch.optim.SGD(
+                groups, lr=self.recipe.learning_rate, momentum=self.recipe.momentum, nesterov=nesterov
+            )
+        return torch.optim.AdamW(groups, lr=self.recipe.learning_rate)
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warm-up, then cosine annealing to `final_learning_rate` of the peak."""
+        recipe = self.recipe
+        warmup = recipe.warmup_epochs * self.steps_per_epoch
+        total = recipe.epochs * self.steps_per_epoch
+        if step < warmup:
+            return recipe.learning_rate * (step + 1) / warmup
+        cosine = 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1.0, total - warmup)))
+        return recipe.learning_rate * (recipe.final_learning_rate + (1.0 - recipe.final_learning_rate) * cosine)
+
+    def epochs(self, on_step: Callable[[int, float], None] | None = None) -> Iterator[Epoch]:
+        """Train to the end, resuming what is on disk; `on_step(step, loss)` is called after each batch."""
+        self._resume()
+        while self.epoch < self.recipe.epochs:
+            result = self._run_epoch(on_step)
+            self.epoch += 1
+            self._save(result)
+            yield result
+
+    @property
+    def result(self) -> CRNN | CNN:
+        """The trained model: the moving average of the weights where the recipe has one."""
+        model = self.average if self.recipe.ema else self.model
+        return model.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload,no-any-return]
+
+    def _run_epoch(self, on_step: Callable[[int, float], None] | None) -> Epoch:
+        seed = self.recipe.seed * 100_003 + self.epoch
+        generator = torch.Generator().manual_seed(seed)
+        torch.manual_seed(seed)
+        self.model.train()
+        begun, losses, right, seen = time.monotonic(), 0.0, 0.0, 0
+        order = torch.cat([torch.randperm(len(self.features), generator=generator) for _ in range(self.recipe.crops)])
+        rate = 0.0
+        for i, batch in enumerate(torch.split(order, self.recipe.batch)):
+            if len(batch) < 2:
+                continue
+            rate = self.learning_rate(self.epoch * self.steps_per_epoch + i)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            x, y = self._batch(batch, generator)
+            loss, logits = self._loss(x, y)
+            if not math.isfinite(loss.item()):
+                raise EdgeAscError(
+                    f"the loss became {loss.item()} in epoch {self.epoch + 1}; start again with a lower learning rate"
+                )
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            if self.recipe.clip_gradient:
+                nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_gradient)
+            self.optimizer.step()
+            self._update_average()
+            losses += loss.item() * len(batch)
+            right += float((logits.argmax(1) == y.argmax(1)).sum())
+            seen += len(batch)
+            if on_step:
+                on_step(i, loss.item())
+        seen = max(1, seen)
+        return Epoch(self.epoch + 1, losses / seen, right / seen, rate, time.monotonic() - begun)
+
+    def _batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        recipe, low, high = self.recipe, self.recipe.frames[0] // 8, self.recipe.frames[1] // 8
+        frames = 8 * int(torch.randint(low, high + 1, (1,), generator=generator))
+        crops = []
+        for index in indices.tolist():
+            clip = self.features[index]
+            spare = len(clip) - frames
+            begin = int(torch.randint(max(0, spare) + 1, (1,), generator=generator))
+            if torch.rand(1, generator=generator) < recipe.start:
+                begin = 0
+            crop = np.array(clip[begin : begin + frames])
+            if spare < 0:
+                crop = np.pad(crop, ((0, -spare), (0, 0)), mode="wrap")
+            crops.append(crop.T)
+        x = torch.from_numpy(np.stack(crops)).unsqueeze(1)
+        x = augment_audio(x, recipe.augmentation, self.front_end.floor, generator)
+        mean, scale = (torch.tensor(v).view(1, 1, -1, 1) for v in (self.front_end.mean, self.front_end.scale))
+        x = ((x - mean) * scale).clamp(-self.front_end.clip, self.front_end.clip)
+        y = F.one_hot(self.targets[indices], self.model.config.classes).float()
+        if recipe.augmentation.mixup:
+            x, y = mixup(x, y, recipe.augmentation.mixup, generator)
+        x = mask(x, recipe.augmentation, generator)
+        return x.contiguous(memory_format=torch.channels_last), y
+
+    def _loss(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss (paper eq. 3-5) and the logits of the last step."""
+        smoothing, config = self.recipe.label_smoothing, self.model.config
+        target = y * (1.0 - smoothing) + smoothing / y.shape[1]
+        if isinstance(self.model, CNN):
+            logits = self.model(x)
+            return F.cross_entropy(logits, target), logits.detach()
+        output = self.model(x)
+        if self.teachers:
+            target = torch.lerp(target, self._teach(x), self.recipe.distil_weight)
+        steps = output.logits if config.output == "multi" else output.logits[:, -1:]
+        loss = -(target[:, None] * F.log_softmax(steps, dim=2)).sum(2).mean()
+        if output.auxiliary is not None:
+            spread = target[:, None].expand_as(output.auxiliary)
+            auxiliary = F.binary_cross_entropy_with_logits(output.auxiliary, spread)
+            loss = loss + self.recipe.auxiliary_weight * auxiliary
+        return loss, output.logits[:, -1].detach()
+
+    @torch.no_grad()
+    def _teach(self, x: Tensor) -> Tensor:
+        """The teachers' posterior of a whole crop: mean over teachers, mean of log-softmax over time."""
+        votes = [F.log_softmax(F.log_softmax(t(x).logits, dim=2).mean(1), dim=1).exp() for t in self.teachers]
+        return torch.stack(votes).mean(0)
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        self.updates += 1
+        decay = min(self.recipe.ema, self.updates / (self.updates + 20.0))
+        for mine, theirs in zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True):
+            if mine.dtype.is_floating_point:
+                mine.lerp_(theirs, 1.0 - decay)
+            else:
+                mine.copy_(theirs)
+
+    def _fingerprint(self) -> dict[str, Any]:
+        return {
+            "model": self.model.config.to_json(),
+            "recipe": self.recipe.to_json(),
+            "clips": len(self.features),
+            "teachers": len(self.teachers),
+        }
+
+    def _save(self, epoch: Epoch) -> None:
+        with atomic_path(self.folder / STATE) as path:
+            torch.save(
+                {
+                    "fingerprint": self._fingerprint(),
+                    "epoch": self.epoch,
+                    "updates": self.updates,
+                    "model": self.model.state_dict(),
+                    "average": self.average.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                },
+                path,
+            )
+        log = self.folder / LOG
+        fresh = not log.exists()
+        with log.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if fresh:
+                writer.writerow(("epoch", "loss", "accuracy", "learning_rate", "seconds"))
+            row = (epoch.loss, epoch.accuracy, epoch.learning_rate, epoch.seconds)
+            writer.writerow((epoch.number, *(f"{value:.6g}" for value in row)))
+
+    def _resume(self) -> None:
+        path = self.folder / STATE
+        if not path.exists():
+            return
+        state = torch.load(path, weights_only=True)
+        mine = self._fingerprint()
+        if state["fingerprint"] != mine:
+            changed = [k for k in mine if state["fingerprint"].get(k) != mine[k]]
+            raise EdgeAscError(
+                f"{path}: an interrupted training with another {', '.join(changed)}; "
+                "start it with the same settings, or choose another --output"
+            )
+        self.epoch, self.updates = state["epoch"], state["updates"]
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])

@@ -1,0 +1,233 @@
+"""Training runs: one model, or one for each fold and a last one on all clips."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from edge_asc.data.cache import FeatureCache
+from edge_asc.data.dataset import Clip, Dataset
+from edge_asc.errors import EdgeAscError
+from edge_asc.evaluation.accuracy import Accuracy, evaluate, pool
+from edge_asc.frontend import FrontEnd
+from edge_asc.models import CRNN, ModelConfig
+from edge_asc.training.checkpoint import Checkpoint, is_checkpoint
+from edge_asc.training.loop import STATE, Epoch, Trainer, normalisation
+from edge_asc.training.recipe import Recipe
+
+# Input levels, dB, at which a trained model is evaluated.
+LEVELS = (0, -10, -20, -30)
+LENGTHS = tuple(range(1, 11))
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is trained, on what, and where to.
+
+    Attributes:
+        dataset: the data set.
+        config: the model; its number of classes is the data set's.
+        recipe: how it is trained.
+        output: folder of the checkpoint; the folds of a cross-validation are in `fold1`, `fold2`, … below it.
+        licences: only clips of these licences are trained on; all if empty.
+        teachers: checkpoint folders to learn from; where one holds the fold that is trained, that fold is the teacher.
+        initial: checkpoint folder to start from.
+        fold: one fold to train; all clips if None.
+        decision: "mean" or "last"; what the contract names.
+    """
+
+    dataset: Dataset
+    config: ModelConfig
+    recipe: Recipe
+    output: Path
+    licences: tuple[str, ...] = ()
+    teachers: tuple[Path, ...] = ()
+    initial: Path | None = None
+    fold: int | None = None
+    decision: str = "mean"
+    name: str = field(default="")
+
+    def of_fold(self, fold: int) -> Run:
+        """The run of one fold."""
+        return replace(self, fold=fold, output=self.output / f"fold{fold}", name=f"{self.name}-fold{fold}")
+
+    def training_clips(self) -> tuple[Clip, ...]:
+        """The clips to train on."""
+        clips = self.dataset.clips if self.fold is None else self.dataset.split(self.fold, "train")
+        return self.dataset.licensed(clips, self.licences) if self.licences else clips
+
+    def held_out(self) -> tuple[Clip, ...]:
+        """The clips to evaluate on: none where all are trained on."""
+        return () if self.fold is None else self.dataset.split(self.fold, "evaluate")
+
+
+class Listener:
+    """Hears how a run goes; the command line shows it."""
+
+    def started(self, run: Run, epochs: int, steps: int, clips: int) -> None:
+        """A training starts or goes on."""
+
+    def stepped(self, loss: float) -> None:
+        """A batch was trained on."""
+
+    def ended(self, epoch: Epoch) -> None:
+        """An epoch ended, and the state on disk is whole."""
+
+    def noted(self, text: str) -> None:
+        """Something to tell."""
+
+
+Recorder = Callable[[CRNN, FrontEnd, Sequence[Any], dict[str, Any]], dict[str, Any]]
+
+
+def train(run: Run, cache: FeatureCache, listener: Listener, *, resume: bool, record: Recorder) -> Checkpoint:
+    """Train one model, or load it where the folder holds it already, and evaluate it on its held-out clips.
+
+    `record(model, front end, raw features, source)` gives the activation ranges that go into the checkpoint.
+
+    Raises:
+        EdgeAscError: the folder holds another checkpoint or an interrupted training and `resume` is not given.
+    """
+    if is_checkpoint(run.output):
+        if not resume:
+            raise EdgeAscError(f"{run.output}: holds a checkpoint already; choose another --output, or add --resume")
+        listener.noted(f"{run.output}: trained already")
+        return Checkpoint.load(run.output)
+    if (run.output / STATE).exists() and not resume:
+        raise EdgeAscError(
+            f"{run.output}: holds an interrupted training; add --resume to go on, or choose another --output"
+        )
+    clips = run.training_clips()
+    features = cache.features(run.dataset, clips)
+    front_end = normalisation(features, run.recipe, cache.front_end)
+    run.output.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(
+        run.config,
+        run.recipe,
+        features,
+        [run.dataset.labels.index(clip.label) for clip in clips],
+        front_end,
+        run.output,
+        teachers=[_teacher(path, run, front_end) for path in run.teachers],
+        initial=Checkpoint.load(run.initial).model if run.initial else None,
+    )
+    listener.started(run, run.recipe.epochs, trainer.steps_per_epoch, len(clips))
+    last = None
+    for last in trainer.epochs(lambda _, loss: listener.stepped(loss)):
+        listener.ended(last)
+    model = trainer.result
+    checkpoint = Checkpoint(
+        name=run.name or run.config.backbone,
+        model=model,
+        front_end=front_end,
+        labels=run.dataset.labels,
+        decision=run.decision,
+        recipe=run.recipe.to_json(),
+        training=_provenance(run, clips, last),
+    )
+    if isinstance(model, CRNN):
+        listener.noted("recording activation ranges")
+        source = {"data": run.dataset.name, "seed": run.recipe.seed, "recorded_on": "the training clips"}
+        checkpoint = replace(checkpoint, quantisation=record(model, front_end, features, source))
+    if held_out := run.held_out():
+        listener.noted("evaluating on the held-out clips")
+        results = evaluate_levels(checkpoint, run.dataset, held_out, cache)
+        protocol = f"fold {run.fold}, {len(held_out)} held-out clips"
+        checkpoint = replace(checkpoint, evaluation=evaluation_json(run.dataset, protocol, results))
+    checkpoint.save(run.output)
+    (run.output / STATE).unlink(missing_ok=True)
+    return checkpoint
+
+
+def cross_validate(run: Run, cache: FeatureCache, listener: Listener, *, resume: bool, record: Recorder) -> Checkpoint:
+    """Train and evaluate a model for each fold, then one on all clips that carries the pooled evaluation."""
+    folds = run.dataset.folds
+    if len(folds) < 2:
+        raise EdgeAscError(f"{run.dataset.root}: {len(folds)} folds in evaluation_setup; cross-validation needs two")
+    levels: dict[int, list[Accuracy]] = {level: [] for level in LEVELS}
+    count = 0
+    for fold in folds:
+        part = run.of_fold(fold)
+        checkpoint = train(part, cache, listener, resume=resume, record=record)
+        held_out = part.held_out()
+        count += len(held_out)
+        for level, result in evaluate_levels(checkpoint, run.dataset, held_out, cache).items():
+            levels[level].append(result)
+    final = train(run, cache, listener, resume=resume, record=record)
+    pooled = {level: replace(pool(results), model=final.name) for level, results in levels.items()}
+    protocol = (
+        f"{len(folds)} folds pooled, {count} held-out clips: each clip is judged by a model of the same recipe "
+        "that was trained without it; the shipped weights are trained on all folds"
+    )
+    final = replace(final, evaluation=evaluation_json(run.dataset, protocol, pooled))
+    final.save(run.output)
+    return final
+
+
+def evaluate_levels(
+    checkpoint: Checkpoint, dataset: Dataset, clips: Sequence[Clip], cache: FeatureCache
+) -> dict[int, Accuracy]:
+    """Accuracy by length at each input level of LEVELS, dB."""
+    from edge_asc.runtimes.torch import TorchRuntime
+
+    features = cache.features(dataset, clips)
+    longest = max(len(clip) for clip in features) * cache.front_end.hop // cache.front_end.sample_rate
+    lengths = [seconds for seconds in LENGTHS if seconds <= longest]
+    runtime = TorchRuntime(checkpoint)
+    targets = [dataset.labels.index(clip.label) for clip in clips]
+    return {
+        level: evaluate([(checkpoint.name, runtime)], features, targets, dataset.labels, lengths, gain=float(level))[0]
+        for level in LEVELS
+    }
+
+
+def evaluation_json(dataset: Dataset, protocol: str, results: dict[int, Accuracy]) -> dict[str, Any]:
+    """An evaluation as a checkpoint keeps it."""
+    return {
+        "data": dataset.name,
+        "protocol": protocol,
+        "levels_db": {str(level): result.to_json() for level, result in results.items()},
+    }
+
+
+def clip_id(filename: str) -> str:
+    """A short hash of a clip's name, by which a checkpoint remembers what it was trained on."""
+    return hashlib.sha256(Path(filename).name.encode()).hexdigest()[:10]
+
+
+def trained_on(training: dict[str, Any], filenames: Collection[str]) -> int:
+    """How many of the files a checkpoint was trained on, as far as their names tell."""
+    known = set(training.get("clip_ids", ()))
+    return sum(clip_id(name) in known for name in filenames)
+
+
+def _provenance(run: Run, clips: Sequence[Clip], last: Epoch | None) -> dict[str, Any]:
+    value: dict[str, Any] = {
+        "data": run.dataset.name,
+        "fold": run.fold,
+        "clips": len(clips),
+        "per_class": dict(sorted(Counter(clip.label for clip in clips).items())),
+        "licences": list(run.licences),
+        "teachers": [path.name for path in run.teachers],
+        "clip_ids": sorted(clip_id(clip.filename) for clip in clips),
+    }
+    if last is not None:
+        value |= {"final_loss": round(last.loss, 4), "final_accuracy": round(last.accuracy, 4)}
+    return value
+
+
+def _teacher(path: Path, run: Run, front_end: FrontEnd) -> CRNN:
+    if run.fold is not None and is_checkpoint(path / f"fold{run.fold}"):
+        path = path / f"fold{run.fold}"
+    checkpoint = Checkpoint.load(path)
+    if not isinstance(checkpoint.model, CRNN) or checkpoint.labels != run.dataset.labels:
+        raise EdgeAscError(f"{path}: cannot teach; expected a CRNN with the labels {', '.join(run.dataset.labels)}")
+    if checkpoint.front_end != front_end:
+        raise EdgeAscError(
+            f"{path}: cannot teach; its normalisation differs, so it was trained on other clips, levels or seed"
+        )
+    return checkpoint.model

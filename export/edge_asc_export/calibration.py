@@ -1,0 +1,129 @@
+"""Recording activation ranges on training audio, so that an int8 export needs none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from edge_asc.errors import ExportError
+from edge_asc.evaluation.accuracy import at_level
+from edge_asc.frontend import FrontEnd, LogMel
+from edge_asc.models import CRNN
+from edge_asc_export.graph import Graph
+from edge_asc_export.lowering import equalisable, lower_gru, lower_step, lower_window
+from edge_asc_export.quantisation import Calibration
+from edge_asc_export.simulation import Observer, Simulation
+
+# Input levels, dB, that the ranges cover: microphones differ, and quiet audio reaches other corners than loud audio.
+LEVELS = (0.0, -15.0, -30.0)
+BATCH = 64
+LARGEST_SCALE = 1e3
+
+Features = Sequence[npt.NDArray[np.float32]]
+
+
+def calibrate(
+    model: CRNN,
+    front_end: FrontEnd,
+    features: Features,
+    *,
+    source: Mapping[str, Any] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Calibration:
+    """Equalisation scales and the smallest and largest value of every tensor.
+
+    Args:
+        model: trained, in evaluation mode.
+        front_end: with normalisation.
+        features: raw log-mel of each clip, (frames, mels).
+        source: what the clips are, for the record.
+        progress: called with (batches done, batches in all).
+
+    Raises:
+        ExportError: no clips, NaN, or nothing but silence in them.
+    """
+    batches = list(_batches(front_end, features))
+    total, done = 2 * len(batches), 0
+    graphs = _graphs(model, batches[0].shape[3])
+    channels: dict[str, Tensor] = {}
+    targets = {name for graph in graphs for name in equalisable(graph)}
+
+    def observe_channels(name: str, value: Tensor) -> None:
+        if name in targets:
+            largest = value.abs().amax(dim=(0, 2, 3))
+            channels[name] = torch.maximum(channels.get(name, largest), largest)
+
+    ranges: dict[str, tuple[float, float]] = {}
+
+    def observe_range(name: str, value: Tensor) -> None:
+        low, high = (float(v) for v in value.aminmax())
+        known = ranges.get(name, (low, high))
+        ranges[name] = (min(known[0], low), max(known[1], high))
+
+    for observe in (observe_channels, observe_range):
+        if observe is observe_range:
+            scales = {name: _equalising(largest) for name, largest in channels.items()}
+            recorded = Calibration({}, scales)
+            graphs = tuple(recorded.equalised(graph) for graph in graphs)
+        simulations = [Simulation(graph) for graph in graphs]
+        for batch in batches:
+            _run(simulations, batch, observe)
+            done += 1
+            if progress:
+                progress(done, total)
+    provenance = {
+        **(source or {}),
+        "clips": len(features),
+        "levels_db": list(LEVELS),
+        "method": "min/max after free equalisation",
+    }
+    return Calibration(ranges, scales, provenance)
+
+
+def _batches(front_end: FrontEnd, features: Features) -> list[Tensor]:
+    """Normalised log-mel at every level, (clips, 1, mel, time); all cut to the shortest clip's whole steps."""
+    if not features:
+        raise ExportError("no clips to record activation ranges on; expected at least one")
+    frames = min(len(clip) for clip in features) // 8 * 8
+    if frames < 8:
+        raise ExportError(f"a calibration clip has {min(map(len, features))} frames; expected at least 8 (0.256 s)")
+    stacked = np.stack([clip[:frames] for clip in features])
+    if not np.isfinite(stacked).all():
+        raise ExportError("calibration features hold NaN or infinite values; check the recordings")
+    if float(stacked.max()) <= np.log(front_end.floor) + 1.0:
+        raise ExportError("the calibration clips are silent; ranges recorded on silence would clip real audio")
+    log_mel = LogMel(front_end)
+    result = []
+    for level in LEVELS:
+        x = log_mel.normalise(at_level(stacked, level, front_end.floor))
+        result += list(torch.split(torch.from_numpy(x).transpose(1, 2).unsqueeze(1), BATCH))
+    return result
+
+
+def _graphs(model: CRNN, frames: int) -> tuple[Graph, ...]:
+    if model.config.form == "causal":
+        return (lower_step(model),)
+    return lower_window(model, frames // 32, frames, recurrent=False), lower_gru(model)
+
+
+def _run(simulations: list[Simulation], batch: Tensor, observe: Observer) -> None:
+    if len(simulations) == 1:
+        simulations[0].stream(batch, observe)
+        return
+    window, gru = simulations
+    embeddings = window({"features": batch}, observe)["embeddings"]
+    state = gru.initial(len(batch))
+    for row in torch.split(embeddings, 1, dim=1):
+        outputs = gru({"embedding": row, **state}, observe)
+        state = {source.name: outputs[target.name] for source, target in gru.graph.states()}
+
+
+def _equalising(largest: Tensor) -> tuple[float, ...]:
+    """Scales that give every channel the largest magnitude of all; a channel that is always zero keeps its scale."""
+    scale = torch.where(largest > 0, largest.max() / largest.clamp_min(1e-12), torch.ones_like(largest))
+    return tuple(float(v) for v in scale.clamp_max(LARGEST_SCALE))

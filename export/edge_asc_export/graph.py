@@ -1,0 +1,246 @@
+"""The export form: a folded network as a short list of operations, written alike to ONNX and TFLite.
+
+A tensor of the convolutional part has shape (mel, time, channel), one of the recurrent part (row, unit). There is no
+batch axis: an artefact serves one stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float32]
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Node:
+    """An operation with one output."""
+
+    output: str
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the tensors that the operation reads."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Unary(Node):
+    """An operation on one tensor."""
+
+    input: str
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The one input."""
+        return (self.input,)
+
+
+@dataclass(frozen=True)
+class Conv(Unary):
+    """A convolution with bias; `weight` is (kernel mel, kernel time, inputs, outputs), inputs = 1 if depthwise.
+
+    `padding` is zeros ((mel before, after), (time before, after)).
+    """
+
+    weight: Array = field(repr=False)
+    bias: Array = field(repr=False)
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
+    depthwise: bool = False
+    relu: bool = False
+
+
+@dataclass(frozen=True)
+class Linear(Unary):
+    """A fully connected layer on rows; `weight` is (outputs, inputs)."""
+
+    weight: Array = field(repr=False)
+    bias: Array = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Concat(Node):
+    """Tensors joined along `axis`."""
+
+    parts: tuple[str, ...]
+    axis: int
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The parts in order."""
+        return self.parts
+
+
+@dataclass(frozen=True)
+class Slice(Unary):
+    """`size` elements of `axis` from `begin`."""
+
+    axis: int
+    begin: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Binary(Node):
+    """An element-wise operation; axes of size 1 are broadcast."""
+
+    left: str
+    right: str
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Left and right."""
+        return (self.left, self.right)
+
+
+@dataclass(frozen=True)
+class Add(Binary):
+    """left + right, with an optional ReLU."""
+
+    relu: bool = False
+
+
+@dataclass(frozen=True)
+class Multiply(Binary):
+    """left · right."""
+
+
+@dataclass(frozen=True)
+class Sigmoid(Unary):
+    """The logistic function."""
+
+
+@dataclass(frozen=True)
+class Tanh(Unary):
+    """The hyperbolic tangent."""
+
+
+@dataclass(frozen=True)
+class MaxPool(Unary):
+    """The maximum of 2 × 2 blocks; an odd last row or column is left out."""
+
+
+@dataclass(frozen=True)
+class Reshape(Unary):
+    """The same elements in another shape."""
+
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class GRU(Node):
+    """A layer of gated recurrent units over the rows of `input`; one row of `hidden`.
+
+    torch's equations: r, z = σ(W x + b + U h + c), n = tanh(W x + b + r·(U h + c)), h' = (1 − z)·n + z·h.
+    The output holds the hidden state after each row. Weights are (3 · units, …), gates in the order r, z, n.
+    """
+
+    input: str
+    hidden: str
+    weight: Array = field(repr=False)
+    recurrent: Array = field(repr=False)
+    bias: Array = field(repr=False)
+    recurrent_bias: Array = field(repr=False)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Input rows and hidden state."""
+        return (self.input, self.hidden)
+
+    @property
+    def units(self) -> int:
+        """Size of the hidden state."""
+        return int(self.recurrent.shape[1])
+
+
+@dataclass(frozen=True)
+class Port:
+    """A named input or output of a graph; `feeds` names the input state that an output state is fed to."""
+
+    name: str
+    tensor: str
+    role: str
+    feeds: str | None = None
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network in export form.
+
+    Attributes:
+        name: of its signature.
+        frames: log-mel frames that go in, 0 where features are no input.
+        inputs, outputs: its interface.
+        nodes: in an order that computes every tensor before it is read.
+        shapes: of all tensors.
+        constants: tensors that are no node's output.
+    """
+
+    name: str
+    frames: int
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    nodes: tuple[Node, ...]
+    shapes: dict[str, Shape]
+    constants: dict[str, Array] = field(default_factory=dict)
+
+    def consumers(self, tensor: str) -> Iterator[Node]:
+        """The nodes that read a tensor."""
+        return (node for node in self.nodes if tensor in node.inputs)
+
+    def states(self) -> Iterator[tuple[Port, Port]]:
+        """Pairs of an input state and the output state that feeds it."""
+        fed = {port.feeds: port for port in self.outputs if port.feeds}
+        return ((port, fed[port.name]) for port in self.inputs if port.name in fed)
+
+    def macs(self) -> int:
+        """Multiply-accumulates of convolutions, linear layers and recurrent layers."""
+        total = 0
+        for node in self.nodes:
+            if isinstance(node, Conv):
+                mel, time, _ = self.shapes[node.output]
+                total += mel * time * node.weight.size
+            elif isinstance(node, Linear):
+                total += self.shapes[node.output][0] * node.weight.size
+            elif isinstance(node, GRU):
+                total += self.shapes[node.output][0] * (node.weight.size + node.recurrent.size)
+        return total
+
+
+def conv_shape(shape: Shape, node: Conv) -> Shape:
+    """The output shape of a convolution of a (mel, time, channel) tensor."""
+    sizes = []
+    for axis in (0, 1):
+        padded = shape[axis] + sum(node.padding[axis])
+        sizes.append((padded - node.weight.shape[axis]) // node.stride[axis] + 1)
+    return (*sizes, shape[2] if node.depthwise else node.weight.shape[3])
+
+
+def output_shape(node: Node, shapes: dict[str, Shape]) -> Shape:
+    """The shape of a node's output, from the shapes of its inputs."""
+    first = shapes[node.inputs[0]]
+    match node:
+        case Conv():
+            return conv_shape(first, node)
+        case Linear():
+            return (first[0], len(node.weight))
+        case Concat():
+            size = sum(shapes[part][node.axis] for part in node.parts)
+            return (*first[: node.axis], size, *first[node.axis + 1 :])
+        case Slice():
+            return (*first[: node.axis], node.size, *first[node.axis + 1 :])
+        case Binary():
+            return tuple(int(s) for s in np.broadcast_shapes(first, shapes[node.right]))
+        case MaxPool():
+            return (first[0] // 2, first[1] // 2, first[2])
+        case Reshape():
+            return node.shape
+        case GRU():
+            return (first[0], node.units)
+        case _:
+            return first

@@ -1,0 +1,38 @@
+"""The interface of a graph in an artefact's own layout, as the contract states it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from edge_asc.contract import Affine, Signature, TensorSpec
+from edge_asc_export.graph import Graph, Port, Shape
+
+Layout = Literal["channels_first", "channels_last"]
+Type = tuple[str, Affine | None]
+
+AXES = {
+    "channels_first": ("batch", "channel", "mel", "time"),
+    "channels_last": ("batch", "mel", "time", "channel"),
+}
+
+
+def laid_out(shape: Shape, layout: Layout) -> Shape:
+    """A graph's shape in an artefact: (mel, time, channel) gets a batch axis of 1 and its layout, rows stay."""
+    if len(shape) == 2:
+        return shape
+    mel, time, channel = shape
+    return (1, channel, mel, time) if layout == "channels_first" else (1, mel, time, channel)
+
+
+def signature(graph: Graph, layout: Layout, hop: int, type_of: Callable[[str], Type]) -> Signature:
+    """The signature of `graph`; `type_of(tensor)` gives numpy's type name and the grid of an integer tensor."""
+
+    def spec(port: Port) -> TensorSpec:
+        shape = graph.shapes[port.tensor]
+        axes = AXES[layout] if len(shape) == 3 else ("time" if shape[0] > 1 else "batch", "unit")
+        dtype, quantisation = type_of(port.tensor) if port.role == "state" else ("float32", None)
+        return TensorSpec(port.name, port.role, laid_out(shape, layout), axes, dtype, quantisation, port.feeds)  # type: ignore[arg-type]
+
+    inputs, outputs = (tuple(spec(port) for port in ports) for ports in (graph.inputs, graph.outputs))
+    return Signature(graph.name, graph.frames, graph.frames * hop, inputs, outputs)

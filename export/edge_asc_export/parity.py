@@ -1,0 +1,129 @@
+"""Parity: every artefact streamed in its own runtime against float PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_asc.contract import StreamContract
+from edge_asc.data.dataset import TAU_LABELS
+from edge_asc.data.scenes import generate_scene
+from edge_asc.errors import ExportError
+from edge_asc.evaluation.accuracy import decide, steps_at, stream_logits
+from edge_asc.frontend import LogMel
+from edge_asc.runtimes import Runtime
+from edge_asc.streaming import WindowedClassifier
+
+TOLERANCE = 1e-4
+SEED = 20
+SECONDS = 10
+WINDOWED_SECONDS = 16
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far an artefact is from float PyTorch, on generated scenes.
+
+    Attributes:
+        audio: what was streamed.
+        steps: decisions compared.
+        agreement: share of decisions with the same arg-max.
+        max_error, mean_error: of the logits.
+        agreement_by_length: share at each second since reset; decision by the contract.
+        max_error_first, max_error_last: in the first and the last quarter of one stream without reset: its drift.
+    """
+
+    audio: str
+    steps: int
+    agreement: float
+    max_error: float
+    mean_error: float
+    agreement_by_length: dict[str, float]
+    max_error_first: float
+    max_error_last: float
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object."""
+        return asdict(self)
+
+
+def scenes() -> list[npt.NDArray[np.float32]]:
+    """One generated scene for each of the ten labels, 16 kHz."""
+    return [generate_scene(label, SEED + i, SECONDS) for i, label in enumerate(TAU_LABELS)]
+
+
+def measure(reference: Runtime, candidate: Runtime) -> Parity:
+    """Stream the same scenes through both, states fed back, each scene from reset and all as one stream."""
+    if candidate.contract.form == "causal":
+        return _measure_steps(reference, candidate)
+    return _measure_windows(reference, candidate)
+
+
+def _measure_steps(reference: Runtime, candidate: Runtime) -> Parity:
+    contract, audio = candidate.contract, scenes()
+    raw = LogMel(contract.front_end.raw)
+    clips = [raw(clip) for clip in audio]
+    clips.append(raw(np.concatenate(audio)))
+    expected, found = (stream_logits(runtime, clips) for runtime in (reference, candidate))
+    agreement = {}
+    for seconds in range(1, SECONDS + 1):
+        step = steps_at(seconds) - 1
+        same = [
+            decide(e, contract.decision)[step] == decide(f, contract.decision)[step]
+            for e, f in zip(expected[:-1], found[:-1], strict=True)
+        ]
+        agreement[str(seconds)] = float(np.mean(same))
+    return _summary(f"{len(audio)} generated scenes of {SECONDS} s", expected, found, agreement)
+
+
+def _measure_windows(reference: Runtime, candidate: Runtime) -> Parity:
+    audio = np.concatenate(scenes())[: WINDOWED_SECONDS * candidate.contract.front_end.sample_rate]
+    expected, found, agreement = [], [], {}
+    for seconds in candidate.contract.windows:
+        pair = [
+            np.stack([d.logits for d in WindowedClassifier(r, seconds).push(audio)]) for r in (reference, candidate)
+        ]
+        expected.append(pair[0])
+        found.append(pair[1])
+        agreement[str(seconds)] = float((pair[0].argmax(1) == pair[1].argmax(1)).mean())
+    return _summary(f"{WINDOWED_SECONDS} s of generated scenes", expected, found, agreement)
+
+
+def _summary(
+    audio: str,
+    expected: Sequence[npt.NDArray[Any]],
+    found: Sequence[npt.NDArray[Any]],
+    agreement: dict[str, float],
+) -> Parity:
+    """The last stream of the list is the one whose drift is looked at."""
+    e, f = np.concatenate(expected), np.concatenate(found)
+    error = np.abs(e - f)
+    stream = np.abs(expected[-1] - found[-1]).max(axis=1)
+    quarter = max(1, len(stream) // 4)
+    return Parity(
+        audio=audio,
+        steps=len(e),
+        agreement=float((e.argmax(1) == f.argmax(1)).mean()),
+        max_error=float(error.max()),
+        mean_error=float(error.mean()),
+        agreement_by_length=agreement,
+        max_error_first=float(stream[:quarter].max()),
+        max_error_last=float(stream[-quarter:].max()),
+    )
+
+
+def check(name: str, contract: StreamContract, parity: Parity) -> None:
+    """Refuse a float artefact that does not compute what PyTorch computes.
+
+    Raises:
+        ExportError: the logits of a float artefact differ by more than 1e-4.
+    """
+    if contract.scheme == "none" and not parity.max_error <= TOLERANCE:
+        raise ExportError(
+            f"{name}: logits differ from PyTorch by {parity.max_error:.2g} over {parity.steps} steps; "
+            f"expected at most {TOLERANCE:g}: nothing was written. Try other versions of the export tools"
+        )

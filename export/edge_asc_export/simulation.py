@@ -1,0 +1,148 @@
+"""The export form computed in PyTorch, over many streams at once: for calibration, parity and integer simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from edge_asc.contract import Affine
+from edge_asc_export.graph import (
+    Add,
+    Concat,
+    Conv,
+    Graph,
+    Linear,
+    MaxPool,
+    Multiply,
+    Node,
+    Reshape,
+    Sigmoid,
+    Slice,
+    Tanh,
+)
+from edge_asc_export.lowering import expand_gru
+from edge_asc_export.quantisation import HIGH, LOW, quantise_weight
+
+Observer = Callable[[str, Tensor], None]
+
+
+class Simulation:
+    """Runs a graph step by step on batches of streams.
+
+    With `grids` every tensor is rounded to its 8-bit grid, weights and biases to their integers: in float64 this is
+    the arithmetic of the integer kernels up to their own rounding of products.
+
+    Tensors of the convolutional part are (stream, channel, mel, time), rows are (stream, row, unit).
+    """
+
+    def __init__(
+        self, graph: Graph, *, dtype: torch.dtype = torch.float32, grids: Mapping[str, Affine] | None = None
+    ) -> None:
+        self.graph, self.dtype, self.grids = expand_gru(graph), dtype, grids
+        self._weights = {node.output: self._weight(node) for node in self.graph.nodes}
+        constants = self.graph.constants.items()
+        self._constants = {
+            k: self._round(k, torch.from_numpy(v).to(dtype).permute(2, 0, 1)[None]) for k, v in constants
+        }
+
+    def initial(self, streams: int) -> dict[str, Tensor]:
+        """Zero states of `streams` fresh streams, by input name."""
+        result = {}
+        for port, _ in self.graph.states():
+            shape = self.graph.shapes[port.tensor]
+            full = (shape[2], shape[0], shape[1]) if len(shape) == 3 else shape
+            result[port.name] = torch.zeros(streams, *full, dtype=self.dtype)
+        return result
+
+    @torch.no_grad()
+    def __call__(self, inputs: Mapping[str, Tensor], observe: Observer | None = None) -> dict[str, Tensor]:
+        """Outputs by name, for inputs by name; `observe(tensor name, value)` sees every tensor."""
+        values = dict(self._constants)
+        for port in self.graph.inputs:
+            values[port.tensor] = self._round(port.tensor, inputs[port.name].to(self.dtype))
+            if observe:
+                observe(port.tensor, values[port.tensor])
+        for node in self.graph.nodes:
+            value = self._round(node.output, self._compute(node, values))
+            values[node.output] = value
+            if observe:
+                observe(node.output, value)
+        return {port.name: values[port.tensor] for port in self.graph.outputs}
+
+    def stream(self, features: Tensor, observe: Observer | None = None) -> Tensor:
+        """Logits (stream, step, class) of log-mel (stream, 1, mel, time), from fresh states; whole steps only."""
+        state, logits = self.initial(len(features)), []
+        for chunk in torch.split(features, self.graph.frames, dim=3):
+            if chunk.shape[3] < self.graph.frames:
+                break
+            outputs = self({"features": chunk, **state}, observe)
+            logits.append(outputs["logits"][:, 0])
+            state = {source.name: outputs[target.name] for source, target in self.graph.states()}
+        return torch.stack(logits, dim=1)
+
+    def _round(self, name: str, value: Tensor) -> Tensor:
+        if self.grids is None:
+            return value
+        affine = self.grids[name]
+        integers = torch.round(value / affine.scale) + affine.zero_point
+        return (integers.clamp(LOW, HIGH) - affine.zero_point) * affine.scale
+
+    def _weight(self, node: Node) -> tuple[Tensor, Tensor] | None:
+        if not isinstance(node, Conv | Linear):
+            return None
+        weight, bias = node.weight.astype(np.float64), node.bias.astype(np.float64)
+        axis = 3 if isinstance(node, Conv) else 0
+        if self.grids is not None:
+            integers = quantise_weight(node.weight, node.bias, axis, self.grids[node.input])
+            shape = [1] * weight.ndim
+            shape[axis] = -1
+            weight = integers.values * integers.scales.astype(np.float64).reshape(shape)
+            steps = integers.bias_scales(self.grids[node.input]).astype(np.float64)
+            bias = integers.bias.astype(np.float64) * steps
+        tensor = torch.from_numpy(weight).to(self.dtype)
+        if isinstance(node, Conv):
+            tensor = tensor.permute(3, 2, 0, 1).contiguous()
+        return tensor, torch.from_numpy(bias).to(self.dtype)
+
+    def _compute(self, node: Node, values: Mapping[str, Tensor]) -> Tensor:
+        x = values[node.inputs[0]]
+        match node:
+            case Conv():
+                weight, bias = self._weights[node.output] or (x, x)
+                (top, bottom), (left, right) = node.padding
+                groups = x.shape[1] if node.depthwise else 1
+                if top == bottom and left == right:
+                    y = F.conv2d(x, weight, bias, node.stride, (top, left), groups=groups)
+                else:
+                    y = F.conv2d(F.pad(x, (left, right, top, bottom)), weight, bias, node.stride, groups=groups)
+                return F.relu(y) if node.relu else y
+            case Linear():
+                weight, bias = self._weights[node.output] or (x, x)
+                return F.linear(x, weight, bias)
+            case Add():
+                y = x + values[node.right]
+                return F.relu(y) if node.relu else y
+            case Multiply():
+                return x * values[node.right]
+            case Concat():
+                return torch.cat([values[part] for part in node.parts], dim=_axis(node.axis, x))
+            case Slice():
+                return x.narrow(_axis(node.axis, x), node.begin, node.size)
+            case MaxPool():
+                return F.max_pool2d(x, 2)
+            case Sigmoid():
+                return torch.sigmoid(x)
+            case Tanh():
+                return torch.tanh(x)
+            case Reshape():
+                return x.flatten(2).transpose(1, 2)
+            case _:
+                raise NotImplementedError(type(node).__name__)
+
+
+def _axis(axis: int, value: Tensor) -> int:
+    return (2, 3, 1)[axis] if value.ndim == 4 else axis + 1

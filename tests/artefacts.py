@@ -1,0 +1,122 @@
+"""Small models with random weights, written in every form that a runtime opens."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from edge_asc.contract import StreamContract
+from edge_asc.frontend import FrontEnd
+from edge_asc.models import ModelConfig, build
+from edge_asc.training.checkpoint import Checkpoint
+from edge_asc_export.lowering import expand_gru, lower_gru, lower_step, lower_window
+from edge_asc_export.onnx import OnnxWriter
+from edge_asc_export.quantisation import grids
+from edge_asc_export.simulation import Simulation
+from edge_asc_export.tflite import TFLiteWriter
+
+BACKBONES = ("fuse", "bcresnet", "resnet")
+LABELS = tuple("abcdefghij")
+FRONT_END = FrontEnd().with_normalisation(np.linspace(-5, -9, 256), np.full(256, 0.4))
+
+
+def sound(seconds, seed=0):
+    """Noise of a level that wanders, (16000 · seconds,)."""
+    rng = np.random.default_rng(seed)
+    size = int(16000 * seconds)
+    level = 0.1 * np.exp(np.sin(np.arange(size) / 3000.0 + seed))
+    return (level * rng.normal(size=size)).astype(np.float32)
+
+
+def clips(count=3, frames=24, seed=0):
+    """Raw log-mel of noise, a list of (frames, 256)."""
+    rng = np.random.default_rng(seed)
+    return [rng.normal(-7, 2.5, (frames, 256)).astype(np.float32) for _ in range(count)]
+
+
+def randomised(seed=0, **options):
+    """A model whose every weight and statistic is random."""
+    torch.manual_seed(seed)
+    model = build(ModelConfig(**options))
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.2)
+            module.running_var.uniform_(0.5, 2)
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.normal_(module.bias, 0, 0.2)
+    return model.eval()
+
+
+def checkpoint(form="causal", head="gru", seed=0):
+    model = randomised(seed, form=form, head=head, auxiliary=head == "gru")
+    return Checkpoint(f"random-{form}", model, FRONT_END, LABELS)
+
+
+def contract(signatures, form="causal", scheme="none"):
+    return StreamContract(
+        name=f"random-{form}",
+        backbone="fuse",
+        form=form,
+        output="multi",
+        labels=LABELS,
+        front_end=FRONT_END,
+        decision="mean",
+        parameters=1,
+        macs={},
+        scheme=scheme,
+        signatures=tuple(signatures),
+    )
+
+
+@dataclass(frozen=True)
+class Artefacts:
+    folder: Path
+    causal: Checkpoint
+    windowed: Checkpoint
+
+    @property
+    def steps(self):
+        """One causal model in every engine, in float."""
+        return {
+            "torch": self.folder / "checkpoint",
+            "onnx": self.folder / "step.onnx",
+            "tflite": self.folder / "step.tflite",
+        }
+
+
+def write(folder):
+    causal, windowed = checkpoint(), checkpoint("windowed")
+    causal.save(folder / "checkpoint")
+    step = lower_step(causal.model)
+    for scheme in ("none", "int8"):
+        scales = grids(expand_gru(step), ranges(step), FRONT_END.clip) if scheme == "int8" else None
+        ending = "" if scheme == "none" else f"-{scheme}"
+        onnx = OnnxWriter(step, scheme, scales)
+        data = onnx.write(contract([onnx.signature(512)], scheme=scheme))
+        (folder / f"step{ending}.onnx").write_bytes(data)
+        write_tflite(folder / f"step{ending}.tflite", [step], "causal", scheme, scales)
+    onnx = OnnxWriter(lower_window(windowed.model, 1, 31, recurrent=True), "none")
+    (folder / "window_1s.onnx").write_bytes(onnx.write(contract([onnx.signature(512)], "windowed")))
+    graphs = [lower_window(windowed.model, seconds, 16000 * seconds // 512, recurrent=False) for seconds in (1, 2)]
+    write_tflite(folder / "windows.tflite", [*graphs, lower_gru(windowed.model)], "windowed", "none", None)
+    return Artefacts(folder, causal, windowed)
+
+
+def write_tflite(path, graphs, form, scheme, scales):
+    writer = TFLiteWriter(scheme, scales)
+    for graph in graphs:
+        writer.add(graph)
+    path.write_bytes(writer.finish(contract([writer.signature(graph, 512) for graph in graphs], form, scheme)))
+
+
+def ranges(graph):
+    found = {}
+
+    def observe(name, value):
+        low, high = found.get(name, (0.0, 0.0))
+        found[name] = (min(low, float(value.min())), max(high, float(value.max())))
+
+    features = torch.from_numpy(np.random.default_rng(0).normal(0, 1.5, (1, 1, 256, 80)).astype(np.float32))
+    Simulation(graph).stream(features.clamp(-4, 4), observe)
+    return found

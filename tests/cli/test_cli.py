@@ -1,0 +1,173 @@
+"""The commands as their users call them, in processes of their own where exit codes and streams matter."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from artefacts import sound
+from edge_asc import audio
+from edge_asc.cli import COMMANDS, cli
+from edge_asc.data.scenes import write_scenes
+
+
+def run(*arguments, **options):
+    command = [sys.executable, "-c", "from edge_asc.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    path = tmp_path_factory.mktemp("audio") / "noise.wav"
+    audio.write(path, sound(2.0))
+    return path
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name):
+    result = CliRunner().invoke(cli, [name, "--help"])
+    assert result.exit_code == 0, result.output
+    assert "Usage:" in result.output
+
+
+def test_importing_the_package_loads_no_engine():
+    code = (
+        "import sys, edge_asc, edge_asc.cli, edge_asc.streaming, edge_asc.runtimes.opening\n"
+        "heavy = {'torch', 'onnx', 'onnxruntime', 'ai_edge_litert', 'tensorflow', 'flatbuffers', 'safetensors'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("engine", ["torch", "onnx", "tflite"])
+def test_classify_prints_a_line_for_each_decision(artefacts, recording, engine):
+    result = run("classify", recording, "--model", artefacts.steps[engine])
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert len(lines) == 7 + 1
+    assert lines[0].split()[0] == "0.256"
+    assert lines[-1].startswith("summary: ")
+    assert "times real time" in result.stderr
+
+
+def test_classify_prints_json(artefacts, recording):
+    result = run("classify", recording, "--model", artefacts.steps["tflite"], "--json", "--decision", "last")
+    value = json.loads(result.stdout)
+    assert len(value["decisions"]) == 7
+    assert sum(value["decisions"][-1]["probabilities"]) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_classify_stops_after_so_many_seconds(artefacts, recording):
+    result = run("classify", recording, "--model", artefacts.steps["onnx"], "--seconds", "1.0", "--json")
+    assert len(json.loads(result.stdout)["decisions"]) == 3
+
+
+def test_classify_takes_a_windowed_model(artefacts, recording):
+    result = run("classify", recording, "--model", artefacts.folder / "windows.tflite", "--window", 1, "--json")
+    times = [d["time"] for d in json.loads(result.stdout)["decisions"]]
+    assert times == [1.0, 1.25, 1.5, 1.75, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("classify",), "give a recording, or --microphone"),
+        (("classify", "no-such.wav"), "no-such.wav"),
+        (("classify", __file__), "test_cli.py"),
+        (("classify", "x.wav", "--model", "no-such-model"), "no model there"),
+        (("inspect", "no-such.onnx"), "not an artefact"),
+        (("export", "no-such-checkpoint"), "no such checkpoint"),
+        (("evaluate", "no-such-data"), "no-such-data"),
+        (("report", __file__, "--output", "x.html"), "not a result"),
+        (("bogus",), "No such command"),
+    ],
+)
+def test_bad_input_is_one_message_and_exit_code_2(artefacts, tmp_path, arguments, message):
+    if "--model" not in arguments and arguments[0] == "classify":
+        arguments = (*arguments, "--model", artefacts.steps["onnx"])
+    result = run(*arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_inspect_shows_the_contract(artefacts):
+    result = run("inspect", artefacts.folder / "step-int8.tflite", "--json")
+    value = json.loads(result.stdout)
+    assert value["contract"]["scheme"] == "int8"
+    assert value["graph"]["partitions"] == 1
+    shown = run("inspect", artefacts.folder / "step-int8.onnx").stdout
+    assert "GRU, Gemm" in shown
+    assert "cache_stem_0" in shown
+
+
+def test_doctor_lists_what_is_there():
+    value = json.loads(run("doctor", "--json").stdout)
+    found = {row["package"]: row["found"] for row in value["packages"]}
+    assert found["onnxruntime"]
+    assert "onnxruntime" in run("doctor").stdout
+
+
+def test_train_evaluate_export_and_report(tmp_path, monkeypatch):
+    """The whole way on generated scenes, too small to learn anything."""
+    monkeypatch.setenv("EDGE_ASC_CACHE", str(tmp_path / "cache"))
+    data = tmp_path / "data"
+    write_scenes(data, 2, 0, seconds=1.0, progress=False)
+    model = tmp_path / "model"
+    settings = ["epochs=1", "frames=[16,24]", "batch=10", "warmup_epochs=0"]
+    options = [word for setting in settings for word in ("--set", setting)]
+    common = ("train", data, "--output", model, "--recipe", "small", *options, "--name", "tiny")
+    result = run(*common, "--fold", 1, "--json")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["training"]["data"] == "generated"
+    assert {p.name for p in model.iterdir()} == {
+        "weights.safetensors",
+        "checkpoint.json",
+        "README.md",
+        "log.csv",
+    }
+    again = run(*common, "--fold", 1)
+    assert again.returncode == 2
+    assert "holds a checkpoint already" in again.stderr
+    assert "not evaluated" not in (model / "README.md").read_text().lower()
+
+    result = run("export", model, "--quantize", "int8", "--output", tmp_path / "out", "--json")
+    assert result.returncode == 0, result.stderr
+    exported = tmp_path / "export.json"
+    exported.write_text(result.stdout)
+
+    artefact = tmp_path / "out" / "tiny-int8.tflite"
+    result = run("evaluate", data, "--model", model, "--model", artefact, "--lengths", 1, "--json")
+    assert result.returncode == 0, result.stderr
+    value = json.loads(result.stdout)
+    assert [r["model"] for r in value["results"]] == ["model", "tiny-int8.tflite"]
+    assert 0 < value["trained_on"]["model"] < value["clips"] == 20
+    assert value["results"][1]["all_steps"]["agreement"] > 0.5
+    evaluated = tmp_path / "evaluation.json"
+    evaluated.write_text(result.stdout)
+
+    clip = next((data / "audio").iterdir())
+    classified = tmp_path / "classified.json"
+    classified.write_text(run("classify", clip, "--model", artefact, "--json").stdout)
+    page = tmp_path / "report.html"
+    result = run("report", exported, evaluated, classified, "--output", page)
+    assert result.returncode == 0, result.stderr
+    text = page.read_text()
+    assert "tiny-int8.tflite" in text
+    assert "polyline" in text
+    assert "http" not in text
+
+
+def test_evaluate_names_labels_that_a_model_does_not_know(artefacts, tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGE_ASC_CACHE", str(tmp_path / "cache"))
+    write_scenes(tmp_path / "data", 1, 0, seconds=1.0, progress=False)
+    result = run("evaluate", tmp_path / "data", "--model", artefacts.steps["onnx"])
+    assert result.returncode == 2
+    assert "does not know airport" in result.stderr
+    assert not np.any([line.startswith("Traceback") for line in result.stderr.splitlines()])

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def scenes10() -> Path:
+    """A data set of ten classes of real recordings."""
+    if given := os.environ.get("EDGE_ASC_DATA"):
+        if not (Path(given) / "meta.csv").is_file():
+            pytest.fail(f"EDGE_ASC_DATA={given} holds no meta.csv; expected the folder of a data set")
+        return Path(given)
+    root = Path(__file__).parents[2] / "shared/data/scenes10"
+    if not root.is_dir():
+        pytest.skip("no real recordings: set EDGE_ASC_DATA to the folder of scenes10")
+    return root
+
+
+@pytest.fixture(scope="session")
+def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Models with random weights, exported to every form."""
+    from artefacts import write
+
+    return write(tmp_path_factory.mktemp("artefacts"))

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_asc import audio
+from edge_asc.data import Dataset, FeatureCache
+from edge_asc.data.cache import default_cache
+from edge_asc.data.scenes import write_scenes
+from edge_asc.errors import DatasetError
+from edge_asc.frontend import FrontEnd, LogMel
+
+FRONT_END = FrontEnd(mels=16)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    return write_scenes(tmp_path / "scenes", 2, seed=1, seconds=0.2, progress=False)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> FeatureCache:
+    return FeatureCache(tmp_path / "cache", FRONT_END)
+
+
+def files(cache: FeatureCache) -> list[Path]:
+    return sorted(path for path in cache.directory.rglob("*") if path.is_file())
+
+
+def refuse_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(path: Path, sample_rate: int) -> None:
+        raise AssertionError(f"{path} was read although it is cached")
+
+    monkeypatch.setattr(audio, "read", read)
+
+
+def test_raw_log_mel(dataset: Dataset, tmp_path: Path) -> None:
+    normalised = FRONT_END.with_normalisation(np.ones(16), np.full(16, 2.0))
+    features = FeatureCache(tmp_path, normalised).features(dataset, dataset.clips, progress=False)
+    assert len(features) == len(dataset.clips)
+    for clip, frames in zip(dataset.clips, features, strict=True):
+        np.testing.assert_array_equal(frames, LogMel(FRONT_END)(audio.read(dataset.path(clip))))
+        assert isinstance(frames, np.memmap)
+        assert frames.dtype == np.float32
+        assert not frames.flags.writeable
+
+
+def test_sequence(dataset: Dataset, cache: FeatureCache) -> None:
+    features = cache.features(dataset, dataset.clips[3:6], progress=False)
+    np.testing.assert_array_equal(features[-1], features[2])
+    assert [len(part) for part in (features[1:], features[5:])] == [2, 0]
+    np.testing.assert_array_equal(features[1:][0], features[1])
+    with pytest.raises(IndexError):
+        features[3]
+
+
+def test_computed_once(dataset: Dataset, cache: FeatureCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = [np.array(frames) for frames in cache.features(dataset, dataset.clips, progress=False)]
+    refuse_to_read(monkeypatch)
+    again = cache.features(dataset, dataset.clips, progress=False)
+    for before, after in zip(first, again, strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_key(dataset: Dataset, cache: FeatureCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.features(dataset, dataset.clips, progress=False)
+    others = [FrontEnd(mels=17), FrontEnd(mels=16, hop=256), FrontEnd(mels=16, floor=1e-6)]
+    directories = {FeatureCache(tmp_path / "cache", other).directory for other in others}
+    assert len(directories - {cache.directory}) == 3
+    refuse_to_read(monkeypatch)
+    normalised = FRONT_END.with_normalisation(np.ones(16), np.ones(16))
+    assert FeatureCache(tmp_path / "cache", normalised).features(dataset, dataset.clips, progress=False)
+
+
+def test_equal_audio_is_stored_once(dataset: Dataset, cache: FeatureCache) -> None:
+    one, two, *_ = dataset.clips
+    shutil.copyfile(dataset.path(one), dataset.path(two))
+    features = cache.features(dataset, (one, two), progress=False)
+    np.testing.assert_array_equal(features[0], features[1])
+    assert len(files(cache)) == 1
+
+
+def test_changed_audio_is_computed_again(dataset: Dataset, cache: FeatureCache) -> None:
+    clip = dataset.clips[0]
+    cache.features(dataset, [clip], progress=False)
+    audio.write(dataset.path(clip), np.zeros(1024, np.float32))
+    (frames,) = cache.features(dataset, [clip], progress=False)
+    np.testing.assert_array_equal(frames, np.full((2, 16), np.log(np.float32(FRONT_END.floor))))
+
+
+DAMAGES: dict[str, Callable[[Path], Any]] = {
+    "truncated": lambda file: file.write_bytes(file.read_bytes()[:-1]),
+    "header cut": lambda file: file.write_bytes(file.read_bytes()[:60]),
+    "empty": lambda file: file.write_bytes(b""),
+    "garbage": lambda file: file.write_bytes(b"x" * 4000),
+    "float64": lambda file: np.save(file, np.zeros((6, 16))),
+    "other mels": lambda file: np.save(file, np.zeros((6, 15), np.float32)),
+    "scalar": lambda file: np.save(file, np.float32(0)),
+    "archive": lambda file: file.write_bytes(b"PK\x03\x04 and no more"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_file_is_computed_again(dataset: Dataset, cache: FeatureCache, damage: str) -> None:
+    clips = dataset.clips[:1]
+    expected = np.array(cache.features(dataset, clips, progress=False)[0])
+    (file,) = files(cache)
+    DAMAGES[damage](file)
+    np.testing.assert_array_equal(cache.features(dataset, clips, progress=False)[0], expected)
+    assert files(cache) == [file]
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError])
+def test_interruption(
+    dataset: Dataset,
+    cache: FeatureCache,
+    monkeypatch: pytest.MonkeyPatch,
+    interruption: type[BaseException],
+) -> None:
+    save, saved = np.save, []
+
+    def interrupted(path: Path, frames: Any) -> None:
+        if len(saved) == 2:
+            path.write_bytes(b"\x93NUMPY half of a header")
+            raise interruption
+        save(path, frames)
+        saved.append(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "save", interrupted)
+        with pytest.raises(interruption):
+            cache.features(dataset, dataset.clips, progress=False)
+    done = files(cache)
+    assert [file.suffix for file in done] == [".npy", ".npy"]
+    times = [file.stat().st_mtime_ns for file in done]
+    assert len(cache.features(dataset, dataset.clips, progress=False)) == len(dataset.clips)
+    assert [file.stat().st_mtime_ns for file in done] == times
+
+
+def test_unreadable_clips_are_listed_at_once(dataset: Dataset, cache: FeatureCache) -> None:
+    gone, broken, short, *fine = dataset.clips
+    dataset.path(gone).unlink()
+    dataset.path(broken).write_bytes(b"no audio")
+    audio.write(dataset.path(short), np.zeros(100, np.float32))
+    with pytest.raises(DatasetError) as caught:
+        cache.features(dataset, dataset.clips, progress=False)
+    message = str(caught.value)
+    assert "clips that cannot be read (3)" in message
+    for clip in (gone, broken, short):
+        assert clip.filename in message
+    assert "expected at least 512 samples" in message
+    assert len(files(cache)) == len(fine)
+
+
+def test_more_clips_than_descriptors(dataset: Dataset, cache: FeatureCache) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 10, hard))
+    try:
+        features = cache.features(dataset, dataset.clips, progress=False)
+        total = sum(len(frames) for frames in features)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(dataset.clips) > 10
+    assert total == len(dataset.clips) * (3200 // 512)
+
+
+def test_progress(dataset: Dataset, cache: FeatureCache, capsys: pytest.CaptureFixture[str]) -> None:
+    cache.features(dataset, dataset.clips[:4], progress=False)
+    assert capsys.readouterr() == ("", "")
+    cache.features(dataset, dataset.clips, progress=True)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Computing features" in err
+    cache.features(dataset, dataset.clips, progress=True)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_default_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("EDGE_ASC_CACHE", raising=False)
+    assert default_cache() == Path("/home/ann/.cache/edge-asc")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
+    assert default_cache() == Path("/xdg/edge-asc")
+    monkeypatch.setenv("EDGE_ASC_CACHE", "/own")
+    assert default_cache() == Path("/own")
+
+
+def test_real_recordings(scenes10: Path, tmp_path: Path) -> None:
+    dataset = Dataset.open(scenes10)
+    features = FeatureCache(tmp_path, FrontEnd()).features(dataset, dataset.clips[::64], progress=False)
+    assert [frames.shape for frames in features] == [(156, 256)] * 5
+    assert all(np.isfinite(frames).all() and frames.std() > 0.5 for frames in features)

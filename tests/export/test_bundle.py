@@ -1,0 +1,168 @@
+import json
+import os
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from artefacts import FRONT_END, checkpoint, clips
+from edge_asc.errors import ContractError, ExportError
+from edge_asc.files import sha256
+from edge_asc.runtimes import open_runtime
+from edge_asc_export import bundle, parity
+from edge_asc_export.bundle import Job, export
+from edge_asc_export.calibration import calibrate
+from edge_asc_export.parity import Parity
+
+QUICK = Parity("noise", 60, 1.0, 1e-6, 1e-7, {"1": 1.0}, 1e-6, 1e-6)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A causal checkpoint with ranges."""
+    path = tmp_path_factory.mktemp("checkpoints") / "causal"
+    found = checkpoint()
+    calibration = calibrate(found.model, FRONT_END, clips())
+    replace(found, quantisation=calibration.to_json()).save(path)
+    return path
+
+
+def kill(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave(*_):
+    os._exit(3)
+
+
+def fail(*_):
+    raise ExportError("as expected")
+
+
+def stumble(*_):
+    raise ZeroDivisionError("unforeseen")
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (kill, "ended by SIGKILL .out of memory"),
+        (leave, "exit code 3"),
+        (fail, "^as expected$"),
+        (stumble, "(?s)unexpectedly.*ZeroDivisionError"),
+    ],
+)
+def test_the_end_of_a_child_is_an_error_with_a_name(function, message):
+    with pytest.raises(ExportError, match=message):
+        bundle._in_child(function)
+
+
+def test_an_export_is_proven_and_listed(folder, tmp_path):
+    output = tmp_path / "out"
+    seen = []
+    manifest = export(Job(folder, "int8", ("onnx", "tflite")), output, progress=seen.append)
+    names = {"random-causal-int8-step.onnx", "random-causal-int8.tflite"}
+    assert set(manifest["files"]) == names
+    assert {p.name for p in output.iterdir()} == names | {"manifest.json"}
+    assert not [p for p in tmp_path.iterdir() if p != output]
+    assert len(seen) == 2
+    for name, entry in manifest["files"].items():
+        assert sha256(output / name) == entry["sha256"]
+        contract = open_runtime(output / name).contract
+        assert contract.to_json() == entry["contract"]
+        found = contract.measured["parity"]
+        assert found["steps"] >= 60
+        assert found["agreement"] > 0.8
+        assert contract.provenance["calibration"]["clips"] == 3
+    assert open_runtime(output).engine.startswith("litert")
+    damaged = bytearray((output / "random-causal-int8.tflite").read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    (output / "random-causal-int8.tflite").write_bytes(damaged)
+    with pytest.raises(ContractError, match="SHA-256"):
+        open_runtime(output)
+
+
+def in_process(function, *arguments):
+    function(*arguments)
+
+
+def test_a_failed_parity_leaves_the_old_files(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(bundle, "_in_child", in_process)
+    monkeypatch.setattr(parity, "measure", lambda *_: QUICK)
+    output = tmp_path / "out"
+    export(Job(folder, "none", ("onnx", "tflite")), output)
+    before = {p.name: p.read_bytes() for p in output.iterdir()}
+    monkeypatch.setattr(parity, "measure", lambda *_: replace(QUICK, max_error=2e-4))
+    with pytest.raises(ExportError, match=r"differ from PyTorch by 0\.0002"):
+        export(Job(folder, "none", ("onnx",)), output)
+    assert {p.name: p.read_bytes() for p in output.iterdir()} == before
+    monkeypatch.setattr(parity, "measure", lambda *_: replace(QUICK, max_error=float("nan")))
+    with pytest.raises(ExportError, match="differ from PyTorch"):
+        export(Job(folder, "none", ("tflite",)), output)
+    assert {p.name: p.read_bytes() for p in output.iterdir()} == before
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_second_export_takes_the_place_of_the_first(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(bundle, "_in_child", in_process)
+    monkeypatch.setattr(parity, "measure", lambda *_: QUICK)
+    output = tmp_path / "out"
+    export(Job(folder, "none", ("onnx", "tflite")), output)
+    (output / "mine.txt").write_text("kept")
+    export(Job(folder, "fp16", ("tflite",)), output)
+    assert {p.name for p in output.iterdir()} == {"random-causal-fp16.tflite", "manifest.json", "mine.txt"}
+
+
+def test_an_export_is_the_same_to_the_byte_each_time(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(bundle, "_in_child", in_process)
+    monkeypatch.setattr(parity, "measure", lambda *_: QUICK)
+    manifests = [export(Job(folder, "int8", ("onnx", "tflite")), tmp_path / name) for name in "ab"]
+    assert json.dumps(manifests[0]) == json.dumps(manifests[1])
+
+
+def test_windows_of_a_windowed_model(tmp_path, monkeypatch):
+    found = checkpoint("windowed")
+    path = tmp_path / "checkpoint"
+    found.save(path)
+    monkeypatch.setattr(parity, "WINDOWED_SECONDS", 3)
+    monkeypatch.setattr(bundle, "_in_child", in_process)
+    manifest = export(Job(path, "none", ("onnx", "tflite"), (1, 2)), tmp_path / "out")
+    assert set(manifest["files"]) == {
+        "random-windowed-float-window_1s.onnx",
+        "random-windowed-float-window_2s.onnx",
+        "random-windowed-float.tflite",
+    }
+    for entry in manifest["files"].values():
+        assert entry["contract"]["measured"]["parity"]["max_error"] < 1e-4
+    signatures = manifest["files"]["random-windowed-float.tflite"]["contract"]["signatures"]
+    assert [s["name"] for s in signatures] == ["window_1s", "window_2s", "gru"]
+
+
+@pytest.mark.parametrize(
+    ("form", "head", "windows", "scheme", "message"),
+    [
+        ("causal", "gru", (1,), "none", "has no --window"),
+        ("windowed", "gru", (), "none", "name at least one length"),
+        ("causal", "gap", (), "none", "only a CRNN streams"),
+        ("causal", "gru", (), "int8", "holds no activation ranges"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_before_anything_is_written(form, head, windows, scheme, message, tmp_path):
+    path = tmp_path / "checkpoint"
+    checkpoint(form, head).save(path)
+    with pytest.raises(ExportError, match=message):
+        export(Job(path, scheme, ("onnx",), windows), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_ranges_can_be_recorded_on_a_data_set(folder, tmp_path, monkeypatch):
+    from edge_asc.data.scenes import write_scenes
+
+    monkeypatch.setenv("EDGE_ASC_CACHE", str(tmp_path / "cache"))
+    write_scenes(tmp_path / "data", 1, 0, seconds=1.0, progress=False)
+    recorded = bundle.record_ranges(folder, tmp_path / "data")
+    assert recorded["provenance"]["clips"] == 10
+    plan = Job(folder, "int8", ("onnx",), (), recorded).plan()
+    assert plan.grids() != Job(folder, "int8", ("onnx",)).plan().grids()
+    assert np.isfinite([grid.scale for grid in plan.grids().values()]).all()

@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+import torch
+
+from artefacts import BACKBONES, checkpoint, randomised
+from edge_asc.errors import ExportError
+from edge_asc_export.graph import GRU, Concat, Conv, Slice
+from edge_asc_export.lowering import equalisable, equalise, expand_gru, lower_gru, lower_step, lower_window
+from edge_asc_export.simulation import Simulation
+
+
+def features(frames, streams=2, seed=0):
+    values = np.random.default_rng(seed).normal(0, 1.5, (streams, 1, 256, frames))
+    return torch.from_numpy(values.astype(np.float32)).clamp(-4, 4)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_the_step_streams_to_the_logits_of_one_pass(backbone):
+    model, x = randomised(backbone=backbone), features(40)
+    with torch.inference_mode():
+        whole = model(x).logits
+    streamed = Simulation(lower_step(model)).stream(x)
+    assert whole.std() > 1e-3
+    torch.testing.assert_close(streamed, whole, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("frames", [31, 62])
+def test_a_window_gives_the_models_embeddings(backbone, frames):
+    model, x = randomised(backbone=backbone, form="windowed"), features(frames)
+    found = Simulation(lower_window(model, frames // 31, frames, recurrent=False))({"features": x})
+    with torch.inference_mode():
+        torch.testing.assert_close(found["embeddings"], model.embed(x), rtol=0, atol=1e-5)
+
+
+def test_a_window_with_its_gru_gives_the_same_as_its_parts():
+    model = randomised(form="windowed")
+    joined = lower_window(model, 1, 31, recurrent=True)
+    assert [port.name for port in joined.outputs] == ["logits", "hidden_0_next", "hidden_1_next"]
+    assert joined.shapes["logits"] == (4, 10)
+    x = features(31, 1)
+    with torch.inference_mode():
+        expected = model(x)
+        rows = model.embed(x)
+    gru = Simulation(lower_gru(model))
+    state = gru.initial(1)
+    for i in range(rows.shape[1]):
+        outputs = gru({"embedding": rows[:, i : i + 1], **state})
+        state = {port.feeds: outputs[port.name] for port in gru.graph.outputs if port.feeds}
+        torch.testing.assert_close(outputs["logits"][:, 0], expected.logits[:, i], rtol=0, atol=1e-6)
+    torch.testing.assert_close(state["hidden_1"][:, 0], expected.hidden[1], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("backbone", "macs"), [("fuse", 2_899_008), ("resnet", 22_438_760)])
+def test_the_cost_is_that_of_the_model(backbone, macs):
+    assert lower_step(randomised(backbone=backbone)).macs() == macs
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_every_cache_is_fed_by_its_own_last_columns(backbone):
+    model = randomised(backbone=backbone)
+    graph = lower_step(model)
+    pairs = {source.name: target for source, target in graph.states()}
+    assert set(pairs) == set(model.initial_state())
+    for name, state in model.initial_state().items():
+        shape = graph.shapes[name]
+        assert graph.shapes[pairs[name].tensor] == shape
+        assert state.numel() == np.prod(shape)
+    slices = {node.output: node for node in graph.nodes if isinstance(node, Slice)}
+    joined = {node.output: node for node in graph.nodes if isinstance(node, Concat)}
+    for name, target in pairs.items():
+        if name.startswith("cache"):
+            assert name in joined[slices[target.tensor].input].parts
+
+
+def test_equalisation_is_exact_in_real_numbers():
+    model, x = randomised(), features(24)
+    graph = lower_step(model)
+    names = equalisable(graph)
+    assert len(names) == 18  # two convolutions in each of nine modules
+    rng = np.random.default_rng(1)
+    scales = {n: np.exp(rng.normal(0, 1, graph.shapes[n][2])).astype(np.float32) for n in names}
+    plain, scaled = Simulation(graph).stream(x), Simulation(equalise(graph, scales)).stream(x)
+    torch.testing.assert_close(scaled, plain, rtol=0, atol=1e-5)
+    weights = {n.output: n.weight for n in graph.nodes if isinstance(n, Conv)}
+    changed = {n.output: n.weight for n in equalise(graph, scales).nodes if isinstance(n, Conv)}
+    assert all(not np.allclose(weights[n], changed[n]) for n in names)
+
+
+@pytest.mark.parametrize("name", ["logits", "no_such_tensor", "body_0_relu2"])
+def test_a_tensor_of_another_model_is_not_equalised(name):
+    graph = lower_step(randomised())
+    with pytest.raises(ExportError, match="belong to another model"):
+        equalise(graph, {name: np.ones(48, np.float32)})
+
+
+def test_expansion_leaves_no_gru_and_needs_one_row():
+    graph = lower_step(randomised())
+    assert sum(isinstance(node, GRU) for node in graph.nodes) == 2
+    assert not any(isinstance(node, GRU) for node in expand_gru(graph).nodes)
+    window = lower_window(randomised(form="windowed"), 1, 31, recurrent=True)
+    with pytest.raises(ExportError, match="one row only"):
+        expand_gru(window)
+
+
+def test_a_form_that_a_model_has_not_is_refused():
+    with pytest.raises(ExportError, match="has no step"):
+        lower_step(randomised(form="windowed"))
+    with pytest.raises(ExportError, match="streams in steps"):
+        lower_window(checkpoint().model, 1, 31, recurrent=True)
+    with pytest.raises(ExportError, match="ResNorm has no export form"):
+        lower_window(randomised(backbone="bcresnet", form="windowed", res_norm=True), 1, 31, recurrent=True)

@@ -1,0 +1,78 @@
+import struct
+
+import pytest
+
+from artefacts import contract
+from edge_asc.contract import METADATA_KEY
+from edge_asc.errors import ContractError
+from edge_asc.runtimes.flatbuffer import tflite_metadata
+from edge_asc_export.tflite import TFLiteWriter
+
+TEXT = b'{"a":1}'
+
+
+class Short:
+    """Stands for a contract, so that the file is small enough to damage everywhere."""
+
+    def dumps(self):
+        return TEXT.decode()
+
+
+@pytest.fixture(scope="module")
+def small():
+    return TFLiteWriter("none").finish(Short())
+
+
+def test_metadata_is_what_the_writer_put_there(small, artefacts):
+    assert tflite_metadata(small, METADATA_KEY) == TEXT
+    written = contract([])
+    assert tflite_metadata(TFLiteWriter("none").finish(written), METADATA_KEY) == written.dumps().encode()
+    assert b'"step"' in tflite_metadata((artefacts.folder / "step.tflite").read_bytes(), METADATA_KEY)
+
+
+def test_another_name_is_not_there(small):
+    assert tflite_metadata(small, "min_runtime_version") is None
+
+
+@pytest.mark.parametrize("data", [b"", b"TFL3", b"PK\x03\x04" * 100, b"\x08\x00\x00\x00TFL2" + bytes(100)])
+def test_a_file_without_the_mark_is_no_tflite(data):
+    with pytest.raises(ContractError, match="not a TFLite file"):
+        tflite_metadata(data, METADATA_KEY)
+
+
+def test_a_file_cut_anywhere_is_refused_or_read_right(small):
+    refused = 0
+    for size in range(len(small)):
+        try:
+            assert tflite_metadata(small[:size], METADATA_KEY) == TEXT
+        except ContractError:
+            refused += 1
+    assert refused > len(small) // 2
+
+
+def test_no_flipped_bit_and_no_byte_set_high_gives_another_error(small):
+    refused = 0
+    for position in range(len(small)):
+        for value in (*(small[position] ^ (1 << bit) for bit in range(8)), 0xFF, 0):
+            damaged = small[:position] + bytes([value]) + small[position + 1 :]
+            try:
+                found = tflite_metadata(damaged, METADATA_KEY)
+            except ContractError:
+                refused += 1
+            else:
+                assert found is None or isinstance(found, bytes)
+    assert refused > len(small)
+
+
+@pytest.mark.parametrize("root", [8, 200, 0xFFFFFFFF])
+@pytest.mark.parametrize("fill", [0xFF, 0x7F, 0x80])
+def test_garbage_behind_the_mark_is_refused(root, fill):
+    with pytest.raises(ContractError, match="damaged"):
+        tflite_metadata(struct.pack("<I", root) + b"TFL3" + bytes([fill]) * 500, METADATA_KEY)
+
+
+def test_metadata_that_names_no_buffer_is_refused():
+    writer = TFLiteWriter("none")
+    writer.buffer = lambda value: 99
+    with pytest.raises(ContractError, match="buffer 99, which is not there"):
+        tflite_metadata(writer.finish(Short()), METADATA_KEY)

@@ -1,0 +1,341 @@
+import json
+import sys
+from dataclasses import replace
+from itertools import pairwise
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+from artefacts import LABELS, checkpoint, contract, sound, write_tflite
+from edge_asc.contract import StreamContract
+from edge_asc.errors import ContractError, EdgeAscError, MissingExtraError
+from edge_asc.files import sha256
+from edge_asc.frontend import LogMel
+from edge_asc.runtimes import litert, open_runtime
+from edge_asc.runtimes.litert import LiteRTRuntime
+from edge_asc.runtimes.onnx import OnnxRuntime
+from edge_asc.runtimes.torch import TorchRuntime, contract_of
+from edge_asc.streaming import StreamingClassifier, WindowedClassifier
+from edge_asc_export.lowering import lower_step
+from edge_asc_export.onnx import OnnxWriter
+
+ENGINES = ("torch", "onnx", "tflite")
+NAMES = {"torch": "torch ", "onnx": "onnxruntime ", "tflite": "litert "}
+
+
+def valid_inputs(runtime, signature="step", seed=0):
+    rng = np.random.default_rng(seed)
+    inputs = {}
+    for spec in runtime.contract.signature(signature).inputs:
+        if spec.dtype == "float32":
+            inputs[spec.name] = rng.normal(0, 0.5, spec.shape).astype(np.float32)
+        else:
+            inputs[spec.name] = rng.integers(0, 100, spec.shape).astype(spec.dtype)
+    return inputs
+
+
+@pytest.fixture(scope="module")
+def runtimes(artefacts):
+    return {name: open_runtime(path) for name, path in artefacts.steps.items()}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_runtime_names_its_engine_and_version(runtimes, engine):
+    assert runtimes[engine].engine.startswith(NAMES[engine])
+    assert runtimes[engine].engine[-1].isdigit() or "+" in runtimes[engine].engine
+
+
+def test_engines_agree_over_a_long_stream_with_the_whole_clip(runtimes, artefacts):
+    samples = sound(17)
+    logits = {}
+    for name, runtime in runtimes.items():
+        logits[name] = np.array([d.logits for d in StreamingClassifier(runtime).push(samples)])
+    assert len(logits["torch"]) == 66
+    frames = LogMel(artefacts.causal.front_end)(samples)[: 66 * 8]
+    with torch.inference_mode():
+        whole = artefacts.causal.model(torch.from_numpy(frames.T[None, None].copy())).logits[0].numpy()
+    assert whole.std(axis=0).mean() > 1e-2
+    for name in ENGINES:
+        np.testing.assert_allclose(logits[name], whole, rtol=0, atol=1e-4, err_msg=name)
+
+
+def test_outputs_of_a_step_agree_by_name(runtimes):
+    """With random states, all different: a state that reads or writes another's place shows."""
+    inputs = valid_inputs(runtimes["torch"])
+    expected = runtimes["torch"].run("step", inputs)
+    onnx = runtimes["onnx"].run("step", inputs)
+    assert expected.keys() == onnx.keys()
+    last = {k: np.moveaxis(v, 1, 3) if v.ndim == 4 else v for k, v in inputs.items()}
+    tflite = runtimes["tflite"].run("step", {k: np.ascontiguousarray(v) for k, v in last.items()})
+    assert expected.keys() == tflite.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(onnx[name], value, rtol=0, atol=1e-4, err_msg=name)
+        found = np.moveaxis(tflite[name], 3, 1) if value.ndim == 4 else tflite[name]
+        np.testing.assert_allclose(found, value, rtol=0, atol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_outputs_belong_to_the_caller(runtimes, engine):
+    runtime = runtimes[engine]
+    first = valid_inputs(runtime, seed=1)
+    for value in first.values():
+        value.flags.writeable = False
+    outputs = runtime.run("step", first)
+    kept = {name: value.copy() for name, value in outputs.items()}
+    runtime.run("step", valid_inputs(runtime, seed=2))
+    for name, value in outputs.items():
+        np.testing.assert_array_equal(value, kept[name], err_msg=name)
+        value.fill(7)
+    for name, value in runtime.run("step", first).items():
+        np.testing.assert_array_equal(value, kept[name], err_msg=name)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda x: x | {"hidden_7": x["hidden_0"]}, "hidden_7"),
+        (lambda x: {k: v for k, v in x.items() if k != "hidden_1"}, "expected .*hidden_1"),
+        (
+            lambda x: x | {"hidden_0": x["hidden_0"][:, :9]},
+            r"hidden_0 is float32 \(1, 9\); expected float32 \(1, 10\)",
+        ),
+        (lambda x: x | {"hidden_0": x["hidden_0"].astype(np.float64)}, "hidden_0 is float64"),
+        (lambda x: x | {"hidden_0": x["hidden_0"].astype(">f4")}, "hidden_0 is >f4"),
+        (lambda x: x | {"features": np.swapaxes(x["features"], 1, 3)}, "features is"),
+        (lambda x: x | {"features": x["features"] * np.nan}, "features holds NaN"),
+        (lambda x: x | {"hidden_0": x["hidden_0"] + np.inf}, "hidden_0 holds NaN or infinite"),
+    ],
+)
+def test_inputs_that_the_contract_does_not_describe_are_refused(runtimes, engine, damage, message):
+    with pytest.raises(ContractError, match=message):
+        runtimes[engine].run("step", damage(valid_inputs(runtimes[engine])))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_unknown_signature_is_refused(runtimes, engine):
+    with pytest.raises(ContractError, match="no signature 'window_1s'"):
+        runtimes[engine].run("window_1s", {})
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("step-int8.tflite", "int8"), ("step-int8.onnx", "uint8")])
+def test_integer_states_are_fed_back_raw(artefacts, name, dtype):
+    runtime = open_runtime(artefacts.folder / name)
+    caches = [spec for spec in runtime.contract.signature("step").states() if spec.name.startswith("cache_")]
+    assert caches
+    assert {spec.dtype for spec in caches} == {dtype}
+    classifier = StreamingClassifier(runtime)
+    seen = []
+    original = runtime.run
+
+    def spy(signature, inputs):
+        outputs = original(signature, inputs)
+        seen.append((inputs, outputs))
+        return outputs
+
+    runtime.run = spy
+    classifier.push(sound(2))
+    assert len(seen) == 7
+    for spec in caches:
+        assert (seen[0][0][spec.name] == spec.quantisation.zero_point).all()
+        for (_, before), (after, _) in pairwise(seen):
+            assert after[spec.name] is before[f"{spec.name}_next"]
+            assert after[spec.name].dtype == dtype
+    assert any((after[spec.name] != spec.quantisation.zero_point).any() for spec in caches)
+
+
+@pytest.mark.parametrize("engine", ["onnx", "tflite"])
+def test_the_whole_contract_is_in_the_file(artefacts, engine):
+    found = open_runtime(artefacts.steps[engine]).contract
+    assert found == contract(found.signatures)
+    assert [spec.name for spec in found.signature("step").states()][-2:] == ["hidden_0", "hidden_1"]
+
+
+def test_the_contract_of_a_checkpoint_is_that_of_its_onnx_artefact(runtimes, artefacts):
+    ours = contract_of(artefacts.causal)
+    assert ours.signatures[0].inputs == runtimes["onnx"].contract.signatures[0].inputs
+    assert set(ours.signatures[0].outputs) == set(runtimes["onnx"].contract.signatures[0].outputs)
+    assert StreamContract.parse(ours.dumps()) == ours
+    auxiliary = sum(p.numel() for p in artefacts.causal.model.auxiliary.parameters())
+    assert ours.parameters == sum(p.numel() for p in artefacts.causal.model.parameters()) - auxiliary
+
+
+def test_the_contract_of_a_windowed_checkpoint_has_the_embeddings_of_each_window(artefacts):
+    ours = contract_of(artefacts.windowed)
+    assert ours.windows == tuple(range(1, 11))
+    tflite = open_runtime(artefacts.folder / "windows.tflite").contract
+    for seconds in (1, 2):
+        name = f"window_{seconds}s"
+        assert ours.signature(name).outputs == tflite.signature(name).outputs
+        assert ours.signature(name).frames == tflite.signature(name).frames
+    assert set(ours.signature("gru").outputs) == set(tflite.signature("gru").outputs)
+    assert ours.signature("gru").inputs == tflite.signature("gru").inputs
+
+
+def test_a_model_without_gru_does_not_stream():
+    with pytest.raises(ContractError, match="does not stream"):
+        TorchRuntime(checkpoint(head="gap"))
+
+
+def test_torch_streams_many_clips_as_one_by_one(artefacts):
+    runtime = TorchRuntime(artefacts.causal)
+    rng = np.random.default_rng(5)
+    clips = [rng.normal(0, 1, (frames, 256)).astype(np.float32) for frames in (24, 29, 7, 40, 24, 0)]
+    results = runtime.stream(clips)
+    assert [len(result) for result in results] == [3, 3, 0, 5, 3, 0]
+    for clip, result in zip(clips, results, strict=True):
+        classifier = StreamingClassifier(runtime)
+        alone = [classifier.push_features(clip[t : t + 8]).logits for t in range(0, len(clip) - 7, 8)]
+        np.testing.assert_allclose(result, np.reshape(alone, (-1, 10)), rtol=0, atol=1e-5)
+
+
+def test_torch_refuses_to_stream_what_it_cannot(artefacts):
+    runtime = TorchRuntime(artefacts.causal)
+    with pytest.raises(ContractError, match=r"expected \(frames, 256\)"):
+        runtime.stream([np.zeros((256, 8), np.float32)])
+    with pytest.raises(ContractError, match="NaN"):
+        runtime.stream([np.full((8, 256), np.nan, np.float32)])
+    with pytest.raises(ContractError, match="windowed"):
+        TorchRuntime(artefacts.windowed).stream([])
+
+
+def test_torch_leaves_the_number_of_threads_as_it_was(artefacts):
+    before = torch.get_num_threads()
+    runtime = TorchRuntime(artefacts.causal, threads=before + 1)
+    seen = []
+    handle = artefacts.causal.model.output.register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
+    runtime.run("step", valid_inputs(runtime))
+    handle.remove()
+    assert seen == [before + 1]
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("name", ["step.onnx", "step.tflite"])
+class TestDamage:
+    def copy(self, artefacts, name, folder, *, manifest):
+        path = folder / name
+        path.write_bytes((artefacts.folder / name).read_bytes())
+        if manifest:
+            entry = {"files": {name: {"sha256": sha256(path)}}}
+            (folder / "manifest.json").write_text(json.dumps(entry))
+        return path
+
+    def test_a_file_that_its_manifest_lists_opens(self, artefacts, name, tmp_path):
+        path = self.copy(artefacts, name, tmp_path, manifest=True)
+        assert open_runtime(path).contract.labels == LABELS
+        assert open_runtime(tmp_path).contract.labels == LABELS
+
+    def test_one_flipped_bit_is_refused_by_hash(self, artefacts, name, tmp_path):
+        path = self.copy(artefacts, name, tmp_path, manifest=True)
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+        for opened in (path, tmp_path):
+            with pytest.raises(ContractError, match=f"{name}: SHA-256 is"):
+                open_runtime(opened)
+
+    @pytest.mark.parametrize("kept", [0.0, 0.1, 0.5, 0.9, 0.999])
+    def test_a_cut_file_is_refused_without_a_manifest(self, artefacts, name, tmp_path, kept):
+        path = self.copy(artefacts, name, tmp_path, manifest=False)
+        data = path.read_bytes()
+        path.write_bytes(data[: int(kept * len(data))])
+        with pytest.raises(ContractError, match=name):
+            open_runtime(path)
+
+    @pytest.mark.parametrize("data", [b"not a model" * 100, b"\x00\x00\x00\x20TFL3" + b"\xff" * 100, b"\x08\x07" * 99])
+    def test_what_is_no_model_is_refused(self, name, tmp_path, artefacts, data):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(ContractError, match=name):
+            open_runtime(tmp_path / name)
+
+
+def test_artefacts_without_a_contract_are_refused(tmp_path, monkeypatch, artefacts):
+    for module in ("onnx", "tflite"):
+        monkeypatch.setattr(f"edge_asc_export.{module}.METADATA_KEY", "something_else")
+    graph = lower_step(artefacts.causal.model)
+    writer = OnnxWriter(graph, "none")
+    (tmp_path / "a.onnx").write_bytes(writer.write(contract([writer.signature(512)])))
+    write_tflite(tmp_path / "a.tflite", [graph], "causal", "none", None)
+    for runtime, name in ((OnnxRuntime, "a.onnx"), (LiteRTRuntime, "a.tflite")):
+        with pytest.raises(ContractError, match=f"{name}: no stream contract inside"):
+            runtime(tmp_path / name)
+
+
+def test_artefacts_whose_tensors_differ_from_the_contract_are_refused(tmp_path, artefacts, monkeypatch):
+    """A longer state, a renamed one and another type are each told from what the file holds."""
+    for name, runtime in (("step.onnx", OnnxRuntime), ("step.tflite", LiteRTRuntime)):
+        real = open_runtime(artefacts.folder / name).contract
+        for change, message in (
+            ({"shape": (1, 11)}, r"hidden_0 is float32 \(1, 10\) in the file and float32 \(1, 11\)"),
+            ({"name": "hidden_x"}, "hidden_0 is float32 .* in the file and absent"),
+            ({"dtype": "int8"}, "hidden_0 is float32 .* in the file and int8"),
+        ):
+            altered = replace(real, signatures=(_altered(real.signatures[0], "hidden_0", change),))
+            monkeypatch.setattr(StreamContract, "parse", classmethod(lambda cls, text, value=altered: value))
+            with pytest.raises(ContractError, match=f"{name}: step inputs: {message}"):
+                runtime(artefacts.folder / name)
+            monkeypatch.undo()
+
+
+def _altered(signature, state, change):
+    renamed = change.get("name", state)
+    outputs = {k: v for k, v in change.items() if k != "name"}
+    return replace(
+        signature,
+        inputs=tuple(replace(s, **change) if s.name == state else s for s in signature.inputs),
+        outputs=tuple(replace(s, **outputs, feeds=renamed) if s.feeds == state else s for s in signature.outputs),
+    )
+
+
+@pytest.fixture
+def fresh_engine():
+    litert._interpreter.cache_clear()
+    yield
+    litert._interpreter.cache_clear()
+
+
+@pytest.mark.usefixtures("fresh_engine")
+class TestInstallation:
+    @pytest.mark.parametrize(("engine", "package"), [("tflite", "ai_edge_litert.interpreter"), ("onnx", "onnxruntime")])
+    def test_a_missing_engine_gives_one_line_with_its_extra(self, artefacts, monkeypatch, engine, package):
+        for name in (package, "tflite_runtime", "tensorflow"):
+            monkeypatch.setitem(sys.modules, name, None)
+        with pytest.raises(MissingExtraError) as error:
+            open_runtime(artefacts.steps[engine])
+        expected = f"{package} is not installed; install it with: pip install 'edge-asc[{engine}]'"
+        assert str(error.value) == expected
+
+    @pytest.mark.parametrize(
+        ("package", "version", "loss"),
+        [
+            ("tflite_runtime", "2.14.0", "does not accelerate int8"),
+            ("tensorflow", "2.21.0", "ten times the memory"),
+        ],
+    )
+    def test_an_older_interpreter_runs_with_one_warning(self, artefacts, monkeypatch, package, version, loss):
+        real = sys.modules["ai_edge_litert.interpreter"]
+        for name in ("ai_edge_litert", "ai_edge_litert.interpreter", "tflite_runtime", "tensorflow"):
+            monkeypatch.setitem(sys.modules, name, None)
+        older = ModuleType(package)
+        older.__version__, older.__path__, older.lite = version, [], real
+        monkeypatch.setitem(sys.modules, package, older)
+        monkeypatch.setitem(sys.modules, f"{package}.interpreter", real)
+        with pytest.warns(UserWarning, match=f"running TFLite in {package} {version}.*{loss}"):
+            runtime = LiteRTRuntime(artefacts.steps["tflite"])
+        assert runtime.engine == f"{package} {version}"
+        assert LiteRTRuntime(artefacts.steps["tflite"]).engine == runtime.engine
+        assert len(StreamingClassifier(runtime).push(sound(1))) == 3
+
+
+def test_windowed_and_causal_artefacts_are_not_confused(artefacts):
+    with pytest.raises(ContractError, match="use StreamingClassifier"):
+        WindowedClassifier.from_artefact(artefacts.steps["onnx"], 1)
+    with pytest.raises(ContractError, match="use WindowedClassifier"):
+        StreamingClassifier.from_artefact(artefacts.folder / "windows.tflite")
+
+
+def test_what_is_not_there_is_refused(tmp_path):
+    with pytest.raises(EdgeAscError, match="no model there"):
+        open_runtime(tmp_path / "absent.onnx")

@@ -1,0 +1,311 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from artefacts import FRONT_END, LABELS, contract, sound
+from edge_asc.contract import Signature, TensorSpec
+from edge_asc.errors import AudioError, ContractError
+from edge_asc.frontend import LogMel
+from edge_asc.runtimes import open_runtime
+from edge_asc.runtimes.torch import TorchRuntime
+from edge_asc.streaming import StreamingClassifier, WindowedClassifier
+
+ENGINES = ("torch", "onnx", "tflite")
+FEW = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def assert_same(left, right):
+    """Bit for bit."""
+    assert len(left) == len(right)
+    for a, b in zip(left, right, strict=True):
+        assert (a.time, a.label, a.index, a.probability) == (b.time, b.label, b.index, b.probability)
+        np.testing.assert_array_equal(a.probabilities, b.probabilities)
+        np.testing.assert_array_equal(a.logits, b.logits)
+
+
+def softmax(x):
+    e = np.exp(np.asarray(x, np.float64) - np.max(x))
+    return e / e.sum()
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def runtime(request, artefacts):
+    return open_runtime(artefacts.steps[request.param])
+
+
+@pytest.fixture(scope="module")
+def tflite(artefacts):
+    return open_runtime(artefacts.steps["tflite"])
+
+
+class TestStreamingClassifier:
+    def test_a_decision_stands_for_each_4096_samples(self, runtime):
+        classifier = StreamingClassifier(runtime)
+        assert classifier.labels == LABELS
+        assert classifier.contract is runtime.contract
+        assert classifier.push(sound(1)[:4095]) == []
+        (first,) = classifier.push(np.zeros(1, np.float32))
+        assert first.time == 0.256
+        assert [d.time for d in classifier.push(sound(1), 16000)] == [0.512, 0.768, 1.024]
+
+    @pytest.mark.parametrize("decision", ["last", "mean"])
+    def test_decisions_follow_from_the_logits(self, runtime, decision):
+        decisions = StreamingClassifier(runtime, decision=decision).push(sound(2))
+        logs = np.log([softmax(d.logits) for d in decisions])
+        for i, found in enumerate(decisions):
+            expected = softmax(found.logits if decision == "last" else logs[: i + 1].mean(axis=0))
+            np.testing.assert_allclose(found.probabilities, expected, rtol=1e-9)
+            assert found.index == expected.argmax()
+            assert found.label == LABELS[found.index]
+            assert found.probability == found.probabilities[found.index]
+
+    def test_the_contract_says_how_to_decide_unless_told(self, runtime):
+        last, mean, default = (
+            StreamingClassifier(runtime, decision=rule).push(sound(1))[-1] for rule in ("last", "mean", None)
+        )
+        assert not np.array_equal(last.probabilities, mean.probabilities)
+        assert_same([default], [mean])
+
+    def test_an_unknown_rule_is_refused(self, runtime):
+        with pytest.raises(ContractError, match="decision is 'median'; expected one of last, mean"):
+            StreamingClassifier(runtime, decision="median")
+
+    @FEW
+    @given(cuts=st.lists(st.integers(0, 32000), max_size=6))
+    def test_any_chunking_gives_the_same_decisions(self, runtime, cuts):
+        samples = sound(2)
+        classifier = StreamingClassifier(runtime)
+        pieces = np.split(samples, sorted(cuts))
+        found = [decision for piece in pieces for decision in classifier.push(piece)]
+        assert_same(found, StreamingClassifier(runtime).push(samples))
+
+    def test_reset_is_a_fresh_stream_bit_for_bit(self, runtime):
+        fresh = StreamingClassifier(runtime).push(sound(1))
+        classifier = StreamingClassifier(runtime)
+        classifier.push(sound(1.3, seed=1))
+        carried = classifier.push(sound(1))
+        assert not np.array_equal(carried[0].logits, fresh[0].logits)
+        classifier.reset()
+        assert_same(classifier.push(sound(1)), fresh)
+        classifier.reset()
+        classifier.reset()
+        assert_same(classifier.push(sound(1)), fresh)
+
+    def test_streams_that_share_a_runtime_do_not_disturb_each_other(self, runtime):
+        sounds = [sound(2, seed) for seed in (1, 2)]
+        alone = [StreamingClassifier(runtime).push(samples) for samples in sounds]
+        assert not np.array_equal(alone[0][-1].logits, alone[1][-1].logits)
+        classifiers = [StreamingClassifier(runtime) for _ in sounds]
+        together = [[], []]
+        for start in range(0, 32000, 3000):
+            for i, classifier in enumerate(classifiers):
+                together[i] += classifier.push(sounds[i][start : start + 3000])
+        for found, expected in zip(together, alone, strict=True):
+            assert_same(found, expected)
+
+    def test_streams_in_threads_of_their_own_do_not_either(self, runtime):
+        sounds = [sound(6, seed) for seed in range(4)]
+        alone = [StreamingClassifier(runtime).push(samples) for samples in sounds]
+        with ThreadPoolExecutor(4) as pool:
+            together = list(pool.map(lambda samples: StreamingClassifier(runtime).push(samples), sounds))
+        for found, expected in zip(together, alone, strict=True):
+            assert_same(found, expected)
+
+    def test_another_sample_rate_is_refused_with_what_to_do(self, runtime):
+        classifier = StreamingClassifier(runtime)
+        with pytest.raises(ContractError, match=r"44100 Hz; random-causal expects 16000 Hz.*edge_asc\.audio"):
+            classifier.push(sound(1), 44100)
+        assert_same(classifier.push(sound(1), 16000), StreamingClassifier(runtime).push(sound(1)))
+
+    @pytest.mark.parametrize(
+        ("bad", "message"),
+        [
+            (np.full(5000, np.nan, np.float32), "NaN"),
+            (np.zeros((5000, 2), np.float32), "downmix"),
+            (np.zeros(5000, np.int16), "int16"),
+        ],
+    )
+    def test_bad_samples_are_refused_and_the_stream_goes_on_as_if_they_never_came(self, runtime, bad, message):
+        samples = sound(2)
+        classifier = StreamingClassifier(runtime)
+        found = classifier.push(samples[:9000])
+        with pytest.raises(AudioError, match=message):
+            classifier.push(bad)
+        assert_same(found + classifier.push(samples[9000:]), StreamingClassifier(runtime).push(samples))
+
+    def test_features_take_the_place_of_samples(self, runtime):
+        frames = LogMel(FRONT_END)(sound(1))
+        classifier = StreamingClassifier(runtime)
+        found = [classifier.push_features(frames[t : t + 8]) for t in (0, 8, 16)]
+        assert_same(found, StreamingClassifier(runtime).push(sound(1)))
+
+    @pytest.mark.parametrize("shape", [(4, 256), (9, 256), (256, 8), (8, 128), (8,), (1, 8, 256), (0, 256)])
+    def test_features_of_another_shape_are_refused(self, runtime, shape):
+        with pytest.raises(ContractError, match=r"expected \(8, 256\): 8 frames of 256 mel bins"):
+            StreamingClassifier(runtime).push_features(np.zeros(shape, np.float32))
+
+    def test_features_that_are_not_finite_leave_the_stream_unchanged(self, runtime):
+        frames = LogMel(FRONT_END)(sound(1))
+        classifier = StreamingClassifier(runtime)
+        found = [classifier.push_features(frames[:8])]
+        with pytest.raises(ContractError, match="NaN or infinite"):
+            classifier.push_features(np.where(np.arange(256) == 3, np.inf, frames[8:16]))
+        found += [classifier.push_features(frames[t : t + 8]) for t in (8, 16)]
+        assert_same(found, StreamingClassifier(runtime).push(sound(1)))
+
+    def test_a_new_stream_of_a_file(self, artefacts, tflite):
+        found = StreamingClassifier.from_artefact(artefacts.steps["tflite"], threads=2, decision="last")
+        assert_same(found.push(sound(1)), StreamingClassifier(tflite, decision="last").push(sound(1)))
+
+
+class Counter:
+    """A windowed model in an engine of its own: the GRU state counts the embeddings it was given."""
+
+    engine = "counter"
+
+    def __init__(self):
+        def rows(name, role, shape, feeds=None):
+            return TensorSpec(name, role, shape, ("time", "unit"), feeds=feeds)
+
+        axes = ("batch", "channel", "mel", "time")
+        signatures = []
+        for seconds in (1, 2, 5, 10):
+            frames = 16000 * seconds // 512
+            features = TensorSpec("features", "features", (1, 1, 256, frames), axes)
+            embeddings = rows("embeddings", "embedding", (frames // 8, 1))
+            signatures.append(Signature(f"window_{seconds}s", frames, 0, (features,), (embeddings,)))
+        inputs = rows("embedding", "embedding", (1, 1)), rows("hidden", "state", (1, 1))
+        outputs = rows("logits", "logits", (1, 10)), rows("next", "state", (1, 1), "hidden")
+        signatures.append(Signature("gru", 0, 0, inputs, outputs))
+        self.contract = contract(signatures, "windowed")
+        self.features = []
+
+    def run(self, signature, inputs):
+        if signature != "gru":
+            self.features.append(inputs["features"])
+            frames = inputs["features"].shape[3]
+            return {"embeddings": np.zeros((frames // 8, 1), np.float32)}
+        count = inputs["hidden"] + 1
+        return {"logits": np.tile(count, (1, 10)), "next": count}
+
+
+def heard(carry, seconds=1, count=4, period=0.25):
+    """Embeddings behind each of `count` decisions."""
+    classifier = WindowedClassifier(Counter(), seconds, carry=carry, period=period)
+    decisions = classifier.push(np.zeros(round(16000 * (seconds + (count - 1) * period)), np.float32))
+    assert len(decisions) == count
+    return [int(d.logits[0]) for d in decisions]
+
+
+class TestWindowedClassifier:
+    @pytest.mark.parametrize(("seconds", "count"), [(1, 37), (2, 33), (5, 21), (10, 1)])
+    def test_decisions_of_a_clip_of_ten_seconds(self, seconds, count):
+        decisions = WindowedClassifier(Counter(), seconds).push(sound(10))
+        assert len(decisions) == count
+        assert [d.time for d in decisions] == [seconds + 0.25 * i for i in range(count)]
+
+    @pytest.mark.parametrize(
+        ("carry", "expected"), [("final", [3, 6, 9, 12]), ("none", [3, 3, 3, 3]), ("aligned", [3, 4, 5, 6])]
+    )
+    def test_what_state_a_window_starts_from(self, carry, expected):
+        assert heard(carry) == expected
+
+    def test_aligned_takes_the_nearest_whole_number_of_embeddings(self):
+        assert heard("aligned", period=0.5) == [3, 5, 7, 9]
+        assert heard("aligned", period=0.1) == [3, 4, 5, 6]
+        assert heard("aligned", period=1.0) == [3, 6, 9, 12]
+
+    def test_windows_are_cut_from_the_waveform(self):
+        counter, samples = Counter(), sound(2)
+        WindowedClassifier(counter, 1).push(samples)
+        assert len(counter.features) == 5
+        for i, features in enumerate(counter.features):
+            expected = LogMel(FRONT_END)(samples[4000 * i : 4000 * i + 16000])
+            np.testing.assert_array_equal(features[0, 0].T, expected)
+
+    @FEW
+    @given(cuts=st.lists(st.integers(0, 48000), max_size=6), carry=st.sampled_from(["final", "aligned", "none"]))
+    def test_any_chunking_gives_the_same_decisions(self, cuts, carry):
+        samples = sound(3)
+        classifier = WindowedClassifier(Counter(), 1, carry=carry)
+        found = [d for piece in np.split(samples, sorted(cuts)) for d in classifier.push(piece)]
+        assert_same(found, WindowedClassifier(Counter(), 1, carry=carry).push(samples))
+
+    @pytest.mark.parametrize("carry", ["final", "aligned", "none"])
+    def test_reset_is_a_fresh_stream(self, carry):
+        classifier = WindowedClassifier(Counter(), 1, carry=carry)
+        fresh = classifier.push(sound(1.6))
+        classifier.reset()
+        assert_same(classifier.push(sound(1.6)), fresh)
+
+    @pytest.mark.parametrize("name", ["window_1s.onnx", "windows.tflite"])
+    def test_reset_of_an_artefact_is_a_fresh_stream(self, artefacts, name):
+        classifier = WindowedClassifier.from_artefact(artefacts.folder / name, 1)
+        fresh = classifier.push(sound(1.3))
+        classifier.reset()
+        assert_same(classifier.push(sound(1.3)), fresh)
+
+    def test_engines_agree_with_the_model_window_by_window(self, artefacts):
+        model, samples = artefacts.windowed.model, sound(1.5)
+        engines = {
+            "torch": TorchRuntime(artefacts.windowed),
+            "onnx": open_runtime(artefacts.folder / "window_1s.onnx"),
+            "tflite": open_runtime(artefacts.folder / "windows.tflite"),
+        }
+        for carry in ("final", "none", "aligned"):
+            expected, hidden = [], None
+            for i in range(3):
+                frames = LogMel(FRONT_END)(samples[4000 * i : 4000 * i + 16000])
+                with torch.inference_mode():
+                    features = torch.from_numpy(frames.T[None, None].copy())
+                    output = model(features, hidden)
+                    _, first = model.gru(model.embed(features)[:, :1], hidden)
+                expected.append(output.logits[0, -1].numpy())
+                hidden = {"final": output.hidden, "none": None, "aligned": first}[carry]
+            for name, runtime in engines.items():
+                if (carry, name) == ("aligned", "onnx"):
+                    continue
+                found = [d.logits for d in WindowedClassifier(runtime, 1, carry=carry).push(samples)]
+                np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4, err_msg=f"{name} {carry}")
+
+    def test_at_ten_seconds_nothing_is_carried(self, artefacts):
+        runtime, samples = TorchRuntime(artefacts.windowed), sound(10)
+        final, none = (WindowedClassifier(runtime, 10, carry=carry).push(samples) for carry in ("final", "none"))
+        assert_same(final, none)
+        (decision,) = final
+        frames = LogMel(FRONT_END)(samples)
+        with torch.inference_mode():
+            whole = artefacts.windowed.model(torch.from_numpy(frames.T[None, None].copy())).logits[0, -1].numpy()
+        np.testing.assert_allclose(decision.logits, whole, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(decision.probabilities, softmax(whole), rtol=1e-4)
+
+    def test_aligned_is_refused_where_the_state_inside_a_window_is_not_given_out(self, artefacts):
+        with pytest.raises(ContractError, match="'aligned' needs the GRU state inside a window"):
+            WindowedClassifier.from_artefact(artefacts.folder / "window_1s.onnx", 1, carry="aligned")
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"seconds": 3}, "no window of 3 s; this artefact offers 1, 2, 5, 10 s"),
+            ({"carry": "first"}, "carry is 'first'; expected one of final, aligned, none"),
+            ({"period": 0.0}, "period is 0.0 s"),
+            ({"period": 1.5}, "at most the window's 1 s"),
+        ],
+    )
+    def test_unknown_options_are_refused(self, options, message):
+        with pytest.raises(ContractError, match=message):
+            WindowedClassifier(Counter(), **{"seconds": 1, **options})
+
+    def test_bad_samples_are_refused_and_the_stream_goes_on_as_if_they_never_came(self):
+        samples = sound(2)
+        classifier = WindowedClassifier(Counter(), 1)
+        found = classifier.push(samples[:17000])
+        with pytest.raises(AudioError, match="NaN"):
+            classifier.push(np.full(9, np.nan, np.float32))
+        with pytest.raises(ContractError, match="48000 Hz"):
+            classifier.push(sound(1), 48000)
+        assert_same(found + classifier.push(samples[17000:]), WindowedClassifier(Counter(), 1).push(samples))
