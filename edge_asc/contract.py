@@ -181,7 +181,7 @@ class StreamContract:
             raise ContractError(f"contract: schema version {version!r}; this edge-asc reads {SCHEMA_VERSION}: {advice}")
         try:
             fields = {k: v for k, v in value.items() if k != "schema_version"}
-            if not isinstance(fields["labels"], list):
+            if not isinstance(fields["labels"], list | tuple):
                 raise TypeError("labels are no list")
             fields["labels"] = tuple(fields["labels"])
             fields["front_end"] = FrontEnd.from_json(fields["front_end"])

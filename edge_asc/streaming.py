@@ -239,15 +239,15 @@ class WindowedClassifier:
         self._audio = np.concatenate((self._audio, checked_samples(samples)))
         decisions = []
         while len(self._audio) >= self._size:
-            logits = self._heard(self._log_mel(self._audio[: self._size]))
+            logits = self.push_features(self._log_mel(self._audio[: self._size]))
             end = (self._count * self._shift + self._size) / self.contract.front_end.sample_rate
             decisions.append(_decision(end, self.labels, logits, logits))
             self._audio = self._audio[self._shift :]
             self._count += 1
         return decisions
 
-    def _heard(self, features: Array) -> Array:
-        """The last logits, (classes,), of a window's features."""
+    def push_features(self, features: Array) -> Array:
+        """The last logits, (classes,), of the normalised features of one window, (frames, mels)."""
         if self._gru is None:
             if self.carry == "none":
                 self._window.reset()

@@ -265,17 +265,11 @@ def stream_logits(
         raise EdgeAscError(
             f"{contract.name} is a windowed model; expected a causal one, which decides after every step"
         )
-    front_end, step = contract.front_end, contract.signature("step").frames
-    log_mel = LogMel(front_end)
+    step = contract.signature("step").frames
 
     def prepared(index: int) -> Array:
-        clip = features[index]
-        if clip.ndim != 2 or clip.shape[1] != front_end.mels:
-            raise EdgeAscError(
-                f"clip {index}: features are {clip.shape}; {contract.name} expects (frames, {front_end.mels})"
-            )
-        clip = clip[: len(clip) // step * step]
-        return log_mel.normalise(at_level(clip, gain, front_end.floor) if gain else np.array(clip, np.float32))
+        clip = _normalised(contract, features[index], gain)
+        return clip[: len(clip) // step * step]
 
     everything = range(len(features))
     if isinstance(runtime, BatchRuntime):
@@ -297,6 +291,43 @@ def stream_logits(
         rows = [classifier.push_features(chunk).logits for chunk in chunks]
         streamed.append(np.array(rows, np.float32).reshape(-1, len(contract.labels)))
     return streamed
+
+
+def window_logits(
+    runtime: Runtime, features: Sequence[Array], lengths: Sequence[int], gain: float = 0.0, progress: bool = False
+) -> list[Array]:
+    """The logits (windows, classes) of each clip: a window from its start for each length, from a zero state.
+
+    Args:
+        runtime: a windowed model that offers these lengths.
+        features: raw log-mel of each clip, (frames, mels), not changed.
+        lengths: seconds, ascending; those that a clip does not reach are left out.
+        gain: dB.
+        progress: show a bar on stderr.
+
+    Raises:
+        EdgeAscError: the model is causal, or has no window of a length.
+    """
+    from edge_asc.streaming import WindowedClassifier
+
+    contract = runtime.contract
+    windows = [WindowedClassifier(runtime, seconds, carry="none") for seconds in lengths]
+    sizes = [contract.signature(f"window_{seconds}s").frames for seconds in lengths]
+    heard = []
+    for clip in _tracked(features, contract.name, progress):
+        x = _normalised(contract, clip, gain)
+        rows = [w.push_features(x[:size]) for w, size in zip(windows, sizes, strict=True) if len(x) >= size]
+        heard.append(np.array(rows, np.float32).reshape(-1, len(contract.labels)))
+    return heard
+
+
+def _normalised(contract: StreamContract, clip: Array, gain: float) -> Array:
+    """Raw log-mel as a model's front end gives it, `gain` dB louder; a new array."""
+    front_end = contract.front_end
+    if clip.ndim != 2 or clip.shape[1] != front_end.mels:
+        raise EdgeAscError(f"features are {clip.shape}; {contract.name} expects (frames, {front_end.mels})")
+    louder = at_level(clip, gain, front_end.floor) if gain else np.array(clip, np.float32)
+    return LogMel(front_end).normalise(louder)
 
 
 def evaluate(
@@ -329,7 +360,7 @@ def evaluate(
     _check(runtimes, len(features), truth, labels, lengths, reference)
     # One numbering of all labels, in which the numbers of the data's own labels are the targets.
     names = list(dict.fromkeys([*labels, *(label for _, r in runtimes for label in r.contract.labels)]))
-    runs = [_run(name, runtime, names, features, gain, progress) for name, runtime in runtimes]
+    runs = [_run(name, runtime, names, features, lengths, gain, progress) for name, runtime in runtimes]
     other = None if reference is None else runs[reference]
     return [_measure(run, None if run is other else other, truth, labels, lengths, gain) for run in runs]
 
@@ -377,9 +408,21 @@ class _Run(NamedTuple):
     """In the common numbering of labels."""
 
 
-def _run(name: str, runtime: Runtime, names: list[str], features: Sequence[Array], gain: float, progress: bool) -> _Run:
+def _run(
+    name: str,
+    runtime: Runtime,
+    names: list[str],
+    features: Sequence[Array],
+    lengths: Sequence[float],
+    gain: float,
+    progress: bool,
+) -> _Run:
     contract = runtime.contract
     common = np.array([names.index(label) for label in contract.labels], np.intp)
+    if contract.form == "windowed":
+        logits = window_logits(runtime, features, _offered(contract, lengths), gain, progress)
+        last = [common[decide(x, "last")] for x in logits]
+        return _Run(name, runtime.engine, contract, logits, dict.fromkeys(DECISIONS, last))
     logits = stream_logits(runtime, features, gain, progress)
     decided = {decision: [common[decide(x, decision)] for x in logits] for decision in DECISIONS}
     return _Run(name, runtime.engine, contract, logits, decided)
@@ -414,8 +457,10 @@ def _measure(
 
     results, notes = [], []
     for seconds in lengths:
-        step = _steps(run.contract, seconds)
-        if len(clips := np.flatnonzero(steps >= step)):
+        step = _rows(run.contract, seconds, lengths)
+        if step is None:
+            notes.append(f"{run.name} has no window of {seconds:g} s")
+        elif len(clips := np.flatnonzero(steps >= step)):
             results.append(LengthResult(seconds=seconds, **counts(clips, slice(step - 1, step))))
         else:
             notes.append(f"no clip is {seconds:g} s long")
@@ -465,19 +510,31 @@ def _check(
             )
         if _features_of(contract) != _features_of(first):
             raise EdgeAscError(
-                f"{name} has another front end or step than {runtimes[0][0]}; evaluate them one at a time"
+                f"{name} has another front end, form, step or windows than {runtimes[0][0]}; "
+                "evaluate them one at a time"
             )
-        if _steps(contract, lengths[0]) < 1:
+        if contract.form == "causal" and _rows(contract, lengths[0], lengths) == 0:
             raise EdgeAscError(f"length is {lengths[0]:g} s; {name} decides nothing that early: ask for a longer one")
 
 
-def _features_of(contract: StreamContract) -> tuple[FrontEnd, int]:
+def _features_of(contract: StreamContract) -> tuple[FrontEnd, tuple[int, ...]]:
     """What must be equal for two models to hear the same features, and decide as often."""
-    return replace(contract.front_end.raw, clip=0.0), contract.signature("step").samples
+    causal = contract.form == "causal"
+    decided = (contract.signature("step").samples,) if causal else contract.windows
+    return replace(contract.front_end.raw, clip=0.0), decided
 
 
-def _steps(contract: StreamContract, seconds: float) -> int:
-    return steps_at(seconds, contract.front_end.sample_rate, contract.signature("step").samples)
+def _offered(contract: StreamContract, lengths: Sequence[float]) -> list[int]:
+    """The lengths asked for that a windowed model offers."""
+    return [seconds for seconds in contract.windows if seconds in lengths]
+
+
+def _rows(contract: StreamContract, seconds: float, lengths: Sequence[float]) -> int | None:
+    """How many rows of logits there are after `seconds`; None for a window that a model does not offer."""
+    if contract.form == "causal":
+        return steps_at(seconds, contract.front_end.sample_rate, contract.signature("step").samples)
+    offered = _offered(contract, lengths)
+    return offered.index(int(seconds)) + 1 if seconds in offered else None
 
 
 def _logit_error(run: _Run, other: _Run) -> LogitError | None:

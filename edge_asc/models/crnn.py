@@ -55,6 +55,10 @@ class ModelConfig:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise EdgeAscError(f"model {name} is {getattr(self, name)!r}; expected one of {', '.join(allowed)}")
+        if self.classes < 2 or not 0.0 <= self.dropout < 1.0:
+            raise EdgeAscError(
+                f"model has {self.classes} classes and dropout {self.dropout}; expected at least 2 and [0, 1)"
+            )
         if self.res_norm and self.backbone != "bcresnet":
             raise EdgeAscError(f"ResNorm belongs to bcresnet, not {self.backbone}; leave it out")
 
@@ -118,7 +122,13 @@ class CRNN(nn.Module):
                 yield f"cache_{name.replace('.', '_')}", module
 
     def embed(self, features: Tensor, caches: Caches | None = None) -> Tensor:
-        """Log-mel (B, 1, 256, T), T a multiple of 8 → embeddings (B, T / 8, channels)."""
+        """Log-mel (B, 1, 256, T) → embeddings (B, T / 8, channels); T is a multiple of 8 in the causal form.
+
+        Raises:
+            EdgeAscError: a causal model and another number of frames.
+        """
+        if self.config.form == "causal" and (features.shape[3] == 0 or features.shape[3] % STEP_FRAMES):
+            raise EdgeAscError(f"got {features.shape[3]} frames; expected a positive multiple of {STEP_FRAMES}")
         columns: Tensor = self.embedding(self.backbone(features, caches))
         return columns.squeeze(2).transpose(1, 2)
 
@@ -148,8 +158,6 @@ class CRNN(nn.Module):
         Raises:
             EdgeAscError: the number of frames is not a positive multiple of 8.
         """
-        if features.shape[3] == 0 or features.shape[3] % STEP_FRAMES:
-            raise EdgeAscError(f"a step got {features.shape[3]} frames; expected a positive multiple of {STEP_FRAMES}")
         caches = Caches({name: columns for name, columns in state.items() if name.startswith("cache_")})
         hidden = torch.stack([state[f"hidden_{layer}"] for layer in range(GRU_LAYERS)])
         y, hidden = self.gru(self.embed(features, caches), hidden)

@@ -77,6 +77,15 @@ class Checkpoint:
         """
         folder = Path(folder)
         value = read_metadata(folder)
+        try:
+            return cls._read(folder, value)
+        except (KeyError, TypeError, ValueError) as error:
+            raise EdgeAscError(
+                f"{folder / METADATA}: malformed ({error!r}); copy the folder again, or train the model again"
+            ) from error
+
+    @classmethod
+    def _read(cls, folder: Path, value: dict[str, Any]) -> Self:
         weights = folder / WEIGHTS
         if not weights.is_file():
             raise EdgeAscError(f"{folder}: {WEIGHTS} is missing; expected it beside {METADATA}")

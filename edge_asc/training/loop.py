@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import math
+import pickle
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +83,12 @@ class Trainer:
         teachers: Sequence[CRNN] = (),
         initial: CRNN | CNN | None = None,
     ) -> None:
-        if not features:
-            raise EdgeAscError("no training clips; expected at least one batch")
+        if len(features) < 2 or len(targets) != len(features):
+            raise EdgeAscError(
+                f"{len(features)} training clips and {len(targets)} targets; expected at least 2, as many"
+            )
+        if not 0 <= min(targets) <= max(targets) < config.classes:
+            raise EdgeAscError(f"targets are {min(targets)}..{max(targets)}; expected 0..{config.classes - 1}")
         self.recipe, self.features, self.front_end, self.folder = recipe, features, front_end, folder
         self.targets = torch.tensor(targets)
         self.teachers = [teacher.eval() for teacher in teachers]
@@ -95,8 +101,10 @@ class Trainer:
         self.average.requires_grad_(False)
         self.steps_per_epoch = math.ceil(len(features) * recipe.crops / recipe.batch)
         self.optimizer = self._optimizer()
+        self.fingerprint = self._fingerprint(initial)
         self.epoch = 0
         self.updates = 0
+        self.history: list[tuple[Any, ...]] = []
 
     def _optimizer(self) -> torch.optim.Optimizer:
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
@@ -229,49 +237,60 @@ class Trainer:
             else:
                 mine.copy_(theirs)
 
-    def _fingerprint(self) -> dict[str, Any]:
+    def _fingerprint(self, initial: CRNN | CNN | None) -> dict[str, Any]:
+        """What must be the same for a training to go on."""
+        # The normalisation is computed from the features, and stands for them.
+        data = repr((self.targets.tolist(), self.front_end.to_json()))
         return {
             "model": self.model.config.to_json(),
             "recipe": self.recipe.to_json(),
-            "clips": len(self.features),
-            "teachers": len(self.teachers),
+            "clips": hashlib.sha256(data.encode()).hexdigest(),
+            "teachers": [_digest(teacher) for teacher in self.teachers],
+            "initial weights": _digest(initial) if initial is not None else "",
         }
 
     def _save(self, epoch: Epoch) -> None:
+        self.history.append(astuple(epoch))
         with atomic_path(self.folder / STATE) as path:
             torch.save(
                 {
-                    "fingerprint": self._fingerprint(),
+                    "fingerprint": self.fingerprint,
                     "epoch": self.epoch,
                     "updates": self.updates,
+                    "history": self.history,
                     "model": self.model.state_dict(),
                     "average": self.average.state_dict(),
                     "optimizer": self.optimizer.state_dict(),
                 },
                 path,
             )
-        log = self.folder / LOG
-        fresh = not log.exists()
-        with log.open("a", newline="") as file:
+        with atomic_path(self.folder / LOG) as path, path.open("w", newline="") as file:
             writer = csv.writer(file)
-            if fresh:
-                writer.writerow(("epoch", "loss", "accuracy", "learning_rate", "seconds"))
-            row = (epoch.loss, epoch.accuracy, epoch.learning_rate, epoch.seconds)
-            writer.writerow((epoch.number, *(f"{value:.6g}" for value in row)))
+            writer.writerow(field.name for field in fields(Epoch))
+            writer.writerows([f"{value:.6g}" for value in row] for row in self.history)
 
     def _resume(self) -> None:
         path = self.folder / STATE
         if not path.exists():
             return
-        state = torch.load(path, weights_only=True)
-        mine = self._fingerprint()
-        if state["fingerprint"] != mine:
-            changed = [k for k in mine if state["fingerprint"].get(k) != mine[k]]
+        try:
+            state = torch.load(path, weights_only=True)
+            theirs = state["fingerprint"]
+        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
+            raise EdgeAscError(f"{path}: damaged ({error!r}); delete it to start again") from error
+        if changed := [k for k, v in self.fingerprint.items() if theirs.get(k) != v]:
             raise EdgeAscError(
                 f"{path}: an interrupted training with another {', '.join(changed)}; "
                 "start it with the same settings, or choose another --output"
             )
-        self.epoch, self.updates = state["epoch"], state["updates"]
+        self.epoch, self.updates, self.history = state["epoch"], state["updates"], state["history"]
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
+
+
+def _digest(model: CRNN | CNN) -> str:
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        digest.update(name.encode() + value.cpu().numpy().tobytes())
+    return digest.hexdigest()

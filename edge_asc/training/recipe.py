@@ -102,7 +102,10 @@ class Recipe:
         Raises:
             EdgeAscError: a name is unknown or a value is out of range.
         """
-        augmentation = _checked(Augmentation, value.get("augmentation", {}))
+        given = value.get("augmentation", {})
+        if not isinstance(given, dict):
+            raise EdgeAscError(f"recipe augmentation is {given!r}; expected settings by name")
+        augmentation = _checked(Augmentation, given)
         recipe: Self = _checked(cls, {**value, "augmentation": augmentation})
         return recipe
 
@@ -116,7 +119,7 @@ class Recipe:
         for name, setting in settings.items():
             head, _, tail = name.partition(".")
             if tail and head == "augmentation":
-                value["augmentation"][tail] = setting
+                value["augmentation"] = {**value["augmentation"], tail: setting}
             else:
                 value[name] = setting
         return self.from_json(value)
@@ -126,8 +129,24 @@ def _checked(kind: Any, value: dict[str, Any]) -> Any:
     defaults = {f.name: f for f in fields(kind)}
     if unknown := sorted(set(value) - set(defaults)):
         raise EdgeAscError(f"unknown recipe setting {', '.join(unknown)}; expected some of {', '.join(defaults)}")
-    pairs = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
-    return kind(**pairs)
+    plain = kind()
+    return kind(**{name: _like(getattr(plain, name), setting, name) for name, setting in value.items()})
+
+
+def _like(default: Any, setting: Any, name: str) -> Any:
+    """`setting` in the type of `default`: a list of as many numbers for a tuple, a whole number for a float."""
+    match default, setting:
+        case tuple(), list() | tuple() if len(setting) == len(default):
+            return tuple(_like(d, s, name) for d, s in zip(default, setting, strict=True))
+        case bool(), bool():
+            return setting
+        case (bool(), _) | (_, bool()):
+            pass
+        case float(), int() | float():
+            return float(setting)
+        case _ if type(setting) is type(default):
+            return setting
+    raise EdgeAscError(f"recipe {name} is {setting!r}; expected something like {default!r}")
 
 
 PAPER = Recipe()

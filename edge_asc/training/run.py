@@ -133,13 +133,16 @@ def train(run: Run, cache: FeatureCache, listener: Listener, *, resume: bool, re
         listener.noted("recording activation ranges")
         source = {"data": run.dataset.name, "seed": run.recipe.seed, "recorded_on": "the training clips"}
         checkpoint = replace(checkpoint, quantisation=record(model, front_end, features, source))
-    if held_out := run.held_out():
+    checkpoint.save(run.output)
+    (run.output / STATE).unlink(missing_ok=True)
+    if not isinstance(model, CRNN):
+        listener.noted("not evaluated: a CNN with global average pooling does not stream")
+    elif held_out := run.held_out():
         listener.noted("evaluating on the held-out clips")
         results = evaluate_levels(checkpoint, run.dataset, held_out, cache)
         protocol = f"fold {run.fold}, {len(held_out)} held-out clips"
         checkpoint = replace(checkpoint, evaluation=evaluation_json(run.dataset, protocol, results))
-    checkpoint.save(run.output)
-    (run.output / STATE).unlink(missing_ok=True)
+        checkpoint.save(run.output)
     return checkpoint
 
 
@@ -148,6 +151,8 @@ def cross_validate(run: Run, cache: FeatureCache, listener: Listener, *, resume:
     folds = run.dataset.folds
     if len(folds) < 2:
         raise EdgeAscError(f"{run.dataset.root}: {len(folds)} folds in evaluation_setup; cross-validation needs two")
+    if run.config.head != "gru":
+        raise EdgeAscError("cross-validation needs a model that streams; train a CNN fold by fold with --fold")
     levels: dict[int, list[Accuracy]] = {level: [] for level in LEVELS}
     count = 0
     for fold in folds:

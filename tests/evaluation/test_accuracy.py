@@ -286,7 +286,7 @@ def test_label_without_clips_need_not_be_known() -> None:
         (clips(24), [-1], {}, "expected 0"),
         (clips(24), [0], {"reference": 1}, "reference is model 1"),
         (clips(16), [0], {}, "no clip is 1 s long"),
-        ([np.zeros((24, 5), np.float32)], [0], {}, r"clip 0: features are \(24, 5\)"),
+        ([np.zeros((24, 5), np.float32)], [0], {}, r"features are \(24, 5\)"),
     ],
 )
 def test_bad_input(features: list[Array], targets: list[int], options: Any, message: str) -> None:

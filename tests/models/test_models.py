@@ -281,7 +281,7 @@ def test_hidden_state_goes_in_and_comes_out(model: CRNN) -> None:
 @pytest.mark.parametrize("count", [0, 7, 12])
 def test_wrong_number_of_frames(count: int) -> None:
     model = CRNN(ModelConfig()).eval()
-    with pytest.raises(EdgeAscError, match=f"a step got {count} frames; expected a positive multiple of 8"):
+    with pytest.raises(EdgeAscError, match=f"got {count} frames; expected a positive multiple of 8"):
         model.step(frames(count), model.initial_state())
 
 

@@ -106,7 +106,7 @@ def test_one_flipped_bit_is_noticed(folder: Path) -> None:
         Checkpoint.load(folder)
 
 
-@pytest.mark.parametrize(("version", "advice"), [(2, "upgrade edge-asc"), (0, "train or convert")])
+@pytest.mark.parametrize(("version", "advice"), [(2, "upgrade edge-asc"), (0, "train the checkpoint again")])
 def test_other_schema_version(folder: Path, version: int, advice: str) -> None:
     edit(folder, schema_version=version)
     with pytest.raises(EdgeAscError, match=f"schema version {version}; this edge-asc reads version 1: {advice}"):

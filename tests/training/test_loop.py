@@ -66,7 +66,7 @@ def test_resumed_training_ends_with_the_same_bits(tmp_path: Path) -> None:
     assert same(weights(second.result), weights(whole.result))
     assert same(weights(second.model), weights(whole.model))
     with (tmp_path / "parts" / LOG).open() as file:
-        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
+        assert [row["number"] for row in csv.DictReader(file)] == ["1", "2", "3"]
     assert list(second.epochs()) == []
 
 
@@ -160,7 +160,7 @@ def test_damaged_features_stop_the_training(tmp_path: Path) -> None:
 
 
 def test_nothing_to_train_on(tmp_path: Path) -> None:
-    with pytest.raises(EdgeAscError, match="no training clips"):
+    with pytest.raises(EdgeAscError, match="0 training clips"):
         Trainer(ModelConfig(), FAST, [], [], FrontEnd(), tmp_path)
 
 
