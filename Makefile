@@ -2,6 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO := build/demo
+CLIP := park-generated-8-0-a.wav
 INSTALLED := $(VENV)/.installed
 
 .PHONY: demo test test-slow check clean
@@ -9,11 +10,11 @@ INSTALLED := $(VENV)/.installed
 demo: $(INSTALLED)
 	$(BIN)/edge-asc doctor
 	$(BIN)/edge-asc export --quantize int8 --output $(DEMO)/int8
-	$(BIN)/edge-asc scenes $(DEMO)/scenes --clips 1
+	$(BIN)/edge-asc scenes $(DEMO)/scenes --clips 2
 	mkdir -p $(DEMO)/results
-	$(BIN)/edge-asc classify $(DEMO)/scenes/audio/park-*.wav --model $(DEMO)/int8/fuse-int8.tflite
+	$(BIN)/edge-asc classify $(DEMO)/scenes/audio/$(CLIP) --model $(DEMO)/int8/fuse-int8.tflite
 	for model in fuse $(DEMO)/int8/fuse-int8-step.onnx $(DEMO)/int8/fuse-int8.tflite; do \
-	    $(BIN)/edge-asc classify $(DEMO)/scenes/audio/park-*.wav --json --model $$model \
+	    $(BIN)/edge-asc classify $(DEMO)/scenes/audio/$(CLIP) --json --model $$model \
 	        > $(DEMO)/results/$$(basename $$model).json || exit; \
 	done
 	$(BIN)/edge-asc report $(DEMO)/int8/manifest.json $(DEMO)/results/*.json --output $(DEMO)/report.html

@@ -162,7 +162,8 @@ class StreamContract:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back to an equal contract."""
-        return {"schema_version": SCHEMA_VERSION, **asdict(self)}
+        value: dict[str, Any] = json.loads(self.dumps())
+        return value
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
@@ -205,7 +206,7 @@ class StreamContract:
 
     def dumps(self) -> str:
         """The contract as compact JSON text."""
-        return json.dumps(self.to_json(), separators=(",", ":"), allow_nan=False)
+        return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, separators=(",", ":"), allow_nan=False)
 
 
 def _only(specs: tuple[TensorSpec, ...], role: Role, signature: str, side: str) -> TensorSpec:

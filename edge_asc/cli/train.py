@@ -83,7 +83,7 @@ def command(
     licences: tuple[str, ...],
     teachers: tuple[Path, ...],
     initial: Path | None,
-    decision: str,
+    decision: Any,
     name: str,
     resume: bool,
     threads: int,
@@ -125,7 +125,7 @@ def command(
         teachers=teachers,
         initial=initial,
         fold=fold,
-        decision=decision,
+        decision=decision if form == "causal" else "last",
         name=name or backbone,
     )
     cache = FeatureCache(default_cache(), FrontEnd())

@@ -58,13 +58,13 @@ def complexity(model: CRNN | CNN) -> Complexity:
             cache = sum(v.numel() for name, v in state.items() if name.startswith("cache_"))
         windows = {seconds: _macs(windowed, frames) for seconds, frames in WINDOW_FRAMES.items()}
         field = _receptive_field(windowed)
-    auxiliary = model.auxiliary if isinstance(model, CRNN) else None
-    parameters, dropped = _parameters(model), _parameters(auxiliary) if auxiliary is not None else 0
-    return Complexity(parameters, parameters - dropped, steps, windows, cache, field)
+    parameters = sum(p.numel() for p in model.parameters())
+    return Complexity(parameters, deployed_parameters(model), steps, windows, cache, field)
 
 
-def _parameters(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
+def deployed_parameters(model: CRNN | CNN) -> int:
+    """Parameters without the auxiliary layer, which is dropped at inference."""
+    return sum(p.numel() for name, p in model.named_parameters() if not name.startswith("auxiliary."))
 
 
 def _watch(module: nn.Module, frames: int, see: Callable[[nn.Module, Tensor, Any], None]) -> None:

@@ -131,8 +131,9 @@ def contract_of(checkpoint: Checkpoint) -> StreamContract:
     """
     import torch
 
+    from edge_asc.models.complexity import deployed_parameters
+
     model, config = _recurrent(checkpoint), checkpoint.model.config
-    parameters = sum(p.numel() for name, p in model.named_parameters() if not name.startswith("auxiliary."))
     return StreamContract(
         name=checkpoint.name,
         backbone=config.backbone,
@@ -140,8 +141,8 @@ def contract_of(checkpoint: Checkpoint) -> StreamContract:
         output=config.output,
         labels=checkpoint.labels,
         front_end=checkpoint.front_end,
-        decision=checkpoint.decision,  # type: ignore[arg-type]
-        parameters=parameters,
+        decision=checkpoint.decision,
+        parameters=deployed_parameters(model),
         macs={},
         scheme="none",
         signatures=_steps(checkpoint, model) if config.form == "causal" else _windows(checkpoint, model),

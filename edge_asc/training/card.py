@@ -49,7 +49,7 @@ def card(checkpoint: Checkpoint, run: Run) -> str:
         "",
         *_training(checkpoint, run),
     ]
-    if run.dataset.credits():
+    if (run.dataset.root / "credits.csv").is_file():
         lines += ["## Credits", "", *_credits(run)]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -89,6 +89,7 @@ def _training(checkpoint: Checkpoint, run: Run) -> list[str]:
     return [
         f"{training['clips']} clips of {training['data']}{licences}; auxiliary stream "
         f"{'on' if checkpoint.model.config.auxiliary else 'off'}, dropout {checkpoint.model.config.dropout}"
+        + (f"; started from {training['started_from']}" if training["started_from"] else "")
         + (f"; distilled from {', '.join(training['teachers'])}" if training["teachers"] else "")
         + ".",
         "",

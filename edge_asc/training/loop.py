@@ -95,6 +95,8 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.model = build(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if initial is not None:
+            if initial.config != config:
+                raise EdgeAscError(f"the training starts from {initial.config}; expected the same model, {config}")
             self.model.load_state_dict(initial.state_dict())
         self.average = build(config)
         self.average.load_state_dict(self.model.state_dict())

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from edge_asc.contract import Decision
 from edge_asc.data.cache import FeatureCache
 from edge_asc.data.dataset import Clip, Dataset
 from edge_asc.errors import EdgeAscError
@@ -35,9 +36,9 @@ class Run:
         output: folder of the checkpoint; the folds of a cross-validation are in `fold1`, `fold2`, … below it.
         licences: only clips of these licences are trained on; all if empty.
         teachers: checkpoint folders to learn from; where one holds the fold that is trained, that fold is the teacher.
-        initial: checkpoint folder to start from.
+        initial: checkpoint folder to start from, with its normalisation; likewise with its fold where it has one.
         fold: one fold to train; all clips if None.
-        decision: "mean" or "last"; what the contract names.
+        decision: what the contract names; of use in the causal form.
     """
 
     dataset: Dataset
@@ -48,12 +49,17 @@ class Run:
     teachers: tuple[Path, ...] = ()
     initial: Path | None = None
     fold: int | None = None
-    decision: str = "mean"
-    name: str = field(default="")
+    decision: Decision = "mean"
+    name: str = ""
 
     def of_fold(self, fold: int) -> Run:
         """The run of one fold."""
         return replace(self, fold=fold, output=self.output / f"fold{fold}", name=f"{self.name}-fold{fold}")
+
+    def of_same_fold(self, checkpoint: Path) -> Path:
+        """The part of a cross-validated checkpoint that has not heard this run's held-out clips, where it has parts."""
+        part = checkpoint / f"fold{self.fold}"
+        return part if self.fold is not None and is_checkpoint(part) else checkpoint
 
     def training_clips(self) -> tuple[Clip, ...]:
         """The clips to train on."""
@@ -103,7 +109,8 @@ def train(run: Run, cache: FeatureCache, listener: Listener, *, resume: bool, re
         )
     clips = run.training_clips()
     features = cache.features(run.dataset, clips)
-    front_end = normalisation(features, run.recipe, cache.front_end)
+    initial = Checkpoint.load(run.of_same_fold(run.initial)) if run.initial else None
+    front_end = initial.front_end if initial else normalisation(features, run.recipe, cache.front_end)
     run.output.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(
         run.config,
@@ -113,7 +120,7 @@ def train(run: Run, cache: FeatureCache, listener: Listener, *, resume: bool, re
         front_end,
         run.output,
         teachers=[_teacher(path, run, front_end) for path in run.teachers],
-        initial=Checkpoint.load(run.initial).model if run.initial else None,
+        initial=initial.model if initial else None,
     )
     listener.started(run, run.recipe.epochs, trainer.steps_per_epoch, len(clips))
     last = None
@@ -180,8 +187,8 @@ def evaluate_levels(
     from edge_asc.runtimes.torch import TorchRuntime
 
     features = cache.features(dataset, clips)
-    longest = max(len(clip) for clip in features) * cache.front_end.hop // cache.front_end.sample_rate
-    lengths = [seconds for seconds in LENGTHS if seconds <= longest]
+    longest, rate, hop = max(len(clip) for clip in features), cache.front_end.sample_rate, cache.front_end.hop
+    lengths = [seconds for seconds in LENGTHS if seconds * rate // hop <= longest]
     runtime = TorchRuntime(checkpoint)
     targets = [dataset.labels.index(clip.label) for clip in clips]
     return {
@@ -218,6 +225,7 @@ def _provenance(run: Run, clips: Sequence[Clip], last: Epoch | None) -> dict[str
         "per_class": dict(sorted(Counter(clip.label for clip in clips).items())),
         "licences": list(run.licences),
         "teachers": [path.name for path in run.teachers],
+        "started_from": run.initial.name if run.initial else None,
         "clip_ids": sorted(clip_id(clip.filename) for clip in clips),
     }
     if last is not None:
@@ -226,9 +234,7 @@ def _provenance(run: Run, clips: Sequence[Clip], last: Epoch | None) -> dict[str
 
 
 def _teacher(path: Path, run: Run, front_end: FrontEnd) -> CRNN:
-    if run.fold is not None and is_checkpoint(path / f"fold{run.fold}"):
-        path = path / f"fold{run.fold}"
-    checkpoint = Checkpoint.load(path)
+    checkpoint = Checkpoint.load(run.of_same_fold(path))
     if not isinstance(checkpoint.model, CRNN) or checkpoint.labels != run.dataset.labels:
         raise EdgeAscError(f"{path}: cannot teach; expected a CRNN with the labels {', '.join(run.dataset.labels)}")
     if checkpoint.front_end != front_end:

@@ -11,7 +11,7 @@ import edge_asc
 from edge_asc.contract import Affine, Signature, StreamContract
 from edge_asc.errors import ExportError
 from edge_asc.models import CRNN
-from edge_asc.models.complexity import complexity
+from edge_asc.models.complexity import deployed_parameters
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc_export.graph import Graph
 from edge_asc_export.lowering import expand_gru, lower_gru, lower_step, lower_window
@@ -107,8 +107,8 @@ class Plan:
             output=config.output,
             labels=checkpoint.labels,
             front_end=checkpoint.front_end,
-            decision="last" if checkpoint.decision == "last" else "mean",
-            parameters=complexity(self.model).parameters_deployed,
+            decision=checkpoint.decision,
+            parameters=deployed_parameters(self.model),
             macs={graph.name: graph.macs() for graph in graphs},
             scheme=self.scheme,
             signatures=tuple(signatures),

@@ -166,7 +166,7 @@ def test_train_evaluate_export_and_report(tmp_path, monkeypatch):
 
 def test_evaluate_names_labels_that_a_model_does_not_know(artefacts, tmp_path, monkeypatch):
     monkeypatch.setenv("EDGE_ASC_CACHE", str(tmp_path / "cache"))
-    write_scenes(tmp_path / "data", 1, 0, seconds=1.0, progress=False)
+    write_scenes(tmp_path / "data", 2, 0, seconds=1.0, progress=False)
     result = run("evaluate", tmp_path / "data", "--model", artefacts.steps["onnx"])
     assert result.returncode == 2
     assert "does not know airport" in result.stderr

@@ -160,9 +160,9 @@ def test_ranges_can_be_recorded_on_a_data_set(folder, tmp_path, monkeypatch):
     from edge_asc.data.scenes import write_scenes
 
     monkeypatch.setenv("EDGE_ASC_CACHE", str(tmp_path / "cache"))
-    write_scenes(tmp_path / "data", 1, 0, seconds=1.0, progress=False)
+    write_scenes(tmp_path / "data", 2, 0, seconds=1.0, progress=False)
     recorded = bundle.record_ranges(folder, tmp_path / "data")
-    assert recorded["provenance"]["clips"] == 10
+    assert recorded["provenance"]["clips"] == 20
     plan = Job(folder, "int8", ("onnx",), (), recorded).plan()
     assert plan.grids() != Job(folder, "int8", ("onnx",)).plan().grids()
     assert np.isfinite([grid.scale for grid in plan.grids().values()]).all()

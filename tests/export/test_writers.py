@@ -17,7 +17,7 @@ from edge_asc_export.simulation import Simulation
 from edge_asc_export.tflite import TFLiteWriter
 
 # Largest logit error over 25 steps; the logits themselves vary by about 0.1.
-TOLERANCE = {"none": 1e-5, "fp16": 2e-3, "int8-dynamic": 3e-2, "int8": 5e-2}
+TOLERANCE = {"none": 1e-5, "fp16": 2e-3, "int8-dynamic": 3e-2}
 
 
 @pytest.fixture(scope="module", params=BACKBONES)
@@ -51,13 +51,18 @@ def written(fmt, scheme, graph, equalised, scales, path):
 @pytest.mark.parametrize("fmt", ["onnx", "tflite"])
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_an_artefact_streams_to_pytorchs_logits(case, fmt, scheme, tmp_path):
-    _, graph, equalised, scales, audio, _, expected = case
+    _, graph, equalised, scales, audio, x, expected = case
     path = written(fmt, scheme, graph, equalised, scales, tmp_path)
     found = stream_logits(open_runtime(path), audio)[0]
     assert found.shape == expected.shape == (25, 10)
     assert expected.std(axis=0).max() > 1e-3
     error = np.abs(found - expected).max()
-    assert error <= TOLERANCE[scheme]
+    if scheme == "int8":
+        # What rounding to the grids costs, seen in exact arithmetic; an engine adds its own rounding to that.
+        simulated = Simulation(equalised, dtype=torch.float64, grids=scales).stream(x)[0].numpy()
+        assert error <= 1.5 * np.abs(simulated - expected).max()
+    else:
+        assert error <= TOLERANCE[scheme]
     if scheme != "none":
         assert error > 0
 

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from edge_asc.data import Dataset, FeatureCache
+from edge_asc.data.scenes import write_scenes
+from edge_asc.errors import EdgeAscError
+from edge_asc.frontend import FrontEnd
+from edge_asc.models import ModelConfig
+from edge_asc.training.card import card
+from edge_asc.training.checkpoint import Checkpoint
+from edge_asc.training.loop import STATE
+from edge_asc.training.recipe import SMALL
+from edge_asc.training.run import LEVELS, Listener, Run, cross_validate, train, trained_on
+
+RECIPE = SMALL.override({"epochs": 1, "frames": [16, 24], "batch": 20, "warmup_epochs": 0})
+
+
+def recorded(*_: Any) -> dict[str, Any]:
+    return {"recorded": True}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, FeatureCache]:
+    folder = tmp_path_factory.mktemp("run")
+    dataset = write_scenes(folder / "data", 2, 0, seconds=1.0, folds=2, progress=False)
+    return dataset, FeatureCache(folder / "cache", FrontEnd())
+
+
+def run_of(dataset: Dataset, output: Path, **options: Any) -> Run:
+    config = ModelConfig(**{k: options.pop(k) for k in ("form", "head", "auxiliary") if k in options})
+    return Run(dataset, config, RECIPE, output, name="tiny", **options)
+
+
+def test_cross_validation_judges_every_clip_once_by_a_model_that_has_not_heard_it(data: Any, tmp_path: Path) -> None:
+    dataset, cache = data
+    run = run_of(dataset, tmp_path / "cv")
+    final = cross_validate(run, cache, Listener(), resume=False, record=recorded)
+    assert set(final.evaluation["levels_db"]) == {str(level) for level in LEVELS}
+    assert final.evaluation["levels_db"]["0"]["lengths"][0]["count"] == len(dataset.clips)
+    assert "2 folds pooled" in final.evaluation["protocol"]
+    assert final.quantisation == {"recorded": True}
+    assert final.training["clips"] == len(dataset.clips)
+    for fold in (1, 2):
+        part = Checkpoint.load(tmp_path / f"cv/fold{fold}")
+        held_out = [clip.filename for clip in dataset.split(fold, "evaluate")]
+        assert part.name == f"tiny-fold{fold}"
+        assert trained_on(part.training, held_out) == 0
+        assert trained_on(final.training, held_out) == len(held_out)
+    assert not list((tmp_path / "cv").rglob(STATE))
+
+    again = cross_validate(run, cache, Listener(), resume=True, record=recorded)
+    assert again.evaluation == final.evaluation
+    text = card(final, run)
+    assert "| 0 dB: accuracy" in text
+    assert "input at -30 dB" in text
+
+    taught = run_of(dataset, tmp_path / "student", teachers=(tmp_path / "cv",), initial=tmp_path / "cv", fold=1)
+    assert taught.of_same_fold(tmp_path / "cv") == tmp_path / "cv/fold1"
+    student = train(taught, cache, Listener(), resume=False, record=recorded)
+    assert student.front_end == Checkpoint.load(tmp_path / "cv/fold1").front_end
+    assert student.training["teachers"] == ["cv"]
+
+
+def test_a_finished_or_interrupted_training_is_not_overwritten(data: Any, tmp_path: Path) -> None:
+    dataset, cache = data
+    run = run_of(dataset, tmp_path / "model", fold=1)
+
+    class Interrupted(Listener):
+        def ended(self, epoch: Any) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(run, cache, Interrupted(), resume=False, record=recorded)
+    assert (tmp_path / "model" / STATE).exists()
+    with pytest.raises(EdgeAscError, match="holds an interrupted training; add --resume"):
+        train(run, cache, Listener(), resume=False, record=recorded)
+    resumed = train(run, cache, Listener(), resume=True, record=recorded)
+    with pytest.raises(EdgeAscError, match="holds a checkpoint already"):
+        train(run, cache, Listener(), resume=False, record=recorded)
+    whole = train(replace(run, output=tmp_path / "whole"), cache, Listener(), resume=False, record=recorded)
+    pairs = zip(resumed.model.state_dict().values(), whole.model.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_a_windowed_model_is_evaluated_on_windows(data: Any, tmp_path: Path) -> None:
+    dataset, cache = data
+    run = run_of(dataset, tmp_path / "windowed", form="windowed", fold=2, decision="last")
+    found = train(run, cache, Listener(), resume=False, record=recorded).evaluation["levels_db"]["0"]
+    assert [row["seconds"] for row in found["lengths"]] == [1]
+    assert found["lengths"][0]["count"] == len(dataset.split(2, "evaluate"))
+
+
+def test_a_baseline_is_saved_without_evaluation(data: Any, tmp_path: Path) -> None:
+    dataset, cache = data
+    run = run_of(dataset, tmp_path / "gap", head="gap", auxiliary=False, fold=1)
+    found = train(run, cache, Listener(), resume=False, record=recorded)
+    assert found.evaluation == {}
+    assert found.quantisation == {}
+    assert "Not evaluated" in card(found, run)
+    with pytest.raises(EdgeAscError, match="needs a model that streams"):
+        cross_validate(run_of(dataset, tmp_path / "x", head="gap"), cache, Listener(), resume=False, record=recorded)
+
+
+def test_credits_and_licences(data: Any, tmp_path: Path) -> None:
+    dataset, cache = data
+    rows = [
+        f"{clip.filename}\t{'CC0' if i % 4 else 'CC-BY-NC'}\tauthor {i % 3}\thttp://example.invalid/{i}/"
+        for i, clip in enumerate(dataset.clips)
+    ]
+    header = "filename\tlicence\tauthor\tfreesound_url"
+    (dataset.root / "credits.csv").write_text("\n".join([header, *rows]) + "\n")
+    try:
+        run = run_of(dataset, tmp_path / "licensed", licences=("CC0",))
+        found = train(run, cache, Listener(), resume=False, record=recorded)
+        assert found.training["clips"] == 15
+        text = card(found, run)
+        assert "CC0 (15 clips):" in text
+        assert "CC-BY-NC" not in text
+        assert "- author 1: [" in text
+    finally:
+        (dataset.root / "credits.csv").unlink()
+    assert json.loads((tmp_path / "licensed/checkpoint.json").read_text())["training"]["licences"] == ["CC0"]
