@@ -58,12 +58,12 @@ def command(
     limit = None if seconds is None else round(seconds * rate)
     if recording is None:
         log.print(f"listening at {rate} Hz with {runtime.engine}; Ctrl-C ends it")
-        _show(_limited(audio.microphone(rate), limit), classifier, as_json=as_json, source="microphone")
+        _show(_limited(audio.microphone(rate), limit), classifier, runtime.engine, as_json=as_json, source="microphone")
         return
     samples = audio.read(recording, rate)[:limit]
     begun = time.perf_counter()
     blocks = (samples[i : i + BLOCK] for i in range(0, len(samples), BLOCK))
-    decisions = _show(blocks, classifier, as_json=as_json, source=str(recording))
+    decisions = _show(blocks, classifier, runtime.engine, as_json=as_json, source=str(recording))
     spent = time.perf_counter() - begun
     if decisions:
         heard = len(samples) / rate
@@ -92,7 +92,7 @@ def _limited(blocks: Iterable[Array], limit: int | None) -> Iterator[Array]:
             return
 
 
-def _show(blocks: Iterable[Array], classifier: Any, *, as_json: bool, source: str) -> list[Decision]:
+def _show(blocks: Iterable[Array], classifier: Any, engine: str, *, as_json: bool, source: str) -> list[Decision]:
     decisions: list[Decision] = []
     live = source == "microphone" and out.is_terminal and not as_json
     try:
@@ -108,7 +108,7 @@ def _show(blocks: Iterable[Array], classifier: Any, *, as_json: bool, source: st
         if source != "microphone":
             raise
     if as_json:
-        print_json(_json(decisions, classifier, source))
+        print_json(_json(decisions, classifier, engine, source))
     elif decisions:
         counts = Counter(decision.label for decision in decisions)
         shares = ", ".join(f"{label} {count / len(decisions):.0%}" for label, count in counts.most_common(3))
@@ -136,14 +136,14 @@ def _bars(decision: Decision, labels: tuple[str, ...]) -> Table:
     return table
 
 
-def _json(decisions: list[Decision], classifier: Any, source: str) -> dict[str, Any]:
+def _json(decisions: list[Decision], classifier: Any, engine: str, source: str) -> dict[str, Any]:
     contract = classifier.contract
     return {
         "kind": "classification",
         "schema_version": 1,
         "source": source,
         "model": contract.name,
-        "engine": classifier.engine,
+        "engine": engine,
         "scheme": contract.scheme,
         "labels": list(classifier.labels),
         "decisions": [

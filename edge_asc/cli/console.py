@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import click
@@ -17,7 +18,8 @@ from rich.progress import (
 )
 
 log = Console(stderr=True, highlight=False)
-out = Console(highlight=False, soft_wrap=False)
+# Tables keep their columns in a pipe or a file, where there is no terminal to fit into.
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 180)
 
 
 def progress(*columns: str) -> Progress:
