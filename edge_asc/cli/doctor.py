@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import NamedTuple
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 import edge_asc
@@ -70,12 +71,12 @@ def command(as_json: bool) -> None:
                 row["package"],
                 row["found"] or "missing",
                 row["purpose"],
-                "" if row["found"] else row["install"],
+                "" if row["found"] else escape(row["install"]),
             )
         out.print(table)
         out.print(f"models of the zoo: {', '.join(zoo()) or 'none'}")
         for line in advice:
-            out.print(line)
+            out.print(escape(line))
     if not can_run:
         raise SystemExit(1)
 
