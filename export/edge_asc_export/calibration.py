@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from edge_asc.errors import ExportError
-from edge_asc.evaluation.accuracy import at_level
+from edge_asc.evaluation.logits import at_level
 from edge_asc.frontend import FrontEnd, LogMel
 from edge_asc.models import CRNN
 from edge_asc_export.graph import Graph

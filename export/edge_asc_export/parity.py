@@ -13,7 +13,7 @@ from edge_asc.contract import StreamContract
 from edge_asc.data.dataset import TAU_LABELS
 from edge_asc.data.scenes import generate_scene
 from edge_asc.errors import ExportError
-from edge_asc.evaluation.accuracy import decide, steps_at, stream_logits
+from edge_asc.evaluation.logits import decide, steps_at, stream_logits
 from edge_asc.frontend import LogMel
 from edge_asc.runtimes import Runtime
 from edge_asc.streaming import WindowedClassifier

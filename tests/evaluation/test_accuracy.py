@@ -15,17 +15,8 @@ from rich.console import Console
 
 from edge_asc.contract import Decision, Signature, StreamContract, TensorSpec
 from edge_asc.errors import EdgeAscError
-from edge_asc.evaluation.accuracy import (
-    Accuracy,
-    BatchRuntime,
-    at_level,
-    decide,
-    evaluate,
-    interval,
-    pool,
-    steps_at,
-    stream_logits,
-)
+from edge_asc.evaluation.accuracy import Accuracy, evaluate, interval, pool
+from edge_asc.evaluation.logits import BatchRuntime, at_level, decide, steps_at, stream_logits
 from edge_asc.evaluation.report import recall_table, table
 from edge_asc.frontend import FrontEnd, LogMel
 from edge_asc.runtimes import Tensors, check_inputs

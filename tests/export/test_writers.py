@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from artefacts import BACKBONES, FRONT_END, clips, contract, randomised
-from edge_asc.evaluation.accuracy import stream_logits
+from edge_asc.evaluation.logits import stream_logits
 from edge_asc.frontend import LogMel
 from edge_asc.runtimes import open_runtime
 from edge_asc_export.calibration import calibrate
