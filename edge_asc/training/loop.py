@@ -106,7 +106,7 @@ class Trainer:
         self.fingerprint = self._fingerprint(initial)
         self.epoch = 0
         self.updates = 0
-        self.history: list[tuple[Any, ...]] = []
+        self.history: list[Epoch] = []
 
     def _optimizer(self) -> torch.optim.Optimizer:
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
@@ -252,14 +252,14 @@ class Trainer:
         }
 
     def _save(self, epoch: Epoch) -> None:
-        self.history.append(astuple(epoch))
+        self.history.append(epoch)
         with atomic_path(self.folder / STATE) as path:
             torch.save(
                 {
                     "fingerprint": self.fingerprint,
                     "epoch": self.epoch,
                     "updates": self.updates,
-                    "history": self.history,
+                    "history": [astuple(past) for past in self.history],
                     "model": self.model.state_dict(),
                     "average": self.average.state_dict(),
                     "optimizer": self.optimizer.state_dict(),
@@ -269,7 +269,7 @@ class Trainer:
         with atomic_path(self.folder / LOG) as path, path.open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(field.name for field in fields(Epoch))
-            writer.writerows([f"{value:.6g}" for value in row] for row in self.history)
+            writer.writerows([f"{value:.6g}" for value in astuple(past)] for past in self.history)
 
     def _resume(self) -> None:
         path = self.folder / STATE
@@ -285,7 +285,8 @@ class Trainer:
                 f"{path}: an interrupted training with another {', '.join(changed)}; "
                 "start it with the same settings, or choose another --output"
             )
-        self.epoch, self.updates, self.history = state["epoch"], state["updates"], state["history"]
+        self.epoch, self.updates = state["epoch"], state["updates"]
+        self.history = [Epoch(*past) for past in state["history"]]
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -123,9 +123,8 @@ def train(run: Run, cache: FeatureCache, listener: Listener, *, resume: bool, re
         initial=initial.model if initial else None,
     )
     listener.started(run, run.recipe.epochs, trainer.steps_per_epoch, len(clips))
-    last = None
-    for last in trainer.epochs(lambda _, loss: listener.stepped(loss)):
-        listener.ended(last)
+    for epoch in trainer.epochs(lambda _, loss: listener.stepped(loss)):
+        listener.ended(epoch)
     model = trainer.result
     checkpoint = Checkpoint(
         name=run.name or run.config.backbone,
@@ -134,7 +133,7 @@ def train(run: Run, cache: FeatureCache, listener: Listener, *, resume: bool, re
         labels=run.dataset.labels,
         decision=run.decision,
         recipe=run.recipe.to_json(),
-        training=_provenance(run, clips, last),
+        training=_provenance(run, clips, trainer.history[-1]),
     )
     if isinstance(model, CRNN):
         listener.noted("recording activation ranges")
@@ -217,8 +216,8 @@ def trained_on(training: dict[str, Any], filenames: Collection[str]) -> int:
     return sum(clip_id(name) in known for name in filenames)
 
 
-def _provenance(run: Run, clips: Sequence[Clip], last: Epoch | None) -> dict[str, Any]:
-    value: dict[str, Any] = {
+def _provenance(run: Run, clips: Sequence[Clip], last: Epoch) -> dict[str, Any]:
+    return {
         "data": run.dataset.name,
         "fold": run.fold,
         "clips": len(clips),
@@ -227,10 +226,9 @@ def _provenance(run: Run, clips: Sequence[Clip], last: Epoch | None) -> dict[str
         "teachers": [path.name for path in run.teachers],
         "started_from": run.initial.name if run.initial else None,
         "clip_ids": sorted(clip_id(clip.filename) for clip in clips),
+        "final_loss": round(last.loss, 4),
+        "final_accuracy": round(last.accuracy, 4),
     }
-    if last is not None:
-        value |= {"final_loss": round(last.loss, 4), "final_accuracy": round(last.accuracy, 4)}
-    return value
 
 
 def _teacher(path: Path, run: Run, front_end: FrontEnd) -> CRNN:

@@ -22,6 +22,7 @@ from edge_asc_export.simulation import Observer, Simulation
 # Input levels, dB, that the ranges cover: microphones differ, and quiet audio reaches other corners than loud audio.
 LEVELS = (0.0, -15.0, -30.0)
 BATCH = 64
+MOST_CLIPS = 128
 LARGEST_SCALE = 1e3
 
 Features = Sequence[npt.NDArray[np.float32]]
@@ -40,14 +41,16 @@ def calibrate(
     Args:
         model: trained, in evaluation mode.
         front_end: with normalisation.
-        features: raw log-mel of each clip, (frames, mels).
+        features: raw log-mel of each clip, (frames, mels); at most 128 of them are used, evenly spaced.
         source: what the clips are, for the record.
         progress: called with (batches done, batches in all).
 
     Raises:
         ExportError: no clips, NaN, or nothing but silence in them.
     """
-    batches = list(_batches(front_end, features))
+    picked = np.unique(np.linspace(0, len(features) - 1, min(len(features), MOST_CLIPS)).round().astype(int))
+    features = [features[i] for i in picked]
+    batches = _batches(front_end, features)
     total, done = 2 * len(batches), 0
     graphs = _graphs(model, batches[0].shape[3])
     channels: dict[str, Tensor] = {}
