@@ -16,7 +16,7 @@ from edge_asc.errors import AudioError, ContractError
 
 Array = npt.NDArray[np.float32]
 
-# Frames are transformed in blocks of this many, a short one padded, so that a frame meets the same vectorised
+# Frames are transformed in blocks of this many, whatever fills a short one, so that a frame meets the same vectorised
 # arithmetic however the signal was chunked.
 BLOCK = 8
 
@@ -146,6 +146,7 @@ class LogMel:
         self._mean = np.asarray(self.config.mean, np.float32)
         self._scale = np.asarray(self.config.scale, np.float32)
         self._block = np.zeros((BLOCK, self.config.window), np.float32)
+        self._power = np.empty((self.config.window // 2 + 1, BLOCK), np.float32)
         self.reset()
 
     def reset(self) -> None:
@@ -164,23 +165,22 @@ class LogMel:
         buffer = np.concatenate((self._tail, chunk))
         count = max(0, (len(buffer) - window) // hop + 1)
         frames = np.empty((count, self.config.mels), np.float32)
-        if count:
-            windows = np.lib.stride_tricks.sliding_window_view(buffer, window)[::hop]
-            for t in range(0, count, BLOCK):
-                frames[t : t + BLOCK] = self._mel_power(windows[t : t + BLOCK])
+        for t in range(0, count, BLOCK):
+            frames[t : t + BLOCK] = self._mel_power(buffer[t * hop :], min(BLOCK, count - t))
         self._tail = buffer[count * hop :].copy()
         frames += np.float32(self.config.floor)
         np.log(frames, out=frames)
         return self.normalise(frames)
 
-    def _mel_power(self, windows: Array) -> Array:
-        """Mel power of at most BLOCK windows, (n, window) → (n, mels), computed as a whole block."""
-        count = len(windows)
-        np.multiply(windows, self._hann, out=self._block[:count])
+    def _mel_power(self, samples: Array, count: int) -> Array:
+        """Mel power of the first `count` ≤ BLOCK windows, (count, mels), computed as a whole block."""
+        window, hop = self.config.window, self.config.hop
+        for i in range(count):
+            np.multiply(samples[i * hop : i * hop + window], self._hann, out=self._block[i])
         spectrum = scipy.fft.rfft(self._block).T
-        power = spectrum.real**2
-        power += spectrum.imag**2
-        mel: Array = (self._mel @ power)[:, :count].T
+        np.square(spectrum.real, out=self._power)
+        self._power += np.square(spectrum.imag)
+        mel: Array = (self._mel @ self._power)[:, :count].T
         return mel
 
     def normalise(self, log_mel: Array) -> Array:

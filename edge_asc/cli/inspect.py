@@ -6,21 +6,61 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from edge_asc.cli.console import json_option, log, out, print_json
 from edge_asc.errors import ContractError, MissingExtraError
 
 
-@click.command("inspect", short_help="Show the contract, size and operations of an artefact.")
-@click.argument("artefact", type=click.Path(path_type=Path))
+@click.command("inspect", short_help="Show what an artefact or a checkpoint is, and what it costs.")
+@click.argument("model", type=click.Path(path_type=Path))
 @json_option
-def command(artefact: Path, as_json: bool) -> None:
-    """Show the contract of ARTEFACT, its size, its operations, what is delegated, and what stayed float."""
+def command(model: Path, as_json: bool) -> None:
+    """Show what MODEL is: an artefact (.onnx, .tflite), a checkpoint folder, or a model of the zoo.
+
+    Of an artefact: its contract, size and operations, what is delegated, and what stayed float. Of a checkpoint: its
+    parameters, multiply-accumulates, cache and receptive field.
+    """
+    from edge_asc.training.checkpoint import is_checkpoint
+    from edge_asc.zoo import zoo_path
+
+    folder = model if model.exists() else zoo_path(str(model))
+    if folder is not None and is_checkpoint(folder):
+        _inspect_checkpoint(folder, as_json=as_json)
+    elif model.suffix in (".onnx", ".tflite") and model.is_file():
+        _inspect_artefact(model, as_json=as_json)
+    else:
+        raise ContractError(f"{model}: not an artefact (.onnx or .tflite file), a checkpoint folder or a zoo model")
+
+
+def _inspect_checkpoint(folder: Path, *, as_json: bool) -> None:
+    from edge_asc.models.complexity import complexity
+    from edge_asc.training.checkpoint import Checkpoint
+
+    checkpoint = Checkpoint.load(folder)
+    config, cost = checkpoint.model.config, complexity(checkpoint.model)
+    if as_json:
+        facts = {"file": str(folder), "name": checkpoint.name, "model": config.to_json(), "labels": checkpoint.labels}
+        print_json({**facts, "complexity": cost.to_json(), "training": checkpoint.training})
+        return
+    rows = [
+        ("model", f"{checkpoint.name}: {config.form} {config.backbone}, {config.head} head, {config.output} output"),
+        ("parameters", f"{cost.parameters:,}; {cost.parameters_deployed:,} at inference"),
+        *((f"{seconds} s window", _millions(macs)) for seconds, macs in cost.macs_windows.items()),
+        ("labels", ", ".join(checkpoint.labels)),
+        ("trained on", f"{checkpoint.training.get('clips')} clips of {checkpoint.training.get('data')}"),
+    ]
+    if cost.macs_step is not None:
+        rows.insert(2, ("step of 8 frames", f"{_millions(cost.macs_step)}; {cost.cache_floats:,} cached values"))
+    if cost.receptive_field is not None:
+        rows.append(("receptive field", f"{cost.receptive_field} frames"))
+    out.print(_fact_table(checkpoint.name, rows))
+
+
+def _inspect_artefact(artefact: Path, *, as_json: bool) -> None:
     from edge_asc.runtimes import open_runtime
 
-    if artefact.suffix not in (".onnx", ".tflite") or not artefact.is_file():
-        raise ContractError(f"{artefact}: not an artefact; expected an .onnx or .tflite file")
     runtime = open_runtime(artefact)
     found = _graph(artefact)
     size = artefact.stat().st_size
@@ -28,15 +68,22 @@ def command(artefact: Path, as_json: bool) -> None:
         facts = {"file": str(artefact), "bytes": size, "engine": runtime.engine}
         print_json({**facts, "graph": found, "contract": runtime.contract.to_json()})
         return
-    contract = runtime.contract
-    table = Table(show_header=False, title=artefact.name, title_justify="left")
+    out.print(_fact_table(artefact.name, _facts(runtime.contract, size, runtime.engine, found)))
+    for signature in runtime.contract.signatures:
+        out.print(_tensors(signature))
+
+
+def _fact_table(title: str, rows: list[tuple[str, str]]) -> Table:
+    table = Table(show_header=False, title=title, title_justify="left")
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    for name, text in _facts(contract, size, runtime.engine, found):
-        table.add_row(name, text)
-    out.print(table)
-    for signature in contract.signatures:
-        out.print(_tensors(signature))
+    for name, text in rows:
+        table.add_row(name, escape(text))
+    return table
+
+
+def _millions(macs: int) -> str:
+    return f"{macs / 1e6:.2f} M multiply-accumulates"
 
 
 def _graph(artefact: Path) -> dict[str, Any] | None:
@@ -57,7 +104,7 @@ def _facts(contract: Any, size: int, engine: str, found: dict[str, Any] | None) 
         ("size", f"{size:,} bytes; {contract.parameters:,} parameters; {state:,} bytes of state a stream"),
         (
             "cost",
-            ", ".join(f"{name} {macs / 1e6:.2f} M multiply-accumulates" for name, macs in contract.macs.items()),
+            ", ".join(f"{name} {_millions(macs)}" for name, macs in contract.macs.items()),
         ),
         ("labels", ", ".join(contract.labels)),
         (

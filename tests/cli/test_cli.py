@@ -107,6 +107,12 @@ def test_inspect_shows_the_contract(artefacts):
     assert "cache_stem_0" in shown
 
 
+def test_inspect_shows_what_a_checkpoint_costs(artefacts):
+    value = json.loads(run("inspect", artefacts.folder / "checkpoint", "--json").stdout)
+    assert value["complexity"]["parameters_deployed"] == 146_710
+    assert "113 frames" in run("inspect", artefacts.folder / "checkpoint").stdout
+
+
 def test_doctor_lists_what_is_there():
     value = json.loads(run("doctor", "--json").stdout)
     found = {row["package"]: row["found"] for row in value["packages"]}
