@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 STREAMED = 0xFFFFFFFF  # the size in a WAV written to a pipe, or in an RF64 whose sizes stand in its ds64 chunk
 UNKNOWN = 2**63 - 1  # libsndfile's frame count where the header leaves it open
+PCM = (1, 3, 0xFFFE)  # integer, float, extensible
+RATES = (1000, 768000)  # Hz, of any recording
 OGG_PAGE = 65307  # the longest page, bytes
 BACKLOG = 64  # microphone blocks kept for a slow reader
 
@@ -37,6 +39,8 @@ def read(path: str | Path, sample_rate: int = 16000) -> Array:
         AudioError: the file is missing, empty, truncated or not audio, or holds NaN or infinities.
     """
     import soxr
+
+    from edge_asc.frontend import LOUDEST
 
     path = Path(path)
     with _opened(path) as file:
@@ -57,6 +61,10 @@ def read(path: str | Path, sample_rate: int = 16000) -> Array:
             f"{path}: holds {bad} NaN or infinite samples; expected finite ones: export the recording again"
         )
     mono: Array = data.mean(axis=1)
+    if (peak := float(np.abs(mono).max(initial=0.0))) > LOUDEST:
+        raise AudioError(
+            f"{path}: samples reach {peak:g}; expected about [-1, 1]: scale the recording and export it again"
+        )
     if rate != sample_rate:
         mono = soxr.resample(mono, rate, sample_rate, quality="HQ")
     if not len(mono):
@@ -183,6 +191,7 @@ def _check_sizes(path: Path, file: Any) -> None:
     """Refuse a file that ends before its headers say; libsndfile itself shortens most of them silently."""
     length = path.stat().st_size
     if file.format in ("WAV", "WAVEX", "RF64"):
+        _check_wav_format(path)
         for name, end in _wav_ends(path):
             if end > length:
                 raise _truncated(path, f"{length} bytes", f"at least {end}, where its header ends the {name} chunk")
@@ -194,10 +203,31 @@ def _check_sizes(path: Path, file: Any) -> None:
         for name, found, end in re.findall(r"(\w+) *: (\d+) \(should be (\d+)\)", file.extra_info):
             if name in ("FORM", "SSND", "BODY", "riff", "data", "Size") and int(found) > int(end):
                 raise _truncated(path, f"{end} bytes", f"the {found} that its header promises")
+    if not RATES[0] <= file.samplerate <= RATES[1]:
+        raise AudioError(
+            f"{path}: its header says {file.samplerate} Hz; expected {RATES[0]} to {RATES[1]}: export it again"
+        )
     if not file.frames:
         raise AudioError(f"{path}: is empty (0 frames); expected audio: record or fetch it again")
     if file.frames == UNKNOWN:
         raise AudioError(f"{path}: its header leaves its length open; expected the number of frames: convert it to WAV")
+
+
+def _check_wav_format(path: Path) -> None:
+    """Refuse a PCM or float format chunk whose numbers contradict each other: libsndfile reads noise by it."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+    order = ">" if head.startswith(b"RIFX") else "<"
+    at = head.find(b"fmt ", 12)
+    if at < 0 or len(head) < at + 24:
+        return
+    kind, channels, rate, byte_rate, frame, bits = struct.unpack(order + "HHIIHH", head[at + 8 : at + 24])
+    if kind in PCM and (frame != channels * ((bits + 7) // 8) or byte_rate != rate * frame):
+        raise AudioError(
+            f"{path}: its header contradicts itself: found {channels} channels of {bits} bits at {rate} Hz in frames "
+            f"of {frame} bytes, {byte_rate} bytes/s; expected {channels * ((bits + 7) // 8)} bytes and "
+            f"{rate * channels * ((bits + 7) // 8)} bytes/s: export the recording again"
+        )
 
 
 def _wav_ends(path: Path) -> Iterator[tuple[str, int]]:

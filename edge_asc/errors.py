@@ -46,3 +46,8 @@ def require(module: str, extra: str) -> ModuleType:
         raise MissingExtraError(
             f"{missing} is not installed; install it with: pip install 'edge-asc[{extra}]'"
         ) from error
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{module} is installed but does not load ({error}); install it again for this machine: "
+            f"pip install --force-reinstall 'edge-asc[{extra}]'"
+        ) from error

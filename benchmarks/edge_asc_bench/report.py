@@ -35,8 +35,14 @@ def render(found: dict[str, list[dict[str, Any]]]) -> str:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     template = environment.from_string((files("edge_asc_bench") / "report.html").read_text())
-    streams = [_stream(value) for value in found["classification"]]
-    page: str = template.render(exports=found["export"], streams=streams, evaluations=found["evaluation"])
+    try:
+        streams = [_stream(value) for value in found["classification"]]
+    except (KeyError, TypeError) as error:
+        raise EdgeAscError(f"a classification lacks a field ({error}); make it again with this version") from error
+    try:
+        page: str = template.render(exports=found["export"], streams=streams, evaluations=found["evaluation"])
+    except jinja2.UndefinedError as error:
+        raise EdgeAscError(f"a result lacks a field ({error}); make it again with this version") from error
     return page
 
 

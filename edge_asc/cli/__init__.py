@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 a check did not hold; 2 bad usage, bad input or a missing 
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
@@ -62,4 +63,9 @@ def main() -> None:
         click.echo("edge-asc: interrupted", err=True)
         sys.exit(130)
     except BrokenPipeError:
+        # Whoever read the output has enough of it; nothing is left to flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        click.echo(f"edge-asc: {error}", err=True)
+        sys.exit(2)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,7 @@ BLOCK = 4096
 @click.argument("recording", required=False, type=click.Path(path_type=Path))
 @click.option("--model", default=DEFAULT, show_default=True, help="Artefact, bundle, checkpoint, or zoo model.")
 @click.option("--microphone", is_flag=True, help="Listen live; Ctrl-C ends it.")
+@click.option("--device", help="Microphone: number or part of its name in `python -m sounddevice`.")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Stop after so much audio.")
 @click.option("--decision", type=click.Choice(["last", "mean"]), help="[default: the artefact's]")
 @click.option(
@@ -37,13 +40,14 @@ def command(
     recording: Path | None,
     model: str,
     microphone: bool,
+    device: str | None,
     seconds: float | None,
     decision: Any,
     window: int | None,
     threads: int,
     as_json: bool,
 ) -> None:
-    """Print a line for each decision on RECORDING (every 256 ms), and a summary.
+    """Print a line for each decision on RECORDING (every 256 ms; 250 ms for a windowed model), and a summary.
 
     Any file that libsndfile reads is taken; it is mixed down and resampled to the model's rate.
     """
@@ -58,19 +62,26 @@ def command(
     limit = None if seconds is None else round(seconds * rate)
     if recording is None:
         log.print(f"listening at {rate} Hz with {runtime.engine}; Ctrl-C ends it")
-        _show(_limited(audio.microphone(rate), limit), classifier, runtime.engine, as_json=as_json, source="microphone")
+        number = int(device) if device is not None and device.isdecimal() else device
+        _listen(_limited(audio.microphone(rate, device=number), limit), classifier, as_json=as_json)
         return
     samples = audio.read(recording, rate)[:limit]
     begun = time.perf_counter()
-    blocks = (samples[i : i + BLOCK] for i in range(0, len(samples), BLOCK))
-    decisions = _show(blocks, classifier, runtime.engine, as_json=as_json, source=str(recording))
+    decisions = [d for i in range(0, len(samples), BLOCK) for d in classifier.push(samples[i : i + BLOCK])]
     spent = time.perf_counter() - begun
+    if as_json:
+        print_json(_json(decisions, classifier, runtime.engine, str(recording)))
+    else:
+        for found in decisions:
+            click.echo(_line(found))
+        if decisions:
+            click.echo(_summary(decisions[-1], Counter(found.label for found in decisions)))
+    heard = len(samples) / rate
     if decisions:
-        heard = len(samples) / rate
         ratio = heard / max(spent, 1e-9)
         log.print(f"{heard:.2f} s of audio in {spent:.2f} s ({ratio:.0f} times real time), {runtime.engine}")
     else:
-        log.print(f"no decision: {len(samples) / rate:.3f} s of audio is less than the first one needs")
+        log.print(f"no decision: {heard:.3f} s of audio is less than the first one needs")
 
 
 def _classifier(runtime: Any, decision: Any, window: int | None) -> StreamingClassifier | WindowedClassifier:
@@ -80,6 +91,8 @@ def _classifier(runtime: Any, decision: Any, window: int | None) -> StreamingCla
         if window is not None:
             raise click.UsageError("--window belongs to a windowed model; this one is causal")
         return StreamingClassifier(runtime, decision=decision)
+    if decision is not None:
+        raise click.UsageError("--decision belongs to a causal model; each window of this one is decided by itself")
     return WindowedClassifier(runtime, window or runtime.contract.windows[0])
 
 
@@ -92,39 +105,38 @@ def _limited(blocks: Iterable[Array], limit: int | None) -> Iterator[Array]:
             return
 
 
-def _show(blocks: Iterable[Array], classifier: Any, engine: str, *, as_json: bool, source: str) -> list[Decision]:
-    decisions: list[Decision] = []
-    live = source == "microphone" and out.is_terminal and not as_json
+def _listen(blocks: Iterable[Array], classifier: Any, *, as_json: bool) -> None:
+    """Show decisions as they come: a live table in a terminal, lines elsewhere, a JSON object a line for machines."""
+    counts: Counter[str] = Counter()
+    last = None
+    live = out.is_terminal and not as_json
     try:
-        with Live(console=out, transient=True, auto_refresh=False) if live else _Nothing() as view:
+        with Live(console=out, transient=True, auto_refresh=False) if live else nullcontext() as view:
             for block in blocks:
-                for decision in classifier.push(block):
-                    decisions.append(decision)
-                    if live:
-                        view.update(_bars(decision, classifier.labels), refresh=True)
-                    elif not as_json:
-                        click.echo(f"{decision.time:8.3f} s  {decision.label:<20} {decision.probability:6.1%}")
+                for last in classifier.push(block):
+                    counts[last.label] += 1
+                    if view is not None:
+                        view.update(_bars(last, classifier.labels), refresh=True)
+                    else:
+                        click.echo(json.dumps(_decision(last)) if as_json else _line(last))
     except KeyboardInterrupt:
-        if source != "microphone":
-            raise
-    if as_json:
-        print_json(_json(decisions, classifier, engine, source))
-    elif decisions:
-        counts = Counter(decision.label for decision in decisions)
-        shares = ", ".join(f"{label} {count / len(decisions):.0%}" for label, count in counts.most_common(3))
-        last = decisions[-1]
-        click.echo(f"summary: {last.label} ({last.probability:.1%}) after {last.time:.2f} s; decisions: {shares}")
-    return decisions
+        pass  # the way to stop listening
+    if last is not None and not as_json:
+        click.echo(_summary(last, counts))
 
 
-class _Nothing:
-    """Stands in for the live table where there is none."""
+def _line(decision: Decision) -> str:
+    return f"{decision.time:8.3f} s  {decision.label:<20} {decision.probability:6.1%}"
 
-    def __enter__(self) -> Any:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        return None
+def _summary(last: Decision, counts: Counter[str]) -> str:
+    shares = ", ".join(f"{label} {count / counts.total():.0%}" for label, count in counts.most_common(3))
+    return f"summary: {last.label} ({last.probability:.1%}) after {last.time:.2f} s; decisions: {shares}"
+
+
+def _decision(decision: Decision) -> dict[str, Any]:
+    probabilities = [round(float(p), 6) for p in decision.probabilities]
+    return {"time": round(decision.time, 6), "label": decision.label, "probabilities": probabilities}
 
 
 def _bars(decision: Decision, labels: tuple[str, ...]) -> Table:
@@ -146,12 +158,5 @@ def _json(decisions: list[Decision], classifier: Any, engine: str, source: str) 
         "engine": engine,
         "scheme": contract.scheme,
         "labels": list(classifier.labels),
-        "decisions": [
-            {
-                "time": round(d.time, 6),
-                "label": d.label,
-                "probabilities": [round(float(p), 6) for p in d.probabilities],
-            }
-            for d in decisions
-        ],
+        "decisions": [_decision(found) for found in decisions],
     }

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_asc.cli.console import Lengths, json_option, log, out, print_json, threads_option
+from edge_asc.cli.console import Lengths, json_option, out, print_json, threads_option
 from edge_asc.zoo import DEFAULT
 
 if TYPE_CHECKING:
-    from edge_asc.data.dataset import Clip, Dataset
+    from edge_asc.data.dataset import Clip
+    from edge_asc.evaluation.accuracy import Accuracy
 
 
 @click.command("evaluate", short_help="Accuracy at each length, side by side.")
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
 )
 @click.option("--lengths", type=Lengths(), default="1-10", show_default=True, help="Seconds since reset.")
 @click.option("--fold", type=int, help="Only the held-out clips of this fold.")
-@click.option("--gain", type=float, default=0.0, show_default=True, help="Scale the input by this many dB.")
+@click.option(
+    "--gain", type=click.FloatRange(-120, 60), default=0.0, show_default=True, help="Scale the input by this many dB."
+)
 @click.option("--recall/--no-recall", default=True, show_default=True, help="Print the recall of each class.")
 @threads_option
 @json_option
@@ -44,28 +48,17 @@ def command(
 
     Intervals are Wilson's at 95 %. Lengths that no clip reaches are left out with a note.
     """
-    from edge_asc.data import Dataset, FeatureCache
-    from edge_asc.data.cache import default_cache
-    from edge_asc.evaluation.accuracy import evaluate
     from edge_asc.evaluation.report import recall_table, table
-    from edge_asc.runtimes import open_runtime
 
-    runtimes = [(_name(model), open_runtime(model, threads=threads)) for model in models]
-    dataset = Dataset.open(data)
-    clips = dataset.clips if fold is None else dataset.split(fold, "evaluate")
-    heard = _warn_if_trained_on(models, dataset, clips)
-    features = FeatureCache(default_cache(), runtimes[0][1].contract.front_end).features(dataset, clips)
-    targets = [dataset.labels.index(clip.label) for clip in clips]
-    results = evaluate(runtimes, features, targets, dataset.labels, lengths, gain=gain, progress=True)
+    results = measured(data, models, lengths, fold=fold, gain=gain, threads=threads)
     if as_json:
         print_json(
             {
                 "kind": "evaluation",
                 "schema_version": 1,
-                "data": dataset.name,
-                "clips": len(clips),
+                "data": data.name,
+                "clips": results[0].clips,
                 "fold": fold,
-                "trained_on": heard,
                 "results": [result.to_json() for result in results],
             }
         )
@@ -81,27 +74,51 @@ def command(
         out.print(recall_table(results))
 
 
+def measured(
+    data: Path,
+    models: tuple[str, ...],
+    lengths: tuple[int, ...],
+    *,
+    fold: int | None = None,
+    gain: float = 0.0,
+    threads: int = 1,
+) -> list[Accuracy]:
+    """Open the models and the data set, and evaluate; notes name the models that were trained on some of the clips."""
+    from edge_asc.data import Dataset, FeatureCache
+    from edge_asc.data.cache import default_cache
+    from edge_asc.evaluation.accuracy import evaluate
+    from edge_asc.runtimes import open_runtime
+
+    runtimes = [(_name(model), open_runtime(model, threads=threads)) for model in models]
+    dataset = Dataset.open(data)
+    dataset.check(progress=True)
+    clips = dataset.clips if fold is None else dataset.split(fold, "evaluate")
+    heard = _trained_on(models, clips)
+    features = FeatureCache(default_cache(), runtimes[0][1].contract.front_end).features(dataset, clips)
+    targets = [dataset.labels.index(clip.label) for clip in clips]
+    results = evaluate(runtimes, features, targets, dataset.labels, lengths, gain=gain, progress=True)
+    return [replace(result, notes=(*result.notes, *heard)) if i == 0 else result for i, result in enumerate(results)]
+
+
 def _name(model: str) -> str:
     path = Path(model)
     return path.name if path.exists() else model
 
 
-def _warn_if_trained_on(models: tuple[str, ...], dataset: Dataset, clips: tuple[Clip, ...]) -> dict[str, int]:
-    """How many of the clips each checkpoint was trained on; says so, since accuracy on them is no measure."""
+def _trained_on(models: tuple[str, ...], clips: tuple[Clip, ...]) -> list[str]:
+    """A note for each checkpoint that was trained on some of the clips, since accuracy on them is no measure."""
     from edge_asc.training.checkpoint import is_checkpoint, read_metadata
     from edge_asc.training.run import trained_on
     from edge_asc.zoo import zoo_path
 
-    found = {}
+    notes = []
     for model in models:
         path: Any = Path(model) if Path(model).exists() else zoo_path(model)
         if path is None or not is_checkpoint(path):
             continue
-        training = read_metadata(path)["training"]
-        found[_name(model)] = count = trained_on(training, [clip.filename for clip in clips])
-        if count:
-            log.print(
-                f"{_name(model)} was trained on {count} of these {len(clips)} clips: its accuracy here says how alike "
-                "the models are, not how good. The card of the checkpoint has the accuracy on held-out clips."
+        if count := trained_on(read_metadata(path)["training"], [clip.filename for clip in clips]):
+            notes.append(
+                f"{_name(model)} was trained on {count} of these {len(clips)} clips: accuracy here says how alike the "
+                "models are, not how good; the checkpoint's card has it on held-out clips"
             )
-    return found
+    return notes

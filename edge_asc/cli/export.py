@@ -35,6 +35,12 @@ from edge_asc.zoo import DEFAULT
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Data set in TAU layout to record activation ranges on, instead of the checkpoint's own.",
 )
+@click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Data set in TAU layout on which accuracy by length is measured, beside float PyTorch.",
+)
+@click.option("--fold", type=int, help="Of --data: only the held-out clips of this fold.")
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder [default: build/NAME-SCHEME].")
 @json_option
 def command(
@@ -43,6 +49,8 @@ def command(
     formats: tuple[str, ...],
     windows: tuple[int, ...],
     calibration: Path | None,
+    data: Path | None,
+    fold: int | None,
     output: Path | None,
     as_json: bool,
 ) -> None:
@@ -70,11 +78,35 @@ def command(
             recorded = bundle.record_ranges(folder, calibration, progress=status.update)
         job = bundle.Job(folder, scheme, chosen, windows, recorded)  # type: ignore[arg-type]
         manifest = bundle.export(job, output, progress=status.update)
+    results = []
+    if data is not None:
+        from edge_asc.cli.evaluate import measured
+
+        models = (str(folder), *(str(output / name) for name in manifest["files"]))
+        results = measured(data, models, tuple(range(1, 11)), fold=fold)
     if as_json:
-        print_json({"output": str(output), **manifest})
+        print_json({"output": str(output), **manifest, "accuracy": [result.to_json() for result in results]})
         return
     out.print(_table(manifest))
+    out.print(_by_length(manifest))
+    if results:
+        from edge_asc.evaluation.report import table
+
+        out.print(table(results))
     out.print(f"written to {output}")
+
+
+def _by_length(manifest: dict[str, Any]) -> Table:
+    parities = {name: entry["contract"]["measured"]["parity"] for name, entry in manifest["files"].items()}
+    lengths = sorted({int(s) for found in parities.values() for s in found["agreement_by_length"]})
+    table = Table(title="agreement of decisions at each length, s", title_justify="left")
+    table.add_column("artefact", overflow="fold")
+    for seconds in lengths:
+        table.add_column(str(seconds), justify="right")
+    for name, found in parities.items():
+        shares = (found["agreement_by_length"].get(str(s)) for s in lengths)
+        table.add_row(name, *("" if share is None else f"{share:.2f}" for share in shares))
+    return table
 
 
 def _table(manifest: dict[str, Any]) -> Table:

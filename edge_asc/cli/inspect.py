@@ -17,11 +17,13 @@ from edge_asc.errors import ContractError, MissingExtraError
 @click.argument("model", type=click.Path(path_type=Path))
 @json_option
 def command(model: Path, as_json: bool) -> None:
-    """Show what MODEL is: an artefact (.onnx, .tflite), a checkpoint folder, or a model of the zoo.
+    """Show what MODEL is: an artefact (.onnx, .tflite), a bundle, a checkpoint folder, or a model of the zoo.
 
-    Of an artefact: its contract, size and operations, what is delegated, and what stayed float. Of a checkpoint: its
-    parameters, multiply-accumulates, cache and receptive field.
+    Of an artefact, or the one of a bundle that runs here: contract, size and operations, what is delegated, and what
+    stayed float. Of a checkpoint: parameters, multiply-accumulates, cache and receptive field.
     """
+    from edge_asc.runtimes import MANIFEST
+    from edge_asc.runtimes.opening import preferred
     from edge_asc.training.checkpoint import is_checkpoint
     from edge_asc.zoo import zoo_path
 
@@ -30,8 +32,10 @@ def command(model: Path, as_json: bool) -> None:
         _inspect_checkpoint(folder, as_json=as_json)
     elif model.suffix in (".onnx", ".tflite") and model.is_file():
         _inspect_artefact(model, as_json=as_json)
+    elif (model / MANIFEST).is_file():
+        _inspect_artefact(preferred(model), as_json=as_json)
     else:
-        raise ContractError(f"{model}: not an artefact (.onnx or .tflite file), a checkpoint folder or a zoo model")
+        raise ContractError(f"{model}: not an artefact (.onnx or .tflite file), a bundle, a checkpoint or a zoo model")
 
 
 def _inspect_checkpoint(folder: Path, *, as_json: bool) -> None:
@@ -49,7 +53,7 @@ def _inspect_checkpoint(folder: Path, *, as_json: bool) -> None:
         ("parameters", f"{cost.parameters:,}; {cost.parameters_deployed:,} at inference"),
         *((f"{seconds} s window", _millions(macs)) for seconds, macs in cost.macs_windows.items()),
         ("labels", ", ".join(checkpoint.labels)),
-        ("trained on", f"{checkpoint.training.get('clips')} clips of {checkpoint.training.get('data')}"),
+        ("trained on", _trained_on(checkpoint.training)),
     ]
     if cost.macs_step is not None:
         rows.insert(2, ("step of 8 frames", f"{_millions(cost.macs_step)}; {cost.cache_floats:,} cached values"))
@@ -80,6 +84,10 @@ def _fact_table(title: str, rows: list[tuple[str, str]]) -> Table:
     for name, text in rows:
         table.add_row(name, escape(text))
     return table
+
+
+def _trained_on(training: dict[str, Any]) -> str:
+    return f"{training['clips']} clips of {training['data']}" if training else "not recorded"
 
 
 def _millions(macs: int) -> str:

@@ -11,7 +11,7 @@ from edge_asc.cli.console import json_option, out, print_json
 
 @click.command("scenes", short_help="Write a data set of generated scenes.")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--clips", default=20, show_default=True, type=click.IntRange(1), help="Of each of the ten labels.")
+@click.option("--clips", default=20, show_default=True, type=click.IntRange(2), help="Of each of the ten labels.")
 @click.option("--seconds", default=10.0, show_default=True, type=click.FloatRange(0.256), help="Length of a clip.")
 @click.option("--folds", default=1, show_default=True, type=click.IntRange(1), help="Folds to split them into.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))

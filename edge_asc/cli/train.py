@@ -102,6 +102,9 @@ def command(
     from edge_asc.training import run as runs
     from edge_asc.training.card import write_card
 
+    if teachers and head == "gap":
+        raise click.UsageError("--teacher belongs to --head gru")
+    chosen = _recipe(recipe).override(settings)
     if fold is not None and cross_validate:
         raise click.UsageError("--fold and --cross-validate exclude each other")
     dataset = Dataset.open(data)
@@ -119,7 +122,7 @@ def command(
     run = runs.Run(
         dataset=dataset,
         config=config,
-        recipe=_recipe(recipe).override(settings),
+        recipe=chosen,
         output=output,
         licences=licences,
         teachers=teachers,

@@ -220,6 +220,9 @@ def evaluate(
     """
     truth, lengths = np.asarray(targets, np.intp), sorted(set(lengths))
     _check(runtimes, len(features), truth, labels, lengths, reference)
+    windows = [set(runtime.contract.windows) for _, runtime in runtimes if runtime.contract.form == "windowed"]
+    if windows and not (lengths := [seconds for seconds in lengths if seconds in set.intersection(*windows)]):
+        raise EdgeAscError("the models have no window of these lengths in common; ask for one that all offer")
     # One numbering of all labels, in which the numbers of the data's own labels are the targets.
     names = list(dict.fromkeys([*labels, *(label for _, r in runtimes for label in r.contract.labels)]))
     runs = [_run(name, runtime, names, features, lengths, gain, progress) for name, runtime in runtimes]
@@ -282,7 +285,7 @@ def _run(
     contract = runtime.contract
     common = np.array([names.index(label) for label in contract.labels], np.intp)
     if contract.form == "windowed":
-        logits = window_logits(runtime, features, _offered(contract, lengths), gain, progress)
+        logits = window_logits(runtime, features, [int(seconds) for seconds in lengths], gain, progress)
         last = [common[decide(x, "last")] for x in logits]
         return _Run(name, runtime.engine, contract, logits, dict.fromkeys(DECISIONS, last))
     logits = stream_logits(runtime, features, gain, progress)
@@ -320,9 +323,7 @@ def _measure(
     results, notes = [], []
     for seconds in lengths:
         step = _rows(run.contract, seconds, lengths)
-        if step is None:
-            notes.append(f"{run.name} has no window of {seconds:g} s")
-        elif len(clips := np.flatnonzero(steps >= step)):
+        if len(clips := np.flatnonzero(steps >= step)):
             results.append(LengthResult(seconds=seconds, **counts(clips, slice(step - 1, step))))
         else:
             notes.append(f"no clip is {seconds:g} s long")
@@ -372,31 +373,23 @@ def _check(
             )
         if _features_of(contract) != _features_of(first):
             raise EdgeAscError(
-                f"{name} has another front end, form, step or windows than {runtimes[0][0]}; "
-                "evaluate them one at a time"
+                f"{name} has another front end, form or step than {runtimes[0][0]}; evaluate them one at a time"
             )
         if contract.form == "causal" and _rows(contract, lengths[0], lengths) == 0:
             raise EdgeAscError(f"length is {lengths[0]:g} s; {name} decides nothing that early: ask for a longer one")
 
 
-def _features_of(contract: StreamContract) -> tuple[FrontEnd, tuple[int, ...]]:
+def _features_of(contract: StreamContract) -> tuple[FrontEnd, int]:
     """What must be equal for two models to hear the same features, and decide as often."""
-    causal = contract.form == "causal"
-    decided = (contract.signature("step").samples,) if causal else contract.windows
-    return replace(contract.front_end.raw, clip=0.0), decided
+    step = contract.signature("step").samples if contract.form == "causal" else 0
+    return replace(contract.front_end.raw, clip=0.0), step
 
 
-def _offered(contract: StreamContract, lengths: Sequence[float]) -> list[int]:
-    """The lengths asked for that a windowed model offers."""
-    return [seconds for seconds in contract.windows if seconds in lengths]
-
-
-def _rows(contract: StreamContract, seconds: float, lengths: Sequence[float]) -> int | None:
-    """How many rows of logits there are after `seconds`; None for a window that a model does not offer."""
+def _rows(contract: StreamContract, seconds: float, lengths: Sequence[float]) -> int:
+    """How many rows of logits there are after `seconds`: steps of a causal model, windows of a windowed one."""
     if contract.form == "causal":
         return steps_at(seconds, contract.front_end.sample_rate, contract.signature("step").samples)
-    offered = _offered(contract, lengths)
-    return offered.index(int(seconds)) + 1 if seconds in offered else None
+    return list(lengths).index(seconds) + 1
 
 
 def _logit_error(run: _Run, other: _Run) -> LogitError | None:

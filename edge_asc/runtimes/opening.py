@@ -29,7 +29,7 @@ def locate(path: Path) -> Callable[[int], Runtime]:
     if path.is_dir() and is_checkpoint(path):
         return lambda threads: _torch(path, threads)
     if path.is_dir() and (path / MANIFEST).is_file():
-        path = path / _preferred(path)
+        path = preferred(path)
     if not path.is_file():
         raise ContractError(
             f"{path}: no model there; expected an .onnx or .tflite file, an exported folder with {MANIFEST}, "
@@ -71,14 +71,14 @@ def _files(manifest: Path) -> dict[str, dict[str, str]]:
     return files
 
 
-def _preferred(bundle: Path) -> str:
+def preferred(bundle: Path) -> Path:
     """The file of a bundle to run: TFLite where a runtime for it is installed, then ONNX; a step before a window."""
     names = sorted(_files(bundle / MANIFEST), key=_order)
     endings = (".tflite", ".onnx") if any(map(find_spec, LITERT_PACKAGES)) else (".onnx", ".tflite")
     for ending in endings:
         for name in names:
             if name.endswith(ending):
-                return name
+                return bundle / name
     raise ContractError(f"{bundle / MANIFEST}: lists no .onnx or .tflite file; export again")
 
 

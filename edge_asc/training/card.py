@@ -40,9 +40,9 @@ def card(checkpoint: Checkpoint, run: Run) -> str:
         *_accuracy(checkpoint.evaluation),
         "## Intended use and limits",
         "",
-        "A working example of the toolkit on real audio, and a starting point for training on your own recordings. The "
-        "classes are sound sources, not places; one class is always chosen, also for sounds of none of them. It is "
-        "trained on few clips: expect lower accuracy on recordings made with other equipment, and do not use it where "
+        f"To tell these {len(checkpoint.labels)} labels apart, on audio like that it was trained on. One of them is "
+        "always chosen, also for sounds of none of them. Expect lower accuracy on recordings made with other equipment "
+        "or in other places than the training clips, try it on your own before you rely on it, and do not use it where "
         "an error does harm.",
         "",
         "## Training",
@@ -56,7 +56,7 @@ def card(checkpoint: Checkpoint, run: Run) -> str:
 
 def _accuracy(evaluation: dict[str, Any]) -> list[str]:
     if not evaluation:
-        return ["Not evaluated: no clips were held out.", ""]
+        return ["Not evaluated on held-out clips.", ""]
     levels = evaluation["levels_db"]
     lengths = levels["0"]["lengths"]
     header = [

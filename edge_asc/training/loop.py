@@ -68,7 +68,7 @@ class Trainer:
         front_end: with normalisation.
         folder: where the training state and `log.csv` are kept.
         teachers: models whose averaged posteriors are learned from, beside the labels.
-        threads: torch threads; the result may differ in the last bits between thread counts.
+        initial: a model to start from.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class Trainer:
         order = torch.cat([torch.randperm(len(self.features), generator=generator) for _ in range(self.recipe.crops)])
         rate = 0.0
         for i, batch in enumerate(torch.split(order, self.recipe.batch)):
-            if len(batch) < 2:
+            if len(batch) < 2:  # batch normalisation needs two; the clip's turn comes in the next epoch
                 continue
             rate = self.learning_rate(self.epoch * self.steps_per_epoch + i)
             for group in self.optimizer.param_groups:
@@ -178,7 +178,6 @@ class Trainer:
             seen += len(batch)
             if on_step:
                 on_step(i, loss.item())
-        seen = max(1, seen)
         return Epoch(self.epoch + 1, losses / seen, right / seen, rate, time.monotonic() - begun)
 
     def _batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -241,8 +240,8 @@ class Trainer:
 
     def _fingerprint(self, initial: CRNN | CNN | None) -> dict[str, Any]:
         """What must be the same for a training to go on."""
-        # The normalisation is computed from the features, and stands for them.
-        data = repr((self.targets.tolist(), self.front_end.to_json()))
+        sums = [(len(clip), float(clip.sum(dtype=np.float64))) for clip in self.features]
+        data = repr((self.targets.tolist(), sums, self.front_end.to_json()))
         return {
             "model": self.model.config.to_json(),
             "recipe": self.recipe.to_json(),

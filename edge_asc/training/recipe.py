@@ -7,6 +7,42 @@ from typing import Any, Literal, Self
 
 from edge_asc.errors import EdgeAscError
 
+LARGE = 1e6
+RANGES = {
+    "learning_rate": (1e-9, LARGE),
+    "final_learning_rate": (0, 1),
+    "momentum": (0, 1),
+    "weight_decay": (0, LARGE),
+    "epochs": (1, LARGE),
+    "warmup_epochs": (0, LARGE),
+    "batch": (2, LARGE),
+    "crops": (1, LARGE),
+    "start": (0, 1),
+    "label_smoothing": (0, 1),
+    "auxiliary_weight": (0, LARGE),
+    "clip_gradient": (0, LARGE),
+    "ema": (0, 1),
+    "distil_weight": (0, 1),
+}
+AUGMENTATION_RANGES = {
+    "gain_kept": (0, 1),
+    "equaliser": (0, 60),
+    "mel_scale": (0, 0.5),
+    "mel_shift": (0, 0.5),
+    "time_scale": (0.1, 1),
+    "mixup": (0, LARGE),
+    "mel_masks": (0, LARGE),
+    "mel_mask": (0, LARGE),
+    "time_masks": (0, LARGE),
+    "time_mask": (0, LARGE),
+}
+
+
+def _check_ranges(settings: Any, ranges: dict[str, tuple[float, float]]) -> None:
+    for name, (low, high) in ranges.items():
+        if not low <= getattr(settings, name) <= high:
+            raise EdgeAscError(f"recipe {name} is {getattr(settings, name)}; expected {low:g} to {high:g}")
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -37,6 +73,11 @@ class Augmentation:
     mel_mask: int = 32
     time_masks: int = 0
     time_mask: int = 24
+
+    def __post_init__(self) -> None:
+        _check_ranges(self, AUGMENTATION_RANGES)
+        if not -120.0 <= self.gain[0] <= self.gain[1] <= 60.0:
+            raise EdgeAscError(f"recipe gain is {self.gain}; expected dB in increasing order, within -120 to 60")
 
 
 @dataclass(frozen=True)
@@ -87,9 +128,7 @@ class Recipe:
             raise EdgeAscError(f"recipe frames are {low}..{high}; expected multiples of 8 in increasing order")
         if self.optimizer not in ("sgd", "adamw"):
             raise EdgeAscError(f"recipe optimizer is {self.optimizer!r}; expected 'sgd' or 'adamw'")
-        for name in ("epochs", "batch", "crops"):
-            if getattr(self, name) < 1:
-                raise EdgeAscError(f"recipe {name} is {getattr(self, name)}; expected at least 1")
+        _check_ranges(self, RANGES)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back to an equal recipe."""
@@ -102,6 +141,8 @@ class Recipe:
         Raises:
             EdgeAscError: a name is unknown or a value is out of range.
         """
+        if not isinstance(value, dict):
+            raise EdgeAscError(f"a recipe is {value!r}; expected settings by name")
         given = value.get("augmentation", {})
         if not isinstance(given, dict):
             raise EdgeAscError(f"recipe augmentation is {given!r}; expected settings by name")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -101,8 +102,7 @@ def train(run: Run, cache: FeatureCache, listener: Listener, *, resume: bool, re
     if is_checkpoint(run.output):
         if not resume:
             raise EdgeAscError(f"{run.output}: holds a checkpoint already; choose another --output, or add --resume")
-        listener.noted(f"{run.output}: trained already")
-        return Checkpoint.load(run.output)
+        return _finished(run, cache, listener)
     if (run.output / STATE).exists() and not resume:
         raise EdgeAscError(
             f"{run.output}: holds an interrupted training; add --resume to go on, or choose another --output"
@@ -110,6 +110,10 @@ def train(run: Run, cache: FeatureCache, listener: Listener, *, resume: bool, re
     clips = run.training_clips()
     features = cache.features(run.dataset, clips)
     initial = Checkpoint.load(run.of_same_fold(run.initial)) if run.initial else None
+    if initial and initial.labels != run.dataset.labels:
+        raise EdgeAscError(
+            f"{run.initial}: knows {', '.join(initial.labels)}; expected {', '.join(run.dataset.labels)}"
+        )
     front_end = initial.front_end if initial else normalisation(features, run.recipe, cache.front_end)
     run.output.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(
@@ -141,9 +145,41 @@ def train(run: Run, cache: FeatureCache, listener: Listener, *, resume: bool, re
         checkpoint = replace(checkpoint, quantisation=record(model, front_end, features, source))
     checkpoint.save(run.output)
     (run.output / STATE).unlink(missing_ok=True)
-    if not isinstance(model, CRNN):
+    return _evaluated(checkpoint, run, cache, listener)
+
+
+def _finished(run: Run, cache: FeatureCache, listener: Listener) -> Checkpoint:
+    """The checkpoint that the folder holds already, if it is the one that `run` would give."""
+    checkpoint = Checkpoint.load(run.output)
+    expected = {
+        "model": run.config.to_json(),
+        "recipe": json.loads(json.dumps(run.recipe.to_json())),
+        "clips": sorted(clip_id(clip.filename) for clip in run.training_clips()),
+        "teachers": [path.name for path in run.teachers],
+        "start": run.initial.name if run.initial else None,
+    }
+    found = {
+        "model": checkpoint.model.config.to_json(),
+        "recipe": checkpoint.recipe,
+        "clips": checkpoint.training.get("clip_ids"),
+        "teachers": checkpoint.training.get("teachers"),
+        "start": checkpoint.training.get("started_from"),
+    }
+    if changed := [name for name, value in expected.items() if found[name] != value]:
+        raise EdgeAscError(
+            f"{run.output}: holds a checkpoint of another {', '.join(changed)}; choose another --output, "
+            "or give the settings that it was trained with"
+        )
+    listener.noted(f"{run.output}: trained already")
+    return checkpoint if checkpoint.evaluation else _evaluated(checkpoint, run, cache, listener)
+
+
+def _evaluated(checkpoint: Checkpoint, run: Run, cache: FeatureCache, listener: Listener) -> Checkpoint:
+    """The checkpoint with what was measured on the held-out clips, saved; as it is where there are none."""
+    held_out = run.held_out()
+    if not isinstance(checkpoint.model, CRNN):
         listener.noted("not evaluated: a CNN with global average pooling does not stream")
-    elif held_out := run.held_out():
+    elif held_out:
         listener.noted("evaluating on the held-out clips")
         results = evaluate_levels(checkpoint, run.dataset, held_out, cache)
         protocol = f"fold {run.fold}, {len(held_out)} held-out clips"

@@ -52,9 +52,10 @@ def calibrate(
     features = [features[i] for i in picked]
     batches = _batches(front_end, features)
     total, done = 2 * len(batches), 0
-    graphs = _graphs(model, batches[0].shape[3])
+    lengths = sorted({batch.shape[3] for batch in batches})
+    graphs = {frames: _graphs(model, frames) for frames in lengths}
     channels: dict[str, Tensor] = {}
-    targets = {name for graph in graphs for name in equalisable(graph)}
+    targets = {name for graph in graphs[lengths[0]] for name in equalisable(graph)}
 
     def observe_channels(name: str, value: Tensor) -> None:
         if name in targets:
@@ -72,10 +73,10 @@ def calibrate(
         if observe is observe_range:
             scales = {name: _equalising(largest) for name, largest in channels.items()}
             recorded = Calibration({}, scales)
-            graphs = tuple(recorded.equalised(graph) for graph in graphs)
-        simulations = [Simulation(graph) for graph in graphs]
+            graphs = {frames: tuple(map(recorded.equalised, found)) for frames, found in graphs.items()}
+        simulations = {frames: [Simulation(graph) for graph in found] for frames, found in graphs.items()}
         for batch in batches:
-            _run(simulations, batch, observe)
+            _run(simulations[batch.shape[3]], batch, observe)
             done += 1
             if progress:
                 progress(done, total)
@@ -89,22 +90,27 @@ def calibrate(
 
 
 def _batches(front_end: FrontEnd, features: Features) -> list[Tensor]:
-    """Normalised log-mel at every level, (clips, 1, mel, time); all cut to the shortest clip's whole steps."""
-    if not features:
-        raise ExportError("no clips to record activation ranges on; expected at least one")
-    frames = min(len(clip) for clip in features) // 8 * 8
-    if frames < 8:
-        raise ExportError(f"a calibration clip has {min(map(len, features))} frames; expected at least 8 (0.256 s)")
-    stacked = np.stack([clip[:frames] for clip in features])
-    if not np.isfinite(stacked).all():
+    """Normalised log-mel at every level, (clips, 1, mel, time), clips of one number of whole steps together.
+
+    Clips of less than a step are left out.
+    """
+    by_length: dict[int, list[npt.NDArray[np.float32]]] = {}
+    for clip in features:
+        if frames := len(clip) // 8 * 8:
+            by_length.setdefault(frames, []).append(clip[:frames])
+    if not by_length:
+        raise ExportError(f"none of {len(features)} clips lasts a step of 8 frames (0.256 s); expected at least one")
+    stacks = [np.stack(clips) for clips in by_length.values()]
+    if not all(np.isfinite(stack).all() for stack in stacks):
         raise ExportError("calibration features hold NaN or infinite values; check the recordings")
-    if float(stacked.max()) <= np.log(front_end.floor) + 1.0:
+    if max(float(stack.max()) for stack in stacks) <= np.log(front_end.floor) + 1.0:
         raise ExportError("the calibration clips are silent; ranges recorded on silence would clip real audio")
     log_mel = LogMel(front_end)
     result = []
-    for level in LEVELS:
-        x = log_mel.normalise(at_level(stacked, level, front_end.floor))
-        result += list(torch.split(torch.from_numpy(x).transpose(1, 2).unsqueeze(1), BATCH))
+    for stack in stacks:
+        for level in LEVELS:
+            x = log_mel.normalise(at_level(stack, level, front_end.floor))
+            result += list(torch.split(torch.from_numpy(x).transpose(1, 2).unsqueeze(1), BATCH))
     return result
 
 

@@ -105,8 +105,6 @@ def _delegated(path: Path) -> tuple[int | None, int | None]:
     read = {int(t) for op in delegates for t in op["inputs"]}
     outputs = {int(detail["index"]) for detail in interpreter.get_output_details()}
     inputs = {int(detail["index"]) for detail in interpreter.get_input_details()}
-    if len(delegates) == 1 and outputs <= made | inputs:
-        return 1, 0
     plain = [op for op in operations if op["op_name"] != "DELEGATE"]
     visible = (read | outputs) - inputs - made
     return len(delegates), sum(any(int(t) in visible for t in op["outputs"]) for op in plain)

@@ -21,7 +21,7 @@ from edge_asc.streaming import WindowedClassifier
 TOLERANCE = 1e-4
 SEED = 20
 SECONDS = 10
-WINDOWED_SECONDS = 16
+WINDOWED_SECONDS = 26
 
 
 @dataclass(frozen=True)

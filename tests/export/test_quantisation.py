@@ -132,8 +132,8 @@ def test_ranges_of_another_model_are_refused(calibrated):
 @pytest.mark.parametrize(
     ("features", "message"),
     [
-        ([], "no clips"),
-        ([np.zeros((4, 256), np.float32)], "at least 8"),
+        ([], "none of 0 clips"),
+        ([np.zeros((4, 256), np.float32)], "lasts a step of 8"),
         ([np.full((16, 256), np.nan, np.float32)], "NaN"),
         ([np.full((16, 256), np.log(1e-8), np.float32)], "silent"),
     ],

@@ -37,7 +37,7 @@ def test_override() -> None:
         ({"epoch": 3}, "unknown recipe setting epoch; expected some of optimizer, learning_rate"),
         ({"augmentation.gian": 3}, "unknown recipe setting gian; expected some of gain"),
         ({"model.epochs": 3}, "unknown recipe setting model.epochs"),
-        ({"epochs": 0}, "recipe epochs is 0; expected at least 1"),
+        ({"epochs": 0}, "recipe epochs is 0; expected 1 to"),
         ({"batch": 0}, "recipe batch is 0"),
         ({"crops": -1}, "recipe crops is -1"),
         ({"optimizer": "adam"}, "'adam'; expected 'sgd' or 'adamw'"),

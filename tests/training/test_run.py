@@ -103,7 +103,7 @@ def test_a_baseline_is_saved_without_evaluation(data: Any, tmp_path: Path) -> No
     found = train(run, cache, Listener(), resume=False, record=recorded)
     assert found.evaluation == {}
     assert found.quantisation == {}
-    assert "Not evaluated" in card(found, run)
+    assert "Not evaluated on held-out clips" in card(found, run)
     with pytest.raises(EdgeAscError, match="needs a model that streams"):
         cross_validate(run_of(dataset, tmp_path / "x", head="gap"), cache, Listener(), resume=False, record=recorded)
 
