@@ -1,0 +1,58 @@
+"""The checkpoints that come with the package, as they are shipped."""
+
+import numpy as np
+import pytest
+from edge_asc_export.artefact import Plan, write
+from edge_asc_export.quantisation import Calibration
+
+from edge_asc.data import Dataset, FeatureCache
+from edge_asc.evaluation.logits import stream_logits
+from edge_asc.frontend import FrontEnd
+from edge_asc.models.complexity import deployed_parameters
+from edge_asc.runtimes import open_runtime
+from edge_asc.training.checkpoint import Checkpoint
+from edge_asc.zoo import DEFAULT, zoo, zoo_path
+
+PARAMETERS = {"fuse": 146_710, "bcresnet": 153_605, "resnet": 136_194}
+
+
+@pytest.fixture(scope="module", params=zoo())
+def shipped(request):
+    return request.param, Checkpoint.load(zoo_path(request.param))
+
+
+def test_the_default_is_there():
+    assert DEFAULT in zoo()
+    assert zoo_path("no-such-model") is None
+
+
+def test_a_checkpoint_is_whole_and_explains_itself(shipped):
+    name, checkpoint = shipped
+    assert checkpoint.name == checkpoint.model.config.backbone == name
+    assert deployed_parameters(checkpoint.model) == PARAMETERS[name]
+    assert len(checkpoint.labels) == 10
+    assert set(checkpoint.training["licences"]) == {"CC0", "CC-BY"}
+    levels = checkpoint.evaluation["levels_db"]
+    assert set(levels) == {"0", "-10", "-20", "-30"}
+    card = (zoo_path(name) / "README.md").read_text()
+    for row in levels["0"]["lengths"]:
+        assert f"{100 * row['accuracy']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]" in card
+    for part in ("## Intended use and limits", "## Training", "## Credits", "CC-BY (", "CC0 ("):
+        assert part in card
+    assert "CC-BY-NC" not in card
+
+
+@pytest.mark.parametrize("fmt", ["onnx", "tflite"])
+def test_int8_needs_no_data_and_keeps_the_decisions_on_real_recordings(shipped, fmt, scenes10, tmp_path):
+    name, checkpoint = shipped
+    plan = Plan(checkpoint, "", "int8", (), Calibration.from_json(checkpoint.quantisation))
+    (artefact,) = write(plan, fmt)
+    (tmp_path / artefact.name).write_bytes(artefact.data)
+    dataset = Dataset.open(scenes10)
+    features = FeatureCache(tmp_path / "cache", FrontEnd()).features(dataset, dataset.clips[::11], progress=False)
+    expected, found = (
+        np.concatenate(stream_logits(open_runtime(path), features))
+        for path in (zoo_path(name), tmp_path / artefact.name)
+    )
+    assert len(expected) == 29 * 19
+    assert (expected.argmax(1) == found.argmax(1)).mean() >= 0.95
