@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from edge_asc_export.artefact import Plan, write
-from edge_asc_export.quantisation import Calibration
 
 from edge_asc.data import Dataset, FeatureCache
 from edge_asc.evaluation.logits import stream_logits
@@ -12,6 +10,8 @@ from edge_asc.models.complexity import deployed_parameters
 from edge_asc.runtimes import open_runtime
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc.zoo import DEFAULT, zoo, zoo_path
+from edge_asc_export.artefact import Plan, write
+from edge_asc_export.quantisation import Calibration
 
 PARAMETERS = {"fuse": 146_710, "bcresnet": 153_605, "resnet": 136_194}
 

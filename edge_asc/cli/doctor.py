@@ -42,6 +42,8 @@ NEEDS = (
     Need("jinja2", "jinja2", "bench", "report"),
 )
 
+SUBSTITUTES = ("tflite_runtime", "tensorflow")
+
 
 @click.command("doctor", short_help="Say what is installed, what is missing, and how to get it.")
 @json_option
@@ -51,7 +53,8 @@ def command(as_json: bool) -> None:
     Exit code 0: something can run a model here. 1: nothing can.
     """
     rows = list(_rows())
-    can_run = any(row["found"] for row in rows if row["module"] in ("onnxruntime", "ai_edge_litert", "torch"))
+    engines = {"onnxruntime", "ai_edge_litert", "torch"}
+    can_run = any(row["found"] for row in rows if row["module"] in engines) or any(map(find_spec, SUBSTITUTES))
     machine = {
         "edge_asc": edge_asc.__version__,
         "python": platform.python_version(),
@@ -95,12 +98,15 @@ def _rows() -> Iterator[dict[str, str]]:
 
 def _advice(rows: list[dict[str, str]], machine: Mapping[str, object]) -> Iterator[str]:
     found = {row["module"]: row["found"] for row in rows}
-    if not found["ai_edge_litert"] and (other := next(filter(find_spec, ("tflite_runtime", "tensorflow")), None)):
+    other = None
+    if not found["ai_edge_litert"] and (other := next(filter(find_spec, SUBSTITUTES), None)):
         yield (
             f"{other} runs TFLite artefacts in place of ai-edge-litert, but without XNNPACK's int8 kernels: "
             "int8 artefacts are slower there"
         )
+    if not found["torch"]:
+        yield "models of the zoo need torch: export them on another machine, copy the folder, and run the artefact here"
     if machine["bits"] == 32:
         yield "a 32-bit Python: neither onnxruntime nor ai-edge-litert is published for it; install a 64-bit system"
-    if not any(found[name] for name in ("onnxruntime", "ai_edge_litert", "torch")):
+    if not any(found[name] for name in ("onnxruntime", "ai_edge_litert", "torch")) and not other:
         yield "nothing here can run a model: pip install 'edge-asc[tflite]' is the smallest way"

@@ -89,7 +89,8 @@ def measured(
     from edge_asc.evaluation.accuracy import evaluate
     from edge_asc.runtimes import open_runtime
 
-    runtimes = [(_name(model), open_runtime(model, threads=threads)) for model in models]
+    names = [_name(model, models) for model in models]
+    runtimes = [(name, open_runtime(model, threads=threads)) for name, model in zip(names, models, strict=True)]
     dataset = Dataset.open(data)
     dataset.check(progress=True)
     clips = dataset.clips if fold is None else dataset.split(fold, "evaluate")
@@ -100,9 +101,9 @@ def measured(
     return [replace(result, notes=(*result.notes, *heard)) if i == 0 else result for i, result in enumerate(results)]
 
 
-def _name(model: str) -> str:
-    path = Path(model)
-    return path.name if path.exists() else model
+def _name(model: str, models: tuple[str, ...]) -> str:
+    """The last part of a path, or all of it where two models end alike."""
+    return model if sum(Path(other).name == Path(model).name for other in models) > 1 else Path(model).name
 
 
 def _trained_on(models: tuple[str, ...], clips: tuple[Clip, ...]) -> list[str]:
@@ -118,7 +119,7 @@ def _trained_on(models: tuple[str, ...], clips: tuple[Clip, ...]) -> list[str]:
             continue
         if count := trained_on(read_metadata(path)["training"], [clip.filename for clip in clips]):
             notes.append(
-                f"{_name(model)} was trained on {count} of these {len(clips)} clips: accuracy here says how alike the "
-                "models are, not how good; the checkpoint's card has it on held-out clips"
+                f"{_name(model, models)} was trained on {count} of these {len(clips)} clips: accuracy here says how alike "
+                "the models are, not how good; the checkpoint's card has it on held-out clips"
             )
     return notes

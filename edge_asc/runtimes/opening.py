@@ -8,7 +8,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-from edge_asc.errors import ContractError
+from edge_asc.errors import ContractError, MissingExtraError
 from edge_asc.files import sha256
 from edge_asc.runtimes import MANIFEST, Runtime
 
@@ -91,7 +91,12 @@ def _order(name: str) -> tuple[int, str]:
 def _torch(path: Path, threads: int) -> Runtime:
     from edge_asc.runtimes.torch import TorchRuntime
 
-    return TorchRuntime.load(path, threads=threads)
+    try:
+        return TorchRuntime.load(path, threads=threads)
+    except MissingExtraError as error:
+        raise MissingExtraError(
+            f"{path.name} is a checkpoint, and {error}; or export it on a machine with torch and give the artefact here"
+        ) from error
 
 
 def _onnx(path: Path, threads: int) -> Runtime:
