@@ -5,7 +5,7 @@ DEMO := build/demo
 CLIP := park-generated-8-0-a.wav
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-slow check clean
+.PHONY: demo test check clean
 
 demo: $(INSTALLED)
 	$(BIN)/edge-asc doctor
@@ -20,10 +20,7 @@ demo: $(INSTALLED)
 	$(BIN)/edge-asc report $(DEMO)/int8/manifest.json $(DEMO)/results/*.json --output $(DEMO)/report.html
 
 test: $(INSTALLED) check
-	$(BIN)/python -m pytest -m "not slow"
-
-test-slow: $(INSTALLED)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -119,7 +119,7 @@ def _trained_on(models: tuple[str, ...], clips: tuple[Clip, ...]) -> list[str]:
             continue
         if count := trained_on(read_metadata(path)["training"], [clip.filename for clip in clips]):
             notes.append(
-                f"{_name(model, models)} was trained on {count} of these {len(clips)} clips: accuracy here says how alike "
-                "the models are, not how good; the checkpoint's card has it on held-out clips"
+                f"{_name(model, models)} was trained on {count} of these {len(clips)} clips: accuracy here says how "
+                "alike the models are, not how good; the checkpoint's card has it on held-out clips"
             )
     return notes
