@@ -60,7 +60,17 @@ def _setting(_: click.Context, __: click.Parameter, values: Sequence[str]) -> di
     type=click.Path(exists=True, path_type=Path),
     help="Distil from it.",
 )
-@click.option("--from", "initial", type=click.Path(exists=True, path_type=Path), help="Checkpoint to start from.")
+@click.option(
+    "--from",
+    "initial",
+    type=click.Path(exists=True, path_type=Path),
+    help="Checkpoint to start from, of the same or other labels.",
+)
+@click.option(
+    "--folds-of",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Pre-train for another data set: leave out the recordings and authors that its fold holds out.",
+)
 @click.option("--decision", type=click.Choice(["mean", "last"]), default="mean", show_default=True)
 @click.option("--name", default="", help="Of the model [default: the backbone].")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted training.")
@@ -83,6 +93,7 @@ def command(
     licences: tuple[str, ...],
     teachers: tuple[Path, ...],
     initial: Path | None,
+    folds_of: Path | None,
     decision: Any,
     name: str,
     resume: bool,
@@ -107,6 +118,8 @@ def command(
     chosen = _recipe(recipe).override(settings)
     if fold is not None and cross_validate:
         raise click.UsageError("--fold and --cross-validate exclude each other")
+    if folds_of and fold is None and not cross_validate:
+        raise click.UsageError("--folds-of belongs to --fold or --cross-validate")
     dataset = Dataset.open(data)
     dataset.check(progress=True)
     config = ModelConfig(
@@ -128,6 +141,7 @@ def command(
         teachers=teachers,
         initial=initial,
         fold=fold,
+        folds_of=Dataset.open(folds_of) if folds_of else None,
         decision=decision if form == "causal" else "last",
         name=name or backbone,
     )
@@ -136,7 +150,7 @@ def command(
         listener = _shown(bar)
         function = runs.cross_validate if cross_validate else runs.train
         checkpoint = function(run, cache, listener, resume=resume, record=_record)
-    write_card(checkpoint, run)
+    write_card(checkpoint, output)
     if as_json:
         print_json({"output": str(output), "training": checkpoint.training, "evaluation": checkpoint.evaluation})
         return

@@ -19,6 +19,7 @@ from edge_asc import audio
 from edge_asc.errors import AudioError, DatasetError
 
 Part = Literal["train", "evaluate"]
+Credits = dict[str, dict[str, list[str]]]
 
 TAU_LABELS = (
     "airport",
@@ -181,6 +182,42 @@ class Dataset:
                 f"found {', '.join(sorted(found)) or 'none at all'}: ask for one of these"
             )
         return tuple(clip for clip in clips if clip.filename in credits and credits[clip.filename].licence in wanted)
+
+    def credited(self, clips: Iterable[Clip]) -> Credits:
+        """Links to the recordings that `clips` were cut from, by licence and author; empty without a credits.csv.
+
+        Raises:
+            DatasetError: credits.csv cannot be read.
+        """
+        if not (self.root / "credits.csv").exists():
+            return {}
+        known = self.credits()
+        found: Credits = {}
+        for credit in (known[clip.filename] for clip in clips if clip.filename in known):
+            links = found.setdefault(credit.licence, {}).setdefault(credit.author, [])
+            if credit.url not in links:
+                links.append(credit.url)
+        return found
+
+    def unrelated(self, clips: Iterable[Clip], other: Dataset, others: Iterable[Clip]) -> tuple[Clip, ...]:
+        """Those of `clips` that share neither group nor, where both sets name authors, author with `others` of `other`.
+
+        Raises:
+            DatasetError: a credits.csv is there but cannot be read.
+        """
+        others = tuple(others)
+        groups, authors = {clip.group for clip in others}, other._authors(others)
+        mine = self._authored()
+        return tuple(clip for clip in clips if clip.group not in groups and mine.get(clip.filename) not in authors)
+
+    def _authored(self) -> dict[str, str]:
+        if not (self.root / "credits.csv").exists():
+            return {}
+        return {name: credit.author for name, credit in self.credits().items() if credit.author}
+
+    def _authors(self, clips: Iterable[Clip]) -> set[str]:
+        authored = self._authored()
+        return {authored[clip.filename] for clip in clips if clip.filename in authored}
 
     @property
     def _setup(self) -> Path:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+from edge_asc.data.dataset import Credits
 from edge_asc.files import write_bytes
 from edge_asc.models import CRNN
 from edge_asc.models.complexity import complexity
 from edge_asc.training.checkpoint import Checkpoint
-from edge_asc.training.run import Run
 
 CARD = "README.md"
 
 
-def write_card(checkpoint: Checkpoint, run: Run) -> None:
-    """Write the model card of a checkpoint beside it."""
-    write_bytes(run.output / CARD, card(checkpoint, run).encode())
+def write_card(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write the model card of a checkpoint into its folder."""
+    write_bytes(folder / CARD, card(checkpoint).encode())
 
 
-def card(checkpoint: Checkpoint, run: Run) -> str:
+def card(checkpoint: Checkpoint) -> str:
     """The model card, in Markdown."""
     config, cost = checkpoint.model.config, complexity(checkpoint.model)
     kind = "CRNN" if isinstance(checkpoint.model, CRNN) else "CNN with global average pooling"
@@ -47,10 +48,10 @@ def card(checkpoint: Checkpoint, run: Run) -> str:
         "",
         "## Training",
         "",
-        *_training(checkpoint, run),
+        *_training(checkpoint),
     ]
-    if (run.dataset.root / "credits.csv").is_file():
-        lines += ["## Credits", "", *_credits(run)]
+    if credits := checkpoint.training["credits"]:
+        lines += ["## Credits", "", *_credits(credits)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -81,15 +82,15 @@ def _cell(row: dict[str, Any]) -> str:
     return f"{100 * row['accuracy']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
 
 
-def _training(checkpoint: Checkpoint, run: Run) -> list[str]:
+def _training(checkpoint: Checkpoint) -> list[str]:
     training, recipe = checkpoint.training, checkpoint.recipe
-    licences = f", licences {' and '.join(run.licences)} only" if run.licences else ""
     augmentation = ", ".join(f"{k} {v}" for k, v in recipe["augmentation"].items())
     settings = ", ".join(f"{k} {v}" for k, v in recipe.items() if k != "augmentation")
     return [
-        f"{training['clips']} clips of {training['data']}{licences}; auxiliary stream "
+        f"{_heard(training)}; auxiliary stream "
         f"{'on' if checkpoint.model.config.auxiliary else 'off'}, dropout {checkpoint.model.config.dropout}"
         + (f"; started from {training['started_from']}" if training["started_from"] else "")
+        + (f", trained on {_heard(training['before'])}" if training["before"] else "")
         + (f"; distilled from {', '.join(training['teachers'])}" if training["teachers"] else "")
         + ".",
         "",
@@ -100,18 +101,17 @@ def _training(checkpoint: Checkpoint, run: Run) -> list[str]:
     ]
 
 
-def _credits(run: Run) -> list[str]:
-    credits = run.dataset.credits()
-    used = [credits[clip.filename] for clip in run.training_clips() if clip.filename in credits]
-    by_licence: dict[str, dict[str, list[str]]] = {}
-    for credit in used:
-        by_licence.setdefault(credit.licence, {}).setdefault(credit.author, []).append(credit.url)
+def _heard(training: dict[str, Any]) -> str:
+    licences = f", licences {' and '.join(training['licences'])} only" if training["licences"] else ""
+    return f"{training['clips']} clips of {training['data']}{licences}"
+
+
+def _credits(credits: Credits) -> list[str]:
     lines = []
-    for licence, authors in sorted(by_licence.items()):
-        lines.append(f"{licence} ({sum(map(len, authors.values()))} clips):")
-        lines.append("")
-        for author, urls in sorted(authors.items()):
-            links = ", ".join(f"[{url.rstrip('/').rsplit('/', 1)[-1]}]({url})" for url in sorted(set(urls)))
+    for licence, authors in credits.items():
+        lines += [f"{licence or 'No licence given'} ({sum(map(len, authors.values()))} recordings):", ""]
+        for author, urls in authors.items():
+            links = ", ".join(f"[{url.rstrip('/').rsplit('/', 1)[-1]}]({url})" for url in urls)
             lines.append(f"- {author}: {links}")
         lines.append("")
     return lines

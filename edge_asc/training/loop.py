@@ -8,7 +8,7 @@ import math
 import pickle
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,7 @@ class Trainer:
         folder: where the training state and `log.csv` are kept.
         teachers: models whose averaged posteriors are learned from, beside the labels.
         initial: a model to start from.
+        same_labels: whether its outputs mean the same; if not, its last layers are left out.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Trainer:
         *,
         teachers: Sequence[CRNN] = (),
         initial: CRNN | CNN | None = None,
+        same_labels: bool = True,
     ) -> None:
         if len(features) < 2 or len(targets) != len(features):
             raise EdgeAscError(
@@ -95,9 +97,7 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.model = build(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if initial is not None:
-            if initial.config != config:
-                raise EdgeAscError(f"the training starts from {initial.config}; expected the same model, {config}")
-            self.model.load_state_dict(initial.state_dict())
+            self._start_from(initial, same_labels)
         self.average = build(config)
         self.average.load_state_dict(self.model.state_dict())
         self.average.requires_grad_(False)
@@ -107,6 +107,15 @@ class Trainer:
         self.epoch = 0
         self.updates = 0
         self.history: list[Epoch] = []
+
+    def _start_from(self, initial: CRNN | CNN, same_labels: bool) -> None:
+        config = self.model.config
+        given = initial.config if same_labels else replace(initial.config, classes=config.classes)
+        if replace(given, dropout=config.dropout) != config:
+            raise EdgeAscError(f"the training starts from {initial.config}; expected the same model, {config}")
+        last = () if same_labels else ("output.", "auxiliary.")
+        weights = {name: value for name, value in initial.state_dict().items() if not name.startswith(last)}
+        self.model.load_state_dict(self.model.state_dict() | weights)
 
     def _optimizer(self) -> torch.optim.Optimizer:
         decayed = [p for p in self.model.parameters() if p.ndim > 1]

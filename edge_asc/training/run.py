@@ -12,7 +12,7 @@ from typing import Any
 
 from edge_asc.contract import Decision
 from edge_asc.data.cache import FeatureCache
-from edge_asc.data.dataset import Clip, Dataset
+from edge_asc.data.dataset import Clip, Credits, Dataset
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.accuracy import Accuracy, evaluate, pool
 from edge_asc.frontend import FrontEnd
@@ -37,8 +37,11 @@ class Run:
         output: folder of the checkpoint; the folds of a cross-validation are in `fold1`, `fold2`, … below it.
         licences: only clips of these licences are trained on; all if empty.
         teachers: checkpoint folders to learn from; where one holds the fold that is trained, that fold is the teacher.
-        initial: checkpoint folder to start from, with its normalisation; likewise with its fold where it has one.
+        initial: checkpoint folder to start from, with its normalisation; likewise with its fold where it has one. Where
+            it knows other labels, its last layers are left out.
         fold: one fold to train; all clips if None.
+        folds_of: a data set that this training prepares for: a fold is trained on the clips that have neither
+            recording nor author in common with the held-out ones of that data set's fold.
         decision: what the contract names; of use in the causal form.
     """
 
@@ -50,6 +53,7 @@ class Run:
     teachers: tuple[Path, ...] = ()
     initial: Path | None = None
     fold: int | None = None
+    folds_of: Dataset | None = None
     decision: Decision = "mean"
     name: str = ""
 
@@ -64,12 +68,16 @@ class Run:
 
     def training_clips(self) -> tuple[Clip, ...]:
         """The clips to train on."""
-        clips = self.dataset.clips if self.fold is None else self.dataset.split(self.fold, "train")
+        clips = self.dataset.clips
+        if self.fold is not None and self.folds_of:
+            clips = self.dataset.unrelated(clips, self.folds_of, self.folds_of.split(self.fold, "evaluate"))
+        elif self.fold is not None:
+            clips = self.dataset.split(self.fold, "train")
         return self.dataset.licensed(clips, self.licences) if self.licences else clips
 
     def held_out(self) -> tuple[Clip, ...]:
-        """The clips to evaluate on: none where all are trained on."""
-        return () if self.fold is None else self.dataset.split(self.fold, "evaluate")
+        """The clips to evaluate on: none where all are trained on, or another data set's folds are followed."""
+        return () if self.fold is None or self.folds_of else self.dataset.split(self.fold, "evaluate")
 
 
 class Listener:
@@ -111,9 +119,7 @@ def train(run: Run, cache: FeatureCache, listener: Listener, *, resume: bool, re
     features = cache.features(run.dataset, clips)
     initial = Checkpoint.load(run.of_same_fold(run.initial)) if run.initial else None
     if initial and initial.labels != run.dataset.labels:
-        raise EdgeAscError(
-            f"{run.initial}: knows {', '.join(initial.labels)}; expected {', '.join(run.dataset.labels)}"
-        )
+        listener.noted(f"{run.initial} knows other labels: its last layers start afresh")
     front_end = initial.front_end if initial else normalisation(features, run.recipe, cache.front_end)
     run.output.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(
@@ -125,6 +131,7 @@ def train(run: Run, cache: FeatureCache, listener: Listener, *, resume: bool, re
         run.output,
         teachers=[_teacher(path, run, front_end) for path in run.teachers],
         initial=initial.model if initial else None,
+        same_labels=initial is not None and initial.labels == run.dataset.labels,
     )
     listener.started(run, run.recipe.epochs, trainer.steps_per_epoch, len(clips))
     for epoch in trainer.epochs(lambda _, loss: listener.stepped(loss)):
@@ -137,7 +144,7 @@ def train(run: Run, cache: FeatureCache, listener: Listener, *, resume: bool, re
         labels=run.dataset.labels,
         decision=run.decision,
         recipe=run.recipe.to_json(),
-        training=_provenance(run, clips, trainer.history[-1]),
+        training=_provenance(run, clips, trainer.history[-1], initial.training if initial else {}),
     )
     if isinstance(model, CRNN):
         listener.noted("recording activation ranges")
@@ -154,14 +161,16 @@ def _finished(run: Run, cache: FeatureCache, listener: Listener) -> Checkpoint:
     expected = {
         "model": run.config.to_json(),
         "recipe": json.loads(json.dumps(run.recipe.to_json())),
-        "clips": sorted(clip_id(clip.filename) for clip in run.training_clips()),
+        "clips": True,
         "teachers": [path.name for path in run.teachers],
         "start": run.initial.name if run.initial else None,
     }
+    clips = run.training_clips()
     found = {
         "model": checkpoint.model.config.to_json(),
         "recipe": checkpoint.recipe,
-        "clips": checkpoint.training.get("clip_ids"),
+        "clips": checkpoint.training.get("clips") == len(clips)
+        and trained_on(checkpoint.training, [clip.filename for clip in clips]) == len(clips),
         "teachers": checkpoint.training.get("teachers"),
         "start": checkpoint.training.get("started_from"),
     }
@@ -189,10 +198,14 @@ def _evaluated(checkpoint: Checkpoint, run: Run, cache: FeatureCache, listener: 
 
 
 def cross_validate(run: Run, cache: FeatureCache, listener: Listener, *, resume: bool, record: Recorder) -> Checkpoint:
-    """Train and evaluate a model for each fold, then one on all clips that carries the pooled evaluation."""
-    folds = run.dataset.folds
+    """Train and evaluate a model for each fold, then one on all clips that carries the pooled evaluation.
+
+    Where another data set's folds are followed, there is nothing to evaluate on.
+    """
+    source = run.folds_of or run.dataset
+    folds = source.folds
     if len(folds) < 2:
-        raise EdgeAscError(f"{run.dataset.root}: {len(folds)} folds in evaluation_setup; cross-validation needs two")
+        raise EdgeAscError(f"{source.root}: {len(folds)} folds in evaluation_setup; cross-validation needs two")
     if run.config.head != "gru":
         raise EdgeAscError("cross-validation needs a model that streams; train a CNN fold by fold with --fold")
     levels: dict[int, list[Accuracy]] = {level: [] for level in LEVELS}
@@ -201,10 +214,14 @@ def cross_validate(run: Run, cache: FeatureCache, listener: Listener, *, resume:
         part = run.of_fold(fold)
         checkpoint = train(part, cache, listener, resume=resume, record=record)
         held_out = part.held_out()
+        if not held_out:
+            continue
         count += len(held_out)
         for level, result in evaluate_levels(checkpoint, run.dataset, held_out, cache).items():
             levels[level].append(result)
     final = train(run, cache, listener, resume=resume, record=record)
+    if not count:
+        return final
     pooled = {level: replace(pool(results), model=final.name) for level, results in levels.items()}
     protocol = (
         f"{len(folds)} folds pooled, {count} held-out clips: each clip is judged by a model of the same recipe "
@@ -242,8 +259,8 @@ def evaluation_json(dataset: Dataset, protocol: str, results: dict[int, Accuracy
 
 
 def clip_id(filename: str) -> str:
-    """A short hash of a clip's name, by which a checkpoint remembers what it was trained on."""
-    return hashlib.sha256(Path(filename).name.encode()).hexdigest()[:10]
+    """A short hash of a clip's name without folder and suffix, by which a checkpoint remembers what it heard."""
+    return hashlib.sha256(Path(filename).stem.encode()).hexdigest()[:10]
 
 
 def trained_on(training: dict[str, Any], filenames: Collection[str]) -> int:
@@ -252,18 +269,36 @@ def trained_on(training: dict[str, Any], filenames: Collection[str]) -> int:
     return sum(clip_id(name) in known for name in filenames)
 
 
-def _provenance(run: Run, clips: Sequence[Clip], last: Epoch) -> dict[str, Any]:
+def _provenance(run: Run, clips: Sequence[Clip], last: Epoch, before: dict[str, Any]) -> dict[str, Any]:
+    """What the model has heard, with what the training `before` it had."""
     return {
         "data": run.dataset.name,
         "fold": run.fold,
+        "folds_of": run.folds_of.name if run.folds_of else None,
         "clips": len(clips),
         "per_class": dict(sorted(Counter(clip.label for clip in clips).items())),
         "licences": list(run.licences),
         "teachers": [path.name for path in run.teachers],
         "started_from": run.initial.name if run.initial else None,
-        "clip_ids": sorted(clip_id(clip.filename) for clip in clips),
+        "before": {name: before.get(name) for name in ("data", "clips", "licences")} if before else None,
+        "clip_ids": sorted({clip_id(clip.filename) for clip in clips} | set(before.get("clip_ids", ()))),
+        "credits": _merged(run.dataset.credited(clips), before.get("credits", {})),
         "final_loss": round(last.loss, 4),
         "final_accuracy": round(last.accuracy, 4),
+    }
+
+
+def _merged(mine: Credits, theirs: Credits) -> Credits:
+    """Authors and links of both, by licence."""
+    merged: Credits = {}
+    for credits in (mine, theirs):
+        for licence, authors in credits.items():
+            for author, links in authors.items():
+                known = merged.setdefault(licence, {}).setdefault(author, [])
+                known += [link for link in links if link not in known]
+    return {
+        licence: {author: sorted(merged[licence][author]) for author in sorted(merged[licence])}
+        for licence in sorted(merged)
     }
 
 

@@ -214,6 +214,17 @@ def clips_in_groups(sizes: dict[str, list[int]]) -> list[Clip]:
     ]
 
 
+def test_unrelated_clips(root: Path, tmp_path: Path) -> None:
+    dataset = Dataset.open(root)
+    clips = dataset.clips
+    assert dataset.unrelated(clips, dataset, clips[:1]) == tuple(c for c in clips if c.group != clips[0].group)
+    names = [f"{clip.filename}\tCC0\tauthor {i}" for i, clip in enumerate(clips)]
+    names[-1] = f"{clips[-1].filename}\tCC0\tauthor 0"
+    (root / "credits.csv").write_text("\n".join(["filename\tlicence\tauthor", *names]) + "\n")
+    apart = dataset.unrelated(clips, dataset, clips[:1])
+    assert apart == tuple(c for c in clips[:-1] if c.group != clips[0].group)
+
+
 def test_group_split() -> None:
     clips = clips_in_groups({"bar": [1, 8, 3, 2, 2, 1, 1, 2], "sea": [2] * 10, "fog": [40, 3], "one": [5]})
     held_out: set[tuple[Clip, ...]] = set()

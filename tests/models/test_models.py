@@ -168,6 +168,21 @@ def test_merged_depthwise_convolutions(form: Any, stride: tuple[int, int]) -> No
         torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("form", ["causal", "windowed"])
+def test_strided_pointwise_convolution_in_training(form: Any) -> None:
+    """The backward pass of the plain strided form has crashed; both must give the same columns and gradients."""
+    torch.manual_seed(0)
+    layer = Conv(8, 16, (1, 1), (2, 2), form=form)
+    x = torch.randn(4, 8, 64, 16).contiguous(memory_format=torch.channels_last).requires_grad_()
+    y = layer.train()(x)
+    torch.testing.assert_close(y, layer.eval()(x))
+    y.sum().backward()
+    assert x.grad is not None
+    expected = layer.conv.weight.sum(0)[:, 0, 0].view(1, 8, 1, 1).expand(4, 8, 32, 8)
+    torch.testing.assert_close(x.grad[:, :, ::2, ::2], expected)
+    assert not x.grad[:, :, 1::2].any()
+
+
 def test_training_takes_the_merged_path_to_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     module = Module(6, 10, (2, 2), "causal").train()

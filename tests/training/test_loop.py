@@ -36,7 +36,7 @@ def clips(seed: int = 0) -> Features:
 
 def trainer(folder: Path, recipe: Recipe = FAST, features: Features | None = None, **options: Any) -> Trainer:
     features = clips() if features is None else features
-    teaching = {name: options.pop(name) for name in ("teachers", "initial") if name in options}
+    teaching = {name: options.pop(name) for name in ("teachers", "initial", "same_labels") if name in options}
     front_end = normalisation(features, recipe, FrontEnd())
     config = ModelConfig(classes=2, **options)
     return Trainer(config, recipe, features, TARGETS, front_end, folder, **teaching)
@@ -183,6 +183,16 @@ def test_initial_weights_are_where_training_starts(tmp_path: Path) -> None:
     run = trainer(tmp_path, initial=initial)
     assert same(weights(run.model), weights(initial))
     assert same(weights(run.average), weights(initial))
+
+
+def test_other_labels_leave_the_last_layers_out(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    initial = CRNN(ModelConfig(classes=7))
+    run = trainer(tmp_path, initial=initial, same_labels=False)
+    fresh = {name for name, value in weights(run.model).items() if not torch.equal(value, weights(initial)[name])}
+    assert fresh == {"output.weight", "output.bias", "auxiliary.weight", "auxiliary.bias"}
+    with pytest.raises(EdgeAscError, match="expected the same model"):
+        trainer(tmp_path, initial=initial)
 
 
 def test_normalisation_is_that_of_all_frames() -> None:

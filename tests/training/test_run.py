@@ -34,7 +34,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, FeatureCach
 
 
 def run_of(dataset: Dataset, output: Path, **options: Any) -> Run:
-    config = ModelConfig(**{k: options.pop(k) for k in ("form", "head", "auxiliary") if k in options})
+    chosen = {k: options.pop(k) for k in ("form", "head", "auxiliary") if k in options}
+    config = ModelConfig(classes=len(dataset.labels), **chosen)
     return Run(dataset, config, RECIPE, output, name="tiny", **options)
 
 
@@ -57,7 +58,7 @@ def test_cross_validation_judges_every_clip_once_by_a_model_that_has_not_heard_i
 
     again = cross_validate(run, cache, Listener(), resume=True, record=recorded)
     assert again.evaluation == final.evaluation
-    text = card(final, run)
+    text = card(final)
     assert "| 0 dB: accuracy" in text
     assert "input at -30 dB" in text
 
@@ -66,6 +67,31 @@ def test_cross_validation_judges_every_clip_once_by_a_model_that_has_not_heard_i
     student = train(taught, cache, Listener(), resume=False, record=recorded)
     assert student.front_end == Checkpoint.load(tmp_path / "cv/fold1").front_end
     assert student.training["teachers"] == ["cv"]
+
+
+def test_pretraining_has_not_heard_what_the_other_data_set_holds_out(data: Any, tmp_path: Path) -> None:
+    dataset, cache = data
+    wide = write_scenes(tmp_path / "wide", 2, 0, seconds=1.0, folds=2, progress=False)
+    wide = replace(wide, name="wide", labels=(*wide.labels, "zoo"))
+    pretrained = run_of(wide, tmp_path / "pre", folds_of=dataset)
+    final = cross_validate(pretrained, cache, Listener(), resume=False, record=recorded)
+    assert final.evaluation == {}
+    assert final.training["clips"] == len(wide.clips)
+    for fold in (1, 2):
+        part = Checkpoint.load(tmp_path / f"pre/fold{fold}")
+        assert trained_on(part.training, [clip.filename for clip in dataset.split(fold, "evaluate")]) == 0
+        assert trained_on(part.training, [clip.filename for clip in dataset.split(fold, "train")]) > 0
+    tuned = train(
+        run_of(dataset, tmp_path / "tuned", initial=tmp_path / "pre", fold=1),
+        cache,
+        Listener(),
+        resume=False,
+        record=recorded,
+    )
+    assert tuned.labels == dataset.labels
+    assert tuned.front_end == Checkpoint.load(tmp_path / "pre/fold1").front_end
+    assert tuned.training["before"] == {"data": "wide", "clips": tuned.training["clips"], "licences": []}
+    assert f"started from pre, trained on {tuned.training['clips']} clips of wide" in card(tuned)
 
 
 def test_a_finished_or_interrupted_training_is_not_overwritten(data: Any, tmp_path: Path) -> None:
@@ -103,7 +129,7 @@ def test_a_baseline_is_saved_without_evaluation(data: Any, tmp_path: Path) -> No
     found = train(run, cache, Listener(), resume=False, record=recorded)
     assert found.evaluation == {}
     assert found.quantisation == {}
-    assert "Not evaluated on held-out clips" in card(found, run)
+    assert "Not evaluated on held-out clips" in card(found)
     with pytest.raises(EdgeAscError, match="needs a model that streams"):
         cross_validate(run_of(dataset, tmp_path / "x", head="gap"), cache, Listener(), resume=False, record=recorded)
 
@@ -120,7 +146,7 @@ def test_credits_and_licences(data: Any, tmp_path: Path) -> None:
         run = run_of(dataset, tmp_path / "licensed", licences=("CC0",))
         found = train(run, cache, Listener(), resume=False, record=recorded)
         assert found.training["clips"] == 15
-        text = card(found, run)
+        text = card(found)
         assert "CC0 (15 clips):" in text
         assert "CC-BY-NC" not in text
         assert "- author 1: [" in text
