@@ -19,7 +19,7 @@ SCHEMA_VERSION = 1
 # The name of the ONNX metadata property and of the TFLite metadata buffer that hold the contract.
 METADATA_KEY = "edge_asc_contract"
 
-DTYPES = ("float32", "int8", "uint8")
+DTYPES = ("float32", "int8", "uint8", "int16")
 
 Role = Literal["features", "state", "embedding", "logits"]
 Decision = Literal["last", "mean"]
@@ -103,7 +103,7 @@ class StreamContract:
         decision: "last": softmax of the last logits; "mean": the running mean of log-softmax since reset.
         parameters: at inference, without the auxiliary layer.
         macs: multiply-accumulates of each signature.
-        scheme: "none", "fp16", "int8-dynamic" or "int8".
+        scheme: name of the quantisation scheme, such as "none", "int8-dynamic" or "int8".
         signatures: what can be computed.
         provenance: tool versions, checkpoint hash, where activation ranges come from, what stayed float.
         measured: parity with PyTorch, seen at export.

@@ -74,11 +74,7 @@ class FrontEnd:
 
     def with_normalisation(self, mean: npt.ArrayLike, scale: npt.ArrayLike) -> Self:
         """The same front end with per-bin `mean` and `scale` (multiplied), each of shape (mels,)."""
-        return replace(
-            self,
-            mean=tuple(float(v) for v in np.asarray(mean, np.float32)),
-            scale=tuple(float(v) for v in np.asarray(scale, np.float32)),
-        )
+        return replace(self, mean=_shortest(mean), scale=_shortest(scale))
 
     @property
     def raw(self) -> Self:
@@ -97,14 +93,19 @@ class FrontEnd:
             ContractError: a field is missing or unknown.
         """
         try:
-            return cls(**{**value, "mean": tuple(value["mean"]), "scale": tuple(value["scale"])})
-        except (KeyError, TypeError) as error:
+            return cls(**{**value, "mean": _shortest(value["mean"]), "scale": _shortest(value["scale"])})
+        except (KeyError, TypeError, ValueError) as error:
             raise ContractError(f"front end: malformed ({error!r}); export or train the model again") from error
 
     @cached_property
     def mel_matrix(self) -> scipy.sparse.csr_matrix:
         """The mel filter bank, (mels, window // 2 + 1), float32."""
         return mel_matrix(self.sample_rate, self.window, self.mels, self.low, self.high)
+
+
+def _shortest(values: npt.ArrayLike) -> tuple[float, ...]:
+    """Single-precision values as the shortest decimals that read back to them: half the size as JSON."""
+    return tuple(float(str(v)) for v in np.asarray(values, np.float32))
 
 
 def _hz_to_mel(hz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -10,10 +10,11 @@ from edge_asc.contract import StreamContract
 from edge_asc.frontend import FrontEnd
 from edge_asc.models import ModelConfig, build
 from edge_asc.training.checkpoint import Checkpoint
-from edge_asc_export.lowering import expand_gru, lower_gru, lower_step, lower_window
+from edge_asc_export.calibration import calibrate
+from edge_asc_export.lowering import lower_gru, lower_step, lower_window
 from edge_asc_export.onnx import OnnxWriter
-from edge_asc_export.quantisation import grids
-from edge_asc_export.simulation import Simulation
+from edge_asc_export.plan import Plan
+from edge_asc_export.scheme import SCHEMES
 from edge_asc_export.tflite import TFLiteWriter
 
 BACKBONES = ("fuse", "bcresnet", "resnet")
@@ -88,35 +89,30 @@ class Artefacts:
 def write(folder):
     causal, windowed = checkpoint(), checkpoint("windowed")
     causal.save(folder / "checkpoint")
-    step = lower_step(causal.model)
     for scheme in ("none", "int8"):
-        scales = grids(expand_gru(step), ranges(step), FRONT_END.clip) if scheme == "int8" else None
+        plan = calibrated(causal.model).with_scheme(SCHEMES[scheme])
+        step = plan.prepared(lower_step(causal.model))
         ending = "" if scheme == "none" else f"-{scheme}"
-        onnx = OnnxWriter(step, scheme, scales)
+        onnx = OnnxWriter(step, plan)
         data = onnx.write(contract([onnx.signature(512)], scheme=scheme))
         (folder / f"step{ending}.onnx").write_bytes(data)
-        write_tflite(folder / f"step{ending}.tflite", [step], "causal", scheme, scales)
-    onnx = OnnxWriter(lower_window(windowed.model, 1, 31, recurrent=True), "none")
+        write_tflite(folder / f"step{ending}.tflite", [step], "causal", plan)
+    real = Plan(SCHEMES["none"])
+    onnx = OnnxWriter(lower_window(windowed.model, 1, 31, recurrent=True), real)
     (folder / "window_1s.onnx").write_bytes(onnx.write(contract([onnx.signature(512)], "windowed")))
     graphs = [lower_window(windowed.model, seconds, 16000 * seconds // 512, recurrent=False) for seconds in (1, 2)]
-    write_tflite(folder / "windows.tflite", [*graphs, lower_gru(windowed.model)], "windowed", "none", None)
+    write_tflite(folder / "windows.tflite", [*graphs, lower_gru(windowed.model)], "windowed", real)
     return Artefacts(folder, causal, windowed)
 
 
-def write_tflite(path, graphs, form, scheme, scales):
-    writer = TFLiteWriter(scheme, scales)
+def write_tflite(path, graphs, form, plan):
+    writer = TFLiteWriter(plan)
     for graph in graphs:
         writer.add(graph)
-    path.write_bytes(writer.finish(contract([writer.signature(graph, 512) for graph in graphs], form, scheme)))
+    signatures = [writer.signature(graph, 512) for graph in graphs]
+    path.write_bytes(writer.finish(contract(signatures, form, plan.scheme.name)))
 
 
-def ranges(graph):
-    found = {}
-
-    def observe(name, value):
-        low, high = found.get(name, (0.0, 0.0))
-        found[name] = (min(low, float(value.min())), max(high, float(value.max())))
-
-    features = torch.from_numpy(np.random.default_rng(0).normal(0, 1.5, (1, 1, 256, 80)).astype(np.float32))
-    Simulation(graph).stream(features.clamp(-4, 4), observe)
-    return found
+def calibrated(model):
+    """An int8 plan, recorded on noise."""
+    return calibrate(model, FRONT_END, clips(), method="minmax", source={"data": "noise"})

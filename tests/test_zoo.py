@@ -10,8 +10,8 @@ from edge_asc.models.complexity import deployed_parameters
 from edge_asc.runtimes import open_runtime
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc.zoo import DEFAULT, zoo, zoo_path
-from edge_asc_export.artefact import Plan, write
-from edge_asc_export.quantisation import Calibration
+from edge_asc_export.artefact import Draft, write
+from edge_asc_export.plan import Plan
 
 PARAMETERS = {"fuse": 146_710, "bcresnet": 153_605, "resnet": 136_194}
 
@@ -45,8 +45,7 @@ def test_a_checkpoint_is_whole_and_explains_itself(shipped):
 @pytest.mark.parametrize("fmt", ["onnx", "tflite"])
 def test_int8_needs_no_data_and_keeps_the_decisions_on_real_recordings(shipped, fmt, scenes10, tmp_path):
     name, checkpoint = shipped
-    plan = Plan(checkpoint, "", "int8", (), Calibration.from_json(checkpoint.quantisation))
-    (artefact,) = write(plan, fmt)
+    (artefact,) = write(Draft(checkpoint, "", Plan.from_json(checkpoint.quantisation)), fmt)
     (tmp_path / artefact.name).write_bytes(artefact.data)
     dataset = Dataset.open(scenes10)
     features = FeatureCache(tmp_path / "cache", FrontEnd()).features(dataset, dataset.clips[::11], progress=False)

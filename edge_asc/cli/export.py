@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.table import Table
@@ -11,23 +13,28 @@ from rich.table import Table
 from edge_asc.cli.console import json_option, log, out, print_json
 from edge_asc.zoo import DEFAULT
 
+if TYPE_CHECKING:
+    from edge_asc_export.bundle import Job
+    from edge_asc_export.scheme import Scheme
+    from edge_asc_export.selection import Attempt
+
 
 @click.command("export", short_help="Write streaming artefacts, proven against PyTorch.")
 @click.argument("checkpoint", default=DEFAULT)
 @click.option(
     "--quantize",
     "scheme",
-    type=click.Choice(["none", "fp16", "int8-dynamic", "int8"]),
     default="none",
     show_default=True,
-    help="int8: weights and activations, from the ranges that the checkpoint carries.",
+    help="none, fp16, int8-dynamic, int8, int8-float-gru, int16x8, a JSON file, or auto: the smallest and fastest that "
+    "keeps its accuracy on --data.",
 )
 @click.option(
     "--format",
     "formats",
     type=click.Choice(["onnx", "tflite"]),
     multiple=True,
-    help="May be repeated; both by default.",
+    help="May be repeated; by default all that can express the scheme.",
 )
 @click.option("--window", "windows", type=click.IntRange(1, 10), multiple=True, help="Length, s, of a windowed model.")
 @click.option(
@@ -36,11 +43,20 @@ from edge_asc.zoo import DEFAULT
     help="Data set in TAU layout to record activation ranges on, instead of the checkpoint's own.",
 )
 @click.option(
+    "--ranges",
+    type=click.Choice(["auto", "minmax", "percentile", "mse"]),
+    help="How --calibration chooses ranges [default: auto, the method nearest to float].",
+)
+@click.option(
     "--data",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Data set in TAU layout on which accuracy by length is measured, beside float PyTorch.",
 )
 @click.option("--fold", type=int, help="Of --data: only the held-out clips of this fold.")
+@click.option(
+    "--max-drop", type=click.FloatRange(0), default=0.5, show_default=True, help="With auto: points of accuracy."
+)
+@click.option("--print-scheme", is_flag=True, help="Print the scheme as JSON and write nothing.")
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder [default: build/NAME-SCHEME].")
 @json_option
 def command(
@@ -49,8 +65,11 @@ def command(
     formats: tuple[str, ...],
     windows: tuple[int, ...],
     calibration: Path | None,
+    ranges: str | None,
     data: Path | None,
     fold: int | None,
+    max_drop: float,
+    print_scheme: bool,
     output: Path | None,
     as_json: bool,
 ) -> None:
@@ -65,18 +84,37 @@ def command(
     require("torch", "export")
     require("edge_asc_export", "export")
     from edge_asc_export import bundle
+    from edge_asc_export.artefact import FORMATS, label
+    from edge_asc_export.scheme import SCHEMES, find_scheme
 
-    chosen: Any = formats or ("onnx", "tflite")
-    bundle.exportable(chosen)
+    if scheme == "auto" and data is None:
+        raise click.UsageError("--quantize auto needs --data DIR, labelled clips to measure accuracy on")
+    if ranges and calibration is None:
+        raise click.UsageError("--ranges belongs to --calibration DIR; the checkpoint's own ranges are chosen already")
+    chosen = SCHEMES["none"] if scheme == "auto" else find_scheme(scheme)
+    if print_scheme:
+        if scheme == "auto":
+            raise click.UsageError("auto is no scheme; it tries several")
+        print_json(chosen.to_json())
+        return
+    wanted: Any = formats or (FORMATS if scheme == "auto" else chosen.formats)
+    bundle.exportable(wanted)
     folder = Path(checkpoint) if Path(checkpoint).exists() else zoo_path(checkpoint)
     if folder is None:
         raise ContractError(f"{checkpoint}: no such checkpoint; expected a folder or one of {', '.join(zoo())}")
-    output = output or Path("build") / f"{folder.name}-{'float' if scheme == 'none' else scheme}"
+    attempts: list[Any] = []
     with log.status("exporting") as status:
         recorded = None
         if calibration is not None:
-            recorded = bundle.record_ranges(folder, calibration, progress=status.update)
-        job = bundle.Job(folder, scheme, chosen, windows, recorded)  # type: ignore[arg-type]
+            method: Any = ranges or "auto"
+            recorded = bundle.record_plan(folder, calibration, method=method, progress=status.update)
+            for warning in recorded["provenance"]["warnings"]:
+                log.print(f"warning: {warning}")
+        job = bundle.Job(folder, chosen, wanted, windows, recorded)
+        if scheme == "auto" and data is not None:
+            chosen, attempts = _selected(job, data, fold, max_drop, status.update)
+            job = replace(job, scheme=chosen)
+        output = output or Path("build") / f"{folder.name}-{label(chosen)}"
         manifest = bundle.export(job, output, progress=status.update)
     results = []
     if data is not None:
@@ -85,8 +123,13 @@ def command(
         models = (str(folder), *(str(output / name) for name in manifest["files"]))
         results = measured(data, models, tuple(range(1, 11)), fold=fold)
     if as_json:
-        print_json({"output": str(output), **manifest, "accuracy": [result.to_json() for result in results]})
+        tried = [attempt.to_json() for attempt in attempts]
+        accuracy = [result.to_json() for result in results]
+        print_json({"output": str(output), **manifest, "tried": tried, "accuracy": accuracy})
         return
+    if attempts:
+        out.print(_tried(attempts))
+        out.print(f"chosen: {chosen.name}")
     out.print(_table(manifest))
     out.print(_by_length(manifest))
     if results:
@@ -94,6 +137,41 @@ def command(
 
         out.print(table(results))
     out.print(f"written to {output}")
+
+
+def _selected(
+    job: Job, data: Path, fold: int | None, max_drop: float, progress: Callable[[str], None]
+) -> tuple[Scheme, list[Attempt]]:
+    from edge_asc.data import Dataset, FeatureCache
+    from edge_asc.data.cache import default_cache
+    from edge_asc.training.checkpoint import Checkpoint
+    from edge_asc_export.selection import select
+
+    dataset = Dataset.open(data)
+    clips = dataset.clips if fold is None else dataset.split(fold, "evaluate")
+    features = FeatureCache(default_cache(), Checkpoint.load(job.checkpoint).front_end).features(dataset, clips)
+    targets = [dataset.labels.index(clip.label) for clip in clips]
+    return select(job, features, targets, dataset.labels, tuple(range(1, 11)), max_drop, progress=progress)
+
+
+def _tried(attempts: list[Attempt]) -> Table:
+    table = Table(title="schemes tried; milliseconds are this machine's", title_justify="left")
+    lengths = list(attempts[0].reference)
+    for name in ("scheme", "artefact"):
+        table.add_column(name, overflow="fold")
+    for seconds in lengths:
+        table.add_column("all steps" if seconds == "all" else f"{seconds} s", justify="right")
+    for name in ("agreement", "KB", "ms a step"):
+        table.add_column(name, justify="right")
+    table.add_column("holds", overflow="fold")
+    table.add_row("", "float PyTorch", *(f"{100 * share:.1f}" for share in attempts[0].reference.values()))
+    for found in attempts:
+        shares = (f"{100 * found.accuracy[seconds]:.1f}" for seconds in lengths)
+        ms = "" if found.step_ms is None else f"{found.step_ms:.2f}"
+        size = f"{found.size / 1000:.0f}"
+        verdict = "yes" if found.holds else found.reason
+        table.add_row(found.scheme, found.artefact, *shares, f"{found.agreement:.4f}", size, ms, verdict)
+    return table
 
 
 def _by_length(manifest: dict[str, Any]) -> Table:

@@ -15,20 +15,51 @@ from edge_asc.errors import ContractError, MissingExtraError
 
 @click.command("inspect", short_help="Show what an artefact or a checkpoint is, and what it costs.")
 @click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--against",
+    help="Checkpoint or zoo model that an integer artefact was exported from: list its layers by signal to "
+    "quantisation noise, and the decisions that differ.",
+)
+@click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="With --against: data set in TAU layout to compare on [default: generated scenes].",
+)
+@click.option("--fold", type=int, help="Of --data: only the held-out clips of this fold.")
+@click.option(
+    "--clips",
+    "most",
+    default=40,
+    show_default=True,
+    type=click.IntRange(1),
+    help="With --against: at most so many clips, evenly spaced.",
+)
 @json_option
-def command(model: Path, as_json: bool) -> None:
+def command(model: Path, against: str | None, data: Path | None, fold: int | None, most: int, as_json: bool) -> None:
     """Show what MODEL is: an artefact (.onnx, .tflite), a bundle, a checkpoint folder, or a model of the zoo.
 
     Of an artefact, or the one of a bundle that runs here: contract, size and operations, what is delegated, and what
     stayed float. Of a checkpoint: parameters, multiply-accumulates, cache and receptive field.
+
+    With --against, where an integer artefact leaves its float model. The plan is read from the manifest beside the
+    artefact, or from the checkpoint.
     """
+    if data is not None and against is None:
+        raise click.UsageError("--data belongs to --against")
+    if fold is not None and data is None:
+        raise click.UsageError("--fold belongs to --data")
     from edge_asc.runtimes import MANIFEST
     from edge_asc.runtimes.opening import preferred
     from edge_asc.training.checkpoint import is_checkpoint
     from edge_asc.zoo import zoo_path
 
     folder = model if model.exists() else zoo_path(str(model))
-    if folder is not None and is_checkpoint(folder):
+    if against is not None:
+        artefact = preferred(model) if (model / MANIFEST).is_file() else model
+        if artefact.suffix not in (".onnx", ".tflite") or not artefact.is_file():
+            raise ContractError(f"{model}: not an artefact; --against compares an integer one with its checkpoint")
+        _compare(artefact, against, data, fold, most, as_json=as_json)
+    elif folder is not None and is_checkpoint(folder):
         _inspect_checkpoint(folder, as_json=as_json)
     elif model.suffix in (".onnx", ".tflite") and model.is_file():
         _inspect_artefact(model, as_json=as_json)
@@ -75,6 +106,80 @@ def _inspect_artefact(artefact: Path, *, as_json: bool) -> None:
     out.print(_fact_table(artefact.name, _facts(runtime.contract, size, runtime.engine, found)))
     for signature in runtime.contract.signatures:
         out.print(_tensors(signature))
+
+
+SHOWN = 20
+
+
+def _compare(artefact: Path, against: str, data: Path | None, fold: int | None, most: int, *, as_json: bool) -> None:
+    from edge_asc.errors import require
+    from edge_asc.runtimes import open_runtime
+    from edge_asc.training.checkpoint import Checkpoint
+    from edge_asc.zoo import zoo_path
+
+    require("torch", "export")
+    require("edge_asc_export", "export")
+    from edge_asc_export.bundle import plan_of
+    from edge_asc_export.divergence import diverge
+
+    folder = Path(against) if Path(against).exists() else zoo_path(against)
+    if folder is None:
+        raise ContractError(f"{against}: no such checkpoint or zoo model")
+    checkpoint, runtime = Checkpoint.load(folder), open_runtime(artefact)
+    names, features = _clips(checkpoint.front_end, data, fold, most)
+    with log.status("streaming"):
+        found = diverge(checkpoint, plan_of(artefact, checkpoint), runtime, features)
+    if as_json:
+        print_json({"file": str(artefact), "against": str(folder), "clips": names, **found.to_json()})
+        return
+    table = Table(title="layers, noisiest first: signal to quantisation noise, dB", title_justify="left")
+    for name, justify in (("tensor", "left"), ("operation", "left"), ("in all", "right"), ("its own", "right")):
+        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    table.add_column("grid step", justify="right")
+    table.add_column("clipped", justify="right")
+    for layer in sorted(found.layers, key=lambda layer: layer.signal_to_noise)[:SHOWN]:
+        scale = "float" if layer.scale is None else f"{layer.scale:.3g}"
+        own = f"{layer.own:.1f}" if layer.scale is not None else ""
+        clipped = f"{100 * layer.clipped:.2g} %" if layer.clipped else ""
+        table.add_row(layer.tensor, layer.operation, f"{layer.signal_to_noise:.1f}", own, scale, clipped)
+    out.print(table)
+    flips = Table(title="decisions that differ, step by step", title_justify="left")
+    for name in ("clip", "at, s", "float PyTorch", artefact.name):
+        flips.add_column(name, overflow="fold")
+    flips.add_column("float margin", justify="right")
+    for flip in found.flips[:SHOWN]:
+        flips.add_row(names[flip.clip], f"{flip.seconds:g}", flip.expected, flip.found, f"{flip.margin:.3f}")
+    if found.flips:
+        out.print(flips)
+    if len(found.flips) > SHOWN:
+        out.print(f"and {len(found.flips) - SHOWN} more; --json lists all")
+    out.print(
+        f"{len(found.flips)} of {found.steps} steps differ: agreement {found.agreement:.4f}; the median margin of all "
+        f"steps is {found.margin:.2f}. The layers are those of the float64 simulation, with which the artefact agrees "
+        f"on {found.simulated_agreement:.4f} of the steps."
+    )
+
+
+def _clips(front_end: Any, data: Path | None, fold: int | None, most: int) -> tuple[list[str], list[Any]]:
+    """Names and raw log-mel of at most `most` clips, evenly spaced over the data set; of generated scenes without."""
+    import numpy as np
+
+    if data is None:
+        from edge_asc.frontend import LogMel
+        from edge_asc_export.parity import scenes
+
+        raw = LogMel(front_end.raw)
+        clips = scenes()[:most]
+        return [f"generated scene {i + 1}" for i in range(len(clips))], [raw(clip) for clip in clips]
+    from edge_asc.data import Dataset, FeatureCache
+    from edge_asc.data.cache import default_cache
+
+    dataset = Dataset.open(data)
+    everything = dataset.clips if fold is None else dataset.split(fold, "evaluate")
+    picked = np.unique(np.linspace(0, len(everything) - 1, min(len(everything), most)).round().astype(int))
+    chosen = [everything[i] for i in picked]
+    features = FeatureCache(default_cache(), front_end).features(dataset, chosen)
+    return [clip.filename for clip in chosen], list(features)
 
 
 def _fact_table(title: str, rows: list[tuple[str, str]]) -> Table:

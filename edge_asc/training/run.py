@@ -148,7 +148,8 @@ def train(run: Run, cache: FeatureCache, listener: Listener, *, resume: bool, re
     )
     if isinstance(model, CRNN):
         listener.noted("recording activation ranges")
-        source = {"data": run.dataset.name, "seed": run.recipe.seed, "recorded_on": "the training clips"}
+        classes = len({clip.label for clip in clips})
+        source = {"data": run.dataset.name, "recorded_on": "the training clips", "classes": classes}
         checkpoint = replace(checkpoint, quantisation=record(model, front_end, features, source))
     checkpoint.save(run.output)
     (run.output / STATE).unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 import edge_asc
-from edge_asc.contract import Affine, Signature, StreamContract
+from edge_asc.contract import Signature, StreamContract
 from edge_asc.errors import ExportError
 from edge_asc.models import CRNN
 from edge_asc.models.complexity import deployed_parameters
@@ -16,42 +16,44 @@ from edge_asc.training.checkpoint import Checkpoint
 from edge_asc_export.graph import Graph
 from edge_asc_export.lowering import expand_gru, lower_gru, lower_step, lower_window
 from edge_asc_export.onnx import OnnxWriter
-from edge_asc_export.quantisation import Calibration, Scheme, grids
+from edge_asc_export.plan import Plan, digest
+from edge_asc_export.scheme import Scheme
 from edge_asc_export.tflite import TFLiteWriter
 
 Format = Literal["onnx", "tflite"]
 FORMATS: tuple[Format, ...] = ("onnx", "tflite")
 
-# What computes in float in each format and scheme.
-FLOAT_PARTS: Mapping[tuple[str, str], str] = {
-    ("onnx", "none"): "everything",
-    ("tflite", "none"): "everything",
-    ("onnx", "fp16"): "all arithmetic; weights are stored in half precision",
-    ("tflite", "fp16"): "all arithmetic; weights are stored in half precision",
-    ("onnx", "int8-dynamic"): "depthwise convolutions, GRU and output layer",
-    ("tflite", "int8-dynamic"): "depthwise convolutions",
-    ("onnx", "int8"): "GRU and output layer: onnxruntime has no integer GRU, and ten units cost nothing",
-    ("tflite", "int8"): "nothing",
-}
+
+def float_parts(fmt: Format, scheme: Scheme, form: str) -> str:
+    """What computes in float, of a causal or a windowed model."""
+    match scheme.activations:
+        case "float32" if scheme.weights == "float16":
+            return "all arithmetic; weights are stored in half precision"
+        case "float32":
+            return "everything"
+        case "dynamic":
+            return "depthwise convolutions" + (", GRU and output layer" if fmt == "onnx" else "")
+    parts = [f"tensors named {', '.join(scheme.real)}"] if scheme.real else []
+    if fmt == "onnx" and form == "windowed":
+        parts.append("GRU and output layer: onnxruntime has no integer GRU, and writing it out step by step costs more")
+    return "; ".join(parts) or "nothing"
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is exported: graphs of one model, and the grids where activations are integers.
+class Draft:
+    """What is exported: the graphs of a model, and how they are quantised.
 
     Attributes:
         checkpoint: the trained model.
         checkpoint_hash: SHA-256 of its weights.
-        scheme: of quantisation.
+        plan: of quantisation.
         windows: lengths, s, of a windowed model; none for a causal one.
-        calibration: recorded ranges; needed by "int8" alone.
     """
 
     checkpoint: Checkpoint
     checkpoint_hash: str
-    scheme: Scheme
+    plan: Plan
     windows: tuple[int, ...] = ()
-    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         model = self.checkpoint.model
@@ -61,8 +63,8 @@ class Plan:
             raise ExportError(f"{self.checkpoint.name} is causal: it streams in steps and has no --window")
         if model.config.form == "windowed" and not self.windows:
             raise ExportError(f"{self.checkpoint.name} is windowed: name at least one length with --window SECONDS")
-        if self.scheme == "int8" and self.calibration is None:
-            raise ExportError("int8 needs activation ranges")
+        for graph in self.graphs(recurrent=False):
+            self.plan.check(expand_gru(graph), digest(model))
 
     @property
     def model(self) -> CRNN:
@@ -72,24 +74,18 @@ class Plan:
             raise ExportError("not a CRNN")
         return model
 
-    def _prepared(self, graph: Graph) -> Graph:
-        return self.calibration.equalised(graph) if self.scheme == "int8" and self.calibration else graph
+    @property
+    def scheme(self) -> Scheme:
+        """Of quantisation."""
+        return self.plan.scheme
 
     def graphs(self, *, recurrent: bool) -> tuple[Graph, ...]:
         """The graphs to write; `recurrent`: a window holds its GRU, otherwise the GRU is a graph of its own."""
         if self.model.config.form == "causal":
-            return (self._prepared(lower_step(self.model)),)
+            return (self.plan.prepared(lower_step(self.model)),)
         hop, rate = self.checkpoint.front_end.hop, self.checkpoint.front_end.sample_rate
         windows = [lower_window(self.model, s, rate * s // hop, recurrent=recurrent) for s in self.windows]
-        return tuple(map(self._prepared, windows if recurrent else [*windows, lower_gru(self.model)]))
-
-    def grids(self) -> dict[str, Affine]:
-        """The grid of every tensor of the expanded graphs, the same for both formats; none if activations are real."""
-        if self.scheme != "int8" or self.calibration is None:
-            return {}
-        clip = self.checkpoint.front_end.clip
-        each = (grids(expand_gru(graph), self.calibration.ranges, clip) for graph in self.graphs(recurrent=False))
-        return {tensor: grid for found in each for tensor, grid in found.items()}
+        return tuple(map(self.plan.prepared, windows if recurrent else [*windows, lower_gru(self.model)]))
 
     def contract(
         self,
@@ -110,17 +106,15 @@ class Plan:
             decision=checkpoint.decision,
             parameters=deployed_parameters(self.model),
             macs={graph.name: graph.macs() for graph in graphs},
-            scheme=self.scheme,
+            scheme=self.scheme.name,
             signatures=tuple(signatures),
             provenance={
                 "edge_asc": edge_asc.__version__,
                 "tools": _versions(("torch", "onnx") if fmt == "onnx" else ("torch", "ai-edge-litert", "flatbuffers")),
                 "checkpoint_sha256": self.checkpoint_hash,
-                "scheme": self.scheme,
-                "float": FLOAT_PARTS[fmt, self.scheme],
-                "calibration": dict(self.calibration.provenance)
-                if self.scheme == "int8" and self.calibration
-                else None,
+                "scheme": self.scheme.to_json(),
+                "float": float_parts(fmt, self.scheme, config.form),
+                "calibration": dict(self.plan.provenance) if self.scheme.static else None,
             },
             measured=dict(measured),
         )
@@ -135,27 +129,28 @@ class Artefact:
     data: bytes
 
 
-def write(plan: Plan, fmt: Format, measured: Mapping[str, Any] | None = None) -> list[Artefact]:
+def write(draft: Draft, fmt: Format, measured: Mapping[str, Any] | None = None) -> list[Artefact]:
     """The artefacts of a format: TFLite is one file of signatures, ONNX a file a graph."""
-    hop, stem = plan.checkpoint.front_end.hop, f"{plan.checkpoint.name}-{_label(plan.scheme)}"
+    hop, stem = draft.checkpoint.front_end.hop, f"{draft.checkpoint.name}-{label(draft.scheme)}"
     if fmt == "tflite":
-        graphs = plan.graphs(recurrent=False)
-        writer = TFLiteWriter(plan.scheme, plan.grids())
+        graphs = draft.graphs(recurrent=False)
+        writer = TFLiteWriter(draft.plan)
         signatures = [writer.signature(graph, hop) for graph in graphs]
         for graph in graphs:
             writer.add(graph)
-        contract = plan.contract(fmt, signatures, graphs, measured or {})
+        contract = draft.contract(fmt, signatures, graphs, measured or {})
         return [Artefact(f"{stem}.tflite", contract, writer.finish(contract))]
-    result, grid = [], plan.grids()
-    for graph in plan.graphs(recurrent=True):
-        onnx = OnnxWriter(graph, plan.scheme, grid)
-        contract = plan.contract(fmt, [onnx.signature(hop)], [graph], measured or {})
+    result = []
+    for graph in draft.graphs(recurrent=True):
+        onnx = OnnxWriter(graph, draft.plan)
+        contract = draft.contract(fmt, [onnx.signature(hop)], [graph], measured or {})
         result.append(Artefact(f"{stem}-{graph.name}.onnx", contract, onnx.write(contract)))
     return result
 
 
-def _label(scheme: Scheme) -> str:
-    return "float" if scheme == "none" else scheme
+def label(scheme: Scheme) -> str:
+    """What files call a scheme."""
+    return "float" if scheme.name == "none" else scheme.name
 
 
 def _versions(packages: Sequence[str]) -> dict[str, str]:

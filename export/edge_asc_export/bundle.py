@@ -19,8 +19,10 @@ from edge_asc.runtimes import MANIFEST, open_runtime
 from edge_asc.training.checkpoint import Checkpoint, read_metadata
 from edge_asc_export import artefact as artefacts
 from edge_asc_export import parity
-from edge_asc_export.artefact import Format, Plan
-from edge_asc_export.quantisation import Calibration, Scheme
+from edge_asc_export.artefact import Draft, Format
+from edge_asc_export.calibration import Method, calibrate
+from edge_asc_export.plan import Plan
+from edge_asc_export.scheme import Scheme
 
 # 1: first version.
 SCHEMA_VERSION = 1
@@ -35,27 +37,34 @@ class Job:
         scheme: of quantisation.
         formats: to write.
         windows: lengths, s, of a windowed model.
-        calibration: recorded ranges as JSON, instead of the checkpoint's own.
+        plan: recorded ranges as JSON, instead of the checkpoint's own.
     """
 
     checkpoint: Path
     scheme: Scheme
     formats: tuple[Format, ...]
     windows: tuple[int, ...] = ()
-    calibration: Mapping[str, Any] | None = None
+    plan: Mapping[str, Any] | None = None
 
-    def plan(self) -> Plan:
-        """The plan, with the checkpoint loaded.
+    def draft(self) -> Draft:
+        """The draft, with the checkpoint loaded.
 
         Raises:
-            ExportError: the checkpoint cannot be exported this way.
+            ExportError: the checkpoint cannot be exported this way, or a format cannot express the scheme.
         """
+        if foreign := [fmt for fmt in self.formats if fmt not in self.scheme.formats]:
+            raise ExportError(
+                f"{foreign[0]} cannot express {self.scheme.name} ({self.scheme.weights} weights, "
+                f"{self.scheme.activations} activations); expected --format {' or '.join(self.scheme.formats)}, or "
+                "another --quantize"
+            )
         checkpoint = Checkpoint.load(self.checkpoint)
-        recorded = None
-        if self.scheme == "int8":
-            recorded = Calibration.from_json(self.calibration or checkpoint.quantisation)
+        plan = Plan(self.scheme)
+        if self.scheme.static:
+            recorded = checkpoint.quantisation if self.plan is None else self.plan
+            plan = Plan.from_json(recorded).with_scheme(self.scheme)
         weights = str(read_metadata(self.checkpoint)["weights_sha256"])
-        return Plan(checkpoint, weights, self.scheme, self.windows, recorded)
+        return Draft(checkpoint, weights, plan, self.windows)
 
 
 def export(job: Job, output: Path, *, progress: Callable[[str], None] | None = None) -> dict[str, Any]:
@@ -68,7 +77,7 @@ def export(job: Job, output: Path, *, progress: Callable[[str], None] | None = N
         ExportError: an artefact could not be written, differs from PyTorch, or the writer was killed; `output` is as
             it was.
     """
-    job.plan()
+    draft = job.draft()
     output.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
     try:
@@ -80,7 +89,13 @@ def export(job: Job, output: Path, *, progress: Callable[[str], None] | None = N
         for path in sorted(staging.glob("*.json")):
             files.update(json.loads(path.read_text()))
         name = read_metadata(job.checkpoint)["name"]
-        manifest = {"kind": "export", "schema_version": SCHEMA_VERSION, "name": name, "files": files}
+        manifest = {
+            "kind": "export",
+            "schema_version": SCHEMA_VERSION,
+            "name": name,
+            "files": files,
+            "plan": draft.plan.to_json(),
+        }
         _put_in_place(staging, output, manifest)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -89,17 +104,17 @@ def export(job: Job, output: Path, *, progress: Callable[[str], None] | None = N
 
 def _write_format(job: Job, fmt: Format, staging: Path) -> None:
     """Write the artefacts of one format, measure each in its own runtime, and note what was found."""
-    plan = job.plan()
+    draft = job.draft()
     measured: dict[str, dict[str, Any]] = {}
     reference = open_runtime(job.checkpoint)
-    for artefact in artefacts.write(plan, fmt):
+    for artefact in artefacts.write(draft, fmt):
         path = staging / artefact.name
         write_bytes(path, artefact.data)
         found = parity.measure(reference, open_runtime(path))
-        parity.check(artefact.name, artefact.contract, found)
+        parity.check(artefact.name, job.scheme, found)
         measured[artefact.name] = {"parity": found.to_json()}
     entries = {}
-    for artefact in _with_measurements(plan, fmt, measured):
+    for artefact in _with_measurements(draft, fmt, measured):
         path = staging / artefact.name
         write_bytes(path, artefact.data)
         runtime = open_runtime(path)
@@ -114,10 +129,10 @@ def _write_format(job: Job, fmt: Format, staging: Path) -> None:
 
 
 def _with_measurements(
-    plan: Plan, fmt: Format, measured: Mapping[str, Mapping[str, Any]]
+    draft: Draft, fmt: Format, measured: Mapping[str, Mapping[str, Any]]
 ) -> Sequence[artefacts.Artefact]:
     """The same artefacts, each with what was measured on it in its contract."""
-    return [a for name, m in measured.items() for a in artefacts.write(plan, fmt, m) if a.name == name]
+    return [a for name, m in measured.items() for a in artefacts.write(draft, fmt, m) if a.name == name]
 
 
 def _put_in_place(staging: Path, output: Path, manifest: dict[str, Any]) -> None:
@@ -199,8 +214,29 @@ def exportable(formats: Sequence[Format]) -> None:
             require(module, "export")
 
 
-def record_ranges(checkpoint: Path, data: Path, *, progress: Callable[[str], None] | None = None) -> dict[str, Any]:
-    """Activation ranges of a checkpoint on a data set in TAU layout, as JSON.
+def plan_of(artefact: Path, checkpoint: Checkpoint) -> Plan:
+    """The quantisation plan that an artefact was written by: its bundle's, or the checkpoint's under its scheme.
+
+    Raises:
+        ExportError: the manifest beside the artefact is another's or damaged, or the artefact names no scheme.
+    """
+    manifest = artefact.parent / MANIFEST
+    if manifest.is_file():
+        try:
+            value = json.loads(manifest.read_text())
+            listed, plan = value["files"].get(artefact.name), value["plan"]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ExportError(f"{manifest}: damaged ({error!r}); export again") from error
+        if listed is not None:
+            return Plan.from_json(plan)
+    scheme = Scheme.from_json(open_runtime(artefact).contract.provenance.get("scheme"))
+    return Plan.from_json(checkpoint.quantisation).with_scheme(scheme)
+
+
+def record_plan(
+    checkpoint: Path, data: Path, *, method: Method = "auto", progress: Callable[[str], None] | None = None
+) -> dict[str, Any]:
+    """A quantisation plan of a checkpoint recorded on a data set in TAU layout, as JSON.
 
     Raises:
         EdgeAscError: the data set or a clip of it cannot be used.
@@ -208,7 +244,6 @@ def record_ranges(checkpoint: Path, data: Path, *, progress: Callable[[str], Non
     from edge_asc.data.cache import FeatureCache, default_cache
     from edge_asc.data.dataset import Dataset
     from edge_asc.models import CRNN
-    from edge_asc_export.calibration import calibrate
 
     loaded, dataset = Checkpoint.load(checkpoint), Dataset.open(data)
     if not isinstance(loaded.model, CRNN):
@@ -219,5 +254,6 @@ def record_ranges(checkpoint: Path, data: Path, *, progress: Callable[[str], Non
         if progress:
             progress(f"recording activation ranges, {done} of {total}")
 
-    source = {"data": dataset.name}
-    return calibrate(loaded.model, loaded.front_end, features, source=source, progress=report).to_json()
+    source = {"data": dataset.name, "classes": len({clip.label for clip in dataset.clips})}
+    found = calibrate(loaded.model, loaded.front_end, features, method=method, source=source, progress=report)
+    return found.to_json()

@@ -1,9 +1,11 @@
-"""Recording activation ranges on training audio, so that an int8 export needs none."""
+"""Calibration: a quantisation plan recorded on training audio, so that an int8 export needs none."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -14,18 +16,31 @@ from edge_asc.errors import ExportError
 from edge_asc.evaluation.logits import at_level
 from edge_asc.frontend import FrontEnd, LogMel
 from edge_asc.models import CRNN
+from edge_asc_export.equalisation import Group, groups
 from edge_asc_export.graph import Graph
-from edge_asc_export.lowering import equalisable, lower_gru, lower_step, lower_window
-from edge_asc_export.quantisation import Calibration
+from edge_asc_export.lowering import expand_gru, lower_gru, lower_step, lower_window
+from edge_asc_export.plan import Equalisation, Plan, SharedRange, digest, sharing
+from edge_asc_export.scheme import SCHEMES
 from edge_asc_export.simulation import Observer, Simulation
+
+Method = Literal["auto", "minmax", "percentile", "mse"]
+METHODS: tuple[Method, ...] = get_args(Method)
 
 # Input levels, dB, that the ranges cover: microphones differ, and quiet audio reaches other corners than loud audio.
 LEVELS = (0.0, -15.0, -30.0)
 BATCH = 64
 MOST_CLIPS = 128
+JUDGED_CLIPS = 32
+FEW_CLIPS = 16
 LARGEST_SCALE = 1e3
+BINS = 2048
+PERCENTILE = 0.99999
+# How far a tensor that dense layers read is equalised: their weights take up what the activations lose.
+DENSE_EXPONENT = 0.75
 
 Features = Sequence[npt.NDArray[np.float32]]
+Progress = Callable[[int, int], None]
+Models = Mapping[int, tuple[Graph, ...]]
 
 
 def calibrate(
@@ -33,60 +48,229 @@ def calibrate(
     front_end: FrontEnd,
     features: Features,
     *,
+    method: Method = "auto",
     source: Mapping[str, Any] | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Calibration:
-    """Equalisation scales and the smallest and largest value of every tensor.
+    progress: Progress | None = None,
+) -> Plan:
+    """The int8 plan of a model: equalisation, and the range of every tensor.
+
+    Ranges span all values ("minmax"), all but one in 100,000 on either side ("percentile"), or what gives the least
+    squared error of a tensor's own rounding ("mse"). "auto" simulates the integer model with each of them and takes
+    the one whose logits are nearest to float on the calibration clips.
 
     Args:
         model: trained, in evaluation mode.
         front_end: with normalisation.
         features: raw log-mel of each clip, (frames, mels); at most 128 of them are used, evenly spaced.
-        source: what the clips are, for the record.
-        progress: called with (batches done, batches in all).
+        method: of choosing the ranges.
+        source: what the clips are, for the record; `classes`, where given, is the number of their labels.
+        progress: called with (passes over the clips done, passes in all).
 
     Raises:
-        ExportError: no clips, NaN, or nothing but silence in them.
+        ExportError: no clips, NaN, nothing but silence in them, or an unknown method.
     """
-    picked = np.unique(np.linspace(0, len(features) - 1, min(len(features), MOST_CLIPS)).round().astype(int))
-    features = [features[i] for i in picked]
+    if method not in METHODS:
+        raise ExportError(f"calibration method is {method!r}; expected {', '.join(METHODS)}")
+    features = _evenly(features, MOST_CLIPS)
     batches = _batches(front_end, features)
-    total, done = 2 * len(batches), 0
     lengths = sorted({batch.shape[3] for batch in batches})
-    graphs = {frames: _graphs(model, frames) for frames in lengths}
-    channels: dict[str, Tensor] = {}
-    targets = {name for graph in graphs[lengths[0]] for name in equalisable(graph)}
+    models: Models = {frames: _graphs(model, frames) for frames in lengths}
+    candidates: tuple[Method, ...] = ("minmax", "percentile", "mse") if method == "auto" else (method,)
+    total = 2 + (candidates != ("minmax",)) + len(candidates) * (method == "auto")
+    done = 0
 
-    def observe_channels(name: str, value: Tensor) -> None:
-        if name in targets:
-            largest = value.abs().amax(dim=(0, 2, 3))
-            channels[name] = torch.maximum(channels.get(name, largest), largest)
+    def passed() -> None:
+        nonlocal done
+        done += 1
+        if progress:
+            progress(done, total)
 
-    ranges: dict[str, tuple[float, float]] = {}
-
-    def observe_range(name: str, value: Tensor) -> None:
-        low, high = (float(v) for v in value.aminmax())
-        known = ranges.get(name, (low, high))
-        ranges[name] = (min(known[0], low), max(known[1], high))
-
-    for observe in (observe_channels, observe_range):
-        if observe is observe_range:
-            scales = {name: _equalising(largest) for name, largest in channels.items()}
-            recorded = Calibration({}, scales)
-            graphs = {frames: tuple(map(recorded.equalised, found)) for frames, found in graphs.items()}
-        simulations = {frames: [Simulation(graph) for graph in found] for frames, found in graphs.items()}
-        for batch in batches:
-            _run(simulations[batch.shape[3]], batch, observe)
-            done += 1
-            if progress:
-                progress(done, total)
+    scales = _equalising(models[lengths[0]], _channel_maxima(models, batches))
+    passed()
+    plan = Plan(SCHEMES["int8"], digest(model), (), scales)
+    prepared = {frames: tuple(map(plan.prepared, found)) for frames, found in models.items()}
+    shared = _shared([expand_gru(graph) for graph in prepared[lengths[0]]], front_end.clip)
+    spans = _spans(shared, prepared, batches)
+    passed()
+    histograms: list[npt.NDArray[np.float64]] = []
+    if candidates != ("minmax",):
+        histograms = _histograms(spans, prepared, batches)
+        passed()
+    plans = {each: replace(plan, ranges=_ranges(each, spans, histograms)) for each in candidates}
+    errors = {}
+    if method == "auto":
+        judged = _batches(front_end, _evenly(features, JUDGED_CLIPS))
+        for each, candidate in plans.items():
+            errors[each] = _error(models, prepared, candidate, judged)
+            passed()
+    chosen = min(errors, key=lambda each: errors[each]) if errors else method
     provenance = {
         **(source or {}),
         "clips": len(features),
+        "clips_sha256": hashlib.sha256(b"".join(np.ascontiguousarray(clip).tobytes() for clip in features)).hexdigest(),
         "levels_db": list(LEVELS),
-        "method": "min/max after free equalisation",
+        "method": chosen,
+        "mean_logit_error": {each: float(f"{error:.4g}") for each, error in errors.items()},
+        "warnings": _warnings(front_end, features, (source or {}).get("classes")),
     }
-    return Calibration(ranges, scales, provenance)
+    return replace(plans[chosen], provenance=provenance)
+
+
+def _evenly(features: Features, most: int) -> Features:
+    picked = np.unique(np.linspace(0, len(features) - 1, min(len(features), most)).round().astype(int))
+    return [features[i] for i in picked]
+
+
+def _warnings(front_end: FrontEnd, features: Features, classes: int | None) -> list[str]:
+    silent = sum(float(clip.max()) <= np.log(front_end.floor) + 1.0 for clip in features if len(clip))
+    found = []
+    if classes == 1:
+        found.append("all calibration clips have one label: ranges of other sounds may be clipped")
+    if len(features) < FEW_CLIPS:
+        found.append(f"{len(features)} calibration clips are few: ranges of other sounds may be clipped")
+    if silent:
+        found.append(f"{silent} of {len(features)} calibration clips are silent")
+    return found
+
+
+def _channel_maxima(models: Models, batches: Sequence[Tensor]) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+
+    def observe(name: str, value: Tensor) -> None:
+        largest = value.abs().amax(dim=(0, 2, 3) if value.ndim == 4 else (0, 1))
+        found[name] = torch.maximum(found.get(name, largest), largest)
+
+    _observe(models, batches, observe)
+    return found
+
+
+def _equalising(graphs: Sequence[Graph], maxima: Mapping[str, Tensor]) -> tuple[Equalisation, ...]:
+    """Factors that bring the channels of each tensor nearer to its largest one.
+
+    A group's channel is as large as it is in the tensor where it matters most; one that is always zero is left alone.
+    """
+    merged: list[Group] = []
+    for group in (group for graph in graphs for group in groups(graph)):
+        touching = [other for other in merged if set(other.tensors) & set(group.tensors)]
+        names = dict.fromkeys(name for other in (*touching, group) for name in other.tensors)
+        free = all(other.free for other in (*touching, group))
+        merged = [other for other in merged if other not in touching] + [Group(tuple(names), group.channels, free)]
+    found = []
+    for group in merged:
+        each = [maxima[tensor].double() for tensor in group.tensors if tensor in maxima]
+        share = torch.stack([m / m.max().clamp_min(1e-12) for m in each]).amax(0)
+        exponent = 1.0 if group.free else DENSE_EXPONENT
+        scale = torch.where(share > 0, share.clamp_min(1e-12) ** -exponent, torch.ones_like(share))
+        values = tuple(float(v) for v in scale.clamp(1.0, LARGEST_SCALE).float())
+        found.append(Equalisation(group.tensors, values))
+    return tuple(found)
+
+
+def _shared(graphs: Sequence[Graph], clip: float) -> list[tuple[tuple[str, ...], tuple[float, float] | None]]:
+    """What shares its integers over several graphs of one model, which name a shared tensor alike."""
+    merged: list[tuple[tuple[str, ...], tuple[float, float] | None]] = []
+    for graph in graphs:
+        for tensors, fixed in sharing(graph, clip):
+            touching = [entry for entry in merged if set(entry[0]) & set(tensors)]
+            names = dict.fromkeys(name for entry in (*touching, (tensors, fixed)) for name in entry[0])
+            known = next((f for _, f in (*touching, (tensors, fixed)) if f is not None), None)
+            merged = [entry for entry in merged if entry not in touching] + [(tuple(names), known)]
+    return merged
+
+
+def _spans(
+    shared: Sequence[tuple[tuple[str, ...], tuple[float, float] | None]], models: Models, batches: Sequence[Tensor]
+) -> list[SharedRange]:
+    """The smallest and the largest value of what shares its integers."""
+    seen: dict[str, tuple[float, float]] = {}
+
+    def observe(name: str, value: Tensor) -> None:
+        low, high = (float(v) for v in value.aminmax())
+        known = seen.get(name, (low, high))
+        seen[name] = (min(known[0], low), max(known[1], high))
+
+    _observe(models, batches, observe)
+    for graph in next(iter(models.values())):
+        seen |= {name: (float(value.min()), float(value.max())) for name, value in graph.constants.items()}
+    found = []
+    for tensors, fixed in shared:
+        known = [seen[tensor] for tensor in tensors if tensor in seen] or [(0.0, 0.0)]
+        low, high = fixed or (min(0.0, *(k[0] for k in known)), max(0.0, *(k[1] for k in known)))
+        found.append(SharedRange(tensors, low, high, fixed is not None))
+    return found
+
+
+def _histograms(
+    spans: Sequence[SharedRange], models: Models, batches: Sequence[Tensor]
+) -> list[npt.NDArray[np.float64]]:
+    """Counts of values in equal bins of each recorded range."""
+    counts = [np.zeros(BINS) for _ in spans]
+    where = {tensor: i for i, span in enumerate(spans) for tensor in span.tensors if not span.fixed}
+
+    def observe(name: str, value: Tensor) -> None:
+        index = where.get(name)
+        if index is not None and spans[index].high > spans[index].low:
+            span = spans[index]
+            counts[index] += torch.histc(value.float(), BINS, span.low, span.high).double().numpy()
+
+    _observe(models, batches, observe)
+    return counts
+
+
+def _ranges(
+    method: Method, spans: Sequence[SharedRange], histograms: Sequence[npt.NDArray[np.float64]]
+) -> tuple[SharedRange, ...]:
+    if method == "minmax":
+        return tuple(spans)
+    narrow = _percentile if method == "percentile" else _least_squares
+    found = []
+    for span, counts in zip(spans, histograms, strict=True):
+        if not span.fixed and counts.any():
+            low, high = narrow(counts, span.low, span.high)
+            span = replace(span, low=low, high=high)
+        found.append(span)
+    return tuple(found)
+
+
+def _percentile(counts: npt.NDArray[np.float64], low: float, high: float) -> tuple[float, float]:
+    share = np.cumsum(counts) / counts.sum()
+    edges = np.linspace(low, high, len(counts) + 1)
+    first, last = (int(np.searchsorted(share, at)) for at in (1.0 - PERCENTILE, PERCENTILE))
+    return min(0.0, float(edges[first])), max(0.0, float(edges[min(last + 1, len(counts))]))
+
+
+def _least_squares(counts: npt.NDArray[np.float64], low: float, high: float) -> tuple[float, float]:
+    """The range with the least squared error of rounding inside and clipping outside."""
+    middle = low + (np.arange(len(counts)) + 0.5) * (high - low) / len(counts)
+    shares = np.linspace(1.0, 0.2, 41)
+    best = (np.inf, low, high)
+    for bottom in low * shares if low < 0.0 else [0.0]:
+        below = np.maximum(bottom - middle, 0.0)
+        for top in high * shares if high > 0.0 else [0.0]:
+            outside = below + np.maximum(middle - top, 0.0)
+            rounding = ((top - bottom) / 255.0) ** 2 / 12.0
+            error = float(counts @ np.where(outside > 0.0, outside**2, rounding))
+            if error < best[0]:
+                best = (error, float(bottom), float(top))
+    return best[1], best[2]
+
+
+def _error(plain: Models, prepared: Models, plan: Plan, batches: Sequence[Tensor]) -> float:
+    """The mean error of the logits of the simulated integer model."""
+    total, count = 0.0, 0
+    for batch in batches:
+        frames = batch.shape[3]
+        expected = _run([Simulation(graph) for graph in plain[frames]], batch)
+        found = _run([Simulation(graph, dtype=torch.float64, plan=plan) for graph in prepared[frames]], batch)
+        total += float((found - expected).abs().sum())
+        count += found.numel()
+    return total / count
+
+
+def _observe(models: Models, batches: Sequence[Tensor], observe: Observer) -> None:
+    simulations = {frames: [Simulation(graph) for graph in graphs] for frames, graphs in models.items()}
+    for batch in batches:
+        _run(simulations[batch.shape[3]], batch, observe)
 
 
 def _batches(front_end: FrontEnd, features: Features) -> list[Tensor]:
@@ -120,19 +304,15 @@ def _graphs(model: CRNN, frames: int) -> tuple[Graph, ...]:
     return lower_window(model, frames // 32, frames, recurrent=False), lower_gru(model)
 
 
-def _run(simulations: list[Simulation], batch: Tensor, observe: Observer) -> None:
+def _run(simulations: Sequence[Simulation], batch: Tensor, observe: Observer | None = None) -> Tensor:
+    """The logits (stream, step, class) of a step graph, or of a window and a GRU graph."""
     if len(simulations) == 1:
-        simulations[0].stream(batch, observe)
-        return
+        return simulations[0].stream(batch, observe)
     window, gru = simulations
     embeddings = window({"features": batch}, observe)["embeddings"]
-    state = gru.initial(len(batch))
+    state, logits = gru.initial(len(batch)), []
     for row in torch.split(embeddings, 1, dim=1):
         outputs = gru({"embedding": row, **state}, observe)
+        logits.append(outputs["logits"][:, 0])
         state = {source.name: outputs[target.name] for source, target in gru.graph.states()}
-
-
-def _equalising(largest: Tensor) -> tuple[float, ...]:
-    """Scales that give every channel the largest magnitude of all; a channel that is always zero keeps its scale."""
-    scale = torch.where(largest > 0, largest.max() / largest.clamp_min(1e-12), torch.ones_like(largest))
-    return tuple(float(v) for v in scale.clamp_max(LARGEST_SCALE))
+    return torch.stack(logits, dim=1)

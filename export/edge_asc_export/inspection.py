@@ -60,18 +60,21 @@ MOVES = {
 }
 
 
+# What computes in integers if its weights, the second input, are integers.
+WEIGHTED = ("Conv", "GRU", "Gemm")
+
+
 def _onnx(path: Path) -> Inspection:
     graph = require("onnx", "export").load(path).graph
     quantised = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}
 
     def kind(node: Any) -> str:
+        if node.op_type in WEIGHTED:
+            return INTEGER if node.input[1] in quantised else REAL
         integer = node.op_type.endswith("Integer") or node.op_type == "MaxPool"
         return INTEGER if integer or any(name in quantised for name in node.input if name) else REAL
 
-    kinds = [(node.op_type, kind(node)) for node in graph.node]
-    recurrent = {"GRU", "Gemm"}  # fed by dequantised values, but computed in float
-    kinds = [(op, REAL if op in recurrent else found) for op, found in kinds]
-    return _inspection({graph.name: kinds})
+    return _inspection({graph.name: [(node.op_type, kind(node)) for node in graph.node]})
 
 
 def _tflite(path: Path) -> Inspection:

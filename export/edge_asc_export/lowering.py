@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -346,45 +345,3 @@ def _expand(gru: GRU, builder: _Builder) -> None:
     kept = builder.add(Multiply(f"{name}_kept", gru.hidden, keep))
     renewed = builder.add(Multiply(f"{name}_renewed", new, renew))
     builder.add(Add(name, kept, renewed))
-
-
-def equalise(graph: Graph, scales: Mapping[str, Array]) -> Graph:
-    """Scale the channels of some tensors; the depthwise convolution that reads each takes the scale back.
-
-    Exact in real numbers: `scales[tensor]` multiplies the output channels of the convolution that writes `tensor`
-    and divides the weights of its only reader (seen through a cache). Free equalisation: nothing is added.
-
-    Raises:
-        ExportError: a tensor cannot be scaled.
-    """
-    nodes = {node.output: node for node in graph.nodes}
-    for tensor, scale in scales.items():
-        found = depthwise_reader(graph, tensor)
-        if found is None or len(scale) != graph.shapes[tensor][2]:
-            raise ExportError(f"{tensor}: cannot be equalised; the ranges belong to another model")
-        writer, reader = nodes[tensor], nodes[found.output]
-        if not isinstance(writer, Conv) or not isinstance(reader, Conv):
-            raise ExportError(f"{tensor}: cannot be equalised; the ranges belong to another model")
-        nodes[tensor] = replace(writer, weight=writer.weight * scale, bias=writer.bias * scale)
-        nodes[reader.output] = replace(reader, weight=reader.weight / scale)
-    return replace(graph, nodes=tuple(nodes[node.output] for node in graph.nodes))
-
-
-def depthwise_reader(graph: Graph, tensor: str) -> Conv | None:
-    """The depthwise convolution that alone reads what a linear convolution writes, directly or through a cache."""
-    writer = next((node for node in graph.nodes if node.output == tensor), None)
-    if not isinstance(writer, Conv) or writer.relu:
-        return None
-    readers = list(graph.consumers(tensor))
-    if len(readers) == 1 and isinstance(readers[0], Concat) and readers[0].axis == 1:
-        readers = [n for n in graph.consumers(readers[0].output) if not isinstance(n, Slice)]
-    match readers:
-        case [Conv(depthwise=True) as reader]:
-            return reader
-        case _:
-            return None
-
-
-def equalisable(graph: Graph) -> list[str]:
-    """The tensors that `equalise` can scale, in order."""
-    return [node.output for node in graph.nodes if depthwise_reader(graph, node.output)]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_asc.contract import METADATA_KEY, Affine, Signature, StreamContract
-from edge_asc.errors import require
+from edge_asc.errors import ExportError, require
 from edge_asc_export.graph import (
     GRU,
     Add,
@@ -27,10 +27,21 @@ from edge_asc_export.graph import (
     Tanh,
 )
 from edge_asc_export.interface import laid_out, signature
-from edge_asc_export.quantisation import Scheme, quantise, quantise_weight, round_weight, weight_scales
+from edge_asc_export.lowering import expand_gru
+from edge_asc_export.plan import Plan
+from edge_asc_export.quantisation import quantise, quantise_weight, round_weight, weight_scales
 
 OPSET = 17
 IR_VERSION = 9  # onnxruntime 1.18 and later
+
+
+RECURRENT = ("gru_", "hidden_", "logits")
+
+
+def integer_gru(graph: Graph, plan: Plan) -> bool:
+    """Whether the GRU layers of a graph compute in integers."""
+    layers = [node for node in graph.nodes if isinstance(node, GRU)]
+    return all(node.output in plan.grids and graph.shapes[node.output][0] == 1 for node in layers)
 
 
 def _unsigned(affine: Affine) -> Affine:
@@ -39,18 +50,28 @@ def _unsigned(affine: Affine) -> Affine:
 
 
 class OnnxWriter:
-    """Writes one graph. `grids` holds the grid of every tensor of a static int8 artefact.
+    """Writes one graph, prepared by `plan`.
 
-    The convolutional part is integer there; the recurrent part stays float, since onnxruntime has no integer GRU and
-    ten units cost nothing.
+    A GRU with grids is written out as linear layers, since onnxruntime has no integer GRU; over several rows, as in a
+    window, that would be too many operations, and the recurrent part stays float.
+
+    Raises:
+        ExportError: ONNX cannot express the plan's scheme.
     """
 
-    FLOAT_IN_INT8 = ("gru", "logits")
-
-    def __init__(self, graph: Graph, scheme: Scheme, grids: Mapping[str, Affine] | None = None) -> None:
+    def __init__(self, graph: Graph, plan: Plan) -> None:
         self.onnx = require("onnx", "export")
-        self.graph, self.scheme = graph, scheme
-        self.grids = {k: v for k, v in (grids or {}).items() if len(graph.shapes.get(k, ())) == 3}
+        if "onnx" not in plan.scheme.formats:
+            raise ExportError(
+                f"{plan.scheme.name}: onnxruntime has no kernels for {plan.scheme.activations} activations; "
+                "export it to tflite, or choose another --quantize"
+            )
+        self.scheme = plan.scheme
+        if integer_gru(graph, plan):
+            self.graph, self.grids = expand_gru(graph), plan.grids
+        else:
+            self.graph = graph
+            self.grids = {k: v for k, v in plan.grids.items() if not k.startswith(RECURRENT)}
         self.nodes: list[Any] = []
         self.initializers: dict[str, Any] = {}
         self.real: dict[str, str] = {}
@@ -95,7 +116,7 @@ class OnnxWriter:
         return data
 
     def _emit(self, op: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        self.nodes.append(self.onnx.helper.make_node(op, list(inputs), [output], name=f"{op}:{output}", **attributes))
+        self.nodes.append(self.onnx.helper.make_node(op, list(inputs), [output], **attributes))
         return output
 
     def _initializer(self, name: str, value: npt.ArrayLike) -> str:
@@ -105,7 +126,7 @@ class OnnxWriter:
 
     def _weight(self, name: str, value: npt.NDArray[np.float32]) -> str:
         """A float weight, stored in half precision where the scheme says so."""
-        if self.scheme != "fp16" or value.ndim < 2:
+        if self.scheme.weights != "float16" or value.ndim < 2:
             return self._initializer(name, value.astype(np.float32))
         half = self._initializer(f"{name}_half", value.astype(np.float16))
         return self._emit("Cast", [half], name, to=self.onnx.TensorProto.FLOAT)
@@ -120,21 +141,21 @@ class OnnxWriter:
     def _real(self, tensor: str) -> str:
         if tensor not in self.real:
             self.real[tensor] = self._emit(
-                "DequantizeLinear", [self.integer[tensor], *self._affine(tensor)], f"{tensor}_real"
+                "DequantizeLinear", [self.integer[tensor], *self._affine(tensor)], f"{tensor}_r"
             )
         return self.real[tensor]
 
     def _integer(self, tensor: str) -> str:
         if tensor not in self.integer:
             self.integer[tensor] = self._emit(
-                "QuantizeLinear", [self.real[tensor], *self._affine(tensor)], f"{tensor}_integer"
+                "QuantizeLinear", [self.real[tensor], *self._affine(tensor)], f"{tensor}_q"
             )
         return self.integer[tensor]
 
     def _constant(self, name: str, value: npt.NDArray[np.float32]) -> None:
         value = value.reshape(laid_out(value.shape, "channels_first"))
         if name in self.grids:
-            integers = quantise(value, self.grids[name]).astype(np.int16) + 128
+            integers = quantise(value, self.grids[name]) + 128
             self.integer[name] = self._initializer(name, integers.astype(np.uint8))
         else:
             self.real[name] = self._initializer(name, value)
@@ -146,8 +167,8 @@ class OnnxWriter:
         if relu and not (integer and _unsigned(self.grids[name]).zero_point == 0):
             inputs, op, attributes = [self._emit(op, inputs, f"{name}_linear", **attributes)], "Relu", {}
         if integer:
-            real = self._emit(op, inputs, f"{name}_exact", **attributes)
-            self.integer[name] = self._emit("QuantizeLinear", [real, *self._affine(name)], name)
+            real = self._emit(op, inputs, f"{name}_x", **attributes)
+            self.integer[name] = self._emit("QuantizeLinear", [real, *self._affine(name)], f"{name}_q")
         else:
             self.real[name] = self._emit(op, inputs, name, **attributes)
 
@@ -161,9 +182,7 @@ class OnnxWriter:
             case Conv():
                 self._conv(node)
             case Linear():
-                weight = self._weight(f"{node.output}_weight", node.weight)
-                bias = self._initializer(f"{node.output}_bias", node.bias)
-                self._result(node, "Gemm", [self._real(node.input), weight, bias], transB=1)
+                self._result(node, "Gemm", [self._real(node.input), *self._operands(node, node.weight)], transB=1)
             case Add():
                 self._result(node, "Add", [self._real(node.left), self._real(node.right)], relu=node.relu)
             case Multiply():
@@ -202,27 +221,30 @@ class OnnxWriter:
             "pads": [top, left, bottom, right],
             "group": len(weight) if node.depthwise else 1,
         }
-        if self.scheme == "int8-dynamic" and not node.depthwise:
+        if self.scheme.activations == "dynamic" and not node.depthwise:
             self._dynamic_conv(node, weight, attributes)
             return
-        names = f"{node.output}_weight", f"{node.output}_bias"
-        if node.input in self.grids:
-            integers = quantise_weight(weight, node.bias, 0, self.grids[node.input])
-            scales = integers.bias_scales(self.grids[node.input])
-            values = (integers.values.astype(np.int16) + 128).astype(np.uint8)
-            operands = [
-                self._dequantised(names[0], values, integers.scales),
-                self._dequantised(names[1], integers.bias, scales),
-            ]
-        else:
-            operands = [self._weight(names[0], weight), self._initializer(names[1], node.bias)]
+        operands = self._operands(node, weight)
         self._result(node, "Conv", [self._real(node.input), *operands], relu=node.relu, **attributes)
+
+    def _operands(self, node: Conv | Linear, weight: npt.NDArray[np.float32]) -> list[str]:
+        """Weight, output channels first, and bias of a layer; from integers where it computes in integers."""
+        names = f"{node.output}_w", f"{node.output}_b"
+        if node.input not in self.grids or node.output not in self.grids:
+            return [self._weight(names[0], weight), self._initializer(names[1], node.bias)]
+        integers = quantise_weight(weight, node.bias, 0, self.grids[node.input])
+        scales = integers.bias_scales(self.grids[node.input])
+        values = (integers.values.astype(np.int16) + 128).astype(np.uint8)
+        return [
+            self._dequantised(names[0], values, integers.scales),
+            self._dequantised(names[1], integers.bias.astype(np.int32), scales),
+        ]
 
     def _dequantised(self, name: str, values: npt.NDArray[Any], scales: npt.NDArray[np.float32]) -> str:
         zero = np.full(len(scales), 128 if values.dtype == np.uint8 else 0, values.dtype)
         inputs = [
-            self._initializer(f"{name}_integer", values),
-            self._initializer(f"{name}_scale", scales),
+            self._initializer(f"{name}_q", values),
+            self._initializer(f"{name}_s", scales),
             self._initializer(f"zeros_{values.dtype}_{len(scales)}", zero),
         ]
         return self._emit("DequantizeLinear", inputs, name, axis=0)
@@ -232,7 +254,7 @@ class OnnxWriter:
         name = node.output
         if f"{node.input}_dynamic" not in self.integer:
             inputs = [self._real(node.input)]
-            outputs = [f"{node.input}_dynamic", f"{node.input}_dynamic_scale", f"{node.input}_dynamic_zero"]
+            outputs = [f"{node.input}_dynamic", f"{node.input}_dynamic_s", f"{node.input}_dynamic_zero"]
             self.nodes.append(self.onnx.helper.make_node("DynamicQuantizeLinear", inputs, outputs))
             self.integer[outputs[0]] = outputs[0]
         scales = weight_scales(weight, 0)
@@ -241,26 +263,27 @@ class OnnxWriter:
             "ConvInteger",
             [
                 f"{node.input}_dynamic",
-                self._initializer(f"{name}_weight_integer", values),
+                self._initializer(f"{name}_weight_q", values),
                 f"{node.input}_dynamic_zero",
-                self._initializer("zero_weight", np.uint8(128)),
+                self._initializer("zero_w", np.uint8(128)),
             ],
             f"{name}_products",
             **attributes,
         )
         real = self._emit("Cast", [products], f"{name}_cast", to=self.onnx.TensorProto.FLOAT)
-        channels = self._initializer(f"{name}_weight_scale", scales.reshape(1, -1, 1, 1))
-        step = self._emit("Mul", [f"{node.input}_dynamic_scale", channels], f"{name}_step")
+        channels = self._initializer(f"{name}_w_s", scales.reshape(1, -1, 1, 1))
+        step = self._emit("Mul", [f"{node.input}_dynamic_s", channels], f"{name}_step")
         scaled = self._emit("Mul", [real, step], f"{name}_scaled")
-        bias = self._initializer(f"{name}_bias", node.bias.reshape(1, -1, 1, 1))
+        bias = self._initializer(f"{name}_b", node.bias.reshape(1, -1, 1, 1))
         self._result(node, "Add", [scaled, bias], relu=node.relu)
 
     def _rows(self, node: Reshape) -> None:
-        """(1, channel, 1, rows) → (rows, channel), in float: the recurrent part follows."""
-        source = self._real(node.input)
+        """(1, channel, 1, rows) → (rows, channel)."""
+        table, get = (self.integer, self._integer) if node.output in self.grids else (self.real, self._real)
+        source = get(node.input)
         if node.shape[0] > 1:
             source = self._emit("Transpose", [source], f"{node.output}_last", perm=[0, 2, 3, 1])
-        self.real[node.output] = self._emit("Reshape", [source, self._shape(node.shape)], node.output)
+        table[node.output] = self._emit("Reshape", [source, self._shape(node.shape)], node.output)
 
     def _gru(self, node: GRU) -> None:
         n, name = node.units, node.output
@@ -269,9 +292,9 @@ class OnnxWriter:
         bias = np.concatenate((node.bias[order], node.recurrent_bias[order]))[None]
         operands = [
             self._emit("Reshape", [self._real(node.input), self._shape((rows, 1, inputs))], f"{name}_sequence"),
-            self._weight(f"{name}_weight", node.weight[order][None]),
+            self._weight(f"{name}_w", node.weight[order][None]),
             self._weight(f"{name}_recurrent", node.recurrent[order][None]),
-            self._initializer(f"{name}_bias", bias),
+            self._initializer(f"{name}_b", bias),
             "",
             self._emit("Reshape", [self._real(node.hidden), self._shape((1, 1, n))], f"{name}_initial"),
         ]

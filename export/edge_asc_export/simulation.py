@@ -25,7 +25,8 @@ from edge_asc_export.graph import (
     Tanh,
 )
 from edge_asc_export.lowering import expand_gru
-from edge_asc_export.quantisation import HIGH, LOW, quantise_weight
+from edge_asc_export.plan import Plan
+from edge_asc_export.quantisation import limits, quantise_weight
 
 Observer = Callable[[str, Tensor], None]
 
@@ -33,20 +34,20 @@ Observer = Callable[[str, Tensor], None]
 class Simulation:
     """Runs a graph step by step on batches of streams.
 
-    With `grids` every tensor is rounded to its 8-bit grid, weights and biases to their integers: in float64 this is
-    the arithmetic of the integer kernels up to their own rounding of products.
+    With a `plan` every tensor is rounded to its grid, weights and biases to their integers: in float64 this is the
+    arithmetic of the integer kernels up to their own rounding of products. The graph is to be `plan.prepared`.
 
     Tensors of the convolutional part are (stream, channel, mel, time), rows are (stream, row, unit).
     """
 
-    def __init__(
-        self, graph: Graph, *, dtype: torch.dtype = torch.float32, grids: Mapping[str, Affine] | None = None
-    ) -> None:
-        self.graph, self.dtype, self.grids = expand_gru(graph), dtype, grids
+    def __init__(self, graph: Graph, *, dtype: torch.dtype = torch.float32, plan: Plan | None = None) -> None:
+        self.graph, self.dtype = expand_gru(graph), dtype
+        self.grids: Mapping[str, Affine] = plan.grids if plan else {}
+        self.limits = limits(wide=plan is not None and plan.wide)
         self._weights = {node.output: self._weight(node) for node in self.graph.nodes}
         constants = self.graph.constants.items()
         self._constants = {
-            k: self._round(k, torch.from_numpy(v).to(dtype).permute(2, 0, 1)[None]) for k, v in constants
+            k: self.rounded(k, torch.from_numpy(v).to(dtype).permute(2, 0, 1)[None]) for k, v in constants
         }
 
     def initial(self, streams: int) -> dict[str, Tensor]:
@@ -63,11 +64,11 @@ class Simulation:
         """Outputs by name, for inputs by name; `observe(tensor name, value)` sees every tensor."""
         values = dict(self._constants)
         for port in self.graph.inputs:
-            values[port.tensor] = self._round(port.tensor, inputs[port.name].to(self.dtype))
+            values[port.tensor] = self.rounded(port.tensor, inputs[port.name].to(self.dtype))
             if observe:
                 observe(port.tensor, values[port.tensor])
         for node in self.graph.nodes:
-            value = self._round(node.output, self._compute(node, values))
+            value = self.rounded(node.output, self._compute(node, values))
             values[node.output] = value
             if observe:
                 observe(node.output, value)
@@ -84,19 +85,20 @@ class Simulation:
             state = {source.name: outputs[target.name] for source, target in self.graph.states()}
         return torch.stack(logits, dim=1)
 
-    def _round(self, name: str, value: Tensor) -> Tensor:
-        if self.grids is None:
+    def rounded(self, name: str, value: Tensor) -> Tensor:
+        """A value on the grid of a tensor; as it is where the tensor is real."""
+        affine = self.grids.get(name)
+        if affine is None:
             return value
-        affine = self.grids[name]
         integers = torch.round(value / affine.scale) + affine.zero_point
-        return (integers.clamp(LOW, HIGH) - affine.zero_point) * affine.scale
+        return (integers.clamp(*self.limits) - affine.zero_point) * affine.scale
 
     def _weight(self, node: Node) -> tuple[Tensor, Tensor] | None:
         if not isinstance(node, Conv | Linear):
             return None
         weight, bias = node.weight.astype(np.float64), node.bias.astype(np.float64)
         axis = 3 if isinstance(node, Conv) else 0
-        if self.grids is not None:
+        if node.input in self.grids and node.output in self.grids:
             integers = quantise_weight(node.weight, node.bias, axis, self.grids[node.input])
             shape = [1] * weight.ndim
             shape[axis] = -1

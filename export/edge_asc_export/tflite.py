@@ -7,7 +7,7 @@ states are fed back raw, and the step is one XNNPACK partition.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,22 +32,36 @@ from edge_asc_export.graph import (
 )
 from edge_asc_export.interface import laid_out, signature
 from edge_asc_export.lowering import expand_gru
-from edge_asc_export.quantisation import Scheme, quantise, quantise_weight, round_weight, weight_scales
+from edge_asc_export.plan import Plan
+from edge_asc_export.quantisation import quantise, quantise_weight, round_weight, weight_scales
 
 SCHEMA = "ai_edge_litert.schema_py_generated"
 VERSION = 3
 ALIGNMENT = 16
+INTEGER_VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4, "QUANTIZE": 1, "RESHAPE": 1}
+WIDE_VERSIONS = {
+    "ADD": 4,
+    "CONCATENATION": 3,
+    "CONV_2D": 4,
+    "DEPTHWISE_CONV_2D": 4,
+    "DEQUANTIZE": 3,
+    "FULLY_CONNECTED": 7,
+    "LOGISTIC": 3,
+    "MAX_POOL_2D": 3,
+    "MUL": 4,
+    "PAD": 3,
+    "QUANTIZE": 2,
+    "SLICE": 4,
+    "TANH": 3,
+}
 
 
 class TFLiteWriter:
-    """Collects graphs as signatures of one file.
+    """Collects graphs, prepared by `plan`, as signatures of one file."""
 
-    `grids` holds the grid of every tensor of the expanded graphs of a static int8 artefact.
-    """
-
-    def __init__(self, scheme: Scheme, grids: Mapping[str, Affine] | None = None) -> None:
+    def __init__(self, plan: Plan) -> None:
         self.schema = require(SCHEMA, "export")
-        self.scheme, self.grids = scheme, dict(grids or {})
+        self.plan, self.scheme, self.grids = plan, plan.scheme, plan.grids
         self.model = self.schema.ModelT()
         self.model.version = VERSION
         self.model.description = "edge-asc"
@@ -63,7 +77,7 @@ class TFLiteWriter:
         return signature(graph, "channels_last", hop, self._state_type)
 
     def _state_type(self, tensor: str) -> tuple[str, Affine | None]:
-        return ("int8", self.grids[tensor]) if tensor in self.grids else ("float32", None)
+        return (self.scheme.activations, self.grids[tensor]) if tensor in self.grids else ("float32", None)
 
     def add(self, graph: Graph) -> None:
         """Add a signature; the first one is also what the plain interpreter runs."""
@@ -106,11 +120,12 @@ class _Subgraph:
 
     def __init__(self, file: TFLiteWriter, graph: Graph, index: int) -> None:
         self.file, self.graph, self.index, self.schema = file, graph, index, file.schema
-        self.grids = file.grids
+        self.grids, self.wide = file.grids, file.plan.wide
         self.subgraph = self.schema.SubGraphT()
         self.subgraph.name = graph.name
         self.subgraph.tensors, self.subgraph.operators = [], []
         self.tensors: dict[str, int] = {}
+        self.real: dict[str, int] = {}
 
     def write(self) -> None:
         inputs = [self._input(port.tensor, port.name, port.role) for port in self.graph.inputs]
@@ -142,15 +157,30 @@ class _Subgraph:
             self.subgraph.tensors[index].name = name
             return index
         real = self._tensor(name, shape, self.schema.TensorType.FLOAT32)
-        self._operator("QUANTIZE", [real], self._activation(tensor))
+        self._operator("QUANTIZE", [real], self._activation(tensor), version=self._version("QUANTIZE", True))
         return real
 
     def _output(self, tensor: str, role: str) -> int:
-        if role == "state" or tensor not in self.grids:
+        return self.tensors[tensor] if role == "state" else self._operand(tensor, integer=False)
+
+    def _operand(self, tensor: str, *, integer: bool) -> int:
+        """A tensor as integer operations read it, or in float."""
+        if integer or tensor not in self.grids:
             return self.tensors[tensor]
-        real = self._tensor(f"{tensor}_real", self._shape(tensor), self.schema.TensorType.FLOAT32)
-        self._operator("DEQUANTIZE", [self.tensors[tensor]], real, version=2)
-        return real
+        if tensor not in self.real:
+            self.real[tensor] = self._tensor(f"{tensor}_real", self._shape(tensor), self.schema.TensorType.FLOAT32)
+            version = self._version("DEQUANTIZE", True)
+            self._operator("DEQUANTIZE", [self.tensors[tensor]], self.real[tensor], version=version)
+        return self.real[tensor]
+
+    def _is_integer(self, node: Node) -> bool:
+        return all(tensor in self.grids for tensor in (node.output, *node.inputs))
+
+    def _version(self, builtin: str, integer: bool) -> int:
+        """The first version of an operation that takes 8-bit, 16-bit or float activations."""
+        if not integer:
+            return 1
+        return WIDE_VERSIONS.get(builtin, 1) if self.wide else INTEGER_VERSIONS.get(builtin, 2)
 
     def _shape(self, tensor: str) -> Shape:
         return laid_out(self.graph.shapes[tensor], "channels_last")
@@ -173,18 +203,24 @@ class _Subgraph:
     def _activation(self, tensor: str, *, name: str | None = None, shape: Shape | None = None) -> int:
         """A new tensor for a graph's tensor, or for a `shape` of its own on the same grid."""
         grid = self.grids.get(tensor)
-        kind = self.schema.TensorType.INT8 if grid else self.schema.TensorType.FLOAT32
-        index = self._tensor(name or tensor, shape or self._shape(tensor), kind)
+        index = self._tensor(name or tensor, shape or self._shape(tensor), self._kind(tensor))
         if grid:
             self._quantisation(index, [grid.scale], [grid.zero_point])
         if name is None:
             self.tensors[tensor] = index
         return index
 
+    def _kind(self, tensor: str) -> int:
+        types = self.schema.TensorType
+        if tensor not in self.grids:
+            return int(types.FLOAT32)
+        return int(types.INT16 if self.wide else types.INT8)
+
     def _constant_operand(self, name: str, value: npt.NDArray[np.float32]) -> None:
         shape = self._shape(name)
         if grid := self.grids.get(name):
-            index = self._tensor(name, shape, self.schema.TensorType.INT8, data=quantise(value, grid))
+            integers = quantise(value, grid, wide=self.wide).astype(np.int16 if self.wide else np.int8)
+            index = self._tensor(name, shape, self._kind(name), data=integers)
             self._quantisation(index, [grid.scale], [grid.zero_point])
         else:
             index = self._tensor(name, shape, self.schema.TensorType.FLOAT32, data=value.astype(np.float32))
@@ -193,19 +229,21 @@ class _Subgraph:
     def _weights(self, node: Conv | Linear, weight: npt.NDArray[np.float32], axis: int, *, dynamic: bool) -> list[int]:
         """Tensors of a layer's weight and bias; `axis` is the output-channel axis of `weight`."""
         types, name, shape = self.schema.TensorType, node.output, weight.shape
-        source = self.grids.get(node.input)
-        if source is not None:
+        if self._is_integer(node):
+            source = self.grids[node.input]
             integers = quantise_weight(weight, node.bias, axis, source)
             w = self._tensor(f"{name}_weight", shape, types.INT8, data=integers.values)
             self._quantisation(w, list(integers.scales), [0] * len(integers.scales), axis)
-            b = self._tensor(f"{name}_bias", node.bias.shape, types.INT32, data=integers.bias)
+            kind = types.INT64 if self.wide else types.INT32
+            bias = integers.bias.astype(np.int64 if self.wide else np.int32)
+            b = self._tensor(f"{name}_bias", node.bias.shape, kind, data=bias)
             self._quantisation(b, list(integers.bias_scales(source)), [0] * len(integers.scales))
             return [w, b]
-        if dynamic and self.file.scheme == "int8-dynamic":
+        if dynamic and self.file.scheme.activations == "dynamic":
             scales = weight_scales(weight, axis)
             w = self._tensor(f"{name}_weight", shape, types.INT8, data=round_weight(weight, scales, axis))
             self._quantisation(w, list(scales), [0] * len(scales), axis)
-        elif self.file.scheme == "fp16":
+        elif self.file.scheme.weights == "float16":
             half = self._tensor(f"{name}_half", shape, types.FLOAT16, data=weight.astype(np.float16))
             w = self._tensor(f"{name}_weight", shape, types.FLOAT32)
             self._operator("DEQUANTIZE", [half], w, version=3)
@@ -237,76 +275,75 @@ class _Subgraph:
         return self._tensor(f"index_{len(self.subgraph.tensors)}", data.shape, self.schema.TensorType.INT32, data=data)
 
     def _node(self, node: Node) -> None:
-        integer = node.output in self.grids
-        version = 2 if integer else 1
-        inputs = [] if isinstance(node, Conv) else [self.tensors[name] for name in node.inputs]
+        integer = self._is_integer(node)
+        inputs = [self._operand(tensor, integer=integer) for tensor in node.inputs]
+        if integer or node.output not in self.grids:
+            self._compute(node, inputs, self._activation(node.output), integer)
+            return
+        exact = self._tensor(f"{node.output}_exact", self._shape(node.output), self.schema.TensorType.FLOAT32)
+        self._compute(node, inputs, exact, integer)
+        self._operator("QUANTIZE", [exact], self._activation(node.output), version=self._version("QUANTIZE", True))
+
+    def _compute(self, node: Node, inputs: list[int], output: int, integer: bool) -> None:
+        options: Any = None
         match node:
             case Conv():
-                self._conv(node)
+                self._conv(node, inputs[0], output, integer)
                 return
             case Linear():
-                options = self.schema.FullyConnectedOptionsT()
-                dynamic = self.file.scheme == "int8-dynamic"
-                options.asymmetricQuantizeInputs = dynamic
+                builtin, options = "FULLY_CONNECTED", self.schema.FullyConnectedOptionsT()
+                options.asymmetricQuantizeInputs = dynamic = self.file.scheme.activations == "dynamic"
                 weights = self._weights(node, node.weight, 0, dynamic=True)
-                version = 4 if integer else 9 if dynamic else 1
-                self._operator(
-                    "FULLY_CONNECTED",
-                    [*inputs, *weights],
-                    self._activation(node.output),
-                    options,
-                    version=version,
-                )
+                version = 9 if dynamic else self._version(builtin, integer)
+                self._operator(builtin, [*inputs, *weights], output, options, version=version)
+                return
             case Add():
-                options = self.schema.AddOptionsT()
+                builtin, options = "ADD", self.schema.AddOptionsT()
                 options.fusedActivationFunction = self._activation_function(node.relu)
-                self._operator("ADD", inputs, self._activation(node.output), options, version=version)
+                options.potScaleInt16 = False
             case Multiply():
-                self._operator("MUL", inputs, self._activation(node.output), self.schema.MulOptionsT(), version=version)
+                builtin, options = "MUL", self.schema.MulOptionsT()
             case Sigmoid():
-                self._operator("LOGISTIC", inputs, self._activation(node.output), version=version)
+                builtin = "LOGISTIC"
             case Tanh():
-                self._operator("TANH", inputs, self._activation(node.output), version=version)
+                builtin = "TANH"
             case Concat():
-                options = self.schema.ConcatenationOptionsT()
+                builtin, options = "CONCATENATION", self.schema.ConcatenationOptionsT()
                 options.axis = self._axis(node.axis, node.output)
-                self._operator("CONCATENATION", inputs, self._activation(node.output), options, version=version)
             case Slice():
-                self._slice(node, inputs[0], version)
+                builtin, options = "SLICE", self.schema.SliceOptionsT()
+                inputs = [*inputs, *self._bounds(node)]
             case MaxPool():
-                options = self.schema.Pool2DOptionsT()
+                builtin, options = "MAX_POOL_2D", self.schema.Pool2DOptionsT()
                 options.padding = self.schema.Padding.VALID
                 options.strideH = options.strideW = options.filterHeight = options.filterWidth = 2
-                self._operator("MAX_POOL_2D", inputs, self._activation(node.output), options, version=version)
             case Reshape():
-                options = self.schema.ReshapeOptionsT()
+                builtin, options = "RESHAPE", self.schema.ReshapeOptionsT()
                 options.newShape = np.array(self._shape(node.output), np.int32)
-                shape = self._index(options.newShape)
-                self._operator("RESHAPE", [*inputs, shape], self._activation(node.output), options)
+                inputs = [*inputs, self._index(options.newShape)]
             case _:
                 raise ExportError(f"{type(node).__name__} has no TFLite form")
+        self._operator(builtin, inputs, output, options, version=self._version(builtin, integer))
 
     def _axis(self, axis: int, tensor: str) -> int:
         return axis + 1 if len(self.graph.shapes[tensor]) == 3 else axis
 
-    def _slice(self, node: Slice, source: int, version: int) -> None:
+    def _bounds(self, node: Slice) -> tuple[int, int]:
         shape = self._shape(node.input)
         axis = self._axis(node.axis, node.input)
         begin, size = np.zeros(len(shape), np.int32), np.array(shape, np.int32)
         begin[axis], size[axis] = node.begin, node.size
-        inputs = [source, self._index(begin), self._index(size)]
-        self._operator("SLICE", inputs, self._activation(node.output), self.schema.SliceOptionsT(), version=version)
+        return self._index(begin), self._index(size)
 
-    def _conv(self, node: Conv) -> None:
-        source, padding = self._padded(node)
-        output = self._activation(node.output)
+    def _conv(self, node: Conv, source: int, output: int, integer: bool) -> None:
+        source, padding = self._padded(node, source, integer)
         options: Any
         if node.depthwise:
-            weight = node.weight.transpose(2, 0, 1, 3)  # (1, mel, time, channel)
+            builtin, weight = "DEPTHWISE_CONV_2D", node.weight.transpose(2, 0, 1, 3)  # (1, mel, time, channel)
             options = self.schema.DepthwiseConv2DOptionsT()
             options.depthMultiplier = 1
         else:
-            weight = node.weight.transpose(3, 0, 1, 2)  # (outputs, mel, time, inputs)
+            builtin, weight = "CONV_2D", node.weight.transpose(3, 0, 1, 2)  # (outputs, mel, time, inputs)
             options = self.schema.Conv2DOptionsT()
         options.padding = padding
         options.strideH, options.strideW = node.stride
@@ -315,15 +352,13 @@ class _Subgraph:
         weights = self._weights(
             node, np.ascontiguousarray(weight), 3 if node.depthwise else 0, dynamic=not node.depthwise
         )
-        builtin = "DEPTHWISE_CONV_2D" if node.depthwise else "CONV_2D"
-        integer = node.output in self.grids
-        dynamic = self.file.scheme == "int8-dynamic" and not node.depthwise
-        version = 3 if integer else 5 if dynamic else 1
+        dynamic = self.file.scheme.activations == "dynamic" and not node.depthwise
+        version = 5 if dynamic else self._version(builtin, integer)
         self._operator(builtin, [source, *weights], output, options, version=version)
 
-    def _padded(self, node: Conv) -> tuple[int, int]:
+    def _padded(self, node: Conv, source: int, integer: bool) -> tuple[int, int]:
         """The input of a convolution, padded where TFLite's own SAME would put the zeros elsewhere."""
-        source, shape = self.tensors[node.input], self.graph.shapes[node.input]
+        shape = self.graph.shapes[node.input]
         if not any(map(any, node.padding)):
             return source, self.schema.Padding.VALID
         result = self.graph.shapes[node.output]
@@ -341,9 +376,13 @@ class _Subgraph:
             needed.append((before, max(0, reach - shape[axis] - before)))
         widths = np.array([(0, 0), *needed, (0, 0)], np.int32)
         mel, time, channel = (shape[0] + sum(needed[0]), shape[1] + sum(needed[1]), shape[2])
-        padded = self._activation(node.input, name=f"{node.output}_padded", shape=(1, mel, time, channel))
-        version = 2 if node.input in self.grids else 1
-        self._operator("PAD", [source, self._index(widths)], padded, self.schema.PadOptionsT(), version=version)
+        name, size = f"{node.output}_padded", (1, mel, time, channel)
+        if integer:
+            padded = self._activation(node.input, name=name, shape=size)
+        else:
+            padded = self._tensor(name, size, self.schema.TensorType.FLOAT32)
+        inputs, version = [source, self._index(widths)], self._version("PAD", integer)
+        self._operator("PAD", inputs, padded, self.schema.PadOptionsT(), version=version)
         return padded, self.schema.Padding.VALID
 
 

@@ -81,6 +81,11 @@ def test_classify_takes_a_windowed_model(artefacts, recording):
         (("classify", "x.wav", "--model", "no-such-model"), "no model there"),
         (("inspect", "no-such.onnx"), "not an artefact"),
         (("export", "no-such-checkpoint"), "no such checkpoint"),
+        (("export", "--quantize", "int3"), "int3: no such scheme; expected none, fp16"),
+        (("export", "--quantize", "auto"), "--quantize auto needs --data DIR"),
+        (("export", "--quantize", "int8", "--ranges", "mse"), "--ranges belongs to --calibration"),
+        (("export", "--quantize", "int16x8", "--format", "onnx"), "onnx cannot express int16x8"),
+        (("inspect", "fuse", "--against", "fuse"), "not an artefact; --against compares"),
         (("evaluate", "no-such-data"), "no-such-data"),
         (("report", __file__, "--output", "x.html"), "not a result"),
         (("bogus",), "No such command"),
@@ -103,8 +108,17 @@ def test_inspect_shows_the_contract(artefacts):
     assert value["contract"]["scheme"] == "int8"
     assert value["graph"]["partitions"] == 1
     shown = run("inspect", artefacts.folder / "step-int8.onnx").stdout
-    assert "GRU, Gemm" in shown
+    assert "0 operations outside" in run("inspect", artefacts.folder / "step-int8.tflite").stdout
     assert "cache_stem_0" in shown
+
+
+def test_a_scheme_is_printed_as_json_and_read_from_a_file(tmp_path):
+    printed = run("export", "--quantize", "int8-float-gru", "--print-scheme")
+    value = json.loads(printed.stdout)
+    assert value["real"] == ["gru_*", "hidden_*", "logits"]
+    (tmp_path / "mine.json").write_text(json.dumps({**value, "name": "mine", "real": ["logits"]}))
+    read = run("export", "--quantize", tmp_path / "mine.json", "--print-scheme")
+    assert json.loads(read.stdout)["real"] == ["logits"]
 
 
 def test_inspect_shows_what_a_checkpoint_costs(artefacts):
@@ -149,6 +163,19 @@ def test_train_evaluate_export_and_report(tmp_path, monkeypatch):
     exported.write_text(result.stdout)
 
     artefact = tmp_path / "out" / "tiny-int8.tflite"
+    result = run("inspect", artefact, "--against", model, "--data", data, "--clips", 4, "--json")
+    assert result.returncode == 0, result.stderr
+    compared = json.loads(result.stdout)
+    assert compared["steps"] == 12
+    assert {"features", "stem_0", "logits"} <= {layer["tensor"] for layer in compared["layers"]}
+    assert "layers, noisiest first" in run("inspect", artefact, "--against", model, "--clips", 1).stdout
+
+    options = ("--quantize", "auto", "--max-drop", 100, "--data", data, "--format", "tflite")
+    result = run("export", model, *options, "--output", tmp_path / "auto")
+    assert result.returncode == 0, result.stderr
+    assert "chosen: int8" in result.stdout
+    assert (tmp_path / "auto/tiny-int8.tflite").is_file()
+
     result = run("evaluate", data, "--model", model, "--model", artefact, "--lengths", 1, "--json")
     assert result.returncode == 0, result.stderr
     value = json.loads(result.stdout)

@@ -6,14 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from artefacts import FRONT_END, checkpoint, clips
+from artefacts import calibrated, checkpoint
 from edge_asc.errors import ContractError, ExportError
 from edge_asc.files import sha256
 from edge_asc.runtimes import open_runtime
 from edge_asc_export import bundle, parity
 from edge_asc_export.bundle import Job, export
-from edge_asc_export.calibration import calibrate
 from edge_asc_export.parity import Parity
+from edge_asc_export.plan import Plan
+from edge_asc_export.scheme import SCHEMES
 
 QUICK = Parity("noise", 60, 1.0, 1e-6, 1e-7, {"1": 1.0}, 1e-6, 1e-6)
 
@@ -23,8 +24,7 @@ def folder(tmp_path_factory):
     """A causal checkpoint with ranges."""
     path = tmp_path_factory.mktemp("checkpoints") / "causal"
     found = checkpoint()
-    calibration = calibrate(found.model, FRONT_END, clips())
-    replace(found, quantisation=calibration.to_json()).save(path)
+    replace(found, quantisation=calibrated(found.model).to_json()).save(path)
     return path
 
 
@@ -61,7 +61,7 @@ def test_the_end_of_a_child_is_an_error_with_a_name(function, message):
 def test_an_export_is_proven_and_listed(folder, tmp_path):
     output = tmp_path / "out"
     seen = []
-    manifest = export(Job(folder, "int8", ("onnx", "tflite")), output, progress=seen.append)
+    manifest = export(Job(folder, SCHEMES["int8"], ("onnx", "tflite")), output, progress=seen.append)
     names = {"random-causal-int8-step.onnx", "random-causal-int8.tflite"}
     assert set(manifest["files"]) == names
     assert {p.name for p in output.iterdir()} == names | {"manifest.json"}
@@ -91,15 +91,15 @@ def test_a_failed_parity_leaves_the_old_files(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(bundle, "_in_child", in_process)
     monkeypatch.setattr(parity, "measure", lambda *_: QUICK)
     output = tmp_path / "out"
-    export(Job(folder, "none", ("onnx", "tflite")), output)
+    export(Job(folder, SCHEMES["none"], ("onnx", "tflite")), output)
     before = {p.name: p.read_bytes() for p in output.iterdir()}
     monkeypatch.setattr(parity, "measure", lambda *_: replace(QUICK, max_error=2e-4))
     with pytest.raises(ExportError, match=r"differ from PyTorch by 0\.0002"):
-        export(Job(folder, "none", ("onnx",)), output)
+        export(Job(folder, SCHEMES["none"], ("onnx",)), output)
     assert {p.name: p.read_bytes() for p in output.iterdir()} == before
     monkeypatch.setattr(parity, "measure", lambda *_: replace(QUICK, max_error=float("nan")))
     with pytest.raises(ExportError, match="differ from PyTorch"):
-        export(Job(folder, "none", ("tflite",)), output)
+        export(Job(folder, SCHEMES["none"], ("tflite",)), output)
     assert {p.name: p.read_bytes() for p in output.iterdir()} == before
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
@@ -108,16 +108,16 @@ def test_a_second_export_takes_the_place_of_the_first(folder, tmp_path, monkeypa
     monkeypatch.setattr(bundle, "_in_child", in_process)
     monkeypatch.setattr(parity, "measure", lambda *_: QUICK)
     output = tmp_path / "out"
-    export(Job(folder, "none", ("onnx", "tflite")), output)
+    export(Job(folder, SCHEMES["none"], ("onnx", "tflite")), output)
     (output / "mine.txt").write_text("kept")
-    export(Job(folder, "fp16", ("tflite",)), output)
+    export(Job(folder, SCHEMES["fp16"], ("tflite",)), output)
     assert {p.name for p in output.iterdir()} == {"random-causal-fp16.tflite", "manifest.json", "mine.txt"}
 
 
 def test_an_export_is_the_same_to_the_byte_each_time(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(bundle, "_in_child", in_process)
     monkeypatch.setattr(parity, "measure", lambda *_: QUICK)
-    manifests = [export(Job(folder, "int8", ("onnx", "tflite")), tmp_path / name) for name in "ab"]
+    manifests = [export(Job(folder, SCHEMES["int8"], ("onnx", "tflite")), tmp_path / name) for name in "ab"]
     assert json.dumps(manifests[0]) == json.dumps(manifests[1])
 
 
@@ -127,7 +127,7 @@ def test_windows_of_a_windowed_model(tmp_path, monkeypatch):
     found.save(path)
     monkeypatch.setattr(parity, "WINDOWED_SECONDS", 3)
     monkeypatch.setattr(bundle, "_in_child", in_process)
-    manifest = export(Job(path, "none", ("onnx", "tflite"), (1, 2)), tmp_path / "out")
+    manifest = export(Job(path, SCHEMES["none"], ("onnx", "tflite"), (1, 2)), tmp_path / "out")
     assert set(manifest["files"]) == {
         "random-windowed-float-window_1s.onnx",
         "random-windowed-float-window_2s.onnx",
@@ -145,14 +145,14 @@ def test_windows_of_a_windowed_model(tmp_path, monkeypatch):
         ("causal", "gru", (1,), "none", "has no --window"),
         ("windowed", "gru", (), "none", "name at least one length"),
         ("causal", "gap", (), "none", "only a CRNN streams"),
-        ("causal", "gru", (), "int8", "holds no activation ranges"),
+        ("causal", "gru", (), "int8", "needs activation ranges, and the checkpoint holds none"),
     ],
 )
 def test_what_cannot_be_exported_is_refused_before_anything_is_written(form, head, windows, scheme, message, tmp_path):
     path = tmp_path / "checkpoint"
     checkpoint(form, head).save(path)
     with pytest.raises(ExportError, match=message):
-        export(Job(path, scheme, ("onnx",), windows), tmp_path / "out")
+        export(Job(path, SCHEMES[scheme], ("onnx",), windows), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -161,8 +161,26 @@ def test_ranges_can_be_recorded_on_a_data_set(folder, tmp_path, monkeypatch):
 
     monkeypatch.setenv("EDGE_ASC_CACHE", str(tmp_path / "cache"))
     write_scenes(tmp_path / "data", 2, 0, seconds=1.0, progress=False)
-    recorded = bundle.record_ranges(folder, tmp_path / "data")
+    recorded = bundle.record_plan(folder, tmp_path / "data", method="mse")
     assert recorded["provenance"]["clips"] == 20
-    plan = Job(folder, "int8", ("onnx",), (), recorded).plan()
-    assert plan.grids() != Job(folder, "int8", ("onnx",)).plan().grids()
-    assert np.isfinite([grid.scale for grid in plan.grids().values()]).all()
+    assert recorded["provenance"]["method"] == "mse"
+    assert recorded["provenance"]["classes"] == 10
+    plan = Job(folder, SCHEMES["int8"], ("onnx",), (), recorded).draft().plan
+    own = Job(folder, SCHEMES["int8"], ("onnx",)).draft().plan
+    assert plan.grids != own.grids
+    assert np.isfinite([grid.scale for grid in plan.grids.values()]).all()
+
+
+def test_the_manifest_holds_the_plan(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(bundle, "_in_child", in_process)
+    monkeypatch.setattr(parity, "measure", lambda *_: QUICK)
+    manifest = export(Job(folder, SCHEMES["int8-float-gru"], ("tflite",)), tmp_path / "out")
+    plan = Plan.from_json(manifest["plan"])
+    assert plan.scheme == SCHEMES["int8-float-gru"]
+    assert plan.grids.keys() < Job(folder, SCHEMES["int8"], ("tflite",)).draft().plan.grids.keys()
+
+
+def test_a_format_that_cannot_express_the_scheme_is_refused(folder, tmp_path):
+    with pytest.raises(ExportError, match=r"onnx cannot express int16x8.*expected --format tflite"):
+        export(Job(folder, SCHEMES["int16x8"], ("tflite", "onnx")), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -4,8 +4,8 @@ import torch
 
 from artefacts import BACKBONES, checkpoint, randomised
 from edge_asc.errors import ExportError
-from edge_asc_export.graph import GRU, Concat, Conv, Slice
-from edge_asc_export.lowering import equalisable, equalise, expand_gru, lower_gru, lower_step, lower_window
+from edge_asc_export.graph import GRU, Concat, Slice
+from edge_asc_export.lowering import expand_gru, lower_gru, lower_step, lower_window
 from edge_asc_export.simulation import Simulation
 
 
@@ -71,27 +71,6 @@ def test_every_cache_is_fed_by_its_own_last_columns(backbone):
     for name, target in pairs.items():
         if name.startswith("cache"):
             assert name in joined[slices[target.tensor].input].parts
-
-
-def test_equalisation_is_exact_in_real_numbers():
-    model, x = randomised(), features(24)
-    graph = lower_step(model)
-    names = equalisable(graph)
-    assert len(names) == 18  # two convolutions in each of nine modules
-    rng = np.random.default_rng(1)
-    scales = {n: np.exp(rng.normal(0, 1, graph.shapes[n][2])).astype(np.float32) for n in names}
-    plain, scaled = Simulation(graph).stream(x), Simulation(equalise(graph, scales)).stream(x)
-    torch.testing.assert_close(scaled, plain, rtol=0, atol=1e-5)
-    weights = {n.output: n.weight for n in graph.nodes if isinstance(n, Conv)}
-    changed = {n.output: n.weight for n in equalise(graph, scales).nodes if isinstance(n, Conv)}
-    assert all(not np.allclose(weights[n], changed[n]) for n in names)
-
-
-@pytest.mark.parametrize("name", ["logits", "no_such_tensor", "body_0_relu2"])
-def test_a_tensor_of_another_model_is_not_equalised(name):
-    graph = lower_step(randomised())
-    with pytest.raises(ExportError, match="belong to another model"):
-        equalise(graph, {name: np.ones(48, np.float32)})
 
 
 def test_expansion_leaves_no_gru_and_needs_one_row():

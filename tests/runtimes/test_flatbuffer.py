@@ -6,8 +6,11 @@ from artefacts import contract
 from edge_asc.contract import METADATA_KEY
 from edge_asc.errors import ContractError
 from edge_asc.runtimes.flatbuffer import tflite_metadata
+from edge_asc_export.plan import Plan
+from edge_asc_export.scheme import SCHEMES
 from edge_asc_export.tflite import TFLiteWriter
 
+REAL = Plan(SCHEMES["none"])
 TEXT = b'{"a":1}'
 
 
@@ -20,13 +23,13 @@ class Short:
 
 @pytest.fixture(scope="module")
 def small():
-    return TFLiteWriter("none").finish(Short())
+    return TFLiteWriter(REAL).finish(Short())
 
 
 def test_metadata_is_what_the_writer_put_there(small, artefacts):
     assert tflite_metadata(small, METADATA_KEY) == TEXT
     written = contract([])
-    assert tflite_metadata(TFLiteWriter("none").finish(written), METADATA_KEY) == written.dumps().encode()
+    assert tflite_metadata(TFLiteWriter(REAL).finish(written), METADATA_KEY) == written.dumps().encode()
     assert b'"step"' in tflite_metadata((artefacts.folder / "step.tflite").read_bytes(), METADATA_KEY)
 
 
@@ -72,7 +75,7 @@ def test_garbage_behind_the_mark_is_refused(root, fill):
 
 
 def test_metadata_that_names_no_buffer_is_refused():
-    writer = TFLiteWriter("none")
+    writer = TFLiteWriter(REAL)
     writer.buffer = lambda value: 99
     with pytest.raises(ContractError, match="buffer 99, which is not there"):
         tflite_metadata(writer.finish(Short()), METADATA_KEY)

@@ -20,6 +20,8 @@ from edge_asc.runtimes.torch import TorchRuntime, contract_of
 from edge_asc.streaming import StreamingClassifier, WindowedClassifier
 from edge_asc_export.lowering import lower_step
 from edge_asc_export.onnx import OnnxWriter
+from edge_asc_export.plan import Plan
+from edge_asc_export.scheme import SCHEMES
 
 ENGINES = ("torch", "onnx", "tflite")
 NAMES = {"torch": "torch ", "onnx": "onnxruntime ", "tflite": "litert "}
@@ -255,9 +257,9 @@ def test_artefacts_without_a_contract_are_refused(tmp_path, monkeypatch, artefac
     for module in ("onnx", "tflite"):
         monkeypatch.setattr(f"edge_asc_export.{module}.METADATA_KEY", "something_else")
     graph = lower_step(artefacts.causal.model)
-    writer = OnnxWriter(graph, "none")
+    writer = OnnxWriter(graph, Plan(SCHEMES["none"]))
     (tmp_path / "a.onnx").write_bytes(writer.write(contract([writer.signature(512)])))
-    write_tflite(tmp_path / "a.tflite", [graph], "causal", "none", None)
+    write_tflite(tmp_path / "a.tflite", [graph], "causal", Plan(SCHEMES["none"]))
     for runtime, name in ((OnnxRuntime, "a.onnx"), (LiteRTRuntime, "a.tflite")):
         with pytest.raises(ContractError, match=f"{name}: no stream contract inside"):
             runtime(tmp_path / name)

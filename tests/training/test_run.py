@@ -147,7 +147,7 @@ def test_credits_and_licences(data: Any, tmp_path: Path) -> None:
         found = train(run, cache, Listener(), resume=False, record=recorded)
         assert found.training["clips"] == 15
         text = card(found)
-        assert "CC0 (15 clips):" in text
+        assert "CC0 (15 recordings):" in text
         assert "CC-BY-NC" not in text
         assert "- author 1: [" in text
     finally:

@@ -1,0 +1,137 @@
+import numpy as np
+import pytest
+import torch
+
+from artefacts import BACKBONES, FRONT_END, checkpoint, clips, randomised
+from edge_asc.errors import ExportError
+from edge_asc_export.calibration import calibrate
+from edge_asc_export.equalisation import equalise, groups
+from edge_asc_export.lowering import expand_gru, lower_step
+from edge_asc_export.plan import digest
+from edge_asc_export.simulation import Simulation
+
+
+def features(frames=24):
+    rng = np.random.default_rng(0)
+    return torch.from_numpy(rng.normal(0, 1.5, (2, 1, 256, frames)).astype(np.float32).clip(-4, 4))
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_equalisation_is_exact_in_real_numbers(backbone):
+    graph, x = lower_step(randomised(backbone=backbone)), features()
+    rng = np.random.default_rng(1)
+    scales = {}
+    for group in groups(graph):
+        factors = tuple(np.exp(rng.normal(0, 1, group.channels)))
+        scales |= dict.fromkeys(group.tensors, factors)
+    plain, scaled = Simulation(graph, dtype=torch.float64), Simulation(equalise(graph, scales), dtype=torch.float64)
+    seen = {}
+    torch.testing.assert_close(scaled.stream(x, seen.__setitem__), plain.stream(x), rtol=0, atol=1e-5)
+    for group in groups(graph):
+        before = {}
+        plain.stream(x, before.__setitem__)
+        for tensor in set(group.tensors) & set(before):
+            shape = (1, -1, 1, 1) if before[tensor].ndim == 4 else (1, 1, -1)
+            factor = torch.tensor(scales[tensor]).view(shape)
+            torch.testing.assert_close(seen[tensor], before[tensor] * factor, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("backbone", "count"), [("fuse", 33), ("bcresnet", 20), ("resnet", 16)])
+def test_residual_paths_and_their_caches_are_scaled_as_one(backbone, count):
+    graph = lower_step(randomised(backbone=backbone))
+    found = groups(graph)
+    assert len(found) == count
+    together = [{name.split("_")[0] for name in group.tensors if name.startswith("cache")} for group in found]
+    assert any(together)
+    assert not any({"features", "logits", "hidden_0"} & set(group.tensors) for group in found)
+
+
+@pytest.mark.parametrize(
+    "scales",
+    [{"logits": [1.0] * 10}, {"no_such_tensor": [1.0]}, {"body_1_mel": [1.0] * 47}, {"body_1_mel": [-1.0] * 48}],
+)
+def test_what_cannot_be_scaled_is_refused(scales):
+    with pytest.raises(ExportError, match="belongs to another model"):
+        equalise(lower_step(randomised()), scales)
+
+
+def test_half_a_group_is_not_scaled():
+    graph = lower_step(randomised())
+    group = next(group for group in groups(graph) if len(group.tensors) > 1)
+    with pytest.raises(ExportError, match="cannot be equalised"):
+        equalise(graph, {group.tensors[0]: [2.0] * group.channels})
+
+
+@pytest.mark.parametrize("form", ["causal", "windowed"])
+def test_the_method_nearest_to_float_is_kept_and_recorded(form):
+    model = checkpoint(form).model
+    plan = calibrate(model, FRONT_END, clips(4, 40), source={"data": "noise", "classes": 1})
+    errors = plan.provenance["mean_logit_error"]
+    assert set(errors) == {"minmax", "percentile", "mse"}
+    assert plan.provenance["method"] == min(errors, key=errors.get)
+    assert all(0 < error < 0.05 for error in errors.values())
+    assert plan.model == digest(model)
+    assert plan.provenance["warnings"] == [
+        "all calibration clips have one label: ranges of other sounds may be clipped",
+        "4 calibration clips are few: ranges of other sounds may be clipped",
+    ]
+    alone = calibrate(model, FRONT_END, clips(4, 40), method=plan.provenance["method"])
+    assert alone.ranges == plan.ranges
+
+
+def test_narrower_methods_lie_within_all_values():
+    model = checkpoint().model
+    plans = {method: calibrate(model, FRONT_END, clips(), method=method) for method in ("minmax", "percentile", "mse")}
+    for method in ("percentile", "mse"):
+        narrower = 0
+        for mine, whole in zip(plans[method].ranges, plans["minmax"].ranges, strict=True):
+            assert mine.tensors == whole.tensors
+            assert whole.low <= mine.low <= 0 <= mine.high <= whole.high
+            assert not (mine.fixed and mine != whole)
+            narrower += mine.high < whole.high or mine.low > whole.low
+        assert narrower
+
+
+def test_a_plan_covers_the_expanded_graph_and_nothing_saturates_under_minmax():
+    model = checkpoint().model
+    plan = calibrate(model, FRONT_END, clips(), method="minmax")
+    graph = plan.prepared(lower_step(model))
+    plan.check(expand_gru(graph), digest(model))
+    from edge_asc_export.calibration import _batches
+
+    outside = []
+
+    def observe(name, value):
+        shared = next(r for r in plan.ranges if name in r.tensors)
+        slack = 1e-3 + 1.1 / 128 * shared.fixed
+        if float(value.min()) < shared.low - slack or float(value.max()) > shared.high + slack:
+            outside.append(name)
+
+    for batch in _batches(FRONT_END, clips()):
+        Simulation(graph).stream(batch, observe)
+    assert not outside
+
+
+@pytest.mark.parametrize(
+    ("clips", "message"),
+    [
+        ([], "none of 0 clips"),
+        ([np.zeros((4, 256), np.float32)], "lasts a step of 8"),
+        ([np.full((16, 256), np.nan, np.float32)], "NaN"),
+        ([np.full((16, 256), np.log(1e-8), np.float32)], "silent"),
+    ],
+)
+def test_clips_that_would_give_false_ranges_are_refused(clips, message):
+    with pytest.raises(ExportError, match=message):
+        calibrate(checkpoint().model, FRONT_END, clips)
+
+
+def test_an_unknown_method_is_refused():
+    with pytest.raises(ExportError, match="expected auto, minmax, percentile, mse"):
+        calibrate(checkpoint().model, FRONT_END, clips(), method="entropy")
+
+
+def test_silent_clips_among_others_are_noted():
+    silent = np.full((24, 256), np.log(1e-8), np.float32)
+    plan = calibrate(checkpoint().model, FRONT_END, [*clips(20), silent], method="minmax")
+    assert plan.provenance["warnings"] == ["1 of 21 calibration clips are silent"]

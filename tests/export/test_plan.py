@@ -1,0 +1,134 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from artefacts import BACKBONES, calibrated, randomised
+from edge_asc.contract import Affine
+from edge_asc.errors import ExportError
+from edge_asc_export.graph import Concat, MaxPool, Reshape, Slice
+from edge_asc_export.lowering import expand_gru, lower_step
+from edge_asc_export.plan import Plan, SharedRange, digest
+from edge_asc_export.quantisation import asymmetric
+from edge_asc_export.scheme import SCHEMES, Scheme, find_scheme
+
+
+@pytest.fixture(scope="module", params=BACKBONES)
+def planned(request):
+    model = randomised(backbone=request.param)
+    return model, calibrated(model)
+
+
+def test_every_tensor_has_a_grid_and_what_shares_integers_shares_it(planned):
+    model, plan = planned
+    graph = expand_gru(plan.prepared(lower_step(model)))
+    plan.check(graph, digest(model))
+    assert set(plan.grids) == set(graph.shapes)
+    for node in graph.nodes:
+        if isinstance(node, Concat | Slice | MaxPool | Reshape):
+            assert {plan.grids[name] for name in node.inputs} == {plan.grids[node.output]}
+    for source, target in graph.states():
+        assert plan.grids[source.tensor] == plan.grids[target.tensor]
+    assert plan.grids["hidden_0"] == Affine(1 / 128, 0)
+    assert plan.grids["gru_0_gates"] == Affine(1 / 256, -128)
+    assert plan.grids["features"] == asymmetric(-4.0, 4.0)
+
+
+def test_16_bits_are_symmetric_and_gates_have_the_grid_of_their_kernels(planned):
+    grids = planned[1].with_scheme(SCHEMES["int16x8"]).grids
+    assert {grid.zero_point for grid in grids.values()} == {0}
+    assert grids["gru_0_gates"] == grids["gru_0_new"] == grids["hidden_1"] == Affine(2.0**-15, 0)
+    assert grids["features"].scale == pytest.approx(4 / 32767)
+
+
+def test_float_tensors_take_along_what_shares_their_integers(planned):
+    model, plan = planned
+    cache = next(port.tensor for port in lower_step(model).inputs if port.name.startswith("cache"))
+    shared = next(found.tensors for found in plan.ranges if cache in found.tensors)
+    assert len(shared) > 2
+    grids = plan.with_scheme(Scheme("mixed", "int8", "int8", (cache,))).grids
+    assert grids.keys() == plan.grids.keys() - set(shared)
+
+
+def test_a_plan_survives_json(planned):
+    plan = planned[1]
+    back = Plan.from_json(json.loads(json.dumps(plan.to_json())))
+    assert back == plan
+    assert back.grids == plan.grids
+
+
+def test_no_ranges_are_no_plan_for_integers():
+    plan = Plan.from_json({})
+    assert plan.with_scheme(SCHEMES["int8-dynamic"]).grids == {}
+    with pytest.raises(ExportError, match="int8 needs activation ranges, and the checkpoint holds none"):
+        plan.with_scheme(SCHEMES["int8"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema_version": 1}, "schema version 1; expected 2"),
+        ({"ranges": [{"tensors": ["a"], "low": 0.5, "high": 1.0, "fixed": False}]}, "around zero"),
+        ({"ranges": [{"tensors": ["a"], "low": float("nan"), "high": 1.0, "fixed": False}]}, "around zero"),
+        ({"ranges": [{"tensors": ["a"]}]}, "malformed"),
+        ({"equalisation": 3}, "malformed"),
+        ({"scheme": {"name": "x", "weights": "int3"}}, "weights is 'int3'"),
+    ],
+)
+def test_a_damaged_plan_is_refused(planned, change, message):
+    with pytest.raises(ExportError, match=message):
+        Plan.from_json({**planned[1].to_json(), **change})
+
+
+def test_a_plan_of_another_model_is_refused(planned):
+    model, plan = planned
+    graph = expand_gru(lower_step(model))
+    with pytest.raises(ExportError, match="belongs to other weights"):
+        plan.check(graph, digest(randomised(1, backbone=model.config.backbone)))
+    with pytest.raises(ExportError, match=r"no activation range for .*another model"):
+        replace(plan, ranges=plan.ranges[1:]).check(graph, digest(model))
+    other = lower_step(randomised(backbone="resnet" if model.config.backbone == "fuse" else "fuse"))
+    with pytest.raises(ExportError, match="belongs to another model"):
+        replace(plan, equalisation=plan.equalisation[1:]).prepared(other)
+
+
+def test_ranges_that_part_what_shares_integers_are_refused(planned):
+    model, plan = planned
+    index = next(i for i, r in enumerate(plan.ranges) if len(r.tensors) > 1 and not r.fixed)
+    shared = plan.ranges[index]
+    parts = (replace(shared, tensors=shared.tensors[:1]), replace(shared, tensors=shared.tensors[1:], high=99.0))
+    torn = replace(plan, ranges=(*plan.ranges[:index], *parts, *plan.ranges[index + 1 :]))
+    with pytest.raises(ExportError, match="share their integers, but not their range"):
+        torn.check(expand_gru(lower_step(model)), digest(model))
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_schemes_survive_json_and_files(name, tmp_path):
+    scheme = SCHEMES[name]
+    assert Scheme.from_json(json.loads(json.dumps(scheme.to_json()))) == scheme == find_scheme(name)
+    (tmp_path / "mine.json").write_text(json.dumps({**scheme.to_json(), "name": "mine"}))
+    assert find_scheme(str(tmp_path / "mine.json")) == replace(scheme, name="mine")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("int8", "not JSON"),
+        ("[]", "expected an object with a name"),
+        ('{"name": "x", "activation": "int8"}', "unknown scheme field activation"),
+        ('{"name": "x", "weights": "int8"}', "int8 weights with float32 activations; expected"),
+        ('{"name": "x/y"}', "expected letters, digits and dashes"),
+        ('{"name": "x", "real": "gru"}', "expected a list of names"),
+        ('{"name": "x", "real": ["gru"]}', "activations are float32 anyway"),
+    ],
+)
+def test_bad_schemes(text, message, tmp_path):
+    (tmp_path / "mine.json").write_text(text)
+    with pytest.raises(ExportError, match=message):
+        find_scheme(str(tmp_path / "mine.json"))
+    with pytest.raises(ExportError, match=r"no such scheme; expected none, fp16"):
+        find_scheme(str(tmp_path / "other.json"))
+
+
+def test_a_range_holds_its_grid():
+    assert SharedRange(("a",), -1.0, 3.0).grid(SCHEMES["int8"]) == asymmetric(-1.0, 3.0)

@@ -1,0 +1,83 @@
+from dataclasses import replace
+
+import pytest
+
+from artefacts import calibrated, checkpoint, clips
+from edge_asc.errors import ExportError
+from edge_asc_export import bundle, selection
+from edge_asc_export.bundle import Job, export
+from edge_asc_export.scheme import SCHEMES
+from edge_asc_export.selection import ORDER, select
+
+FEATURES = clips(10, 40, seed=3)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("checkpoints") / "causal"
+    found = checkpoint()
+    replace(found, quantisation=calibrated(found.model).to_json()).save(path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    def unproven(job, output, **_):
+        with monkeypatch.context() as patched:
+            patched.setattr(bundle, "_in_child", lambda function, *arguments: function(*arguments))
+            return export(job, output)
+
+    monkeypatch.setattr(selection, "export", unproven)
+
+
+def chosen(folder, formats, max_drop, targets=tuple(range(10))):
+    labels = checkpoint().labels
+    return select(Job(folder, SCHEMES["none"], formats), FEATURES, targets, labels, (1,), max_drop)
+
+
+def test_the_first_scheme_holds_where_any_drop_is_allowed(folder):
+    scheme, attempts = chosen(folder, ("tflite",), 100.0)
+    assert scheme.name == ORDER[0] == "int8"
+    (only,) = attempts
+    assert only.holds
+    assert only.artefact.endswith("int8.tflite")
+    assert set(only.accuracy) == set(only.reference) == {"1", "all"}
+    assert only.size > 100_000
+    assert only.step_ms > 0
+
+
+def test_schemes_are_tried_until_one_keeps_every_decision(folder, monkeypatch):
+    """With an integer model that decides nothing right, only what is nearly float is left."""
+    from edge_asc.runtimes import open_runtime
+
+    spoilt = {"int8", "int8-float-gru", "int8-dynamic"}
+    real = selection.evaluate
+
+    def evaluate(models, features, targets, *rest):
+        results = real(models, features, targets, *rest)
+        return [
+            replace(r, all_steps=replace(r.all_steps, right_by_class={rule: {} for rule in ("last", "mean")}))
+            if any(r.model.endswith(f"-{name}.tflite") for name in spoilt)
+            else r
+            for r in results
+        ]
+
+    monkeypatch.setattr(selection, "evaluate", evaluate)
+    (logits,) = open_runtime(folder).stream(clips(1, 40, seed=3))
+    right = [int(logits[-1].argmax())] * 10
+    scheme, attempts = chosen(folder, ("tflite",), 0.5, right)
+    assert scheme.name not in spoilt
+    assert [a.scheme for a in attempts if not a.holds] == ["int8", "int8-float-gru", "int8-dynamic"]
+    assert all("points lower over all decisions" in a.reason for a in attempts if not a.holds)
+
+
+def test_a_format_is_not_tried_with_what_it_cannot_express(folder, monkeypatch):
+    monkeypatch.setattr(selection, "ORDER", ("int16x8", "none"))
+    scheme, attempts = chosen(folder, ("onnx", "tflite"), 0.0)
+    assert scheme.name == "none"
+    assert {a.artefact.rsplit(".")[-1] for a in attempts} == {"onnx", "tflite"}
+
+
+def test_a_negative_drop_is_refused(folder):
+    with pytest.raises(ExportError, match="expected 0 or more"):
+        chosen(folder, ("onnx",), -1.0)
