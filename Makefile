@@ -5,7 +5,7 @@ DEMO := build/demo
 CLIP := park-generated-8-0-a.wav
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check clean
+.PHONY: demo test proof check clean
 
 demo: $(INSTALLED)
 	$(BIN)/edge-asc doctor
@@ -21,6 +21,9 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED) check
 	$(BIN)/python -m pytest
+
+proof: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow -s
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

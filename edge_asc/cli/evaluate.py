@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +14,7 @@ from edge_asc.zoo import DEFAULT
 if TYPE_CHECKING:
     from edge_asc.data.dataset import Clip
     from edge_asc.evaluation.accuracy import Accuracy
+    from edge_asc.runtimes import Runtime
 
 
 @click.command("evaluate", short_help="Accuracy at each length, side by side.")
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
     "--gain", type=click.FloatRange(-120, 60), default=0.0, show_default=True, help="Scale the input by this many dB."
 )
 @click.option("--recall/--no-recall", default=True, show_default=True, help="Print the recall of each class.")
+@click.option(
+    "--whole-clip",
+    is_flag=True,
+    help="First evaluate each checkpoint on whole clips in one pass, and show what every row loses to the one above.",
+)
 @threads_option
 @json_option
 def command(
@@ -41,6 +47,7 @@ def command(
     fold: int | None,
     gain: float,
     recall: bool,
+    whole_clip: bool,
     threads: int,
     as_json: bool,
 ) -> None:
@@ -48,9 +55,9 @@ def command(
 
     Intervals are Wilson's at 95 %. Lengths that no clip reaches are left out with a note.
     """
-    from edge_asc.evaluation.report import recall_table, table
+    from edge_asc.evaluation.report import loss_table, recall_table, table
 
-    results = measured(data, models, lengths, fold=fold, gain=gain, threads=threads)
+    results = measured(data, models, lengths, fold=fold, gain=gain, threads=threads, whole_clip=whole_clip)
     if as_json:
         print_json(
             {
@@ -64,6 +71,8 @@ def command(
         )
         return
     out.print(table(results))
+    if whole_clip:
+        out.print(loss_table(results))
     for result in results:
         if result.logit_error is not None:
             error = result.logit_error
@@ -82,15 +91,29 @@ def measured(
     fold: int | None = None,
     gain: float = 0.0,
     threads: int = 1,
+    whole_clip: bool = False,
 ) -> list[Accuracy]:
-    """Open the models and the data set, and evaluate; notes name the models that were trained on some of the clips."""
+    """Open the models and the data set, and evaluate; notes name the models that were trained on some of the clips.
+
+    With `whole_clip`, each causal checkpoint comes a second time, before itself, in one pass over whole clips.
+    """
     from edge_asc.data import Dataset, FeatureCache
     from edge_asc.data.cache import default_cache
     from edge_asc.evaluation.accuracy import evaluate
     from edge_asc.runtimes import open_runtime
 
     names = [_name(model, models) for model in models]
-    runtimes = [(name, open_runtime(model, threads=threads)) for name, model in zip(names, models, strict=True)]
+    runtimes: list[tuple[str, Runtime]] = []
+    for name, model in zip(names, models, strict=True):
+        runtime = open_runtime(model, threads=threads)
+        if whole_clip and (checkpoint := _checkpoint(model)) and runtime.contract.form == "causal":
+            from edge_asc.runtimes.torch import TorchRuntime
+            from edge_asc.training.checkpoint import Checkpoint
+
+            runtimes.append((f"{name}, whole clip", TorchRuntime(Checkpoint.load(checkpoint), threads, whole=True)))
+        runtimes.append((name, runtime))
+    if whole_clip and len(runtimes) == len(models):
+        raise click.UsageError("--whole-clip needs a causal checkpoint among the models")
     dataset = Dataset.open(data)
     dataset.check(progress=True)
     clips = dataset.clips if fold is None else dataset.split(fold, "evaluate")
@@ -106,16 +129,24 @@ def _name(model: str, models: tuple[str, ...]) -> str:
     return model if sum(Path(other).name == Path(model).name for other in models) > 1 else Path(model).name
 
 
+def _checkpoint(model: str) -> Path | None:
+    """The folder of a checkpoint; None for an artefact or a bundle."""
+    from edge_asc.training.checkpoint import is_checkpoint
+    from edge_asc.zoo import zoo_path
+
+    path = Path(model) if Path(model).exists() else zoo_path(model)
+    return path if path is not None and is_checkpoint(path) else None
+
+
 def _trained_on(models: tuple[str, ...], clips: tuple[Clip, ...]) -> list[str]:
     """A note for each checkpoint that was trained on some of the clips, since accuracy on them is no measure."""
-    from edge_asc.training.checkpoint import is_checkpoint, read_metadata
+    from edge_asc.training.checkpoint import read_metadata
     from edge_asc.training.run import trained_on
-    from edge_asc.zoo import zoo_path
 
     notes = []
     for model in models:
-        path: Any = Path(model) if Path(model).exists() else zoo_path(model)
-        if path is None or not is_checkpoint(path):
+        path = _checkpoint(model)
+        if path is None:
             continue
         if count := trained_on(read_metadata(path)["training"], [clip.filename for clip in clips]):
             notes.append(

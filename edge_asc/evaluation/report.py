@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from rich.table import Table
 
@@ -52,6 +53,25 @@ def recall_table(results: Sequence[Accuracy], seconds: float | None = None) -> T
     for label in results[0].labels:
         rows.add_row(label, *(_percent(x.recall[label] if x else None) for x in found))
     return rows
+
+
+def loss_table(results: Sequence[Accuracy]) -> Table:
+    """Points of accuracy that each row loses to the row above: what streaming, export and quantisation cost."""
+    rows = Table(title=f"Accuracy lost to the row above, points{_level(results)}")
+    rows.add_column("model")
+    lengths = sorted({length.seconds for result in results for length in result.lengths})
+    for seconds in lengths:
+        rows.add_column(f"{seconds:g} s", justify="right")
+    rows.add_column("all steps", justify="right")
+    for above, result in pairwise(results):
+        pairs = [(above.at(seconds), result.at(seconds)) for seconds in lengths]
+        lost = [_points(a.accuracy - b.accuracy) if a and b else "–" for a, b in pairs]
+        rows.add_row(result.model, *lost, _points(above.all_steps.accuracy - result.all_steps.accuracy))
+    return rows
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.1f}".replace("-0.0", "0.0").replace("+0.0", "0.0")
 
 
 def _level(results: Sequence[Accuracy]) -> str:

@@ -183,6 +183,12 @@ def test_train_evaluate_export_and_report(tmp_path, monkeypatch):
     assert value["clips"] == 20
     assert "model was trained on 10 of these 20 clips" in value["results"][0]["notes"][-1]
     assert value["results"][1]["all_steps"]["agreement"] > 0.5
+    shown = run("evaluate", data, "--model", model, "--model", artefact, "--lengths", 1, "--whole-clip")
+    assert "model, whole clip" in shown.stdout
+    assert "Accuracy lost to the row above" in shown.stdout
+    refused = run("evaluate", data, "--model", artefact, "--lengths", 1, "--whole-clip")
+    assert refused.returncode == 2
+    assert "needs a causal checkpoint" in refused.stderr
     evaluated = tmp_path / "evaluation.json"
     evaluated.write_text(result.stdout)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from rich.console import Console
 from edge_asc.contract import Decision, Signature, StreamContract, TensorSpec
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.accuracy import Accuracy, evaluate, interval, pool
-from edge_asc.evaluation.logits import BatchRuntime, at_level, decide, steps_at, stream_logits
-from edge_asc.evaluation.report import recall_table, table
+from edge_asc.evaluation.logits import DECISIONS, BatchRuntime, at_level, decide, steps_at, stream_logits
+from edge_asc.evaluation.report import loss_table, recall_table, table
 from edge_asc.frontend import FrontEnd, LogMel
 from edge_asc.runtimes import Tensors, check_inputs
 
@@ -391,6 +392,19 @@ def test_tables() -> None:
     assert "Recall after 2 s" in shown(recall_table(results()))
     with pytest.raises(EdgeAscError, match="lengths measured: 1, 2"):
         recall_table(results(), 5)
+
+
+def test_losses_are_against_the_row_above() -> None:
+    above, below = results()
+    one = above.at(1)
+    assert one is not None
+    wrong = replace(one, right_by_class={rule: {} for rule in DECISIONS})
+    worse = replace(below, model="worse", lengths=(wrong,))
+    lines = shown(loss_table([above, replace(above, model="same"), worse])).splitlines()
+    same, last = (next(line for line in lines if name in line) for name in ("same", "worse"))
+    assert same.count(" 0.0 ") == len(above.lengths) + 1
+    assert f"{100 * one.accuracy:+.1f}" in last
+    assert "–" in last
 
 
 def test_table_tells_level_and_what_is_left_out() -> None:

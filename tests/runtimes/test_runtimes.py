@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from artefacts import LABELS, checkpoint, contract, sound, write_tflite
+from artefacts import LABELS, checkpoint, clips, contract, sound, write_tflite
 from edge_asc.contract import StreamContract
 from edge_asc.errors import ContractError, EdgeAscError, MissingExtraError
 from edge_asc.files import sha256
@@ -341,3 +341,12 @@ def test_windowed_and_causal_artefacts_are_not_confused(artefacts):
 def test_what_is_not_there_is_refused(tmp_path):
     with pytest.raises(EdgeAscError, match="no model there"):
         open_runtime(tmp_path / "absent.onnx")
+
+
+def test_whole_clips_in_one_pass_equal_steps(artefacts):
+    whole, steps = TorchRuntime(artefacts.causal, whole=True), TorchRuntime(artefacts.causal)
+    audio = clips(3, 40, seed=4)
+    for one, other in zip(whole.stream(audio), steps.stream(audio), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+    assert whole.engine == f"{steps.engine}, whole clip"
+    assert whole.stream([clips(1, 4)[0]])[0].shape == (0, 10)

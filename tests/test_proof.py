@@ -1,0 +1,110 @@
+"""What quantisation may cost, held on the zoo: `make proof`. Minutes; prints what it measures."""
+
+import numpy as np
+import pytest
+import torch
+
+from edge_asc.data import Dataset, FeatureCache
+from edge_asc.data.cache import default_cache
+from edge_asc.data.dataset import TAU_LABELS
+from edge_asc.data.scenes import generate_scene
+from edge_asc.evaluation.accuracy import evaluate
+from edge_asc.evaluation.logits import decide, stream_logits
+from edge_asc.frontend import FrontEnd, LogMel
+from edge_asc.runtimes import open_runtime
+from edge_asc.training.checkpoint import Checkpoint
+from edge_asc.zoo import zoo, zoo_path
+from edge_asc_export.artefact import Draft, write
+from edge_asc_export.lowering import lower_step
+from edge_asc_export.plan import Plan
+from edge_asc_export.scheme import SCHEMES
+from edge_asc_export.simulation import Simulation
+
+pytestmark = pytest.mark.slow
+MINUTE = 60 * 16000 // 4096
+
+
+class Exported:
+    def __init__(self, name, folder):
+        self.name, self.folder = name, folder
+        self.checkpoint = Checkpoint.load(zoo_path(name))
+        self.plan = Plan.from_json(self.checkpoint.quantisation)
+        self.reference = open_runtime(zoo_path(name))
+
+    def runtime(self, fmt, scheme):
+        plan = self.plan.with_scheme(SCHEMES[scheme])
+        (artefact,) = write(Draft(self.checkpoint, "", plan), fmt)
+        path = self.folder / artefact.name
+        path.write_bytes(artefact.data)
+        return open_runtime(path)
+
+    def decisions(self, logits):
+        return np.concatenate([decide(clip, self.checkpoint.decision) for clip in logits])
+
+
+@pytest.fixture(scope="module", params=zoo())
+def exported(request, tmp_path_factory):
+    return Exported(request.param, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="module")
+def recordings(scenes10):
+    dataset = Dataset.open(scenes10)
+    return dataset, list(FeatureCache(default_cache(), FrontEnd()).features(dataset, dataset.clips))
+
+
+@pytest.fixture(scope="module")
+def long_stream():
+    """Ten minutes of generated scenes; the last minute is the first again, so that only the state differs."""
+    same = np.concatenate([generate_scene(label, i, 6) for i, label in enumerate(TAU_LABELS)])
+    between = [generate_scene(label, i, 60) for i, label in enumerate(TAU_LABELS[:8])]
+    return LogMel(FrontEnd())(np.concatenate([same, *between, same]))
+
+
+def test_int8_keeps_accuracy_at_every_length(exported, recordings):
+    dataset, features = recordings
+    targets = [dataset.labels.index(clip.label) for clip in dataset.clips]
+    schemes = [(f"{fmt} {s}", exported.runtime(fmt, s)) for s in ("int8", "int8-dynamic") for fmt in ("onnx", "tflite")]
+    base, *results = evaluate([("float", exported.reference), *schemes], features, targets, dataset.labels, range(1, 6))
+    failures = []
+    for result in results:
+        drop = 100 * (base.all_steps.accuracy - result.all_steps.accuracy)
+        lost = [base.at(s).right - result.at(s).right for s in range(1, 6)]
+        agreement = result.all_steps.agreement
+        print(f"{exported.name} {result.model}: {drop:+.2f} points, lost by length {lost}, agreement {agreement:.4f}")
+        least = 0.995 if "dynamic" in result.model else 0.98
+        clips = max(1, round(0.01 * len(features)))
+        if drop > 0.5 or max(lost) > clips or agreement < least:
+            failures.append(result.model)
+    assert not failures
+
+
+def test_both_formats_are_their_simulation(exported, recordings):
+    _, features = recordings
+    picked = [clip for clip in features[::4] if len(clip) >= 152]
+    prepared = exported.plan.prepared(lower_step(exported.checkpoint.model))
+    simulation = Simulation(prepared, dtype=torch.float64, plan=exported.plan)
+    x = LogMel(exported.checkpoint.front_end).normalise(np.stack([np.array(clip[:152]) for clip in picked]))
+    batches = torch.from_numpy(x).transpose(1, 2)[:, None].split(32)
+    simulated = np.concatenate([simulation.stream(batch).numpy() for batch in batches]).argmax(2)
+    found = {}
+    for fmt in ("onnx", "tflite"):
+        logits = stream_logits(exported.runtime(fmt, "int8"), [clip[:152] for clip in picked])
+        found[fmt] = np.stack(logits).argmax(2)
+    shares = {
+        "tflite and simulation": (found["tflite"] == simulated).mean(),
+        "onnx and simulation": (found["onnx"] == simulated).mean(),
+        "onnx and tflite": (found["onnx"] == found["tflite"]).mean(),
+    }
+    print(exported.name, simulated.size, "steps", {k: round(float(v), 4) for k, v in shares.items()})
+    assert shares["tflite and simulation"] >= 0.999
+    assert shares["onnx and tflite"] >= 0.998
+
+
+def test_int8_does_not_drift_in_ten_minutes(exported, long_stream):
+    expected = stream_logits(exported.reference, [long_stream])[0].argmax(1)
+    for fmt in ("onnx", "tflite"):
+        found = stream_logits(exported.runtime(fmt, "int8"), [long_stream])[0].argmax(1)
+        minutes = [(expected == found)[i : i + MINUTE].mean() for i in range(0, len(found) - MINUTE + 1, MINUTE)]
+        print(exported.name, fmt, "agreement by minute", [round(float(m), 3) for m in minutes])
+        assert minutes[-1] >= minutes[0] - 0.01
