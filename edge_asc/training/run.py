@@ -121,6 +121,7 @@ def train(run: Run, cache: FeatureCache, listener: Listener, *, resume: bool, re
     if initial and initial.labels != run.dataset.labels:
         listener.noted(f"{run.initial} knows other labels: its last layers start afresh")
     front_end = initial.front_end if initial else normalisation(features, run.recipe, cache.front_end)
+    teachers = [_teacher(path, run, front_end) for path in run.teachers]
     run.output.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(
         run.config,
@@ -129,7 +130,7 @@ def train(run: Run, cache: FeatureCache, listener: Listener, *, resume: bool, re
         [run.dataset.labels.index(clip.label) for clip in clips],
         front_end,
         run.output,
-        teachers=[_teacher(path, run, front_end) for path in run.teachers],
+        teachers=[model for _, model in teachers],
         initial=initial.model if initial else None,
         same_labels=initial is not None and initial.labels == run.dataset.labels,
     )
@@ -144,7 +145,13 @@ def train(run: Run, cache: FeatureCache, listener: Listener, *, resume: bool, re
         labels=run.dataset.labels,
         decision=run.decision,
         recipe=run.recipe.to_json(),
-        training=_provenance(run, clips, trainer.history[-1], initial.training if initial else {}),
+        training=_provenance(
+            run,
+            clips,
+            trainer.history[-1],
+            initial.training if initial else {},
+            [teacher.training for teacher, _ in teachers],
+        ),
     )
     if isinstance(model, CRNN):
         listener.noted("recording activation ranges")
@@ -270,8 +277,13 @@ def trained_on(training: dict[str, Any], filenames: Collection[str]) -> int:
     return sum(clip_id(name) in known for name in filenames)
 
 
-def _provenance(run: Run, clips: Sequence[Clip], last: Epoch, before: dict[str, Any]) -> dict[str, Any]:
-    """What the model has heard, with what the training `before` it had."""
+def _provenance(
+    run: Run, clips: Sequence[Clip], last: Epoch, before: dict[str, Any], taught: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """What the model has heard, itself and in the training `before`; credits include what its teachers heard."""
+    credits = run.dataset.credited(clips)
+    for training in (before, *taught):
+        credits = merged(credits, training.get("credits", {}))
     return {
         "data": run.dataset.name,
         "fold": run.fold,
@@ -283,27 +295,26 @@ def _provenance(run: Run, clips: Sequence[Clip], last: Epoch, before: dict[str, 
         "started_from": run.initial.name if run.initial else None,
         "before": {name: before.get(name) for name in ("data", "clips", "licences")} if before else None,
         "clip_ids": sorted({clip_id(clip.filename) for clip in clips} | set(before.get("clip_ids", ()))),
-        "credits": _merged(run.dataset.credited(clips), before.get("credits", {})),
+        "credits": credits,
         "final_loss": round(last.loss, 4),
         "final_accuracy": round(last.accuracy, 4),
     }
 
 
-def _merged(mine: Credits, theirs: Credits) -> Credits:
+def merged(mine: Credits, theirs: Credits) -> Credits:
     """Authors and links of both, by licence."""
-    merged: Credits = {}
+    both: Credits = {}
     for credits in (mine, theirs):
         for licence, authors in credits.items():
             for author, links in authors.items():
-                known = merged.setdefault(licence, {}).setdefault(author, [])
+                known = both.setdefault(licence, {}).setdefault(author, [])
                 known += [link for link in links if link not in known]
     return {
-        licence: {author: sorted(merged[licence][author]) for author in sorted(merged[licence])}
-        for licence in sorted(merged)
+        licence: {author: sorted(both[licence][author]) for author in sorted(both[licence])} for licence in sorted(both)
     }
 
 
-def _teacher(path: Path, run: Run, front_end: FrontEnd) -> CRNN:
+def _teacher(path: Path, run: Run, front_end: FrontEnd) -> tuple[Checkpoint, CRNN]:
     checkpoint = Checkpoint.load(run.of_same_fold(path))
     if not isinstance(checkpoint.model, CRNN) or checkpoint.labels != run.dataset.labels:
         raise EdgeAscError(f"{path}: cannot teach; expected a CRNN with the labels {', '.join(run.dataset.labels)}")
@@ -311,4 +322,4 @@ def _teacher(path: Path, run: Run, front_end: FrontEnd) -> CRNN:
         raise EdgeAscError(
             f"{path}: cannot teach; its normalisation differs, so it was trained on other clips, levels or seed"
         )
-    return checkpoint.model
+    return checkpoint, checkpoint.model

@@ -17,7 +17,7 @@ from edge_asc.training.card import card
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc.training.loop import STATE
 from edge_asc.training.recipe import SMALL
-from edge_asc.training.run import LEVELS, Listener, Run, cross_validate, train, trained_on
+from edge_asc.training.run import LEVELS, Listener, Run, cross_validate, merged, train, trained_on
 
 RECIPE = SMALL.override({"epochs": 1, "frames": [16, 24], "batch": 20, "warmup_epochs": 0})
 
@@ -153,3 +153,21 @@ def test_credits_and_licences(data: Any, tmp_path: Path) -> None:
     finally:
         (dataset.root / "credits.csv").unlink()
     assert json.loads((tmp_path / "licensed/checkpoint.json").read_text())["training"]["licences"] == ["CC0"]
+
+
+def test_a_pupil_credits_what_its_teacher_heard(data: Any, tmp_path: Path) -> None:
+    dataset, cache = data
+    teacher = train(run_of(dataset, tmp_path / "teacher"), cache, Listener(), resume=False, record=recorded)
+    heard = {"CC-BY": {"somebody": ["http://example.invalid/1/"]}}
+    replace(teacher, training={**teacher.training, "credits": heard}).save(tmp_path / "teacher")
+    taught = run_of(dataset, tmp_path / "pupil", teachers=(tmp_path / "teacher",))
+    pupil = train(taught, cache, Listener(), resume=False, record=recorded)
+    assert pupil.training["credits"] == heard
+    assert "- somebody: [1](http://example.invalid/1/)" in card(pupil)
+
+
+def test_credits_are_merged_by_licence_and_author() -> None:
+    mine = {"CC0": {"b": ["2"]}, "CC-BY": {"a": ["3", "1"]}}
+    theirs = {"CC-BY": {"a": ["1", "0"], "c": ["9"]}}
+    assert merged(mine, theirs) == {"CC-BY": {"a": ["0", "1", "3"], "c": ["9"]}, "CC0": {"b": ["2"]}}
+    assert list(merged(mine, theirs)) == ["CC-BY", "CC0"]
