@@ -15,6 +15,8 @@ import edge_asc
 from edge_asc.errors import EdgeAscError
 
 COMMANDS = {
+    "bench": "Latency, memory and accuracy of models here, side by side.",
+    "check": "Gate a benchmark's result against a baseline.",
     "classify": "Classify a recording, or the microphone live.",
     "doctor": "Say what is installed, what is missing, and how to get it.",
     "evaluate": "Accuracy at each length of checkpoints and artefacts, side by side.",

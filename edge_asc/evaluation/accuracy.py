@@ -92,9 +92,17 @@ class Tally:
 
 @dataclass(frozen=True, kw_only=True)
 class LengthResult(Tally):
-    """The last decision of every clip that is made within `seconds` of its start."""
+    """The last decision of every clip that is made within `seconds` of its start.
+
+    `right_clips` says of each clip that is long enough, in their order, whether it was right: for paired comparisons.
+    """
 
     seconds: float
+    right_clips: tuple[bool, ...] = ()
+
+    def __add__(self, other: Self) -> Self:
+        """The counts of both, of disjoint clips."""
+        return replace(super().__add__(other), right_clips=self.right_clips + other.right_clips)
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -104,7 +112,8 @@ class LengthResult(Tally):
     def to_json(self) -> dict[str, Any]:
         """A JSON object with the counts and what follows from them."""
         low, high = self.interval
-        return {"seconds": self.seconds, **super().to_json(), "low": low, "high": high}
+        clips = "".join("1" if right else "0" for right in self.right_clips)
+        return {"seconds": self.seconds, **super().to_json(), "low": low, "high": high, "right_clips": clips}
 
 
 @dataclass(frozen=True)
@@ -304,8 +313,8 @@ def _measure(
     decision = run.contract.decision
     steps = np.array([len(logits) for logits in run.logits], np.intp)
 
-    def counts(clips: Indices, picked: slice) -> dict[str, Any]:
-        """The counts of some decisions of some clips."""
+    def counts(clips: Indices, picked: slice) -> tuple[dict[str, Any], tuple[bool, ...]]:
+        """The counts of some decisions of some clips, and which of them are right."""
 
         def chosen(run: _Run, decision: Decision) -> Indices:
             return np.concatenate([run.decided[decision][clip][picked] for clip in clips])
@@ -313,18 +322,20 @@ def _measure(
         expected = np.concatenate([np.repeat(truth[clip], steps[clip])[picked] for clip in clips])
         right = {rule: expected[chosen(run, rule) == expected] for rule in DECISIONS}
         agreed = other and int((chosen(run, decision) == chosen(other, other.contract.decision)).sum())
-        return {
+        tally = {
             "decision": decision,
             "count_by_class": _by_class(expected, labels),
             "right_by_class": {rule: _by_class(found, labels) for rule, found in right.items()},
             "agreed": agreed,
         }
+        return tally, tuple((chosen(run, decision) == expected).tolist())
 
     results, notes = [], []
     for seconds in lengths:
         step = _rows(run.contract, seconds, lengths)
         if len(clips := np.flatnonzero(steps >= step)):
-            results.append(LengthResult(seconds=seconds, **counts(clips, slice(step - 1, step))))
+            tally, each = counts(clips, slice(step - 1, step))
+            results.append(LengthResult(seconds=seconds, right_clips=each, **tally))
         else:
             notes.append(f"no clip is {seconds:g} s long")
     if not results:
@@ -337,7 +348,7 @@ def _measure(
         decision=decision,
         gain=gain,
         lengths=tuple(results),
-        all_steps=Tally(**counts(np.flatnonzero(steps), slice(None))),
+        all_steps=Tally(**counts(np.flatnonzero(steps), slice(None))[0]),
         reference=other and other.name,
         logit_error=other and _logit_error(run, other),
         notes=tuple(notes),

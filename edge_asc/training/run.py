@@ -37,6 +37,7 @@ class Run:
         output: folder of the checkpoint; the folds of a cross-validation are in `fold1`, `fold2`, … below it.
         licences: only clips of these licences are trained on; all if empty.
         teachers: checkpoint folders to learn from; where one holds the fold that is trained, that fold is the teacher.
+            Without `initial`, the first one's normalisation is taken.
         initial: checkpoint folder to start from, with its normalisation; likewise with its fold where it has one. Where
             it knows other labels, its last layers are left out.
         fold: one fold to train; all clips if None.
@@ -120,7 +121,10 @@ def train(run: Run, cache: FeatureCache, listener: Listener, *, resume: bool, re
     initial = Checkpoint.load(run.of_same_fold(run.initial)) if run.initial else None
     if initial and initial.labels != run.dataset.labels:
         listener.noted(f"{run.initial} knows other labels: its last layers start afresh")
-    front_end = initial.front_end if initial else normalisation(features, run.recipe, cache.front_end)
+    if initial or run.teachers:
+        front_end = (initial or Checkpoint.load(run.of_same_fold(run.teachers[0]))).front_end
+    else:
+        front_end = normalisation(features, run.recipe, cache.front_end)
     teachers = [_teacher(path, run, front_end) for path in run.teachers]
     run.output.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(

@@ -87,6 +87,8 @@ def test_classify_takes_a_windowed_model(artefacts, recording):
         (("export", "--quantize", "int16x8", "--format", "onnx"), "onnx cannot express int16x8"),
         (("inspect", "fuse", "--against", "fuse"), "not an artefact; --against compares"),
         (("evaluate", "no-such-data"), "no-such-data"),
+        (("bench", "no-such-model"), "no model there"),
+        (("check", "no-such.json", "--baseline", "x.json"), "no-such.json"),
         (("report", __file__, "--output", "x.html"), "not a result"),
         (("bogus",), "No such command"),
     ],
@@ -125,6 +127,43 @@ def test_inspect_shows_what_a_checkpoint_costs(artefacts):
     value = json.loads(run("inspect", artefacts.folder / "checkpoint", "--json").stdout)
     assert value["complexity"]["parameters_deployed"] == 146_710
     assert "113 frames" in run("inspect", artefacts.folder / "checkpoint").stdout
+
+
+def test_a_benchmark_is_gated_against_a_baseline(artefacts, tmp_path):
+    models = (artefacts.steps["torch"], artefacts.steps["tflite"])
+    result, baseline = tmp_path / "now.json", tmp_path / "baseline.json"
+    measured = run("bench", *models, "--rounds", 1, "--lengths", 1, "--output", result)
+    assert measured.returncode == 0, measured.stderr
+    assert "step.tflite" in measured.stdout
+    assert "unstable: step.tflite" in measured.stderr
+    assert run("check", result, "--baseline", baseline).returncode == 2
+    assert run("check", result, "--baseline", baseline, "--update-baseline").returncode == 0
+    files = {name: tmp_path / name for name in ("junit.xml", "summary.md", "action.json")}
+    options = (
+        "--junit",
+        files["junit.xml"],
+        "--summary",
+        files["summary.md"],
+        "--benchmark-json",
+        files["action.json"],
+    )
+    held = run("check", result, "--baseline", baseline, *options)
+    assert held.returncode == 0
+    assert "comparisons hold" in held.stdout
+    assert all(path.stat().st_size for path in files.values())
+    value = json.loads(baseline.read_text())
+    value["variants"][1]["bytes"] //= 2
+    baseline.write_text(json.dumps(value))
+    failed = run("check", result, "--baseline", baseline, "--json")
+    assert failed.returncode == 1
+    found = json.loads(failed.stdout)
+    assert not found["holds"]
+    assert [f["what"] for f in found["findings"] if f["verdict"] == "regression"] == ["file size, bytes"]
+    value["data"]["sha256"] = "other"
+    baseline.write_text(json.dumps(value))
+    other = run("check", result, "--baseline", baseline)
+    assert other.returncode == 2
+    assert "measure on the same ones" in other.stderr
 
 
 def test_doctor_lists_what_is_there():

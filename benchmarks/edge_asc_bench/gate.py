@@ -1,0 +1,242 @@
+"""The gate: is a result still as good as a baseline?"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, Self
+from xml.etree import ElementTree
+
+from edge_asc.errors import EdgeAscError
+
+Verdict = Literal["holds", "regression", "improvement"]
+
+
+class IncomparableError(EdgeAscError):
+    """A result and a baseline that say nothing about each other."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is a regression; `[gate]` of a TOML file.
+
+    Attributes:
+        false_alarms: chance that accuracy is called changed in a whole check though nothing changed.
+        agreement: drop of the share of decisions that equal the reference's.
+        size: growth of a file.
+        latency: growth of the median of a decision, as a multiple of the reference's in the same run.
+        memory: growth of the peak resident set, as a multiple of the reference's in the same run.
+    """
+
+    false_alarms: float = 0.01
+    agreement: float = 0.01
+    size: float = 0.02
+    latency: float = 0.30
+    memory: float = 0.20
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The limits of a TOML file; what it does not name keeps its default.
+
+        Raises:
+            EdgeAscError: not TOML, or a limit is unknown or no share above 0.
+        """
+        try:
+            given = tomllib.loads(path.read_text()).get("gate", {})
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise EdgeAscError(f"{path}: cannot be read ({error}); expected TOML with a table [gate]") from error
+        known = [f.name for f in fields(cls)]
+        for name, value in given.items():
+            if name not in known:
+                raise EdgeAscError(f"{path}: unknown limit {name}; expected some of {', '.join(known)}")
+            if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
+                raise EdgeAscError(f"{path}: {name} is {value!r}; expected a share above 0")
+        if given.get("false_alarms", 0.5) >= 1:
+            raise EdgeAscError(f"{path}: false_alarms is {given['false_alarms']}; expected less than 1")
+        return cls(**given)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One comparison.
+
+    Attributes:
+        variant: the model.
+        what: was compared.
+        before, after: of baseline and result.
+        verdict: "holds", "regression", or "improvement", which wants an explanation too.
+        why: the limit, and how far from it.
+    """
+
+    variant: str
+    what: str
+    before: float
+    after: float
+    verdict: Verdict
+    why: str
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object."""
+        return asdict(self)
+
+
+def check(result: Mapping[str, Any], baseline: Mapping[str, Any], limits: Limits) -> list[Finding]:
+    """Compare each variant of the baseline with the same one of the result.
+
+    Accuracy is compared clip by clip with the exact test of McNemar (1947), two-sided, at each length; the chance of a
+    false alarm is shared out over all these tests. Latency and memory are multiples of the reference's in the same run,
+    and left out where a run was unstable.
+
+    Raises:
+        IncomparableError: an incomplete result, other clips, or a variant is missing.
+    """
+    _comparable(result, baseline)
+    mine = {variant["name"]: variant for variant in result["variants"]}
+    references = [_named(value, value["reference"]) for value in (baseline, result)]
+    pairs = [(before, mine[before["name"]]) for before in baseline["variants"]]
+    tests = sum(len(before["accuracy"]["lengths"]) for before, _ in pairs if before["accuracy"])
+    findings: list[Finding] = []
+    for before, after in pairs:
+        if before["accuracy"]:
+            findings += _accuracy(before, after, limits.false_alarms / tests)
+        findings += _agreement(before, after, limits)
+        findings += _cost(before, after, limits)
+        if all(references) and before["name"] != baseline["reference"]:
+            findings += _ratios(before, after, references, limits)
+    return findings
+
+
+def regressions(findings: list[Finding]) -> list[Finding]:
+    """What is worse than the baseline."""
+    return [finding for finding in findings if finding.verdict == "regression"]
+
+
+def junit(findings: list[Finding]) -> str:
+    """The findings as a JUnit XML document."""
+    failed = regressions(findings)
+    suite = ElementTree.Element("testsuite", name="edge-asc check", tests=str(len(findings)), failures=str(len(failed)))
+    for finding in findings:
+        case = ElementTree.SubElement(suite, "testcase", classname=finding.variant, name=finding.what)
+        if finding.verdict == "regression":
+            text = f"{finding.before:.6g} → {finding.after:.6g}: {finding.why}"
+            ElementTree.SubElement(case, "failure", message=text)
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
+
+
+def markdown(findings: list[Finding]) -> str:
+    """The findings as a Markdown table: what changed, or that all holds."""
+    changed = [finding for finding in findings if finding.verdict != "holds"]
+    if not changed:
+        return f"### edge-asc check\n\nAll {len(findings)} comparisons hold.\n"
+    rows = [f"| {f.variant} | {f.what} | {f.before:.5g} | {f.after:.5g} | {f.verdict}: {f.why} |" for f in changed]
+    head = ["### edge-asc check", "", "| model | what | baseline | now | |", "|---|---|---|---|---|"]
+    return "\n".join([*head, *rows, "", f"{len(findings) - len(changed)} other comparisons hold.", ""])
+
+
+def benchmark_action(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A result as github-action-benchmark reads it with the tool customSmallerIsBetter."""
+    entries = []
+    for variant in result["variants"]:
+        entries.append({"name": f"{variant['name']}: size", "unit": "bytes", "value": variant["bytes"]})
+        for form, latency in variant["latency"].items():
+            name = f"{variant['name']}: {form if form == 'step' else f'{form} s window'}, p50"
+            spread = f"± {latency['total']['deviation']:.3g}"
+            entries.append({"name": name, "unit": "ms", "value": latency["total"]["p50"], "range": spread})
+    return entries
+
+
+def _comparable(result: Mapping[str, Any], baseline: Mapping[str, Any]) -> None:
+    for value, what in ((result, "the result"), (baseline, "the baseline")):
+        if not value["complete"]:
+            raise IncomparableError(f"{what} is incomplete; measure again")
+    for name in ("sha256", "clips"):
+        if result["data"][name] != baseline["data"][name]:
+            found, expected = result["data"], baseline["data"]
+            raise IncomparableError(
+                f"the result is about {found['clips']} clips of {found['name']}, the baseline about "
+                f"{expected['clips']} of {expected['name']}, or they are other clips; measure on the same ones"
+            )
+    names = {variant["name"] for variant in result["variants"]}
+    if missing := [variant["name"] for variant in baseline["variants"] if variant["name"] not in names]:
+        raise IncomparableError(f"the result lacks {', '.join(missing)}, which the baseline has; measure them too")
+
+
+def _named(value: Mapping[str, Any], name: str | None) -> Mapping[str, Any] | None:
+    return next((variant for variant in value["variants"] if variant["name"] == name), None)
+
+
+def _accuracy(before: Mapping[str, Any], after: Mapping[str, Any], level: float) -> Iterator[Finding]:
+    from scipy.stats import binomtest
+
+    measured = {row["seconds"]: row for row in (after["accuracy"] or {"lengths": []})["lengths"]}
+    for row in before["accuracy"]["lengths"]:
+        mine = measured.get(row["seconds"])
+        if mine is None or len(mine["right_clips"]) != len(row["right_clips"]):
+            raise IncomparableError(f"{before['name']}: accuracy at {row['seconds']} s is missing or of other clips")
+        pairs = list(zip(row["right_clips"], mine["right_clips"], strict=True))
+        lost, won = pairs.count(("1", "0")), pairs.count(("0", "1"))
+        chance = float(binomtest(lost, lost + won).pvalue) if lost + won else 1.0
+        verdict: Verdict = "holds"
+        if chance < level:
+            verdict = "regression" if lost > won else "improvement"
+        why = f"{lost} clips lost, {won} won: chance {chance:.2g}, limit {level:.2g}"
+        yield Finding(
+            before["name"], f"accuracy at {row['seconds']} s", row["accuracy"], mine["accuracy"], verdict, why
+        )
+
+
+def _agreement(before: Mapping[str, Any], after: Mapping[str, Any], limits: Limits) -> Iterator[Finding]:
+    def share(variant: Mapping[str, Any]) -> float | None:
+        found = variant["accuracy"]["all_steps"]["agreement"] if variant["accuracy"] else None
+        found = variant["agreement"]["share"] if variant["agreement"] else found
+        return None if found is None else float(found)
+
+    old, new = share(before), share(after)
+    if old is not None and new is not None:
+        yield _judged(before, "agreement with the reference", old, new, old - new > limits.agreement, limits.agreement)
+
+
+def _cost(before: Mapping[str, Any], after: Mapping[str, Any], limits: Limits) -> Iterator[Finding]:
+    worse = after["bytes"] > (1 + limits.size) * before["bytes"]
+    yield _judged(before, "file size, bytes", before["bytes"], after["bytes"], worse, limits.size)
+    for name, macs in before["macs"].items():
+        mine = after["macs"].get(name, 0)
+        yield _judged(before, f"multiply-accumulates of {name}", macs, mine, mine > macs, 0)
+    old, new = before["graph"], after["graph"]
+    if old and new:
+        for name in old["operations"]:
+            then, now = (sum(graph["operations"].get(name, {}).values()) for graph in (old, new))
+            yield _judged(before, f"operations of {name}", then, now, now > then, 0)
+        for what in ("partitions", "outside"):
+            if old[what] is not None and new[what] is not None:
+                yield _judged(before, f"XNNPACK: {what}", old[what], new[what], new[what] > old[what], 0)
+
+
+def _ratios(
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    references: list[Mapping[str, Any] | None],
+    limits: Limits,
+) -> Iterator[Finding]:
+    first, second = references
+    if first is None or second is None:
+        return
+    for form, latency in before["latency"].items():
+        runs = [latency, after["latency"].get(form)]
+        bases = [reference["latency"].get(form) for reference in (first, second)]
+        if all(run and not run["unstable"] for run in (*runs, *bases)):
+            old, new = (run["total"]["p50"] / base["total"]["p50"] for run, base in zip(runs, bases, strict=True))
+            what = f"median of a decision, {form}, share of {first['name']}"
+            yield _judged(before, what, old, new, new > (1 + limits.latency) * old, limits.latency)
+    peaks = [variant["memory"]["peak"] for variant in (before, first, after, second)]
+    if all(peaks):
+        old, new = peaks[0] / peaks[1], peaks[2] / peaks[3]
+        what = f"peak resident set, share of {first['name']}"
+        yield _judged(before, what, old, new, new > (1 + limits.memory) * old, limits.memory)
+
+
+def _judged(before: Mapping[str, Any], what: str, old: float, new: float, worse: bool, limit: float) -> Finding:
+    why = f"limit {100 * limit:g} %" if limit else "must not grow"
+    return Finding(before["name"], what, old, new, "regression" if worse else "holds", why)

@@ -1,0 +1,78 @@
+"""The result of a benchmark: its schema, checked when it is read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from edge_asc.errors import EdgeAscError
+
+KIND = "bench"
+# 1: first version.
+SCHEMA_VERSION = 1
+
+# Fields of a result and of its variants, with their types; docs/benchmarks.md describes them.
+FIELDS: dict[str, type | tuple[type, ...]] = {
+    "complete": bool,
+    "made": dict,
+    "machine": dict,
+    "conditions": dict,
+    "settings": dict,
+    "data": dict,
+    "reference": (str, type(None)),
+    "variants": list,
+}
+VARIANT_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "name": str,
+    "file": str,
+    "sha256": str,
+    "bytes": int,
+    "engine": str,
+    "form": str,
+    "scheme": str,
+    "parameters": int,
+    "macs": dict,
+    "state_bytes": int,
+    "graph": (dict, type(None)),
+    "latency": dict,
+    "memory": dict,
+    "accuracy": (dict, type(None)),
+    "agreement": (dict, type(None)),
+}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A result, checked.
+
+    Raises:
+        EdgeAscError: not JSON, another kind of file, another schema version, or a field is missing or of another type.
+    """
+    try:
+        value: dict[str, Any] = json.loads(path.read_text())
+        kind, version = value["kind"], value["schema_version"]
+    except OSError as error:
+        raise EdgeAscError(f"{path}: cannot be read ({error.strerror}); expected what edge-asc bench writes") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise EdgeAscError(f"{path}: not a result ({error!r}); expected what edge-asc bench writes") from error
+    if kind != KIND:
+        raise EdgeAscError(f"{path}: a result of kind {kind!r}; expected {KIND!r}, which edge-asc bench writes")
+    if version != SCHEMA_VERSION:
+        newer = isinstance(version, int) and version > SCHEMA_VERSION
+        raise EdgeAscError(
+            f"{path}: schema version {version!r}; this edge-asc reads {SCHEMA_VERSION}: "
+            f"{'upgrade edge-asc' if newer else 'measure again'}"
+        )
+    _check(path, value, FIELDS, "result")
+    for variant in value["variants"]:
+        if not isinstance(variant, dict):
+            raise EdgeAscError(f"{path}: a variant is {type(variant).__name__}; expected an object: measure again")
+        _check(path, variant, VARIANT_FIELDS, f"variant {variant.get('name')!r}")
+    return value
+
+
+def _check(path: Path, value: dict[str, Any], fields: dict[str, Any], what: str) -> None:
+    for name, kind in fields.items():
+        if name not in value or not isinstance(value[name], kind):
+            found = type(value[name]).__name__ if name in value else "nothing"
+            raise EdgeAscError(f"{path}: {what} has {found} as {name}; measure again with this version")

@@ -1,0 +1,288 @@
+import copy
+import json
+import random
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import pytest
+import torch
+
+from edge_asc.data import Dataset, FeatureCache
+from edge_asc.errors import EdgeAscError
+from edge_asc.frontend import FrontEnd
+from edge_asc.training.checkpoint import Checkpoint
+from edge_asc.zoo import zoo_path
+from edge_asc_bench.gate import (
+    IncomparableError,
+    Limits,
+    benchmark_action,
+    check,
+    junit,
+    markdown,
+    regressions,
+)
+from edge_asc_bench.local import Clips, Settings, bench
+from edge_asc_bench.result import read
+from edge_asc_export.artefact import Draft, write
+from edge_asc_export.plan import Plan, digest
+
+CLIPS = 300
+
+
+def latency(p50, unstable=()):
+    total = {"p50": p50, "p99": p50 * 1.2, "deviation": 0.01, "mean": p50}
+    return {"front_end": total, "model": total, "total": total, "unstable": list(unstable)}
+
+
+def accuracy(seed=0, share=0.7, agreement=0.99):
+    rng = random.Random(seed)
+    rows = []
+    for seconds in (1, 5):
+        right = "".join("1" if rng.random() < share else "0" for _ in range(CLIPS))
+        rows.append({"seconds": seconds, "accuracy": right.count("1") / CLIPS, "right_clips": right})
+    return {"lengths": rows, "all_steps": {"agreement": agreement}}
+
+
+def variant(name, p50=0.2, **changes):
+    return {
+        "name": name,
+        "file": name,
+        "sha256": "0",
+        "bytes": 200_000,
+        "engine": "litert",
+        "form": "causal",
+        "scheme": "int8",
+        "parameters": 1,
+        "macs": {"step": 100},
+        "state_bytes": 1,
+        "graph": {"operations": {"step": {"CONV_2D": 20}}, "partitions": 1, "outside": 0},
+        "latency": {"step": latency(p50)},
+        "memory": {"peak": 90e6},
+        "accuracy": accuracy(),
+        "agreement": None,
+        **changes,
+    }
+
+
+def result(**changes):
+    return {
+        "kind": "bench",
+        "schema_version": 1,
+        "complete": True,
+        "made": {"at": "now"},
+        "machine": {},
+        "conditions": {},
+        "settings": {},
+        "data": {"name": "d", "clips": CLIPS, "sha256": "a"},
+        "reference": "fuse",
+        "variants": [variant("fuse", 4.0, graph=None), variant("fuse.tflite")],
+        **changes,
+    }
+
+
+def changed(path, value):
+    """The result with one value of its second variant replaced."""
+    found = copy.deepcopy(result())
+    place = found["variants"][1]
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    return found
+
+
+def flipped(right, count, kind="1"):
+    """The clips with `count` of one kind turned over."""
+    other = "0" if kind == "1" else "1"
+    return right.replace(kind, other, count)
+
+
+def test_the_same_result_holds():
+    findings = check(result(), result(), Limits())
+    assert {finding.verdict for finding in findings} == {"holds"}
+    assert {f.what.split(",")[0] for f in findings if f.variant == "fuse.tflite"} == {
+        "accuracy at 1 s",
+        "accuracy at 5 s",
+        "agreement with the reference",
+        "file size",
+        "multiply-accumulates of step",
+        "operations of step",
+        "XNNPACK: partitions",
+        "XNNPACK: outside",
+        "median of a decision",
+        "peak resident set",
+    }
+    assert "comparisons hold" in markdown(findings)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "what"),
+    [
+        (("bytes",), 205_000, "file size, bytes"),
+        (("macs", "step"), 101, "multiply-accumulates of step"),
+        (("graph", "operations", "step"), {"CONV_2D": 21}, "operations of step"),
+        (("graph", "partitions"), 2, "XNNPACK: partitions"),
+        (("graph", "outside"), 1, "XNNPACK: outside"),
+        (("latency", "step"), latency(0.3), "median of a decision, step, share of fuse"),
+        (("memory", "peak"), 120e6, "peak resident set, share of fuse"),
+        (("accuracy", "all_steps"), {"agreement": 0.97}, "agreement with the reference"),
+    ],
+)
+def test_one_regression_is_named(path, value, what):
+    findings = check(changed(path, value), result(), Limits())
+    (found,) = regressions(findings)
+    assert (found.variant, found.what) == ("fuse.tflite", what)
+    suite = ElementTree.fromstring(junit(findings))
+    assert suite.get("failures") == "1"
+    assert [case.get("name") for case in suite if case.find("failure") is not None] == [what]
+    assert f"| fuse.tflite | {what} |" in markdown(findings)
+
+
+def test_lost_clips_are_a_regression_and_won_ones_are_reported():
+    right = result()["variants"][1]["accuracy"]["lengths"][1]["right_clips"]
+    path = ("accuracy", "lengths", 1, "right_clips")
+    lost = check(changed(path, flipped(right, 15)), result(), Limits())
+    assert [f.what for f in regressions(lost)] == ["accuracy at 5 s"]
+    assert "15 clips lost, 0 won" in regressions(lost)[0].why
+    won = check(changed(path, flipped(right, 15, "0")), result(), Limits())
+    assert not regressions(won)
+    assert [f.what for f in won if f.verdict == "improvement"] == ["accuracy at 5 s"]
+    assert "improvement" in markdown(won)
+
+
+def test_a_few_clips_either_way_are_chance():
+    """Near-ties fall either way on another machine: as many lost as won."""
+    right = result()["variants"][1]["accuracy"]["lengths"][1]["right_clips"]
+    other = flipped(flipped(right, 3)[::-1], 3, "0")[::-1]
+    assert not regressions(check(changed(("accuracy", "lengths", 1, "right_clips"), other), result(), Limits()))
+
+
+def test_false_alarms_stay_below_the_stated_rate():
+    """Near-ties are a coin's toss in either run: 400 checks, at most as many alarms as promised."""
+    limits, alarms = Limits(false_alarms=0.05), 0
+
+    def tossed(seed):
+        rng, value = random.Random(seed), copy.deepcopy(result())
+        for mine in value["variants"]:
+            for row in mine["accuracy"]["lengths"]:
+                bits = [rng.choice("01") if i % 8 == 0 else bit for i, bit in enumerate(row["right_clips"])]
+                row["right_clips"] = "".join(bits)
+        return value
+
+    for seed in range(400):
+        findings = check(tossed(seed), tossed(seed + 10_000), limits)
+        alarms += any("accuracy" in f.what and f.verdict != "holds" for f in findings)
+    assert alarms <= 400 * 0.05
+
+
+def test_unstable_runs_say_nothing_about_latency():
+    findings = check(changed(("latency", "step"), latency(9.0, ["noise"])), result(), Limits())
+    assert not any("median" in finding.what for finding in findings if finding.variant == "fuse.tflite")
+    assert not regressions(findings)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"complete": False}, "the result is incomplete"),
+        ({"data": {"name": "e", "clips": CLIPS, "sha256": "b"}}, "measure on the same ones"),
+        ({"variants": [variant("fuse")]}, r"lacks fuse\.tflite"),
+    ],
+)
+def test_what_cannot_be_compared(changes, message):
+    with pytest.raises(IncomparableError, match=message):
+        check(result(**changes), result(), Limits())
+
+
+def test_accuracy_that_went_missing_cannot_be_compared():
+    with pytest.raises(IncomparableError, match="accuracy at 1 s is missing"):
+        check(changed(("accuracy",), None), result(), Limits())
+
+
+def test_limits_are_read_from_toml(tmp_path):
+    path = tmp_path / "edge-asc.toml"
+    path.write_text("[gate]\nsize = 0.5\n")
+    assert Limits.read(path) == Limits(size=0.5)
+    assert not regressions(check(changed(("bytes",), 290_000), result(), Limits.read(path)))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[gate", "expected TOML"),
+        ("[gate]\nspeed = 1", "unknown limit speed"),
+        ("[gate]\nsize = -1", "expected a share above 0"),
+        ("[gate]\nfalse_alarms = 1", "expected less than 1"),
+    ],
+)
+def test_bad_limits(tmp_path, text, message):
+    path = tmp_path / "edge-asc.toml"
+    path.write_text(text)
+    with pytest.raises(EdgeAscError, match=message):
+        Limits.read(path)
+
+
+def test_benchmark_action_reads_medians_and_sizes():
+    entries = benchmark_action(result())
+    assert {"name": "fuse.tflite: step, p50", "unit": "ms", "value": 0.2, "range": "± 0.01"} in entries
+    assert {"name": "fuse.tflite: size", "unit": "bytes", "value": 200_000} in entries
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "export"}, "of kind 'export'; expected 'bench'"),
+        ({"schema_version": 2}, "schema version 2; this edge-asc reads 1: upgrade"),
+        ({"schema_version": 0}, "measure again"),
+        ({"variants": {}}, "result has dict as variants"),
+        ({"variants": [1]}, "a variant is int"),
+        ({"variants": [{**variant("x"), "bytes": "1"}]}, "variant 'x' has str as bytes"),
+    ],
+)
+def test_a_result_is_checked_when_it_is_read(tmp_path, change, message):
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(result()))
+    assert read(path)["reference"] == "fuse"
+    path.write_text(json.dumps({**result(), **change}))
+    with pytest.raises(EdgeAscError, match=message):
+        read(path)
+
+
+def test_no_result_at_all(tmp_path):
+    with pytest.raises(EdgeAscError, match="cannot be read"):
+        read(tmp_path / "none.json")
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(EdgeAscError, match="not a result"):
+        read(tmp_path / "bad.json")
+
+
+def test_a_damaged_layer_is_caught_on_real_recordings(scenes10, tmp_path):
+    """Noise on one layer's weights that costs some points of accuracy; the same artefact again raises no alarm."""
+    checkpoint = Checkpoint.load(zoo_path("fuse"))
+    dataset = Dataset.open(scenes10)
+    features = FeatureCache(tmp_path / "cache", FrontEnd()).features(dataset, dataset.clips, progress=False)
+    targets = tuple(dataset.labels.index(clip.label) for clip in dataset.clips)
+    heard = Clips("scenes10", list(features), dataset.labels, targets, "all")
+    path = tmp_path / "fuse-int8.tflite"
+
+    def measured(noise):
+        damaged = copy.deepcopy(checkpoint.model)
+        weight = damaged.backbone.body[4].project.conv.weight
+        with torch.no_grad():
+            weight += noise * weight.std() * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+        plan = replace(Plan.from_json(checkpoint.quantisation), model=digest(damaged))
+        (artefact,) = write(Draft(replace(checkpoint, model=damaged), "", plan), "tflite")
+        path.write_bytes(artefact.data)
+        models = [("fuse", zoo_path("fuse")), ("int8", path)]
+        return bench(models, heard, Settings(lengths=(1, 2, 3, 4, 5), rounds=1))
+
+    whole, again = measured(0.0), measured(0.0)
+    assert not regressions(check(again, whole, Limits()))
+    share = whole["variants"][1]["accuracy"]["all_steps"]["accuracy"]
+    damaged = next(
+        value
+        for noise in (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+        if (value := measured(noise))["variants"][1]["accuracy"]["all_steps"]["accuracy"] < share - 0.03
+    )
+    found = {finding.what for finding in regressions(check(damaged, whole, Limits()))}
+    assert "agreement with the reference" in found
+    assert any(what.startswith("accuracy at") for what in found)
