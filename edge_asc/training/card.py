@@ -89,8 +89,7 @@ def _training(checkpoint: Checkpoint) -> list[str]:
     return [
         f"{_heard(training)}; auxiliary stream "
         f"{'on' if checkpoint.model.config.auxiliary else 'off'}, dropout {checkpoint.model.config.dropout}"
-        + (f"; started from {training['started_from']}" if training["started_from"] else "")
-        + (f", trained on {_heard(training['before'])}" if training["before"] else "")
+        + "".join(f"; started from {earlier['name']} ({_heard(earlier)})" for earlier in training["before"])
         + (f"; distilled from {', '.join(training['teachers'])}" if training["teachers"] else "")
         + ".",
         "",

@@ -297,12 +297,16 @@ def _provenance(
         "licences": list(run.licences),
         "teachers": [path.name for path in run.teachers],
         "started_from": run.initial.name if run.initial else None,
-        "before": {name: before.get(name) for name in ("data", "clips", "licences")} if before else None,
+        "before": [{"name": run.initial.name, **_heard(before)}, *before.get("before", ())] if run.initial else [],
         "clip_ids": sorted({clip_id(clip.filename) for clip in clips} | set(before.get("clip_ids", ()))),
         "credits": credits,
         "final_loss": round(last.loss, 4),
         "final_accuracy": round(last.accuracy, 4),
     }
+
+
+def _heard(training: dict[str, Any]) -> dict[str, Any]:
+    return {name: training.get(name) for name in ("data", "clips", "licences")}
 
 
 def merged(mine: Credits, theirs: Credits) -> Credits:

@@ -90,8 +90,17 @@ def test_pretraining_has_not_heard_what_the_other_data_set_holds_out(data: Any, 
     )
     assert tuned.labels == dataset.labels
     assert tuned.front_end == Checkpoint.load(tmp_path / "pre/fold1").front_end
-    assert tuned.training["before"] == {"data": "wide", "clips": tuned.training["clips"], "licences": []}
-    assert f"started from pre, trained on {tuned.training['clips']} clips of wide" in card(tuned)
+    heard = {"name": "pre", "data": "wide", "clips": tuned.training["clips"], "licences": []}
+    assert tuned.training["before"] == [heard]
+    again = train(
+        run_of(dataset, tmp_path / "again", initial=tmp_path / "tuned", fold=1),
+        cache,
+        Listener(),
+        resume=False,
+        record=recorded,
+    )
+    assert [earlier["name"] for earlier in again.training["before"]] == ["tuned", "pre"]
+    assert f"; started from pre ({tuned.training['clips']} clips of wide)" in card(again)
 
 
 def test_a_finished_or_interrupted_training_is_not_overwritten(data: Any, tmp_path: Path) -> None:
