@@ -17,7 +17,8 @@ demo: $(INSTALLED)
 	    $(BIN)/edge-asc classify $(DEMO)/scenes/audio/$(CLIP) --json --model $$model \
 	        > $(DEMO)/results/$$(basename $$model).json || exit; \
 	done
-	$(BIN)/edge-asc report $(DEMO)/int8/manifest.json $(DEMO)/results/*.json --output $(DEMO)/report.html
+	$(BIN)/edge-asc bench fuse $(DEMO)/int8 --output $(DEMO)/bench.json
+	$(BIN)/edge-asc report $(DEMO)/bench.json $(DEMO)/int8/manifest.json $(DEMO)/results/*.json --output $(DEMO)/report.html
 
 test: $(INSTALLED) check
 	$(BIN)/python -m pytest

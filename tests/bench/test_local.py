@@ -11,6 +11,7 @@ from edge_asc_bench import local
 from edge_asc_bench.latency import Latency
 from edge_asc_bench.local import Clips, Settings, bench
 from edge_asc_bench.machine import conditions, describe
+from edge_asc_bench.report import write_report
 from edge_asc_bench.result import read
 
 HEARD = Clips("noise", clips(3, 40), (), (), "digest")
@@ -59,6 +60,29 @@ def test_accuracy_comes_with_the_clips_that_are_right(artefacts):
     (row,) = result["variants"][0]["accuracy"]["lengths"]
     assert len(row["right_clips"]) == row["count"] == 3
     assert row["right_clips"].count("1") == row["right"]
+
+
+def test_the_report_shows_a_benchmark(artefacts, tmp_path):
+    models = [(name, artefacts.steps[name]) for name in ("torch", "tflite")]
+    heard = Clips("noise", clips(3, 80), artefacts.causal.labels, (0, 1, 2), "digest")
+    result = bench(models, heard, Settings(lengths=(1, 2), rounds=1, duration=0.01))
+    path = tmp_path / "bench.json"
+    path.write_text(json.dumps(result))
+    write_report([path], tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    for variant in result["variants"]:
+        assert f"{variant['latency']['step']['total']['p50']:.3g}" in page
+        assert variant["name"] in page
+    smallest = min(variant["bytes"] for variant in result["variants"])
+    assert f"<mark>{smallest / 1000:.0f}</mark>" in page
+    assert page.count("<polyline") == 2
+    assert "few for percentiles" in page
+    assert "without a pause" in page
+    assert "http" not in page
+    path.write_text(json.dumps({**result, "schema_version": 9}))
+    with pytest.raises(EdgeAscError, match="schema version 9"):
+        write_report([path], tmp_path / "other.html")
+    assert not (tmp_path / "other.html").exists()
 
 
 def test_windows_are_measured_each(artefacts):
