@@ -127,7 +127,7 @@ def _curves(variants: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
         return None
     lengths = [row["seconds"] for row in measured[0]["accuracy"]["lengths"]]
     shares = [row["accuracy"] for variant in measured for row in variant["accuracy"]["lengths"]]
-    low, high = min(shares) // 0.05 * 0.05, max(shares) + 0.02
+    low, high = max(0.0, min(shares) - 0.05), min(1.0, max(shares) + 0.02)
     span = max(lengths) - min(lengths) or 1
 
     def point(seconds: float, share: float) -> tuple[float, float]:

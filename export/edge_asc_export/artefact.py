@@ -32,7 +32,7 @@ def float_parts(fmt: Format, scheme: Scheme, form: str) -> str:
         case "float32":
             return "everything"
         case "dynamic":
-            return "depthwise convolutions" + (", GRU and output layer" if fmt == "onnx" else "")
+            return "depthwise convolutions, GRU and output layer"
     parts = [f"tensors named {', '.join(scheme.real)}"] if scheme.real else []
     if fmt == "onnx" and form == "windowed":
         parts.append("GRU and output layer: onnxruntime has no integer GRU, and writing it out step by step costs more")

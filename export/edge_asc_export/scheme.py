@@ -31,8 +31,8 @@ class Scheme:
     Attributes:
         name: what files and contracts call it: letters, digits and dashes.
         weights: "float32", "float16" (stored, computed in float32) or "int8" (symmetric, one scale per output channel).
-        activations: "float32"; "dynamic": rounded to 8 bits at each step on a grid of its own, before dense layers;
-            "int8": on fixed asymmetric grids; "int16": on fixed symmetric ones.
+        activations: "float32"; "dynamic": rounded to 8 bits at each step on a grid of its own, before convolutions that
+            are not depthwise; "int8": on fixed asymmetric grids; "int16": on fixed symmetric ones.
         real: patterns (`*`, `?`) of tensors that stay float where activations have fixed grids, with all tensors that
             share their grids.
     """

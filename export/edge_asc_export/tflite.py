@@ -292,11 +292,7 @@ class _Subgraph:
                 return
             case Linear():
                 builtin, options = "FULLY_CONNECTED", self.schema.FullyConnectedOptionsT()
-                options.asymmetricQuantizeInputs = dynamic = self.file.scheme.activations == "dynamic"
-                weights = self._weights(node, node.weight, 0, dynamic=True)
-                version = 9 if dynamic else self._version(builtin, integer)
-                self._operator(builtin, [*inputs, *weights], output, options, version=version)
-                return
+                inputs = [*inputs, *self._weights(node, node.weight, 0, dynamic=False)]
             case Add():
                 builtin, options = "ADD", self.schema.AddOptionsT()
                 options.fusedActivationFunction = self._activation_function(node.relu)
