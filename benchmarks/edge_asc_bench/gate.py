@@ -45,8 +45,10 @@ class Limits:
         """
         try:
             given = tomllib.loads(path.read_text()).get("gate", {})
-        except (OSError, tomllib.TOMLDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise EdgeAscError(f"{path}: cannot be read ({error}); expected TOML with a table [gate]") from error
+        if not isinstance(given, dict):
+            raise EdgeAscError(f"{path}: gate is {given!r}; expected a table [gate]")
         known = [f.name for f in fields(cls)]
         for name, value in given.items():
             if name not in known:
@@ -108,6 +110,16 @@ def check(result: Mapping[str, Any], baseline: Mapping[str, Any], limits: Limits
     return findings
 
 
+def skipped(result: Mapping[str, Any], baseline: Mapping[str, Any]) -> list[str]:
+    """What could not be compared because a run was unstable, in words."""
+    found = []
+    for value, what in ((baseline, "the baseline"), (result, "the result")):
+        for variant in value["variants"]:
+            forms = [form for form, latency in variant["latency"].items() if latency["unstable"]]
+            found += [f"{variant['name']}, {form}: unstable in {what}" for form in forms]
+    return found
+
+
 def regressions(findings: list[Finding]) -> list[Finding]:
     """What is worse than the baseline."""
     return [finding for finding in findings if finding.verdict == "regression"]
@@ -158,6 +170,14 @@ def _comparable(result: Mapping[str, Any], baseline: Mapping[str, Any]) -> None:
                 f"the result is about {found['clips']} clips of {found['name']}, the baseline about "
                 f"{expected['clips']} of {expected['name']}, or they are other clips; measure on the same ones"
             )
+    if result["reference"] != baseline["reference"]:
+        raise IncomparableError(
+            f"the result's reference is {result['reference']}, the baseline's {baseline['reference']}; "
+            "give the models in the same order"
+        )
+    threads = [value["settings"]["threads"] for value in (result, baseline)]
+    if threads[0] != threads[1]:
+        raise IncomparableError(f"measured with {threads[0]} threads, the baseline with {threads[1]}; use as many")
     names = {variant["name"] for variant in result["variants"]}
     if missing := [variant["name"] for variant in baseline["variants"] if variant["name"] not in names]:
         raise IncomparableError(f"the result lacks {', '.join(missing)}, which the baseline has; measure them too")
@@ -201,8 +221,10 @@ def _agreement(before: Mapping[str, Any], after: Mapping[str, Any], limits: Limi
 def _cost(before: Mapping[str, Any], after: Mapping[str, Any], limits: Limits) -> Iterator[Finding]:
     worse = after["bytes"] > (1 + limits.size) * before["bytes"]
     yield _judged(before, "file size, bytes", before["bytes"], after["bytes"], worse, limits.size)
+    if (before["graph"] and not after["graph"]) or before["macs"].keys() - after["macs"].keys():
+        raise IncomparableError(f"{before['name']}: its operations were not counted; install edge-asc[export]")
     for name, macs in before["macs"].items():
-        mine = after["macs"].get(name, 0)
+        mine = after["macs"][name]
         yield _judged(before, f"multiply-accumulates of {name}", macs, mine, mine > macs, 0)
     old, new = before["graph"], after["graph"]
     if old and new:

@@ -29,7 +29,7 @@ from edge_asc_bench.result import KIND, SCHEMA_VERSION
 WARM_UP = 20
 ROUNDS = 25
 BURST = 20
-WINDOW_BURST = 4
+WINDOW_BURST = 8
 SUSTAINED_BURST = 50
 
 
@@ -184,7 +184,10 @@ class _Process:
 
     def finish(self) -> None:
         """Ask for the memory, and let the process end."""
-        self.memory = {**self._ask(do="memory"), "bare": self.opened["bare"], "imported": self.opened["imported"]}
+        found = self._ask(do="memory")
+        if not self.opened["peak_reset"]:
+            found["peak"] = None  # it would be that of importing the runtime
+        self.memory = {**found, "bare": self.opened["bare"], "imported": self.opened["imported"]}
 
     def close(self) -> None:
         """End the process."""
@@ -237,6 +240,9 @@ def _workers(
         windows: tuple[int | None, ...] = (None,)
         if runtime.contract.form == "windowed":
             windows = tuple(s for s in runtime.contract.windows if s in settings.lengths)
+            if not windows:
+                offered = ", ".join(map(str, runtime.contract.windows))
+                raise EdgeAscError(f"{name}: has windows of {offered} s; name one of them with --lengths")
         for seconds in windows:
             workers.append(stack.enter_context(_process(i, name, path, settings.threads, seconds)))
     return workers
@@ -253,9 +259,13 @@ def _compared(
     causal = [i for i, (_, runtime) in enumerate(runtimes) if runtime.contract.form == "causal"]
     if reference not in causal:
         return nothing, nothing
+    labels = runtimes[reference][1].contract.labels
+    causal = [i for i in causal if runtimes[i][1].contract.labels == labels]
     logits = {i: np.concatenate(stream_logits(runtimes[i][1], clips.features)) for i in causal}
     agreement = list(nothing)
     for i, found in logits.items():
+        if i == reference:
+            continue
         expected = logits[reference]
         error = np.abs(found - expected)
         agreement[i] = {

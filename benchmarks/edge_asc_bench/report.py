@@ -50,7 +50,7 @@ def render(found: dict[str, list[dict[str, Any]]]) -> str:
             streams=streams,
             evaluations=found["evaluation"],
         )
-    except jinja2.UndefinedError as error:
+    except (jinja2.UndefinedError, KeyError, TypeError, IndexError) as error:
         raise EdgeAscError(f"a result lacks a field ({error}); make it again with this version") from error
     return page
 

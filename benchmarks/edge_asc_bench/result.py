@@ -12,7 +12,7 @@ KIND = "bench"
 # 1: first version.
 SCHEMA_VERSION = 1
 
-# Fields of a result and of its variants, with their types; docs/benchmarks.md describes them.
+# Fields of a result and of its variants, with their types.
 FIELDS: dict[str, type | tuple[type, ...]] = {
     "complete": bool,
     "made": dict,
@@ -64,10 +64,21 @@ def read(path: Path) -> dict[str, Any]:
             f"{'upgrade edge-asc' if newer else 'measure again'}"
         )
     _check(path, value, FIELDS, "result")
+    _check(path, value["data"], {"name": str, "clips": int, "sha256": str}, "data")
+    _check(path, value["settings"], {"threads": int}, "settings")
     for variant in value["variants"]:
         if not isinstance(variant, dict):
             raise EdgeAscError(f"{path}: a variant is {type(variant).__name__}; expected an object: measure again")
-        _check(path, variant, VARIANT_FIELDS, f"variant {variant.get('name')!r}")
+        what = f"variant {variant.get('name')!r}"
+        _check(path, variant, VARIANT_FIELDS, what)
+        _check(path, variant["memory"], {"peak": (int, type(None))}, f"memory of {what}")
+        for form, latency in variant["latency"].items():
+            _check(path, latency, {"total": dict, "unstable": list}, f"latency {form} of {what}")
+            _check(path, latency["total"], {"p50": (int, float)}, f"latency {form} of {what}")
+        if variant["accuracy"]:
+            _check(path, variant["accuracy"], {"lengths": list, "all_steps": dict}, f"accuracy of {what}")
+        if variant["agreement"]:
+            _check(path, variant["agreement"], {"share": (int, float)}, f"agreement of {what}")
     return value
 
 

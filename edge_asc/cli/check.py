@@ -9,6 +9,7 @@ import click
 from rich.table import Table
 
 from edge_asc.cli.console import json_option, log, out, print_json
+from edge_asc.errors import EdgeAscError
 
 path_option = click.Path(dir_okay=False, path_type=Path)
 
@@ -52,7 +53,14 @@ def command(
         write_json(baseline, found)
         log.print(f"{baseline} is now what {result} measured at {found['made']['at']}")
         return
-    findings = gate.check(found, read(baseline), gate.Limits.read(config) if config else gate.Limits())
+    before = read(baseline)
+    limits = gate.Limits.read(config) if config else gate.Limits()
+    try:
+        findings = gate.check(found, before, limits)
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise EdgeAscError(f"a result lacks a field ({error!r}); measure again with this version") from error
+    for text in gate.skipped(found, before):
+        log.print(f"latency not compared: {text}")
     failed = gate.regressions(findings)
     if junit:
         write_bytes(junit, gate.junit(findings).encode())

@@ -92,6 +92,10 @@ def command(
     if ranges and calibration is None:
         raise click.UsageError("--ranges belongs to --calibration DIR; the checkpoint's own ranges are chosen already")
     chosen = SCHEMES["none"] if scheme == "auto" else find_scheme(scheme)
+    if fold is not None and data is None:
+        raise click.UsageError("--fold belongs to --data")
+    if calibration and scheme != "auto" and not chosen.static:
+        raise click.UsageError(f"{chosen.name} has no activation ranges to record; leave --calibration out")
     if print_scheme:
         if scheme == "auto":
             raise click.UsageError("auto is no scheme; it tries several")
@@ -102,6 +106,10 @@ def command(
     folder = Path(checkpoint) if Path(checkpoint).exists() else zoo_path(checkpoint)
     if folder is None:
         raise ContractError(f"{checkpoint}: no such checkpoint; expected a folder or one of {', '.join(zoo())}")
+    if data is not None:
+        from edge_asc.data import Dataset
+
+        Dataset.open(data).check(progress=True)
     attempts: list[Any] = []
     with log.status("exporting") as status:
         recorded = None
@@ -166,7 +174,8 @@ def _tried(attempts: list[Attempt]) -> Table:
     table.add_column("holds", overflow="fold")
     table.add_row("", "float PyTorch", *(f"{100 * share:.1f}" for share in attempts[0].reference.values()))
     for found in attempts:
-        shares = (f"{100 * found.accuracy[seconds]:.1f}" for seconds in lengths)
+        measured = (found.accuracy.get(seconds) for seconds in lengths)
+        shares = ("" if share is None else f"{100 * share:.1f}" for share in measured)
         ms = "" if found.step_ms is None else f"{found.step_ms:.2f}"
         size = f"{found.size / 1000:.0f}"
         verdict = "yes" if found.holds else found.reason

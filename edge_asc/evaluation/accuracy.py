@@ -230,13 +230,34 @@ def evaluate(
     truth, lengths = np.asarray(targets, np.intp), sorted(set(lengths))
     _check(runtimes, len(features), truth, labels, lengths, reference)
     windows = [set(runtime.contract.windows) for _, runtime in runtimes if runtime.contract.form == "windowed"]
-    if windows and not (lengths := [seconds for seconds in lengths if seconds in set.intersection(*windows)]):
+    if windows and not (common := [seconds for seconds in lengths if seconds in set.intersection(*windows)]):
+        if reference is not None and len(runtimes) > 2:
+            return _evaluated_apart(runtimes, features, targets, labels, lengths, reference, gain, progress)
         raise EdgeAscError("the models have no window of these lengths in common; ask for one that all offer")
+    lengths = common if windows else lengths
     # One numbering of all labels, in which the numbers of the data's own labels are the targets.
     names = list(dict.fromkeys([*labels, *(label for _, r in runtimes for label in r.contract.labels)]))
     runs = [_run(name, runtime, names, features, lengths, gain, progress) for name, runtime in runtimes]
     other = None if reference is None else runs[reference]
     return [_measure(run, None if run is other else other, truth, labels, lengths, gain) for run in runs]
+
+
+def _evaluated_apart(
+    runtimes: Sequence[tuple[str, Runtime]],
+    features: Sequence[Array],
+    targets: Sequence[int],
+    labels: Sequence[str],
+    lengths: Sequence[float],
+    reference: int,
+    gain: float,
+    progress: bool,
+) -> list[Accuracy]:
+    """Windowed models without a length in common, such as ONNX files of one window each: each beside the reference."""
+    base, results = runtimes[reference], []
+    for i, each in enumerate(runtimes):
+        pair = [base] if i == reference else [base, each]
+        results.append(evaluate(pair, features, targets, labels, lengths, 0, gain, progress)[-1])
+    return results
 
 
 def pool(results: Sequence[Accuracy]) -> Accuracy:

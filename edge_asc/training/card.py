@@ -50,7 +50,7 @@ def card(checkpoint: Checkpoint) -> str:
         "",
         *_training(checkpoint),
     ]
-    if credits := checkpoint.training["credits"]:
+    if credits := checkpoint.training.get("credits"):
         lines += ["## Credits", "", *_credits(credits)]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -89,8 +89,8 @@ def _training(checkpoint: Checkpoint) -> list[str]:
     return [
         f"{_heard(training)}; auxiliary stream "
         f"{'on' if checkpoint.model.config.auxiliary else 'off'}, dropout {checkpoint.model.config.dropout}"
-        + "".join(f"; started from {earlier['name']} ({_heard(earlier)})" for earlier in training["before"])
-        + (f"; distilled from {', '.join(training['teachers'])}" if training["teachers"] else "")
+        + "".join(f"; started from {earlier['name']} ({_heard(earlier)})" for earlier in training.get("before", ()))
+        + (f"; distilled from {', '.join(training['teachers'])}" if training.get("teachers") else "")
         + ".",
         "",
         f"Recipe: {settings}.",
@@ -101,7 +101,7 @@ def _training(checkpoint: Checkpoint) -> list[str]:
 
 
 def _heard(training: dict[str, Any]) -> str:
-    licences = f", licences {' and '.join(training['licences'])} only" if training["licences"] else ""
+    licences = f", licences {' and '.join(training['licences'])} only" if training.get("licences") else ""
     return f"{training['clips']} clips of {training['data']}{licences}"
 
 

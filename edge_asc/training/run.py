@@ -117,6 +117,8 @@ def train(run: Run, cache: FeatureCache, listener: Listener, *, resume: bool, re
             f"{run.output}: holds an interrupted training; add --resume to go on, or choose another --output"
         )
     clips = run.training_clips()
+    if not clips:
+        raise EdgeAscError(f"{run.dataset.root}: no clip is left to train on; ask for other licences, or another fold")
     features = cache.features(run.dataset, clips)
     initial = Checkpoint.load(run.of_same_fold(run.initial)) if run.initial else None
     if initial and initial.labels != run.dataset.labels:
@@ -125,7 +127,8 @@ def train(run: Run, cache: FeatureCache, listener: Listener, *, resume: bool, re
         front_end = (initial or Checkpoint.load(run.of_same_fold(run.teachers[0]))).front_end
     else:
         front_end = normalisation(features, run.recipe, cache.front_end)
-    teachers = [_teacher(path, run, front_end) for path in run.teachers]
+    teachers = [(path, _teacher(path, run, front_end)) for path in run.teachers]
+    _refuse_heard(run, [*([(run.initial, initial)] if run.initial and initial else []), *teachers])
     run.output.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(
         run.config,
@@ -134,7 +137,7 @@ def train(run: Run, cache: FeatureCache, listener: Listener, *, resume: bool, re
         [run.dataset.labels.index(clip.label) for clip in clips],
         front_end,
         run.output,
-        teachers=[model for _, model in teachers],
+        teachers=[teacher.model for _, teacher in teachers if isinstance(teacher.model, CRNN)],
         initial=initial.model if initial else None,
         same_labels=initial is not None and initial.labels == run.dataset.labels,
     )
@@ -154,7 +157,7 @@ def train(run: Run, cache: FeatureCache, listener: Listener, *, resume: bool, re
             clips,
             trainer.history[-1],
             initial.training if initial else {},
-            [teacher.training for teacher, _ in teachers],
+            [teacher.training for _, teacher in teachers],
         ),
     )
     if isinstance(model, CRNN):
@@ -276,8 +279,8 @@ def clip_id(filename: str) -> str:
 
 
 def trained_on(training: dict[str, Any], filenames: Collection[str]) -> int:
-    """How many of the files a checkpoint was trained on, as far as their names tell."""
-    known = set(training.get("clip_ids", ()))
+    """How many of the files a checkpoint or its teachers were trained on, as far as their names tell."""
+    known = {*training.get("clip_ids", ()), *training.get("taught_clip_ids", ())}
     return sum(clip_id(name) in known for name in filenames)
 
 
@@ -285,6 +288,7 @@ def _provenance(
     run: Run, clips: Sequence[Clip], last: Epoch, before: dict[str, Any], taught: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
     """What the model has heard, itself and in the training `before`; credits include what its teachers heard."""
+    heard = {clip_id(clip.filename) for clip in clips} | set(before.get("clip_ids", ()))
     credits = run.dataset.credited(clips)
     for training in (before, *taught):
         credits = merged(credits, training.get("credits", {}))
@@ -298,7 +302,8 @@ def _provenance(
         "teachers": [path.name for path in run.teachers],
         "started_from": run.initial.name if run.initial else None,
         "before": [{"name": run.initial.name, **_heard(before)}, *before.get("before", ())] if run.initial else [],
-        "clip_ids": sorted({clip_id(clip.filename) for clip in clips} | set(before.get("clip_ids", ()))),
+        "clip_ids": sorted(heard),
+        "taught_clip_ids": sorted({known for training in taught for known in training.get("clip_ids", ())} - heard),
         "credits": credits,
         "final_loss": round(last.loss, 4),
         "final_accuracy": round(last.accuracy, 4),
@@ -322,7 +327,24 @@ def merged(mine: Credits, theirs: Credits) -> Credits:
     }
 
 
-def _teacher(path: Path, run: Run, front_end: FrontEnd) -> tuple[Checkpoint, CRNN]:
+def _refuse_heard(run: Run, used: Sequence[tuple[Path, Checkpoint]]) -> None:
+    """Make sure that nothing this run starts or learns from has heard what it will be judged by.
+
+    Raises:
+        EdgeAscError: a checkpoint has.
+    """
+    if run.fold is None:
+        return
+    held_out = (run.folds_of or run.dataset).split(run.fold, "evaluate")
+    for path, checkpoint in used:
+        if count := trained_on(checkpoint.training, [clip.filename for clip in held_out]):
+            raise EdgeAscError(
+                f"{path}: has heard {count} of the {len(held_out)} clips that fold {run.fold} holds out; expected a "
+                "checkpoint with a folder for this fold, or one trained without these clips"
+            )
+
+
+def _teacher(path: Path, run: Run, front_end: FrontEnd) -> Checkpoint:
     checkpoint = Checkpoint.load(run.of_same_fold(path))
     if not isinstance(checkpoint.model, CRNN) or checkpoint.labels != run.dataset.labels:
         raise EdgeAscError(f"{path}: cannot teach; expected a CRNN with the labels {', '.join(run.dataset.labels)}")
@@ -330,4 +352,4 @@ def _teacher(path: Path, run: Run, front_end: FrontEnd) -> tuple[Checkpoint, CRN
         raise EdgeAscError(
             f"{path}: cannot teach; its normalisation differs, so it was trained on other clips, levels or seed"
         )
-    return checkpoint, checkpoint.model
+    return checkpoint

@@ -20,7 +20,7 @@ from edge_asc.training.checkpoint import Checkpoint, read_metadata
 from edge_asc_export import artefact as artefacts
 from edge_asc_export import parity
 from edge_asc_export.artefact import Draft, Format
-from edge_asc_export.calibration import Method, calibrate
+from edge_asc_export.calibration import MOST_CLIPS, Method, calibrate, evenly
 from edge_asc_export.plan import Plan
 from edge_asc_export.scheme import Scheme
 
@@ -248,7 +248,8 @@ def record_plan(
     loaded, dataset = Checkpoint.load(checkpoint), Dataset.open(data)
     if not isinstance(loaded.model, CRNN):
         raise ExportError(f"{loaded.name} is a CNN with global average pooling; only a CRNN is exported")
-    features = FeatureCache(default_cache(), loaded.front_end).features(dataset, dataset.clips)
+    dataset.check()
+    features = FeatureCache(default_cache(), loaded.front_end).features(dataset, evenly(dataset.clips, MOST_CLIPS))
 
     def report(done: int, total: int) -> None:
         if progress:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,7 @@ PERCENTILE = 0.99999
 # How far a tensor that dense layers read is equalised: their weights take up what the activations lose.
 DENSE_EXPONENT = 0.75
 
+T = TypeVar("T")
 Features = Sequence[npt.NDArray[np.float32]]
 Progress = Callable[[int, int], None]
 Models = Mapping[int, tuple[Graph, ...]]
@@ -71,7 +72,7 @@ def calibrate(
     """
     if method not in METHODS:
         raise ExportError(f"calibration method is {method!r}; expected {', '.join(METHODS)}")
-    features = _evenly(features, MOST_CLIPS)
+    features = evenly(features, MOST_CLIPS)
     batches = _batches(front_end, features)
     lengths = sorted({batch.shape[3] for batch in batches})
     models: Models = {frames: _graphs(model, frames) for frames in lengths}
@@ -99,7 +100,7 @@ def calibrate(
     plans = {each: replace(plan, ranges=_ranges(each, spans, histograms)) for each in candidates}
     errors = {}
     if method == "auto":
-        judged = _batches(front_end, _evenly(features, JUDGED_CLIPS))
+        judged = _batches(front_end, evenly(features, JUDGED_CLIPS))
         for each, candidate in plans.items():
             errors[each] = _error(models, prepared, candidate, judged)
             passed()
@@ -116,9 +117,10 @@ def calibrate(
     return replace(plans[chosen], provenance=provenance)
 
 
-def _evenly(features: Features, most: int) -> Features:
-    picked = np.unique(np.linspace(0, len(features) - 1, min(len(features), most)).round().astype(int))
-    return [features[i] for i in picked]
+def evenly(items: Sequence[T], most: int) -> list[T]:
+    """At most so many of the items, evenly spaced."""
+    picked = np.unique(np.linspace(0, len(items) - 1, min(len(items), most)).round().astype(int))
+    return [items[i] for i in picked]
 
 
 def _warnings(front_end: FrontEnd, features: Features, classes: int | None) -> list[str]:
@@ -211,7 +213,9 @@ def _histograms(
         index = where.get(name)
         if index is not None and spans[index].high > spans[index].low:
             span = spans[index]
-            counts[index] += torch.histc(value.float(), BINS, span.low, span.high).double().numpy()
+            # In parts, since torch counts in single precision.
+            for part in torch.split(value.float().flatten(), 1 << 24):
+                counts[index] += torch.histc(part, BINS, span.low, span.high).double().numpy()
 
     _observe(models, batches, observe)
     return counts

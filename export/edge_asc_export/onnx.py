@@ -39,9 +39,9 @@ RECURRENT = ("gru_", "hidden_", "logits")
 
 
 def integer_gru(graph: Graph, plan: Plan) -> bool:
-    """Whether the GRU layers of a graph compute in integers."""
-    layers = [node for node in graph.nodes if isinstance(node, GRU)]
-    return all(node.output in plan.grids and graph.shapes[node.output][0] == 1 for node in layers)
+    """Whether anything in the GRU layers of a graph computes in integers."""
+    rows = {graph.shapes[node.output][0] for node in graph.nodes if isinstance(node, GRU)}
+    return rows == {1} and any(tensor.startswith("gru_") for tensor in plan.grids)
 
 
 def _unsigned(affine: Affine) -> Affine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import math
 from collections.abc import Mapping
@@ -140,9 +141,12 @@ class Plan:
             return
         if self.model != digest:
             raise ExportError(
-                f"the quantisation plan belongs to other weights ({self.model[:12]}…, expected {digest[:12]}…); "
-                "record it again with --calibration DIR"
+                f"the quantisation plan belongs to other weights ({self.model[:12]}…, expected {digest[:12]}…); name "
+                "the checkpoint that it was recorded on, or record it again with --calibration DIR"
             )
+        known = [tensor for shared in self.ranges for tensor in shared.tensors]
+        if idle := [pattern for pattern in self.scheme.real if not fnmatch.filter(known, pattern)]:
+            raise ExportError(f"scheme {self.scheme.name}: no tensor of this model is called {', '.join(idle)}")
         planned = {tensor: shared for shared in self.ranges for tensor in shared.tensors}
         for tensors, _ in sharing(graph, 1.0):
             if missing := [tensor for tensor in tensors if tensor not in planned]:

@@ -123,6 +123,9 @@ def find_scheme(name: str) -> Scheme:
         raise ExportError(f"{name}: no such scheme; expected {', '.join(SCHEMES)} or a JSON file")
     try:
         value = json.loads(path.read_text())
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise ExportError(f"{name}: not JSON ({error}); expected a scheme") from error
-    return Scheme.from_json(value)
+    scheme = Scheme.from_json(value)
+    if scheme.name in (*SCHEMES, "auto") and scheme != SCHEMES.get(scheme.name):
+        raise ExportError(f"{name}: {scheme.name} is the name of another scheme; give this one its own")
+    return scheme

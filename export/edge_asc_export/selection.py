@@ -70,6 +70,8 @@ def select(
     An artefact holds if its accuracy over all decisions is at most `max_drop` points below float PyTorch, and at each
     length at most `max_drop` points or one clip, whichever is more.
 
+    Schemes that need activation ranges are left out where there are none.
+
     Args:
         job: its scheme is left aside.
         features: raw log-mel of labelled clips, (frames, mels).
@@ -91,6 +93,8 @@ def select(
             continue
         if progress:
             progress(f"trying {scheme.name}")
+        if scheme.static and not _has_ranges(replace(job, scheme=scheme)):
+            continue
         with tempfile.TemporaryDirectory(prefix="edge-asc-") as folder:
             manifest = export(replace(job, scheme=scheme), Path(folder))
             runtimes = {name: open_runtime(Path(folder) / name) for name in manifest["files"]}
@@ -104,6 +108,14 @@ def select(
     raise ExportError(
         f"no scheme keeps accuracy within {max_drop} points in {' and '.join(job.formats)}; allow a larger drop"
     )
+
+
+def _has_ranges(job: Job) -> bool:
+    try:
+        job.draft()
+    except ExportError:
+        return False
+    return True
 
 
 def _attempt(

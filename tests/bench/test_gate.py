@@ -20,6 +20,7 @@ from edge_asc_bench.gate import (
     junit,
     markdown,
     regressions,
+    skipped,
 )
 from edge_asc_bench.local import Clips, Settings, bench
 from edge_asc_bench.result import read
@@ -57,7 +58,7 @@ def variant(name, p50=0.2, **changes):
         "state_bytes": 1,
         "graph": {"operations": {"step": {"CONV_2D": 20}}, "partitions": 1, "outside": 0},
         "latency": {"step": latency(p50)},
-        "memory": {"peak": 90e6},
+        "memory": {"peak": 90_000_000},
         "accuracy": accuracy(),
         "agreement": None,
         **changes,
@@ -72,7 +73,7 @@ def result(**changes):
         "made": {"at": "now"},
         "machine": {},
         "conditions": {},
-        "settings": {},
+        "settings": {"threads": 1},
         "data": {"name": "d", "clips": CLIPS, "sha256": "a"},
         "reference": "fuse",
         "variants": [variant("fuse", 4.0, graph=None), variant("fuse.tflite")],
@@ -123,7 +124,7 @@ def test_the_same_result_holds():
         (("graph", "partitions"), 2, "XNNPACK: partitions"),
         (("graph", "outside"), 1, "XNNPACK: outside"),
         (("latency", "step"), latency(0.3), "median of a decision, step, share of fuse"),
-        (("memory", "peak"), 120e6, "peak resident set, share of fuse"),
+        (("memory", "peak"), 120_000_000, "peak resident set, share of fuse"),
         (("accuracy", "all_steps"), {"agreement": 0.97}, "agreement with the reference"),
     ],
 )
@@ -177,6 +178,8 @@ def test_false_alarms_stay_below_the_stated_rate():
 def test_unstable_runs_say_nothing_about_latency():
     findings = check(changed(("latency", "step"), latency(9.0, ["noise"])), result(), Limits())
     assert not any("median" in finding.what for finding in findings if finding.variant == "fuse.tflite")
+    noisy = changed(("latency", "step"), latency(9.0, ["noise"]))
+    assert skipped(noisy, result()) == ["fuse.tflite, step: unstable in the result"]
     assert not regressions(findings)
 
 
@@ -186,6 +189,9 @@ def test_unstable_runs_say_nothing_about_latency():
         ({"complete": False}, "the result is incomplete"),
         ({"data": {"name": "e", "clips": CLIPS, "sha256": "b"}}, "measure on the same ones"),
         ({"variants": [variant("fuse")]}, r"lacks fuse\.tflite"),
+        ({"reference": "other"}, "reference is other, the baseline's fuse"),
+        ({"settings": {"threads": 2}}, "measured with 2 threads, the baseline with 1"),
+        ({"variants": [variant("fuse", 4.0, graph=None), variant("fuse.tflite", graph=None)]}, "were not counted"),
     ],
 )
 def test_what_cannot_be_compared(changes, message):
@@ -210,6 +216,7 @@ def test_limits_are_read_from_toml(tmp_path):
     [
         ("[gate", "expected TOML"),
         ("[gate]\nspeed = 1", "unknown limit speed"),
+        ("gate = 3", "expected a table"),
         ("[gate]\nsize = -1", "expected a share above 0"),
         ("[gate]\nfalse_alarms = 1", "expected less than 1"),
     ],
@@ -235,6 +242,8 @@ def test_benchmark_action_reads_medians_and_sizes():
         ({"schema_version": 0}, "measure again"),
         ({"variants": {}}, "result has dict as variants"),
         ({"variants": [1]}, "a variant is int"),
+        ({"data": {}}, "data has nothing as name"),
+        ({"variants": [variant("x", latency={"step": {"unstable": []}})]}, "latency step of variant 'x' has nothing"),
         ({"variants": [{**variant("x"), "bytes": "1"}]}, "variant 'x' has str as bytes"),
     ],
 )

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -45,9 +46,9 @@ def test_models_are_measured_side_by_side(artefacts, tmp_path):
         assert any("few for percentiles" in doubt for doubt in step["unstable"])
         memory = variant["memory"]
         assert 0 < memory["bare"] < memory["imported"] < memory["peak"]
-        assert variant["agreement"]["steps"] == 15
-    shares = {variant["name"]: variant["agreement"]["share"] for variant in result["variants"]}
-    assert shares["torch"] == shares["onnx"] == shares["tflite"] == 1.0
+    shares = {v["name"]: v["agreement"]["share"] for v in result["variants"] if v["agreement"]}
+    assert shares["onnx"] == shares["tflite"] == 1.0
+    assert "torch" not in shares
     int8 = result["variants"][-1]
     assert int8["graph"]["partitions"] == 1
     assert int8["state_bytes"] < result["variants"][0]["state_bytes"] / 3
@@ -91,6 +92,19 @@ def test_windows_are_measured_each(artefacts):
     assert set(variant["latency"]) == {"1", "2"}
     assert variant["agreement"] is None
     assert variant["latency"]["2"]["period_s"] == 0.25
+
+
+def test_a_window_that_is_not_asked_for_is_an_error_before_anything_is_measured(artefacts):
+    with pytest.raises(EdgeAscError, match="has windows of 1, 2 s; name one of them"):
+        bench([("w", artefacts.folder / "windows.tflite")], HEARD, Settings(lengths=(5,), rounds=1))
+
+
+def test_models_of_other_labels_are_not_compared(artefacts, tmp_path):
+    other = replace(artefacts.causal, labels=tuple("klmnopqrst"))
+    other.save(tmp_path / "other")
+    models = [("torch", artefacts.steps["torch"]), ("other", tmp_path / "other")]
+    result = bench(models, HEARD, Settings(lengths=(1,), rounds=1))
+    assert [variant["agreement"] for variant in result["variants"]] == [None, None]
 
 
 def test_a_model_that_cannot_be_opened_is_named(artefacts, tmp_path):

@@ -84,6 +84,8 @@ def test_classify_takes_a_windowed_model(artefacts, recording):
         (("export", "--quantize", "int3"), "int3: no such scheme; expected none, fp16"),
         (("export", "--quantize", "auto"), "--quantize auto needs --data DIR"),
         (("export", "--quantize", "int8", "--ranges", "mse"), "--ranges belongs to --calibration"),
+        (("export", "--fold", "1"), "--fold belongs to --data"),
+        (("export", "--calibration", "."), "none has no activation ranges to record"),
         (("export", "--quantize", "int16x8", "--format", "onnx"), "onnx cannot express int16x8"),
         (("inspect", "fuse", "--against", "fuse"), "not an artefact; --against compares"),
         (("evaluate", "no-such-data"), "no-such-data"),

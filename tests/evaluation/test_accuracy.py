@@ -394,6 +394,28 @@ def test_tables() -> None:
         recall_table(results(), 5)
 
 
+def test_windows_that_have_nothing_in_common_are_evaluated_apart() -> None:
+    class Windows(Summing):
+        def __init__(self, *seconds: int) -> None:
+            self.contract = replace(contract(), form="windowed", signatures=tuple(map(window, seconds)))
+
+        def run(self, signature: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Tensors:
+            total = inputs["features"].reshape(-1, MELS).sum(axis=0)[None]
+            return {"logits": total, "sum_next": inputs["sum"]}
+
+    def window(seconds: int) -> Any:
+        frames = 16000 * seconds // 512
+        spec = contract().signature("step")
+        sizes = {"time": frames, "mel": MELS}
+        features = replace(spec.inputs[0], shape=tuple(sizes.get(axis, 1) for axis in spec.inputs[0].axes))
+        return replace(spec, name=f"window_{seconds}s", frames=frames, inputs=(features, *spec.inputs[1:]))
+
+    models = [("all", Windows(1, 2)), ("one", Windows(1)), ("two", Windows(2))]
+    found = evaluate(models, clips(70, 70), [0, 1], LABELS, [1, 2])
+    assert [[row.seconds for row in result.lengths] for result in found] == [[1, 2], [1], [2]]
+    assert [result.reference for result in found] == [None, "all", "all"]
+
+
 def test_losses_are_against_the_row_above() -> None:
     above, below = results()
     one = above.at(1)

@@ -130,5 +130,18 @@ def test_bad_schemes(text, message, tmp_path):
         find_scheme(str(tmp_path / "other.json"))
 
 
+def test_a_pattern_that_names_nothing_is_refused(planned):
+    model, plan = planned
+    typo = plan.with_scheme(Scheme("typo", "int8", "int8", ("gruuu*",)))
+    with pytest.raises(ExportError, match=r"no tensor of this model is called gruuu\*"):
+        typo.check(expand_gru(lower_step(model)), digest(model))
+
+
+def test_an_edited_scheme_needs_a_name_of_its_own(tmp_path):
+    (tmp_path / "mine.json").write_text(json.dumps({**SCHEMES["int8"].to_json(), "real": ["logits"]}))
+    with pytest.raises(ExportError, match="int8 is the name of another scheme"):
+        find_scheme(str(tmp_path / "mine.json"))
+
+
 def test_a_range_holds_its_grid():
     assert SharedRange(("a",), -1.0, 3.0).grid(SCHEMES["int8"]) == asymmetric(-1.0, 3.0)

@@ -78,6 +78,13 @@ def test_a_format_is_not_tried_with_what_it_cannot_express(folder, monkeypatch):
     assert {a.artefact.rsplit(".")[-1] for a in attempts} == {"onnx", "tflite"}
 
 
+def test_schemes_that_need_ranges_are_left_out_where_there_are_none(tmp_path):
+    checkpoint().save(tmp_path / "bare")
+    scheme, attempts = chosen(tmp_path / "bare", ("tflite",), 100.0)
+    assert scheme.name == "int8-dynamic"
+    assert len(attempts) == 1
+
+
 def test_a_negative_drop_is_refused(folder):
     with pytest.raises(ExportError, match="expected 0 or more"):
         chosen(folder, ("onnx",), -1.0)

@@ -164,6 +164,23 @@ def test_credits_and_licences(data: Any, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "licensed/checkpoint.json").read_text())["training"]["licences"] == ["CC0"]
 
 
+@pytest.mark.parametrize("use", ["initial", "teachers"])
+def test_what_has_heard_the_held_out_clips_is_not_built_on(data: Any, tmp_path: Path, use: str) -> None:
+    dataset, cache = data
+    train(run_of(dataset, tmp_path / "all"), cache, Listener(), resume=False, record=recorded)
+    path: Any = tmp_path / "all" if use == "initial" else (tmp_path / "all",)
+    with pytest.raises(EdgeAscError, match=r"has heard 10 of the 10 clips that fold 1 holds out"):
+        train(
+            run_of(dataset, tmp_path / "one", fold=1, **{use: path}), cache, Listener(), resume=False, record=recorded
+        )
+    assert not (tmp_path / "one").exists()
+    taught = run_of(dataset, tmp_path / "pupil", teachers=(tmp_path / "all",))
+    pupil = train(taught, cache, Listener(), resume=False, record=recorded)
+    names = [clip.filename for clip in dataset.clips]
+    assert trained_on({**pupil.training, "clip_ids": []}, names) == 0
+    assert trained_on({"taught_clip_ids": pupil.training["clip_ids"]}, names) == len(names)
+
+
 def test_a_pupil_credits_what_its_teacher_heard(data: Any, tmp_path: Path) -> None:
     dataset, cache = data
     teacher = train(run_of(dataset, tmp_path / "teacher"), cache, Listener(), resume=False, record=recorded)
