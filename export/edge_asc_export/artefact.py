@@ -24,8 +24,9 @@ Format = Literal["onnx", "tflite"]
 FORMATS: tuple[Format, ...] = ("onnx", "tflite")
 
 
-def float_parts(fmt: Format, scheme: Scheme, form: str) -> str:
+def float_parts(fmt: Format, plan: Plan, form: str) -> str:
     """What computes in float, of a causal or a windowed model."""
+    scheme = plan.scheme
     match scheme.activations:
         case "float32" if scheme.weights == "float16":
             return "all arithmetic; weights are stored in half precision"
@@ -34,6 +35,8 @@ def float_parts(fmt: Format, scheme: Scheme, form: str) -> str:
         case "dynamic":
             return "depthwise convolutions, GRU and output layer"
     parts = [f"tensors named {', '.join(scheme.real)}"] if scheme.real else []
+    if not any("features" in shared.tensors for shared in plan.ranges):
+        parts.append("the input normalisation, so that features are rounded once")
     if fmt == "onnx" and form == "windowed":
         parts.append("GRU and output layer: onnxruntime has no integer GRU, and writing it out step by step costs more")
     return "; ".join(parts) or "nothing"
@@ -113,7 +116,7 @@ class Draft:
                 "tools": _versions(("torch", "onnx") if fmt == "onnx" else ("torch", "ai-edge-litert", "flatbuffers")),
                 "checkpoint_sha256": self.checkpoint_hash,
                 "scheme": self.scheme.to_json(),
-                "float": float_parts(fmt, self.scheme, config.form),
+                "float": float_parts(fmt, self.plan, config.form),
                 "calibration": dict(self.plan.provenance) if self.scheme.static else None,
             },
             measured=dict(measured),

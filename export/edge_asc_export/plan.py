@@ -14,7 +14,7 @@ from edge_asc.contract import Affine
 from edge_asc.errors import ExportError
 from edge_asc.models import CRNN
 from edge_asc_export.equalisation import equalise
-from edge_asc_export.graph import Concat, Graph, MaxPool, Reshape, Sigmoid, Slice, Tanh
+from edge_asc_export.graph import Add, Concat, Graph, MaxPool, Multiply, Reshape, Sigmoid, Slice, Tanh
 from edge_asc_export.quantisation import asymmetric, symmetric
 from edge_asc_export.scheme import SCHEMES, Scheme
 
@@ -75,7 +75,8 @@ class Plan:
     Attributes:
         scheme: what is integer, and how wide.
         model: digest of the weights that the ranges belong to; "" in a plan without ranges.
-        ranges: of every tensor of the expanded and equalised export form; empty where the scheme is not static.
+        ranges: of the tensors of the expanded and equalised export form; empty where the scheme is not static. What
+            only scales and shifts features has none and stays float.
         equalisation: factors, in the order of the graph.
         provenance: what the ranges were recorded on, and how.
     """
@@ -200,7 +201,9 @@ def sharing(graph: Graph, clip: float) -> list[tuple[tuple[str, ...], tuple[floa
 
     A state and what feeds it, the parts of a concatenation, and what is sliced, pooled or reshaped share one grid.
     Features span ±clip; gates and hidden states have the fixed ranges of integer kernels; of others the range is None.
+    What only scales and shifts features stays real, so that they are rounded once, and is left out.
     """
+    unrounded = _scaled_features(graph)
     leader: dict[str, str] = {}
 
     def find(tensor: str) -> str:
@@ -229,11 +232,23 @@ def sharing(graph: Graph, clip: float) -> list[tuple[tuple[str, ...], tuple[floa
             fixed[port.tensor] = (-clip, clip)
     members: dict[str, list[str]] = {}
     for tensor in graph.shapes:
-        members.setdefault(find(tensor), []).append(tensor)
+        if tensor not in unrounded:
+            members.setdefault(find(tensor), []).append(tensor)
     return [
         (tuple(tensors), next((fixed[tensor] for tensor in tensors if tensor in fixed), None))
         for tensors in members.values()
     ]
+
+
+def _scaled_features(graph: Graph) -> set[str]:
+    """Features and constants that are only read to scale and shift features by bin, and the steps in between."""
+    found: set[str] = set()
+    chain = {port.tensor for port in graph.inputs if port.role == "features"}
+    for node in graph.nodes:
+        if isinstance(node, Multiply | Add) and node.left in chain and node.right in graph.constants:
+            found |= {node.left, node.right}
+            chain.add(node.output)
+    return found
 
 
 def digest(model: CRNN) -> str:
