@@ -1,6 +1,6 @@
 """Small models with random weights, written in every form that a runtime opens."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +111,12 @@ def write_tflite(path, graphs, form, plan):
         writer.add(graph)
     signatures = [writer.signature(graph, 512) for graph in graphs]
     path.write_bytes(writer.finish(contract(signatures, form, plan.scheme.name)))
+
+
+def planned():
+    """A causal checkpoint with its int8 plan."""
+    found = checkpoint()
+    return replace(found, quantisation=calibrated(found.model).to_json())
 
 
 def calibrated(model):

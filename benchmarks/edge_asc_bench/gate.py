@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from xml.etree import ElementTree
 
 from edge_asc.errors import EdgeAscError
+from edge_asc_bench.result import agreement
 
 Verdict = Literal["holds", "regression", "improvement"]
 
@@ -208,12 +209,7 @@ def _accuracy(before: Mapping[str, Any], after: Mapping[str, Any], level: float)
 
 
 def _agreement(before: Mapping[str, Any], after: Mapping[str, Any], limits: Limits) -> Iterator[Finding]:
-    def share(variant: Mapping[str, Any]) -> float | None:
-        found = variant["accuracy"]["all_steps"]["agreement"] if variant["accuracy"] else None
-        found = variant["agreement"]["share"] if variant["agreement"] else found
-        return None if found is None else float(found)
-
-    old, new = share(before), share(after)
+    old, new = agreement(before), agreement(after)
     if old is not None and new is not None:
         yield _judged(before, "agreement with the reference", old, new, old - new > limits.agreement, limits.agreement)
 

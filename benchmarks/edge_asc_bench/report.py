@@ -10,7 +10,7 @@ from typing import Any
 
 from edge_asc.errors import EdgeAscError, require
 from edge_asc.files import write_bytes
-from edge_asc_bench.result import read
+from edge_asc_bench.result import agreement, read
 
 KINDS = ("bench", "export", "classification", "evaluation")
 
@@ -91,7 +91,7 @@ COLUMNS: tuple[tuple[str, Callable[[dict[str, Any], dict[str, Any]], float | Non
     ("KB", lambda variant, _: variant["bytes"] / 1000, ".0f"),
     ("state KB", lambda variant, _: variant["state_bytes"] / 1000, ".1f"),
     ("accuracy %", lambda variant, _: _accuracy(variant), ".1f"),
-    ("agreement", lambda variant, _: _agreement(variant), ".4f"),
+    ("agreement", lambda variant, _: agreement(variant), ".4f"),
 )
 LARGER_IS_BETTER = ("accuracy %", "agreement")
 
@@ -151,10 +151,3 @@ def _mega(size: int | None) -> float | None:
 
 def _accuracy(variant: dict[str, Any]) -> float | None:
     return 100 * variant["accuracy"]["lengths"][-1]["accuracy"] if variant["accuracy"] else None
-
-
-def _agreement(variant: dict[str, Any]) -> float | None:
-    if variant["accuracy"]:
-        share: float | None = variant["accuracy"]["all_steps"]["agreement"]
-        return share
-    return variant["agreement"]["share"] if variant["agreement"] else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,12 @@ def read(path: Path) -> dict[str, Any]:
         if variant["agreement"]:
             _check(path, variant["agreement"], {"share": (int, float)}, f"agreement of {what}")
     return value
+
+
+def agreement(variant: Mapping[str, Any]) -> float | None:
+    """The share of a variant's decisions that equal the reference's; None where it was not measured."""
+    found = variant["agreement"]["share"] if variant["agreement"] else None
+    return variant["accuracy"]["all_steps"]["agreement"] if variant["accuracy"] else found
 
 
 def _check(path: Path, value: dict[str, Any], fields: dict[str, Any], what: str) -> None:

@@ -95,9 +95,9 @@ def _files(model: str) -> list[tuple[str, Path]]:
 
     from edge_asc.runtimes import MANIFEST
     from edge_asc.training.checkpoint import is_checkpoint
-    from edge_asc.zoo import zoo_path
+    from edge_asc.zoo import located
 
-    path = Path(model) if Path(model).exists() else zoo_path(model)
+    path = located(model)
     if path is None:
         raise ContractError(f"{model}: no model there; expected a checkpoint, an artefact, a bundle or a zoo model")
     if (path / MANIFEST).is_file() and not is_checkpoint(path):
@@ -127,17 +127,14 @@ def _clips(model: Path, data: Path | None, fold: int | None) -> Clips:
         # What they are made of: their samples differ in the last bit from one processor to another.
         digest = hashlib.sha256(repr((edge_asc.__version__, TAU_LABELS, SCENES)).encode()).hexdigest()
         return Clips("generated", [raw(scene) for scene in scenes], (), (), digest)
-    from edge_asc.data import Dataset, FeatureCache
-    from edge_asc.data.cache import default_cache
+    from edge_asc.cli.recordings import Recordings
 
-    dataset = Dataset.open(data)
-    dataset.check(progress=True)
-    chosen = dataset.clips if fold is None else dataset.split(fold, "evaluate")
-    features = FeatureCache(default_cache(), front_end).features(dataset, chosen)
-    listed = "".join(f"{sha256(dataset.path(clip))} {clip.label}\n" for clip in chosen)
+    recordings = Recordings.open(data, fold)
+    dataset = recordings.dataset
+    listed = "".join(f"{sha256(dataset.path(clip))} {clip.label}\n" for clip in recordings.clips)
     digest = hashlib.sha256(listed.encode()).hexdigest()
-    targets = tuple(dataset.labels.index(clip.label) for clip in chosen)
-    return Clips(dataset.name, features, dataset.labels, targets, digest)
+    features = recordings.features(front_end)
+    return Clips(dataset.name, features, dataset.labels, tuple(recordings.targets), digest)
 
 
 def _form(form: str) -> str:
@@ -186,11 +183,10 @@ def _table(result: dict[str, Any]) -> Table:
 
 
 def _quality(variant: dict[str, Any]) -> tuple[str, str]:
+    from edge_asc_bench.result import agreement
+
+    share, accuracy = agreement(variant), ""
     if variant["accuracy"]:
-        longest, steps = variant["accuracy"]["lengths"][-1], variant["accuracy"]["all_steps"]
-        agreement = steps["agreement"]
+        longest = variant["accuracy"]["lengths"][-1]
         accuracy = f"{100 * longest['accuracy']:.1f} at {longest['seconds']} s"
-        return accuracy, "" if agreement is None else f"{agreement:.4f}"
-    if variant["agreement"]:
-        return "", f"{variant['agreement']['share']:.4f}"
-    return "", ""
+    return accuracy, "" if share is None else f"{share:.4f}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from edge_asc.cli.console import Lengths, json_option, out, print_json, threads_
 from edge_asc.zoo import DEFAULT
 
 if TYPE_CHECKING:
+    from edge_asc.cli.recordings import Recordings
     from edge_asc.data.dataset import Clip
     from edge_asc.evaluation.accuracy import Accuracy
     from edge_asc.runtimes import Runtime
@@ -55,9 +57,11 @@ def command(
 
     Intervals are Wilson's at 95 %. Lengths that no clip reaches are left out with a note.
     """
+    from edge_asc.cli.recordings import Recordings
     from edge_asc.evaluation.report import loss_table, recall_table, table
 
-    results = measured(data, models, lengths, fold=fold, gain=gain, threads=threads, whole_clip=whole_clip)
+    runtimes = opened(models, threads, whole_clip)
+    results = measured(Recordings.open(data, fold), models, runtimes, lengths, gain=gain)
     if as_json:
         print_json(
             {
@@ -84,28 +88,33 @@ def command(
 
 
 def measured(
-    data: Path,
+    recordings: Recordings,
     models: tuple[str, ...],
+    runtimes: Sequence[tuple[str, Runtime]],
     lengths: tuple[int, ...],
     *,
-    fold: int | None = None,
     gain: float = 0.0,
-    threads: int = 1,
-    whole_clip: bool = False,
 ) -> list[Accuracy]:
-    """Open the models and the data set, and evaluate; notes name the models that were trained on some of the clips.
+    """Evaluate opened models; notes name those of `models` that were trained on some of the clips."""
+    from edge_asc.evaluation.accuracy import evaluate
+
+    heard = _trained_on(models, recordings.clips)
+    features = recordings.features(runtimes[0][1].contract.front_end)
+    labels = recordings.dataset.labels
+    results = evaluate(runtimes, features, recordings.targets, labels, lengths, gain=gain, progress=True)
+    return [replace(result, notes=(*result.notes, *heard)) if i == 0 else result for i, result in enumerate(results)]
+
+
+def opened(models: tuple[str, ...], threads: int = 1, whole_clip: bool = False) -> list[tuple[str, Runtime]]:
+    """Name and engine of each model.
 
     With `whole_clip`, each causal checkpoint comes a second time, before itself, in one pass over whole clips.
     """
-    from edge_asc.data import Dataset, FeatureCache
-    from edge_asc.data.cache import default_cache
-    from edge_asc.evaluation.accuracy import evaluate
     from edge_asc.runtimes import open_runtime
 
-    names = [_name(model, models) for model in models]
     runtimes: list[tuple[str, Runtime]] = []
-    for name, model in zip(names, models, strict=True):
-        runtime = open_runtime(model, threads=threads)
+    for model in models:
+        name, runtime = _name(model, models), open_runtime(model, threads=threads)
         if whole_clip and (checkpoint := _checkpoint(model)) and runtime.contract.form == "causal":
             from edge_asc.runtimes.torch import TorchRuntime
             from edge_asc.training.checkpoint import Checkpoint
@@ -114,14 +123,7 @@ def measured(
         runtimes.append((name, runtime))
     if whole_clip and len(runtimes) == len(models):
         raise click.UsageError("--whole-clip needs a causal checkpoint among the models")
-    dataset = Dataset.open(data)
-    dataset.check(progress=True)
-    clips = dataset.clips if fold is None else dataset.split(fold, "evaluate")
-    heard = _trained_on(models, clips)
-    features = FeatureCache(default_cache(), runtimes[0][1].contract.front_end).features(dataset, clips)
-    targets = [dataset.labels.index(clip.label) for clip in clips]
-    results = evaluate(runtimes, features, targets, dataset.labels, lengths, gain=gain, progress=True)
-    return [replace(result, notes=(*result.notes, *heard)) if i == 0 else result for i, result in enumerate(results)]
+    return runtimes
 
 
 def _name(model: str, models: tuple[str, ...]) -> str:
@@ -132,9 +134,9 @@ def _name(model: str, models: tuple[str, ...]) -> str:
 def _checkpoint(model: str) -> Path | None:
     """The folder of a checkpoint; None for an artefact or a bundle."""
     from edge_asc.training.checkpoint import is_checkpoint
-    from edge_asc.zoo import zoo_path
+    from edge_asc.zoo import located
 
-    path = Path(model) if Path(model).exists() else zoo_path(model)
+    path = located(model)
     return path if path is not None and is_checkpoint(path) else None
 
 

@@ -14,6 +14,7 @@ from edge_asc.cli.console import json_option, log, out, print_json
 from edge_asc.zoo import DEFAULT
 
 if TYPE_CHECKING:
+    from edge_asc.cli.recordings import Recordings
     from edge_asc_export.bundle import Job
     from edge_asc_export.scheme import Scheme
     from edge_asc_export.selection import Attempt
@@ -79,7 +80,7 @@ def command(
     that differs is an error and leaves no file. The table gives agreement of decisions, errors of the logits and size.
     """
     from edge_asc.errors import ContractError, require
-    from edge_asc.zoo import zoo, zoo_path
+    from edge_asc.zoo import located, zoo
 
     require("torch", "export")
     require("edge_asc_export", "export")
@@ -103,13 +104,14 @@ def command(
         return
     wanted: Any = formats or (FORMATS if scheme == "auto" else chosen.formats)
     bundle.exportable(wanted)
-    folder = Path(checkpoint) if Path(checkpoint).exists() else zoo_path(checkpoint)
+    folder = located(checkpoint)
     if folder is None:
         raise ContractError(f"{checkpoint}: no such checkpoint; expected a folder or one of {', '.join(zoo())}")
+    recordings = None
     if data is not None:
-        from edge_asc.data import Dataset
+        from edge_asc.cli.recordings import Recordings
 
-        Dataset.open(data).check(progress=True)
+        recordings = Recordings.open(data, fold)
     attempts: list[Any] = []
     with log.status("exporting") as status:
         recorded = None
@@ -119,17 +121,17 @@ def command(
             for warning in recorded["provenance"]["warnings"]:
                 log.print(f"warning: {warning}")
         job = bundle.Job(folder, chosen, wanted, windows, recorded)
-        if scheme == "auto" and data is not None:
-            chosen, attempts = _selected(job, data, fold, max_drop, status.update)
+        if scheme == "auto" and recordings is not None:
+            chosen, attempts = _selected(job, recordings, max_drop, status.update)
             job = replace(job, scheme=chosen)
         output = output or Path("build") / f"{folder.name}-{label(chosen)}"
         manifest = bundle.export(job, output, progress=status.update)
     results = []
-    if data is not None:
-        from edge_asc.cli.evaluate import measured
+    if recordings is not None:
+        from edge_asc.cli.evaluate import measured, opened
 
         models = (str(folder), *(str(output / name) for name in manifest["files"]))
-        results = measured(data, models, tuple(range(1, 11)), fold=fold)
+        results = measured(recordings, models, opened(models), tuple(range(1, 11)))
     if as_json:
         tried = [attempt.to_json() for attempt in attempts]
         accuracy = [result.to_json() for result in results]
@@ -148,18 +150,14 @@ def command(
 
 
 def _selected(
-    job: Job, data: Path, fold: int | None, max_drop: float, progress: Callable[[str], None]
+    job: Job, recordings: Recordings, max_drop: float, progress: Callable[[str], None]
 ) -> tuple[Scheme, list[Attempt]]:
-    from edge_asc.data import Dataset, FeatureCache
-    from edge_asc.data.cache import default_cache
     from edge_asc.training.checkpoint import Checkpoint
     from edge_asc_export.selection import select
 
-    dataset = Dataset.open(data)
-    clips = dataset.clips if fold is None else dataset.split(fold, "evaluate")
-    features = FeatureCache(default_cache(), Checkpoint.load(job.checkpoint).front_end).features(dataset, clips)
-    targets = [dataset.labels.index(clip.label) for clip in clips]
-    return select(job, features, targets, dataset.labels, tuple(range(1, 11)), max_drop, progress=progress)
+    features = recordings.features(Checkpoint.load(job.checkpoint).front_end)
+    labels, lengths = recordings.dataset.labels, tuple(range(1, 11))
+    return select(job, features, recordings.targets, labels, lengths, max_drop, progress=progress)
 
 
 def _tried(attempts: list[Attempt]) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,9 @@ def command(model: Path, against: str | None, data: Path | None, fold: int | Non
     from edge_asc.runtimes import MANIFEST
     from edge_asc.runtimes.opening import preferred
     from edge_asc.training.checkpoint import is_checkpoint
-    from edge_asc.zoo import zoo_path
+    from edge_asc.zoo import located
 
-    folder = model if model.exists() else zoo_path(str(model))
+    folder = located(model)
     if against is not None:
         artefact = preferred(model) if (model / MANIFEST).is_file() else model
         if artefact.suffix not in (".onnx", ".tflite") or not artefact.is_file():
@@ -115,14 +116,14 @@ def _compare(artefact: Path, against: str, data: Path | None, fold: int | None, 
     from edge_asc.errors import require
     from edge_asc.runtimes import open_runtime
     from edge_asc.training.checkpoint import Checkpoint
-    from edge_asc.zoo import zoo_path
+    from edge_asc.zoo import located
 
     require("torch", "export")
     require("edge_asc_export", "export")
     from edge_asc_export.bundle import plan_of
     from edge_asc_export.divergence import diverge
 
-    folder = Path(against) if Path(against).exists() else zoo_path(against)
+    folder = located(against)
     if folder is None:
         raise ContractError(f"{against}: no such checkpoint or zoo model")
     checkpoint, runtime = Checkpoint.load(folder), open_runtime(artefact)
@@ -162,8 +163,6 @@ def _compare(artefact: Path, against: str, data: Path | None, fold: int | None, 
 
 def _clips(front_end: Any, data: Path | None, fold: int | None, most: int) -> tuple[list[str], list[Any]]:
     """Names and raw log-mel of at most `most` clips, evenly spaced over the data set; of generated scenes without."""
-    import numpy as np
-
     if data is None:
         from edge_asc.frontend import LogMel
         from edge_asc_export.parity import scenes
@@ -171,15 +170,12 @@ def _clips(front_end: Any, data: Path | None, fold: int | None, most: int) -> tu
         raw = LogMel(front_end.raw)
         clips = scenes()[:most]
         return [f"generated scene {i + 1}" for i in range(len(clips))], [raw(clip) for clip in clips]
-    from edge_asc.data import Dataset, FeatureCache
-    from edge_asc.data.cache import default_cache
+    from edge_asc.cli.recordings import Recordings
+    from edge_asc_export.calibration import evenly
 
-    dataset = Dataset.open(data)
-    everything = dataset.clips if fold is None else dataset.split(fold, "evaluate")
-    picked = np.unique(np.linspace(0, len(everything) - 1, min(len(everything), most)).round().astype(int))
-    chosen = [everything[i] for i in picked]
-    features = FeatureCache(default_cache(), front_end).features(dataset, chosen)
-    return [clip.filename for clip in chosen], list(features)
+    recordings = Recordings.open(data, fold)
+    recordings = replace(recordings, clips=tuple(evenly(recordings.clips, most)))
+    return [clip.filename for clip in recordings.clips], list(recordings.features(front_end))
 
 
 def _fact_table(title: str, rows: list[tuple[str, str]]) -> Table:

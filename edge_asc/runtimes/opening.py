@@ -22,10 +22,9 @@ def locate(path: Path) -> Callable[[int], Runtime]:
         ContractError: nothing there that can be run, or a file that is not the one its manifest lists.
     """
     from edge_asc.training.checkpoint import is_checkpoint
-    from edge_asc.zoo import zoo_path
+    from edge_asc.zoo import located
 
-    if not path.exists() and (named := zoo_path(str(path))) is not None:
-        path = named
+    path = located(path) or path
     if path.is_dir() and is_checkpoint(path):
         return lambda threads: _torch(path, threads)
     if path.is_dir() and (path / MANIFEST).is_file():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
@@ -16,8 +17,8 @@ from edge_asc.errors import ExportError
 from edge_asc.evaluation.logits import at_level
 from edge_asc.frontend import FrontEnd, LogMel
 from edge_asc.models import CRNN
-from edge_asc_export.equalisation import Group, groups
-from edge_asc_export.graph import Graph
+from edge_asc_export.equalisation import groups
+from edge_asc_export.graph import Graph, united
 from edge_asc_export.lowering import expand_gru, lower_gru, lower_step, lower_window
 from edge_asc_export.plan import Equalisation, Plan, SharedRange, digest, sharing
 from edge_asc_export.scheme import SCHEMES
@@ -151,33 +152,29 @@ def _equalising(graphs: Sequence[Graph], maxima: Mapping[str, Tensor]) -> tuple[
 
     A group's channel is as large as it is in the tensor where it matters most; one that is always zero is left alone.
     """
-    merged: list[Group] = []
-    for group in (group for graph in graphs for group in groups(graph)):
-        touching = [other for other in merged if set(other.tensors) & set(group.tensors)]
-        names = dict.fromkeys(name for other in (*touching, group) for name in other.tensors)
-        free = all(other.free for other in (*touching, group))
-        merged = [other for other in merged if other not in touching] + [Group(tuple(names), group.channels, free)]
+    all_groups = [group for graph in graphs for group in groups(graph)]
+    parts = [group.tensors for group in all_groups]
     found = []
-    for group in merged:
-        each = [maxima[tensor].double() for tensor in group.tensors if tensor in maxima]
+    for tensors in united(dict.fromkeys(chain.from_iterable(parts)), parts):
+        free = all(group.free for group in all_groups if group.tensors[0] in tensors)
+        each = [maxima[tensor].double() for tensor in tensors if tensor in maxima]
         share = torch.stack([m / m.max().clamp_min(1e-12) for m in each]).amax(0)
-        exponent = 1.0 if group.free else DENSE_EXPONENT
+        exponent = 1.0 if free else DENSE_EXPONENT
         scale = torch.where(share > 0, share.clamp_min(1e-12) ** -exponent, torch.ones_like(share))
         values = tuple(float(v) for v in scale.clamp(1.0, LARGEST_SCALE).float())
-        found.append(Equalisation(group.tensors, values))
+        found.append(Equalisation(tensors, values))
     return tuple(found)
 
 
 def _shared(graphs: Sequence[Graph], clip: float) -> list[tuple[tuple[str, ...], tuple[float, float] | None]]:
     """What shares its integers over several graphs of one model, which name a shared tensor alike."""
-    merged: list[tuple[tuple[str, ...], tuple[float, float] | None]] = []
-    for graph in graphs:
-        for tensors, fixed in sharing(graph, clip):
-            touching = [entry for entry in merged if set(entry[0]) & set(tensors)]
-            names = dict.fromkeys(name for entry in (*touching, (tensors, fixed)) for name in entry[0])
-            known = next((f for _, f in (*touching, (tensors, fixed)) if f is not None), None)
-            merged = [entry for entry in merged if entry not in touching] + [(tuple(names), known)]
-    return merged
+    each = [entry for graph in graphs for entry in sharing(graph, clip)]
+    fixed = {tensor: span for tensors, span in each if span is not None for tensor in tensors}
+    parts = [tensors for tensors, _ in each]
+    return [
+        (tensors, next((fixed[tensor] for tensor in tensors if tensor in fixed), None))
+        for tensors in united(dict.fromkeys(chain.from_iterable(parts)), parts)
+    ]
 
 
 def _spans(

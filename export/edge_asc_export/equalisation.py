@@ -25,6 +25,7 @@ from edge_asc_export.graph import (
     Node,
     Reshape,
     Slice,
+    united,
 )
 
 
@@ -46,13 +47,7 @@ class Group:
 
 def groups(graph: Graph) -> list[Group]:
     """The groups of tensors that can be scaled, in the order of the graph."""
-    leader: dict[str, str] = {}
-
-    def find(tensor: str) -> str:
-        while (parent := leader.get(tensor, tensor)) != tensor:
-            tensor = parent
-        return tensor
-
+    ties: list[tuple[str, ...]] = [(source.tensor, target.tensor) for source, target in graph.states()]
     blocked = {port.tensor for port in graph.inputs if port.role == "features" or port.tensor.startswith("hidden_")}
     blocked |= set(graph.constants)
     dense: set[str] = set()
@@ -68,18 +63,12 @@ def groups(graph: Graph) -> list[Group]:
                 dense.add(node.input)
                 blocked |= {node.output, node.hidden}
             case Add() | MaxPool() | Reshape() | Concat() | Slice() if _keeps_channels(node, graph):
-                for tensor in node.inputs:
-                    leader[find(tensor)] = find(node.output)
+                ties.append((node.output, *node.inputs))
             case _:
                 blocked |= {node.output, *node.inputs}
-    for source, target in graph.states():
-        leader[find(source.tensor)] = find(target.tensor)
-    members: dict[str, list[str]] = {}
-    for tensor in graph.shapes:
-        members.setdefault(find(tensor), []).append(tensor)
     return [
-        Group(tuple(tensors), graph.shapes[tensors[0]][-1], not dense & set(tensors))
-        for tensors in members.values()
+        Group(tensors, graph.shapes[tensors[0]][-1], not dense & set(tensors))
+        for tensors in united(graph.shapes, ties)
         if not blocked & set(tensors)
     ]
 

@@ -6,11 +6,12 @@ batch axis: an artefact serves one stream.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from scipy.cluster.hierarchy import DisjointSet
 
 Array = npt.NDArray[np.float32]
 Shape = tuple[int, ...]
@@ -210,6 +211,19 @@ class Graph:
             elif isinstance(node, GRU):
                 total += self.shapes[node.output][0] * (node.weight.size + node.recurrent.size)
         return total
+
+
+def united(tensors: Iterable[str], ties: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:
+    """Tensors in groups: those of one tie are in one group. Groups and their members are in the order of `tensors`."""
+    tensors = list(tensors)
+    sets = DisjointSet(tensors)
+    for first, *others in ties:
+        for other in others:
+            sets.merge(first, other)
+    members: dict[str, list[str]] = {}
+    for tensor in tensors:
+        members.setdefault(sets[tensor], []).append(tensor)
+    return [tuple(group) for group in members.values()]
 
 
 def conv_shape(shape: Shape, node: Conv) -> Shape:

@@ -14,7 +14,7 @@ from edge_asc.contract import Affine
 from edge_asc.errors import ExportError
 from edge_asc.models import CRNN
 from edge_asc_export.equalisation import equalise
-from edge_asc_export.graph import Add, Concat, Graph, MaxPool, Multiply, Reshape, Sigmoid, Slice, Tanh
+from edge_asc_export.graph import Add, Concat, Graph, MaxPool, Multiply, Reshape, Sigmoid, Slice, Tanh, united
 from edge_asc_export.quantisation import asymmetric, symmetric
 from edge_asc_export.scheme import SCHEMES, Scheme
 
@@ -204,39 +204,24 @@ def sharing(graph: Graph, clip: float) -> list[tuple[tuple[str, ...], tuple[floa
     What only scales and shifts features stays real, so that they are rounded once, and is left out.
     """
     unrounded = _scaled_features(graph)
-    leader: dict[str, str] = {}
-
-    def find(tensor: str) -> str:
-        while (parent := leader.get(tensor, tensor)) != tensor:
-            tensor = parent
-        return tensor
-
-    def tie(*tensors: str) -> None:
-        for tensor in tensors[1:]:
-            leader[find(tensor)] = find(tensors[0])
-
+    ties: list[tuple[str, ...]] = [(source.tensor, target.tensor) for source, target in graph.states()]
     fixed: dict[str, tuple[float, float]] = {}
     for node in graph.nodes:
         if isinstance(node, Concat | Slice | MaxPool | Reshape):
-            tie(node.output, *node.inputs)
+            ties.append((node.output, *node.inputs))
         elif isinstance(node, Sigmoid):
             fixed[node.output] = UNIT
         elif isinstance(node, Tanh):
             fixed[node.output] = SIGNED
-    for source, target in graph.states():
-        tie(source.tensor, target.tensor)
     for port in graph.inputs:
         if port.tensor.startswith("hidden_"):
             fixed[port.tensor] = SIGNED
         if port.role == "features":
             fixed[port.tensor] = (-clip, clip)
-    members: dict[str, list[str]] = {}
-    for tensor in graph.shapes:
-        if tensor not in unrounded:
-            members.setdefault(find(tensor), []).append(tensor)
+    rounded = [tensor for tensor in graph.shapes if tensor not in unrounded]
     return [
-        (tuple(tensors), next((fixed[tensor] for tensor in tensors if tensor in fixed), None))
-        for tensors in members.values()
+        (tensors, next((fixed[tensor] for tensor in tensors if tensor in fixed), None))
+        for tensors in united(rounded, ties)
     ]
 
 

@@ -176,6 +176,9 @@ class _Subgraph:
     def _is_integer(self, node: Node) -> bool:
         return all(tensor in self.grids for tensor in (node.output, *node.inputs))
 
+    def _is_dynamic(self, node: Node) -> bool:
+        return self.file.scheme.activations == "dynamic" and isinstance(node, Conv) and not node.depthwise
+
     def _version(self, builtin: str, integer: bool) -> int:
         """The first version of an operation that takes 8-bit, 16-bit or float activations."""
         if not integer:
@@ -226,7 +229,7 @@ class _Subgraph:
             index = self._tensor(name, shape, self.schema.TensorType.FLOAT32, data=value.astype(np.float32))
         self.tensors[name] = index
 
-    def _weights(self, node: Conv | Linear, weight: npt.NDArray[np.float32], axis: int, *, dynamic: bool) -> list[int]:
+    def _weights(self, node: Conv | Linear, weight: npt.NDArray[np.float32], axis: int) -> list[int]:
         """Tensors of a layer's weight and bias; `axis` is the output-channel axis of `weight`."""
         types, name, shape = self.schema.TensorType, node.output, weight.shape
         if self._is_integer(node):
@@ -239,7 +242,7 @@ class _Subgraph:
             b = self._tensor(f"{name}_bias", node.bias.shape, kind, data=bias)
             self._quantisation(b, list(integers.bias_scales(source)), [0] * len(integers.scales))
             return [w, b]
-        if dynamic and self.file.scheme.activations == "dynamic":
+        if self._is_dynamic(node):
             scales = weight_scales(weight, axis)
             w = self._tensor(f"{name}_weight", shape, types.INT8, data=round_weight(weight, scales, axis))
             self._quantisation(w, list(scales), [0] * len(scales), axis)
@@ -292,7 +295,7 @@ class _Subgraph:
                 return
             case Linear():
                 builtin, options = "FULLY_CONNECTED", self.schema.FullyConnectedOptionsT()
-                inputs = [*inputs, *self._weights(node, node.weight, 0, dynamic=False)]
+                inputs = [*inputs, *self._weights(node, node.weight, 0)]
             case Add():
                 builtin, options = "ADD", self.schema.AddOptionsT()
                 options.fusedActivationFunction = self._activation_function(node.relu)
@@ -345,11 +348,8 @@ class _Subgraph:
         options.strideH, options.strideW = node.stride
         options.dilationHFactor = options.dilationWFactor = 1
         options.fusedActivationFunction = self._activation_function(node.relu)
-        weights = self._weights(
-            node, np.ascontiguousarray(weight), 3 if node.depthwise else 0, dynamic=not node.depthwise
-        )
-        dynamic = self.file.scheme.activations == "dynamic" and not node.depthwise
-        version = 5 if dynamic else self._version(builtin, integer)
+        weights = self._weights(node, np.ascontiguousarray(weight), 3 if node.depthwise else 0)
+        version = 5 if self._is_dynamic(node) else self._version(builtin, integer)
         self._operator(builtin, [source, *weights], output, options, version=version)
 
     def _padded(self, node: Conv, source: int, integer: bool) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from artefacts import calibrated, checkpoint
+from artefacts import checkpoint, planned
 from edge_asc.errors import ContractError, ExportError
 from edge_asc.files import sha256
 from edge_asc.runtimes import open_runtime
@@ -23,8 +23,7 @@ QUICK = Parity("noise", 60, 1.0, 1e-6, 1e-7, {"1": 1.0}, 1e-6, 1e-6)
 def folder(tmp_path_factory):
     """A causal checkpoint with ranges."""
     path = tmp_path_factory.mktemp("checkpoints") / "causal"
-    found = checkpoint()
-    replace(found, quantisation=calibrated(found.model).to_json()).save(path)
+    planned().save(path)
     return path
 
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from artefacts import FRONT_END, calibrated, checkpoint, clips
+from artefacts import FRONT_END, checkpoint, clips, planned
 from edge_asc.errors import ExportError
 from edge_asc.runtimes import open_runtime
 from edge_asc_export import bundle
@@ -16,8 +16,7 @@ from edge_asc_export.scheme import SCHEMES
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("divergence")
-    found = checkpoint()
-    found = replace(found, quantisation=calibrated(found.model).to_json())
+    found = planned()
     found.save(folder / "model")
     bundle.export(Job(folder / "model", SCHEMES["int8"], ("tflite",)), folder / "out")
     return found, folder / "out/random-causal-int8.tflite"

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from artefacts import calibrated, checkpoint, clips
+from artefacts import checkpoint, clips, planned
 from edge_asc.errors import ExportError
 from edge_asc_export import bundle, selection
 from edge_asc_export.bundle import Job, export
@@ -15,8 +15,7 @@ FEATURES = clips(10, 40, seed=3)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("checkpoints") / "causal"
-    found = checkpoint()
-    replace(found, quantisation=calibrated(found.model).to_json()).save(path)
+    planned().save(path)
     return path
 
 
