@@ -5,7 +5,12 @@ DEMO := build/demo
 CLIP := park-generated-8-0-a.wav
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test proof check clean
+MODELS := fuse bcresnet resnet
+BASELINES := benchmarks/baselines
+# Labelled recordings for the gate; without them it compares agreement on generated scenes.
+DATA ?= $(wildcard ../shared/data/scenes10)
+
+.PHONY: demo test proof gate baselines check clean
 
 demo: $(INSTALLED)
 	$(BIN)/edge-asc doctor
@@ -25,6 +30,24 @@ test: $(INSTALLED) check
 
 proof: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow -s
+
+gate: $(MODELS:%=build/gate/%.json)
+	for model in $(MODELS); do \
+	    $(BIN)/edge-asc check build/gate/$$model.json --config $(BASELINES)/edge-asc.toml \
+	        --baseline $(BASELINES)/$(if $(DATA),recordings,generated)/$$model.json || exit; \
+	done
+
+baselines: $(MODELS:%=build/gate/%.json)
+	for model in $(MODELS); do \
+	    $(BIN)/edge-asc check build/gate/$$model.json --update-baseline \
+	        --baseline $(BASELINES)/$(if $(DATA),recordings,generated)/$$model.json || exit; \
+	done
+
+.PHONY: $(MODELS:%=build/gate/%.json)
+$(MODELS:%=build/gate/%.json): build/gate/%.json: $(INSTALLED)
+	$(BIN)/edge-asc export $* --output build/gate/$*/float
+	$(BIN)/edge-asc export $* --quantize int8 --output build/gate/$*/int8
+	$(BIN)/edge-asc bench $* build/gate/$*/float build/gate/$*/int8 $(DATA:%=--data %) --lengths 1-5 --output $@
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

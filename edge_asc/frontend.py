@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
-import scipy.sparse
 
 from edge_asc.errors import AudioError, ContractError
+
+if TYPE_CHECKING:
+    import scipy.sparse
 
 Array = npt.NDArray[np.float32]
 
@@ -130,7 +131,9 @@ def mel_matrix(sample_rate: int, window: int, mels: int, low: float, high: float
     rising = -ramps[:-2] / widths[:-1, None]
     falling = ramps[2:] / widths[1:, None]
     weights = np.maximum(0.0, np.minimum(rising, falling)) * (2.0 / (edges[2:] - edges[:-2]))[:, None]
-    return scipy.sparse.csr_matrix(weights.astype(np.float32))
+    from scipy.sparse import csr_matrix
+
+    return csr_matrix(weights.astype(np.float32))
 
 
 class LogMel:
@@ -143,7 +146,6 @@ class LogMel:
         self.config = config or FrontEnd()
         phase = 2.0 * np.pi * np.arange(self.config.window) / self.config.window
         self._hann = (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
-        self._mel = self.config.mel_matrix
         self._mean = np.asarray(self.config.mean, np.float32)
         self._scale = np.asarray(self.config.scale, np.float32)
         self._block = np.zeros((BLOCK, self.config.window), np.float32)
@@ -178,10 +180,12 @@ class LogMel:
         window, hop = self.config.window, self.config.hop
         for i in range(count):
             np.multiply(samples[i * hop : i * hop + window], self._hann, out=self._block[i])
-        spectrum = scipy.fft.rfft(self._block).T
+        from scipy.fft import rfft  # here, for models run on features without scipy
+
+        spectrum = rfft(self._block).T
         np.square(spectrum.real, out=self._power)
         self._power += np.square(spectrum.imag)
-        mel: Array = (self._mel @ self._power)[:, :count].T
+        mel: Array = (self.config.mel_matrix @ self._power)[:, :count].T
         return mel
 
     def normalise(self, log_mel: Array) -> Array:

@@ -6,13 +6,21 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 from xml.etree import ElementTree
+
+import numpy as np
 
 from edge_asc.errors import EdgeAscError
 from edge_asc_bench.result import agreement
 
 Verdict = Literal["holds", "regression", "improvement"]
+Timings = Literal["same-machine", "anywhere", "off"]
+
+# What makes two machines the same one, for times.
+MACHINE = ("architecture", "cpu", "board", "cores", "features")
+# A median of rounds says nothing where its standard error is above this share of the limit on latency.
+LARGEST_ERROR = 0.25
 
 
 class IncomparableError(EdgeAscError):
@@ -29,6 +37,8 @@ class Limits:
         size: growth of a file.
         latency: growth of the median of a decision, as a multiple of the reference's in the same run.
         memory: growth of the peak resident set, as a multiple of the reference's in the same run.
+        timings: where latency and memory may have been measured: "same-machine", "anywhere" (of one architecture), or
+            "off", which compares neither.
     """
 
     false_alarms: float = 0.01
@@ -36,6 +46,7 @@ class Limits:
     size: float = 0.02
     latency: float = 0.30
     memory: float = 0.20
+    timings: Timings = "same-machine"
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -54,6 +65,10 @@ class Limits:
         for name, value in given.items():
             if name not in known:
                 raise EdgeAscError(f"{path}: unknown limit {name}; expected some of {', '.join(known)}")
+            if name == "timings":
+                if value not in get_args(Timings):
+                    raise EdgeAscError(f"{path}: timings is {value!r}; expected {', '.join(get_args(Timings))}")
+                continue
             if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
                 raise EdgeAscError(f"{path}: {name} is {value!r}; expected a share above 0")
         if given.get("false_alarms", 0.5) >= 1:
@@ -89,35 +104,44 @@ def check(result: Mapping[str, Any], baseline: Mapping[str, Any], limits: Limits
     """Compare each variant of the baseline with the same one of the result.
 
     Accuracy is compared clip by clip with the exact test of McNemar (1947), two-sided, at each length; the chance of a
-    false alarm is shared out over all these tests. Latency and memory are multiples of the reference's in the same run,
-    and left out where a run was unstable.
+    false alarm is shared out over all these tests. Latency is compared as multiples of the reference's in the same
+    round of the same run, and left out where that is too uncertain; memory as a multiple of the reference's peak. Where
+    the reference was not run on the target, both are compared as they are, on the same machine alone.
 
     Raises:
-        IncomparableError: an incomplete result, other clips, or a variant is missing.
+        IncomparableError: an incomplete result, other clips, a variant is missing, or times of another or an emulated
+            machine.
     """
     _comparable(result, baseline)
     mine = {variant["name"]: variant for variant in result["variants"]}
-    references = [_named(value, value["reference"]) for value in (baseline, result)]
     pairs = [(before, mine[before["name"]]) for before in baseline["variants"]]
     tests = sum(len(before["accuracy"]["lengths"]) for before, _ in pairs if before["accuracy"])
+    timed = limits.timings != "off" and any(before["latency"] for before, _ in pairs)
+    if timed:
+        _comparable_times(result, baseline, limits)
     findings: list[Finding] = []
     for before, after in pairs:
         if before["accuracy"]:
             findings += _accuracy(before, after, limits.false_alarms / tests)
         findings += _agreement(before, after, limits)
         findings += _cost(before, after, limits)
-        if all(references) and before["name"] != baseline["reference"]:
-            findings += _ratios(before, after, references, limits)
+        if timed:
+            findings += _times(before, after, baseline, result, limits)
     return findings
 
 
-def skipped(result: Mapping[str, Any], baseline: Mapping[str, Any]) -> list[str]:
-    """What could not be compared because a run was unstable, in words."""
+def skipped(result: Mapping[str, Any], baseline: Mapping[str, Any], limits: Limits) -> list[str]:
+    """What times were not compared, and why, in words."""
+    if limits.timings == "off":
+        return ["times and memory, since timings is off"]
     found = []
     for value, what in ((baseline, "the baseline"), (result, "the result")):
         for variant in value["variants"]:
-            forms = [form for form, latency in variant["latency"].items() if latency["unstable"]]
-            found += [f"{variant['name']}, {form}: unstable in {what}" for form in forms]
+            for form in variant["latency"]:
+                error = _relative(variant, form, _base(value, variant, form))[1]
+                if error > LARGEST_ERROR * limits.latency and variant["name"] != value["reference"]:
+                    name = f"{variant['name']}, {form if form == 'step' else f'{form} s'}"
+                    found.append(f"{name}: the standard error of its median is {100 * error:.0f} % in {what}")
     return found
 
 
@@ -176,6 +200,8 @@ def _comparable(result: Mapping[str, Any], baseline: Mapping[str, Any]) -> None:
             f"the result's reference is {result['reference']}, the baseline's {baseline['reference']}; "
             "give the models in the same order"
         )
+    if sorted(result["data"].get("labels", [])) != sorted(baseline["data"].get("labels", [])):
+        raise IncomparableError("the result's data have other labels than the baseline's; measure on the same ones")
     threads = [value["settings"]["threads"] for value in (result, baseline)]
     if threads[0] != threads[1]:
         raise IncomparableError(f"measured with {threads[0]} threads, the baseline with {threads[1]}; use as many")
@@ -184,8 +210,9 @@ def _comparable(result: Mapping[str, Any], baseline: Mapping[str, Any]) -> None:
         raise IncomparableError(f"the result lacks {', '.join(missing)}, which the baseline has; measure them too")
 
 
-def _named(value: Mapping[str, Any], name: str | None) -> Mapping[str, Any] | None:
-    return next((variant for variant in value["variants"] if variant["name"] == name), None)
+def _named(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = next(variant for variant in value["variants"] if variant["name"] == name)
+    return found
 
 
 def _accuracy(before: Mapping[str, Any], after: Mapping[str, Any], level: float) -> Iterator[Finding]:
@@ -232,27 +259,79 @@ def _cost(before: Mapping[str, Any], after: Mapping[str, Any], limits: Limits) -
                 yield _judged(before, f"XNNPACK: {what}", old[what], new[what], new[what] > old[what], 0)
 
 
-def _ratios(
+def _comparable_times(result: Mapping[str, Any], baseline: Mapping[str, Any], limits: Limits) -> None:
+    """Refuse times that say nothing about each other."""
+    off = 'or set timings = "off" in [gate] to compare all else'
+    machines = [value["machine"] for value in (baseline, result)]
+    for machine, what in zip(machines, ("the baseline", "the result"), strict=True):
+        if machine.get("emulated"):
+            raise IncomparableError(f"{what} was measured under emulation; measure on a device, {off}")
+    differing = [name for name in MACHINE if machines[0].get(name) != machines[1].get(name)]
+    alone = not all(_named(value, value["reference"])["latency"] for value in (baseline, result) if value["reference"])
+    if limits.timings == "anywhere" and not alone and result["reference"]:
+        differing = [name for name in differing if name == "architecture"]
+    if differing:
+        was, now = (", ".join(str(machine.get(name)) for name in differing) for machine in machines)
+        raise IncomparableError(
+            f"the baseline's times are of another machine ({', '.join(differing)}: {was}; here {now}); keep a baseline "
+            f"for each machine, {off}"
+        )
+
+
+def _base(value: Mapping[str, Any], variant: Mapping[str, Any], form: str) -> Mapping[str, Any] | None:
+    """The times that a variant's are multiples of: the reference's in the same form, else in its first one."""
+    if value["reference"] in (None, variant["name"]):
+        return None
+    latency = _named(value, value["reference"])["latency"]
+    found: Mapping[str, Any] | None = latency.get(form, next(iter(latency.values()), None))
+    return found
+
+
+def _relative(variant: Mapping[str, Any], form: str, base: Mapping[str, Any] | None) -> tuple[float, float]:
+    """A variant's times as multiples of the base's, or in ms: the median over a run's rounds, its standard error."""
+    rounds = np.asarray(variant["latency"][form]["rounds_ms"])
+    if base is not None:
+        rounds = rounds / np.asarray(base["rounds_ms"])
+    low, middle, high = np.percentile(rounds, (25, 50, 75))
+    # Of the median of a normal distribution: √(π/2) σ / √n, and 1.349 σ lies between its quartiles.
+    return float(middle), float(0.929 * (high - low) / middle / np.sqrt(len(rounds)))
+
+
+def _times(
     before: Mapping[str, Any],
     after: Mapping[str, Any],
-    references: list[Mapping[str, Any] | None],
+    baseline: Mapping[str, Any],
+    result: Mapping[str, Any],
     limits: Limits,
 ) -> Iterator[Finding]:
-    first, second = references
-    if first is None or second is None:
+    reference = baseline["reference"]
+    bases = [_named(value, reference) if reference else None for value in (baseline, result)]
+    relative = all(base and base["latency"] for base in bases)
+    if relative and before["name"] == reference:
         return
+    of = f", share of {reference}" if relative else ""
     for form, latency in before["latency"].items():
-        runs = [latency, after["latency"].get(form)]
-        bases = [reference["latency"].get(form) for reference in (first, second)]
-        if all(run and not run["unstable"] for run in (*runs, *bases)):
-            old, new = (run["total"]["p50"] / base["total"]["p50"] for run, base in zip(runs, bases, strict=True))
-            what = f"median of a decision, {form}, share of {first['name']}"
+        if form not in after["latency"] or (latency["front_end"] is None) != (
+            after["latency"][form]["front_end"] is None
+        ):
+            raise IncomparableError(
+                f"{before['name']}: no such times in the result; measure the same lengths with scipy"
+            )
+        old, was = _relative(before, form, _base(baseline, before, form))
+        new, now = _relative(after, form, _base(result, after, form))
+        if max(was, now) <= LARGEST_ERROR * limits.latency:
+            what = f"median of a decision, {form if form == 'step' else f'{form} s'}{of or ', ms'}"
             yield _judged(before, what, old, new, new > (1 + limits.latency) * old, limits.latency)
-    peaks = [variant["memory"]["peak"] for variant in (before, first, after, second)]
-    if all(peaks):
-        old, new = peaks[0] / peaks[1], peaks[2] / peaks[3]
-        what = f"peak resident set, share of {first['name']}"
+    peaks = [_peak(before), _peak(after)]
+    shares = [_peak(base) if relative else 1 for base in bases]
+    if all(peaks) and all(shares):
+        old, new = (peak / share for peak, share in zip(peaks, shares, strict=True))
+        what = f"peak resident set{of or ', bytes'}"
         yield _judged(before, what, old, new, new > (1 + limits.memory) * old, limits.memory)
+
+
+def _peak(variant: Mapping[str, Any] | None) -> int:
+    return (variant["memory"]["peak"] or 0) if variant and variant["memory"] else 0
 
 
 def _judged(before: Mapping[str, Any], what: str, old: float, new: float, worse: bool, limit: float) -> Finding:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +12,10 @@ import numpy as np
 LARGEST_SPREAD = 0.10
 LARGEST_OUTLIER = 0.50
 FEWEST = 200
+# Percentiles of a distribution that are kept, to draw it.
+PERCENTILES = (0, 1, 5, 10, 25, 50, 75, 90, 95, 99, 100)
+# A processor's frequency may differ by this much from its highest while times are taken.
+LARGEST_SLOWDOWN = 0.15
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,7 @@ class Latency:
     Attributes:
         count: values.
         p50, p90, p99, maximum, minimum, mean, deviation: ms; `deviation` is the standard deviation.
+        percentiles: the values at `PERCENTILES`, ms.
     """
 
     count: int
@@ -31,6 +36,7 @@ class Latency:
     minimum: float
     mean: float
     deviation: float
+    percentiles: tuple[float, ...]
 
     @classmethod
     def of(cls, nanoseconds: Sequence[int]) -> Latency:
@@ -46,6 +52,7 @@ class Latency:
             float(times.min()),
             float(times.mean()),
             float(times.std()),
+            tuple(map(float, np.percentile(times, PERCENTILES))),
         )
 
     def doubts(self) -> list[str]:
@@ -61,4 +68,22 @@ class Latency:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object, ms to five digits."""
-        return {k: v if isinstance(v, int) else float(f"{v:.5g}") for k, v in asdict(self).items()}
+        found = {k: v if isinstance(v, int) else _short(v) for k, v in asdict(self).items() if k != "percentiles"}
+        return {**found, "percentiles": {f"{p}": _short(v) for p, v in zip(PERCENTILES, self.percentiles, strict=True)}}
+
+
+def disturbances(conditions: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What disturbed the machine while times were taken, from its conditions then; empty if nothing did."""
+    timed = [sample for sample in conditions if sample["phase"] in ("latency", "after latency")]
+    found = []
+    flags = {flag for sample in timed for flag in sample["throttling"] or () if not flag.endswith("since boot")}
+    if flags:
+        found.append(f"the firmware reported: {', '.join(sorted(flags))}")
+    fastest = [max(sample["frequency_mhz"]) for sample in timed if sample["frequency_mhz"]]
+    if fastest and min(fastest) < (1 - LARGEST_SLOWDOWN) * max(fastest):
+        found.append(f"the processor ran at {min(fastest):.0f} to {max(fastest):.0f} MHz")
+    return found
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.5g}")

@@ -10,7 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("edge-asc", "numpy", "scipy", "onnxruntime", "ai-edge-litert", "torch")
+import edge_asc
+
+PACKAGES = ("numpy", "scipy", "onnxruntime", "ai-edge-litert", "torch")
 # What decides which integer kernels a runtime has: of x86-64 and of ARM.
 FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm", "sve", "bf16")
 THROTTLING = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
@@ -30,9 +32,18 @@ def describe() -> dict[str, Any]:
         "system": platform.platform(),
         "python": sys.version.split()[0],
         "governor": _read(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
-        "packages": {name: number for name in PACKAGES if (number := _version(name))},
+        "emulated": _emulator(),
+        "packages": {"edge-asc": edge_asc.__version__}
+        | {name: number for name in PACKAGES if (number := _version(name))},
     }
-    return {**found, "missing": sorted(name for name, value in found.items() if value is None)}
+    return {**found, "missing": sorted(k for k, value in found.items() if value is None and k != "emulated")}
+
+
+def unknown() -> dict[str, Any]:
+    """What `describe` would say of a machine that told nothing."""
+    known: dict[str, Any] = {"features": [], "packages": {}, "missing": []}
+    names = ("architecture", "cpu", "cores", "board", "memory_bytes", "system", "python", "governor", "emulated")
+    return {**dict.fromkeys(names), **known}
 
 
 def conditions() -> dict[str, Any]:
@@ -53,6 +64,13 @@ def conditions() -> dict[str, Any]:
         "load": os.getloadavg()[0],
         "throttling": _throttling(),
     }
+
+
+def _emulator() -> str | None:
+    """What emulates this processor, if a user-mode emulator does: it is mapped beside the program."""
+    # /proc/self/maps would show the program's own view; the thread's is not rewritten.
+    maps = _read(Path(f"/proc/self/task/{os.getpid()}/maps")) or ""
+    return "qemu" if "/qemu-" in maps else None
 
 
 def _throttling() -> list[str] | None:

@@ -1,58 +1,72 @@
-"""The report: one self-contained HTML page of the JSON that the commands print."""
+"""The report: one self-contained HTML page of the JSON that the commands print, or Markdown for a pull request."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from edge_asc.errors import EdgeAscError, require
-from edge_asc.files import write_bytes
+from edge_asc_bench import chart
 from edge_asc_bench.result import agreement, read
 
 KINDS = ("bench", "export", "classification", "evaluation")
 
-# Width and height of the pictures, and of the plain area in them.
-WIDTH, HEIGHT, LEFT, BOTTOM = 600, 240, 40, 24
 
-
-def write_report(results: Sequence[Path], output: Path) -> None:
-    """Read results and write the page.
+def load(results: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
+    """Results by kind, checked.
 
     Raises:
         EdgeAscError: a file is not JSON, or not the JSON of a command.
-        MissingExtraError: jinja2 is not installed.
     """
     found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
     for path in results:
         value = _read(path)
         found[value["kind"]].append(read(path) if value["kind"] == "bench" else value)
-    write_bytes(output, render(found).encode())
+    return found
 
 
-def render(found: dict[str, list[dict[str, Any]]]) -> str:
-    """The page, from results by kind."""
+def page(found: dict[str, list[dict[str, Any]]]) -> str:
+    """The HTML page of results.
+
+    Raises:
+        EdgeAscError: a result lacks a field.
+        MissingExtraError: jinja2 or matplotlib is not installed.
+    """
+    return _rendered("report.html", found)
+
+
+def markdown(found: dict[str, list[dict[str, Any]]]) -> str:
+    """The tables of benchmarks and evaluations as Markdown; errors as of `page`."""
+    return _rendered("report.md", found)
+
+
+def _rendered(template_name: str, found: dict[str, list[dict[str, Any]]]) -> str:
     jinja2 = require("jinja2", "bench")
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        autoescape=template_name.endswith(".html"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
     )
-    template = environment.from_string((files("edge_asc_bench") / "report.html").read_text())
+    template = environment.from_string((files("edge_asc_bench") / template_name).read_text())
     try:
         streams = [_stream(value) for value in found["classification"]]
     except (KeyError, TypeError) as error:
         raise EdgeAscError(f"a classification lacks a field ({error}); make it again with this version") from error
     try:
-        page: str = template.render(
-            benches=[_bench(value) for value in found["bench"]],
+        text: str = template.render(
+            benches=[_bench(value, charts=template_name.endswith(".html")) for value in found["bench"]],
+            machines=_machines(found["bench"]),
             exports=found["export"],
             streams=streams,
             evaluations=found["evaluation"],
         )
     except (jinja2.UndefinedError, KeyError, TypeError, IndexError) as error:
         raise EdgeAscError(f"a result lacks a field ({error}); make it again with this version") from error
-    return page
+    return text
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -77,75 +91,177 @@ def _stream(value: dict[str, Any]) -> dict[str, Any]:
     return {**value, "points": " ".join(f"{x:.1f},{y:.1f}" for x, y in points), "last": last}
 
 
-# Title, and how to find a value of a variant and one of its latencies; smaller is better, but for the last two.
-COLUMNS: tuple[tuple[str, Callable[[dict[str, Any], dict[str, Any]], float | None], str], ...] = (
-    ("p50 ms", lambda _, latency: latency["total"]["p50"], ".3g"),
-    ("p90 ms", lambda _, latency: latency["total"]["p90"], ".3g"),
-    ("p99 ms", lambda _, latency: latency["total"]["p99"], ".3g"),
-    ("max ms", lambda _, latency: latency["total"]["maximum"], ".3g"),
-    ("front end, p50", lambda _, latency: latency["front_end"]["p50"], ".3g"),
-    ("model, p50", lambda _, latency: latency["model"]["p50"], ".3g"),
-    ("real time", lambda _, latency: latency["real_time_factor"], ".4f"),
-    ("cold start ms", lambda _, latency: latency["cold_start_ms"], ".0f"),
-    ("peak MB", lambda variant, _: _mega(variant["memory"]["peak"]), ".1f"),
+# Title, and how to find a value of a variant and one of its latencies (None if it was not timed), and its format.
+Get = Callable[[dict[str, Any], dict[str, Any] | None], float | None]
+COLUMNS: tuple[tuple[str, Get, str], ...] = (
+    ("p50 ms", lambda _, latency: _of(latency, "total", "p50"), ".3g"),
+    ("p90 ms", lambda _, latency: _of(latency, "total", "p90"), ".3g"),
+    ("p99 ms", lambda _, latency: _of(latency, "total", "p99"), ".3g"),
+    ("max ms", lambda _, latency: _of(latency, "total", "maximum"), ".3g"),
+    ("mean ms", lambda _, latency: _of(latency, "total", "mean"), ".3g"),
+    ("deviation", lambda _, latency: _of(latency, "total", "deviation"), ".2g"),
+    ("front end, p50", lambda _, latency: _of(latency, "front_end", "p50"), ".3g"),
+    ("model, p50", lambda _, latency: _of(latency, "model", "p50"), ".3g"),
+    ("real time", lambda _, latency: _of(latency, "real_time_factor"), ".4f"),
+    ("cold start ms", lambda _, latency: _of(latency, "cold_start_ms"), ".0f"),
+    ("peak MB", lambda variant, _: _mega(variant, "peak"), ".1f"),
     ("KB", lambda variant, _: variant["bytes"] / 1000, ".0f"),
     ("state KB", lambda variant, _: variant["state_bytes"] / 1000, ".1f"),
     ("accuracy %", lambda variant, _: _accuracy(variant), ".1f"),
     ("agreement", lambda variant, _: agreement(variant), ".4f"),
 )
 LARGER_IS_BETTER = ("accuracy %", "agreement")
+# What a process holds: the part of its memory, and what stood before it.
+PARTS = (("interpreter", "bare", None), ("front end", "front_end", "bare"), ("runtime", "imported", "front_end"))
 
 
-def _bench(value: dict[str, Any]) -> dict[str, Any]:
-    """A benchmark with its table, the best of each column marked, and its picture."""
-    entries = [
-        (variant, form, latency) for variant in value["variants"] for form, latency in variant["latency"].items()
+def _bench(value: dict[str, Any], *, charts: bool) -> dict[str, Any]:
+    """A benchmark with its tables, the best of each column marked, and its charts."""
+    emulated = value["machine"].get("emulated")
+    variants = [{**v, "latency": {}, "memory": None} if emulated else v for v in value["variants"]]
+    entries: list[tuple[dict[str, Any], str, dict[str, Any] | None]] = [
+        (variant, form, latency) for variant in variants for form, latency in (variant["latency"] or {"": None}).items()
     ]
-    columns, cells = [title for title, _, _ in COLUMNS], []
+    columns, cells = [], []
     for title, get, style in COLUMNS:
         numbers = [get(variant, latency) for variant, _, latency in entries]
         known = [number for number in numbers if number is not None]
+        if not known:
+            continue
         best = (max if title in LARGER_IS_BETTER else min)(known) if len(known) > 1 else None
+        columns.append(title)
         cells.append([("" if n is None else format(n, style), n is not None and n == best) for n in numbers])
     rows = [
         {
             "name": variant["name"],
-            "form": form if form == "step" else f"{form} s",
+            "form": form if form in ("step", "") else f"{form} s",
             "cells": [column[i] for column in cells],
-            "unstable": latency["unstable"],
-            "sustained": latency["sustained"],
+            "unstable": latency["unstable"] if latency else [],
+            "sustained": latency["sustained"] if latency else None,
         }
         for i, (variant, form, latency) in enumerate(entries)
     ]
-    return {**value, "columns": columns, "rows": rows, "curves": _curves(value["variants"])}
+    return {
+        **value,
+        "emulated": emulated,
+        "columns": columns,
+        "rows": rows,
+        "losses": _losses(variants),
+        "accuracies": [variant for variant in variants if variant["accuracy"]],
+        "costs": [v for v in variants if v["macs"] or v["graph"]],
+        "charts": _charts(value, variants) if charts else [],
+    }
 
 
-def _curves(variants: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """Accuracy against length of each variant; None where accuracy was not measured."""
-    measured = [variant for variant in variants if variant["accuracy"]]
-    if not measured:
+def _losses(variants: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """What each model lost to the one it was made of, in points, at each length and over all decisions."""
+    own = []
+    for variant in variants:
+        parts = [(part, points) for part, points in (variant["loss"] or {}).items() if points]
+        if parts:
+            own.append((variant["name"], *parts[-1]))
+    keys = list(dict.fromkeys(key for _, _, points in own for key in points))
+    if not keys:
         return None
-    lengths = [row["seconds"] for row in measured[0]["accuracy"]["lengths"]]
-    shares = [row["accuracy"] for variant in measured for row in variant["accuracy"]["lengths"]]
-    low, high = max(0.0, min(shares) - 0.05), min(1.0, max(shares) + 0.02)
-    span = max(lengths) - min(lengths) or 1
-
-    def point(seconds: float, share: float) -> tuple[float, float]:
-        x = LEFT + (WIDTH - LEFT - 10) * (seconds - min(lengths)) / span
-        return x, (HEIGHT - BOTTOM) * (1 - (share - low) / (high - low))
-
-    lines = []
-    for i, variant in enumerate(measured):
-        places = [point(row["seconds"], row["accuracy"]) for row in variant["accuracy"]["lengths"]]
-        lines.append(
-            {"name": variant["name"], "hue": 47 * i % 360, "points": " ".join(f"{x:.1f},{y:.1f}" for x, y in places)}
-        )
-    ticks = [(f"{seconds:g} s", round(point(seconds, low)[0], 1)) for seconds in lengths]
-    ends = [(f"{100 * share:.0f} %", round(point(lengths[0], share)[1], 1)) for share in (low, high)]
-    return {"lines": lines, "ticks": ticks, "ends": ends, "width": WIDTH, "height": HEIGHT}
+    rows = [(name, part, [points.get(key) for key in keys]) for name, part, points in own]
+    return {"columns": [f"{key} s" if key != "all" else "all decisions" for key in keys], "rows": rows}
 
 
-def _mega(size: int | None) -> float | None:
+def _charts(value: dict[str, Any], variants: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    """Title, picture and explanation of each chart that there are numbers for."""
+    found = []
+    measured = [variant for variant in variants if variant["accuracy"]]
+    if measured:
+        curves = {variant["name"]: variant["accuracy"]["lengths"] for variant in measured}
+        note = f"The band is the 95 % interval of {measured[0]['name']}."
+        found.append(("Accuracy against time since reset", chart.accuracy_by_length(curves), note))
+    entries = [
+        (variant["name"] if form == "step" else f"{variant['name']}, {form} s", latency)
+        for variant in variants
+        for form, latency in variant["latency"].items()
+    ]
+    if entries:
+        note = "The box holds the middle half, the stroke is the median, the line goes from 1st to 99th percentile."
+        found.append(("Time of a decision", chart.latency_distributions(entries), note))
+    windows = {
+        v["name"]: {int(form): latency["total"]["p50"] for form, latency in v["latency"].items()}
+        for v in variants
+        if v["form"] == "windowed" and v["latency"]
+    }
+    steps = {v["name"]: v["latency"]["step"]["total"]["p50"] for v in variants if "step" in v["latency"]}
+    if windows:
+        note = "A windowed model hears its whole window for each decision; a step hears what is new."
+        found.append(("Cost against length", chart.cost_by_length(windows, steps), note))
+    parts = {v["name"]: _parts(v["memory"]) for v in variants if v["memory"] and v["memory"]["peak"]}
+    if parts:
+        note = "The peak is of the time since the model was opened."
+        found.append(("Memory", chart.memory(parts), note))
+    return found + _over_time(value, variants)
+
+
+def _over_time(value: dict[str, Any], variants: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    """Charts of a run: times without a pause, temperature, frequency."""
+    found = []
+    sustained = {
+        variant["name"]: [
+            (latency["sustained"]["seconds"] * (i + 0.5) / len(latency["sustained"]["medians_ms"]), median)
+            for i, median in enumerate(latency["sustained"]["medians_ms"])
+        ]
+        for variant in variants
+        for latency in variant["latency"].values()
+        if latency["sustained"]
+    }
+    if sustained:
+        note = "The median of a decision while each model ran without a pause, one after another."
+        picture = chart.over_time(sustained, "ms", "seconds without a pause")
+        found.append(("Sustained", picture, note))
+    samples = value["conditions"]
+    temperature = [(s["at"], s["temperature_c"]) for s in samples if s["temperature_c"] is not None]
+    if temperature:
+        found.append(("Temperature", chart.over_time({"hottest zone": temperature}, "°C"), ""))
+    frequency = [(s["at"], max(s["frequency_mhz"])) for s in samples if s["frequency_mhz"]]
+    if frequency:
+        found.append(("Frequency", chart.over_time({"fastest core": frequency}, "MHz"), ""))
+    return found
+
+
+def _machines(benches: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The median of each model on each machine, where there are several; emulated ones have none."""
+    timed = [value for value in benches if not value["machine"].get("emulated")]
+    if len(timed) < 2:
+        return None
+    table: dict[str, dict[int, float]] = {}
+    for i, value in enumerate(timed):
+        for variant in value["variants"]:
+            for form, latency in variant["latency"].items():
+                name = variant["name"] if form == "step" else f"{variant['name']}, {form} s"
+                table.setdefault(name, {})[i] = latency["total"]["p50"]
+    table = {name: row for name, row in table.items() if len(row) > 1}
+    if not table:
+        return None
+    names = [
+        f"{value['machine'].get('board') or value['machine'].get('cpu') or 'unknown'} ({value['made']['target']})"
+        for value in timed
+    ]
+    return {"names": names, "rows": [(name, [row.get(i) for i in range(len(timed))]) for name, row in table.items()]}
+
+
+def _of(latency: Mapping[str, Any] | None, *path: str) -> float | None:
+    value: Any = latency
+    for name in path:
+        if value is None:
+            return None
+        value = value[name]
+    return None if value is None else float(value)
+
+
+def _parts(memory: Mapping[str, int]) -> dict[str, float]:
+    sizes = {name: (memory[end] - (memory[start] if start else 0)) / 1e6 for name, end, start in PARTS}
+    return {**sizes, "model": (memory["peak"] - memory["imported"]) / 1e6}
+
+
+def _mega(variant: dict[str, Any], name: str) -> float | None:
+    size = variant["memory"][name] if variant["memory"] else None
     return None if size is None else size / 1e6
 
 

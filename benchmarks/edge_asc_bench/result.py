@@ -10,18 +10,20 @@ from typing import Any
 from edge_asc.errors import EdgeAscError
 
 KIND = "bench"
-# 1: first version.
-SCHEMA_VERSION = 1
+# 1: first version. 2: measured on any target: conditions over the run, incomplete results, models without times.
+SCHEMA_VERSION = 2
 
 # Fields of a result and of its variants, with their types.
 FIELDS: dict[str, type | tuple[type, ...]] = {
     "complete": bool,
+    "incomplete": (str, type(None)),
     "made": dict,
     "machine": dict,
-    "conditions": dict,
+    "conditions": list,
     "settings": dict,
     "data": dict,
     "reference": (str, type(None)),
+    "whole_clip": (dict, type(None)),
     "variants": list,
 }
 VARIANT_FIELDS: dict[str, type | tuple[type, ...]] = {
@@ -37,9 +39,10 @@ VARIANT_FIELDS: dict[str, type | tuple[type, ...]] = {
     "state_bytes": int,
     "graph": (dict, type(None)),
     "latency": dict,
-    "memory": dict,
+    "memory": (dict, type(None)),
     "accuracy": (dict, type(None)),
     "agreement": (dict, type(None)),
+    "loss": (dict, type(None)),
 }
 
 
@@ -72,9 +75,10 @@ def read(path: Path) -> dict[str, Any]:
             raise EdgeAscError(f"{path}: a variant is {type(variant).__name__}; expected an object: measure again")
         what = f"variant {variant.get('name')!r}"
         _check(path, variant, VARIANT_FIELDS, what)
-        _check(path, variant["memory"], {"peak": (int, type(None))}, f"memory of {what}")
+        if variant["memory"]:
+            _check(path, variant["memory"], {"peak": (int, type(None))}, f"memory of {what}")
         for form, latency in variant["latency"].items():
-            _check(path, latency, {"total": dict, "unstable": list}, f"latency {form} of {what}")
+            _check(path, latency, {"total": dict, "rounds_ms": list, "unstable": list}, f"latency {form} of {what}")
             _check(path, latency["total"], {"p50": (int, float)}, f"latency {form} of {what}")
         if variant["accuracy"]:
             _check(path, variant["accuracy"], {"lengths": list, "all_steps": dict}, f"accuracy of {what}")

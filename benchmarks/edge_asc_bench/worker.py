@@ -11,12 +11,14 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 PAGE = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
-SECONDS = 10
+
+Decide = Callable[[int], tuple[int | None, int]]
 
 
 class Worker:
@@ -24,25 +26,29 @@ class Worker:
 
     def __init__(self) -> None:
         self.bare = _status("VmRSS")
-        self._decide: Callable[[int], tuple[int, int]]
+        self._runtime: Any = None
+        self._seconds: int | None = None
+        self._decide: Decide
         self._count = 0
 
-    def open(self, path: str, threads: int, seconds: int | None) -> dict[str, Any]:
-        """Load a model and decide once: the cold start."""
+    def open(self, path: str, threads: int, seconds: int | None, audio: str) -> dict[str, Any]:
+        """Load a model and decide once: the cold start. `seconds` is of the window, None for a step."""
         import numpy as np
 
-        from edge_asc.data.scenes import generate_scene
         from edge_asc.frontend import LogMel
         from edge_asc.runtimes import open_runtime
 
-        audio = generate_scene("park", 0, SECONDS)
-        LogMel()(audio[:16000])  # the front end's own start is not the model's
+        samples = np.load(audio)
+        if _has_scipy():
+            LogMel()(samples[:16000])  # the front end's own start is not the model's
+        front_end = _status("VmRSS")
         self._import(path)
         imported = _status("VmRSS")
         reset = _reset_peak()
         begun = time.perf_counter_ns()
         runtime = open_runtime(path, threads=threads)
-        self._decide = _windows(runtime, audio, seconds) if seconds else _steps(runtime, audio)
+        self._runtime, self._seconds = runtime, seconds
+        self._decide = _windows(runtime, samples, seconds) if seconds else _steps(runtime, samples)
         loaded = time.perf_counter_ns()
         self._decide(0)
         done = time.perf_counter_ns()
@@ -51,9 +57,9 @@ class Worker:
             "load_ms": (loaded - begun) / 1e6,
             "cold_start_ms": (done - begun) / 1e6,
             "bare": self.bare,
+            "front_end": front_end,
             "imported": imported,
             "peak_reset": reset,
-            "numpy": np.__version__,
         }
 
     def run(self, count: int) -> dict[str, Any]:
@@ -63,16 +69,29 @@ class Worker:
             self._count += 1
             pairs.append(self._decide(self._count))
         front_end, model = zip(*pairs, strict=True)
-        return {"front_end": front_end, "model": model}
+        return {"front_end": None if None in front_end else front_end, "model": model}
+
+    def hear(self, features: str, frames: list[int], output: str) -> dict[str, Any]:
+        """Write the logits of clips: (steps of all, classes), or a row for each clip that is as long as the window."""
+        import numpy as np
+
+        from edge_asc.evaluation.logits import stream_logits, window_logits
+
+        clips = np.split(np.load(features, mmap_mode="r"), np.cumsum(frames)[:-1])
+        if self._seconds:
+            logits = window_logits(self._runtime, clips, [self._seconds])
+        else:
+            logits = stream_logits(self._runtime, clips)
+        np.save(output, np.concatenate(logits))
+        return {"rows": [len(rows) for rows in logits]}
 
     def memory(self) -> dict[str, Any]:
         """Peak resident set since the model was opened, bytes; None where the system does not tell."""
         return {"peak": _status("VmHWM"), "now": _status("VmRSS")}
 
-    def _import(self, path: str) -> None:
+    @staticmethod
+    def _import(path: str) -> None:
         """Import the engine that will run `path`, without opening it."""
-        from importlib import import_module
-
         names = {".onnx": ("onnxruntime",), ".tflite": ("ai_edge_litert.interpreter",)}.get(Path(path).suffix)
         for name in names or ("torch", "edge_asc.training.checkpoint"):
             try:
@@ -81,40 +100,69 @@ class Worker:
                 continue  # opening says what is missing, or finds a substitute
 
 
-def _steps(runtime: Any, audio: Any) -> Callable[[int], tuple[int, int]]:
-    from edge_asc.frontend import LogMel
+def _steps(runtime: Any, audio: Any) -> Decide:
     from edge_asc.streaming import StreamingClassifier
 
-    classifier, log_mel = StreamingClassifier(runtime), LogMel(runtime.contract.front_end)
-    size = runtime.contract.signature("step").samples
-    chunks = [audio[i : i + size] for i in range(0, len(audio) - size + 1, size)]
-
-    def decide(index: int) -> tuple[int, int]:
-        chunk = chunks[index % len(chunks)]
-        begun = time.perf_counter_ns()
-        frames = log_mel.push(chunk)
-        middle = time.perf_counter_ns()
-        classifier.push_features(frames)
-        return middle - begun, time.perf_counter_ns() - middle
-
-    return decide
+    classifier, log_mel = StreamingClassifier(runtime), _front_end(runtime)
+    size, frames = (getattr(runtime.contract.signature("step"), name) for name in ("samples", "frames"))
+    if log_mel is None:
+        features = _noise(runtime, len(audio) // size * frames)
+        return _timed(None, lambda x: classifier.push_features(x), _chunks(features, frames))
+    return _timed(log_mel.push, lambda x: classifier.push_features(x), _chunks(audio, size))
 
 
-def _windows(runtime: Any, audio: Any, seconds: int) -> Callable[[int], tuple[int, int]]:
-    from edge_asc.frontend import LogMel
+def _windows(runtime: Any, audio: Any, seconds: int) -> Decide:
     from edge_asc.streaming import WindowedClassifier
 
-    classifier, log_mel = WindowedClassifier(runtime, seconds), LogMel(runtime.contract.front_end)
+    classifier, log_mel = WindowedClassifier(runtime, seconds), _front_end(runtime)
+    signature = runtime.contract.signature(f"window_{seconds}s")
+    if log_mel is None:
+        return _timed(None, lambda x: classifier.push_features(x), [_noise(runtime, signature.frames)])
     window = audio[: seconds * runtime.contract.front_end.sample_rate]
+    return _timed(log_mel, lambda x: classifier.push_features(x), [window])
 
-    def decide(_: int) -> tuple[int, int]:
+
+def _chunks(values: Any, size: int) -> list[Any]:
+    """Whole chunks of `size` along the first axis."""
+    return [values[i : i + size] for i in range(0, len(values) - size + 1, size)]
+
+
+def _timed(front_end: Callable[[Any], Any] | None, model: Callable[[Any], Any], chunks: list[Any]) -> Decide:
+    """A decision on one chunk after another: the times of front end (None without one) and model, ns."""
+
+    def decide(index: int) -> tuple[int | None, int]:
+        frames = chunks[index % len(chunks)]
         begun = time.perf_counter_ns()
-        frames = log_mel(window)
+        if front_end is not None:
+            frames = front_end(frames)
         middle = time.perf_counter_ns()
-        classifier.push_features(frames)
-        return middle - begun, time.perf_counter_ns() - middle
+        model(frames)
+        return middle - begun if front_end is not None else None, time.perf_counter_ns() - middle
 
     return decide
+
+
+def _front_end(runtime: Any) -> Any:
+    """The model's front end; None without scipy, which it computes with: then the model alone is measured."""
+    from edge_asc.frontend import LogMel
+
+    return LogMel(runtime.contract.front_end) if _has_scipy() else None
+
+
+def _has_scipy() -> bool:
+    try:
+        import_module("scipy")
+    except ImportError:
+        return False
+    return True
+
+
+def _noise(runtime: Any, frames: int) -> Any:
+    """Normalised features of no sound in particular, (frames, mels)."""
+    import numpy as np
+
+    shape = (frames, runtime.contract.front_end.mels)
+    return np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
 
 
 def _status(field: str) -> int | None:
@@ -142,6 +190,7 @@ def main() -> None:
     actions: dict[str, Callable[..., dict[str, Any]]] = {
         "open": worker.open,
         "run": worker.run,
+        "hear": worker.hear,
         "memory": worker.memory,
     }
     answers = os.fdopen(os.dup(1), "w")

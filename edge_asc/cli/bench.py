@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +16,7 @@ from edge_asc.cli.console import Lengths, json_option, log, out, print_json, pro
 from edge_asc.errors import ContractError
 
 if TYPE_CHECKING:
-    from edge_asc_bench.local import Clips
+    from edge_asc_bench.measurement import Clips
 
 SCENES = 2
 
@@ -38,6 +41,22 @@ SCENES = 2
     show_default=True,
     help="Result file.",
 )
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    default=("local",),
+    show_default=True,
+    help="local, ssh://[user@]host[:port] or adb://[serial]; several at once if repeated.",
+)
+@click.option("--python", default="python3", show_default=True, help="Python on a remote target.")
+@click.option(
+    "--torch/--no-torch", default=False, help="Run checkpoints on remote targets too; installs PyTorch there."
+)
+@click.option("--clean", is_flag=True, help="Remove the environment from an SSH target afterwards, too.")
+@click.option(
+    "--ssh-config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="As of ssh -F. [default: ssh's]"
+)
 @threads_option
 @json_option
 def command(
@@ -48,45 +67,80 @@ def command(
     rounds: int,
     duration: float,
     output: Path,
+    targets: tuple[str, ...],
+    python: str,
+    torch: bool,
+    clean: bool,
+    ssh_config: Path | None,
     threads: int,
     as_json: bool,
 ) -> None:
-    """Measure MODELS (checkpoints, artefacts, bundles, models of the zoo) on this machine.
+    """Measure MODELS (checkpoints, artefacts, bundles, models of the zoo) here or on other machines.
 
     Every model runs in a process of its own, and they take turns. The first checkpoint is what the others are compared
     with. A decision's time is that of the front end and the model; memory is the peak of a process that only loads and
     runs the model.
+
+    A remote target needs Python 3.11 on a 64-bit system. Over SSH, the runtimes go to an environment under
+    ~/.cache/edge-asc there; over ADB, its Python must have them. With several targets, each result is named after its
+    target. A target that is lost leaves a result marked incomplete, and exit code 2.
     """
     from edge_asc.errors import require
 
     require("edge_asc_bench", "bench")
     from edge_asc.files import write_json
-    from edge_asc_bench.local import Settings, bench
+    from edge_asc_bench.job import Settings
+    from edge_asc_bench.measurement import bench
+    from edge_asc_bench.targets import open_target
 
     if fold is not None and data is None:
         raise click.UsageError("--fold belongs to --data")
+    if len(set(targets)) < len(targets):
+        raise click.UsageError("a target is named twice")
+    options = {"python": python, "torch": torch, "clean": clean, "ssh_config": ssh_config}
+    places = [open_target(target, **options) for target in targets]
     output.parent.mkdir(parents=True, exist_ok=True)
     found = [entry for model in models for entry in _files(model)]
     if len({name for name, _ in found}) < len(found):
         raise ContractError(f"two models are called alike: {', '.join(name for name, _ in found)}; leave one out")
     clips = _clips(found[0][1], data, fold)
     with progress() as bar:
-        task = bar.add_task("opening", total=1.0)
+        tasks = {target: bar.add_task("opening", total=1.0) for target in targets}
 
-        def tell(what: str, done: int, total: int) -> None:
-            bar.update(task, description=what, completed=done, total=total)
+        def tell(target: str, what: str, done: int, total: int) -> None:
+            where = "" if len(targets) == 1 else f"{target}: "
+            bar.update(tasks[target], description=f"{where}{what}", completed=done, total=total)
 
-        result = bench(found, clips, Settings(lengths, threads, rounds, duration), progress=tell)
-    write_json(output, result)
+        settings = Settings(lengths, threads, rounds, duration)
+        line = shlex.join(["edge-asc", *sys.argv[1:]])
+        results = bench(found, clips, settings, places, command=line, progress=tell)
+    for target, result in zip(targets, results, strict=True):
+        path = output if len(targets) == 1 else output.with_stem(f"{output.stem}-{_slug(target)}")
+        write_json(path, result)
+        log.print(f"written to {path}")
+        if not as_json:
+            _show(result)
     if as_json:
-        print_json(result)
-        return
+        print_json(results[0] if len(results) == 1 else results)
+    if any(not result["complete"] for result in results):
+        sys.exit(2)
+
+
+def _show(result: dict[str, Any]) -> None:
     out.print(_table(result))
+    if result["machine"].get("emulated"):
+        log.print(f"emulated by {result['machine']['emulated']}: times and memory say nothing about a device")
+    if not result["complete"]:
+        log.print(f"incomplete: {result['incomplete']}")
     for variant in result["variants"]:
         for form, latency in variant["latency"].items():
             for doubt in latency["unstable"]:
                 log.print(f"unstable: {variant['name']}, {_form(form)}: {doubt}")
-    log.print(f"written to {output}")
+
+
+def _slug(target: str) -> str:
+    """A target's name as a part of a file's."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", target.partition("://")[2] or target).strip("-") or target
 
 
 def _files(model: str) -> list[tuple[str, Path]]:
@@ -114,7 +168,7 @@ def _clips(model: Path, data: Path | None, fold: int | None) -> Clips:
 
     from edge_asc.files import sha256
     from edge_asc.runtimes import open_runtime
-    from edge_asc_bench.local import Clips
+    from edge_asc_bench.measurement import Clips
 
     front_end = open_runtime(model).contract.front_end
     if data is None:
@@ -144,42 +198,41 @@ def _form(form: str) -> str:
 def _table(result: dict[str, Any]) -> Table:
     machine, data, threads = result["machine"], result["data"], result["settings"]["threads"]
     heard = f"{data['clips']} clips of {data['name']}"
-    title = f"{machine['cpu']}, {machine['architecture']}, {threads} thread(s); {heard}"
+    where = f"{machine.get('cpu')}, {machine.get('architecture')}"
+    title = f"{result['made']['target']}: {where}, {threads} thread(s); {heard}"
     table = Table(title=title, title_justify="left")
     for name in ("model", "form"):
         table.add_column(name, overflow="fold")
-    for name in (
-        "p50 ms",
-        "p99 ms",
-        "front end",
-        "model",
-        "real time",
-        "cold ms",
-        "peak MB",
-        "KB",
-        "accuracy %",
-        "agreement",
-    ):
+    for name in ("p50 ms", "p99 ms", "front end", "model", "real time", "cold ms", "peak MB", "KB"):
+        table.add_column(name, justify="right")
+    for name in ("accuracy %", "agreement"):
         table.add_column(name, justify="right")
     for variant in result["variants"]:
-        peak, imported = variant["memory"]["peak"], variant["memory"]["imported"]
-        memory = "" if peak is None else f"{peak / 1e6:.0f} ({(peak - imported) / 1e6:+.0f})"
+        size, quality = f"{variant['bytes'] / 1000:.0f}", _quality(variant)
+        if not variant["latency"]:
+            table.add_row(variant["name"], "", *[""] * 7, size, *quality)
         for form, latency in variant["latency"].items():
-            table.add_row(
-                variant["name"],
-                _form(form),
-                f"{latency['total']['p50']:.2f}",
-                f"{latency['total']['p99']:.2f}",
-                f"{latency['front_end']['p50']:.2f}",
-                f"{latency['model']['p50']:.2f}",
-                f"{latency['real_time_factor']:.4f}",
-                f"{latency['cold_start_ms']:.0f}",
-                memory,
-                f"{variant['bytes'] / 1000:.0f}",
-                *_quality(variant),
-            )
+            table.add_row(variant["name"], _form(form), *_times(latency), _memory(variant["memory"]), size, *quality)
     table.caption = "p50 of front end and model apart; peak resident set, and above the imported runtime"
     return table
+
+
+def _times(latency: dict[str, Any]) -> tuple[str, ...]:
+    front_end = latency["front_end"]
+    return (
+        f"{latency['total']['p50']:.2f}",
+        f"{latency['total']['p99']:.2f}",
+        "" if front_end is None else f"{front_end['p50']:.2f}",
+        f"{latency['model']['p50']:.2f}",
+        f"{latency['real_time_factor']:.4f}",
+        f"{latency['cold_start_ms']:.0f}",
+    )
+
+
+def _memory(memory: dict[str, Any] | None) -> str:
+    if memory is None or memory["peak"] is None:
+        return ""
+    return f"{memory['peak'] / 1e6:.0f} ({(memory['peak'] - memory['imported']) / 1e6:+.0f})"
 
 
 def _quality(variant: dict[str, Any]) -> tuple[str, str]:

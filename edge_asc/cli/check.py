@@ -59,8 +59,8 @@ def command(
         findings = gate.check(found, before, limits)
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise EdgeAscError(f"a result lacks a field ({error!r}); measure again with this version") from error
-    for text in gate.skipped(found, before):
-        log.print(f"latency not compared: {text}")
+    for text in gate.skipped(found, before, limits):
+        log.print(f"not compared: {text}")
     failed = gate.regressions(findings)
     if junit:
         write_bytes(junit, gate.junit(findings).encode())

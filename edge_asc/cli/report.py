@@ -6,17 +6,25 @@ from pathlib import Path
 
 import click
 
-from edge_asc.cli.console import out
+from edge_asc.cli.console import log
 from edge_asc.errors import require
 
 
 @click.command("report", short_help="Write one page of what was found.")
 @click.argument("results", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="HTML file.")
-def command(results: tuple[Path, ...], output: Path) -> None:
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="HTML file.")
+@click.option("--markdown", is_flag=True, help="Print the tables as Markdown, for a pull request.")
+def command(results: tuple[Path, ...], output: Path | None, markdown: bool) -> None:
     """Write one self-contained HTML page of RESULTS: the JSON of bench, export, classify and evaluate."""
+    if output is None and not markdown:
+        raise click.UsageError("nothing to write; give --output FILE.html, --markdown, or both")
     require("jinja2", "bench")
-    from edge_asc_bench.report import write_report
+    from edge_asc.files import write_bytes
+    from edge_asc_bench import report
 
-    write_report(results, output)
-    out.print(f"written to {output}")
+    found = report.load(results)
+    if output:
+        write_bytes(output, report.page(found).encode())
+        log.print(f"written to {output}")
+    if markdown:
+        click.echo(report.markdown(found), nl=False)

@@ -65,6 +65,12 @@ class Tally:
         right = self.right_by_class[self.decision]
         return {label: right[label] / count if count else None for label, count in self.count_by_class.items()}
 
+    @property
+    def macro_recall(self) -> float:
+        """The mean recall of the labels that clips have."""
+        known = [share for share in self.recall.values() if share is not None]
+        return sum(known) / len(known)
+
     def __add__(self, other: Self) -> Self:
         """The tally of both."""
         both = self.agreed is not None and other.agreed is not None
@@ -85,6 +91,7 @@ class Tally:
             "accuracy": self.accuracy,
             "agreement": self.agreement,
             "recall": self.recall,
+            "macro_recall": self.macro_recall,
             "count_by_class": dict(self.count_by_class),
             "right_by_class": {decision: dict(self.right_by_class[decision]) for decision in DECISIONS},
         }
@@ -227,17 +234,37 @@ def evaluate(
         EdgeAscError: no clips, or none that is long enough; a label that a model does not know; models with
             different front ends; or a bad target, length or reference.
     """
-    truth, lengths = np.asarray(targets, np.intp), sorted(set(lengths))
-    _check(runtimes, len(features), truth, labels, lengths, reference)
+    lengths = sorted(set(lengths))
+    contracts = [(name, runtime.contract) for name, runtime in runtimes]
+    check_comparable(contracts, len(features), targets, labels, lengths, reference)
     windows = [set(runtime.contract.windows) for _, runtime in runtimes if runtime.contract.form == "windowed"]
     if windows and not (common := [seconds for seconds in lengths if seconds in set.intersection(*windows)]):
         if reference is not None and len(runtimes) > 2:
             return _evaluated_apart(runtimes, features, targets, labels, lengths, reference, gain, progress)
         raise EdgeAscError("the models have no window of these lengths in common; ask for one that all offer")
     lengths = common if windows else lengths
+    heard = [
+        Heard(name, runtime.engine, runtime.contract, _logits(runtime, features, lengths, gain, progress))
+        for name, runtime in runtimes
+    ]
+    return compare(heard, targets, labels, lengths, reference, gain)
+
+
+def compare(
+    heard: Sequence[Heard],
+    targets: Sequence[int],
+    labels: Sequence[str],
+    lengths: Iterable[float],
+    reference: int | None = 0,
+    gain: float = 0.0,
+) -> list[Accuracy]:
+    """Measure models by what they made of the same clips; arguments and errors are those of `evaluate`."""
+    truth, lengths = np.asarray(targets, np.intp), sorted(set(lengths))
+    contracts = [(each.name, each.contract) for each in heard]
+    check_comparable(contracts, len(heard[0].logits) if heard else 0, targets, labels, lengths, reference)
     # One numbering of all labels, in which the numbers of the data's own labels are the targets.
-    names = list(dict.fromkeys([*labels, *(label for _, r in runtimes for label in r.contract.labels)]))
-    runs = [_run(name, runtime, names, features, lengths, gain, progress) for name, runtime in runtimes]
+    names = list(dict.fromkeys([*labels, *(label for each in heard for label in each.contract.labels)]))
+    runs = [_decided(each, names) for each in heard]
     other = None if reference is None else runs[reference]
     return [_measure(run, None if run is other else other, truth, labels, lengths, gain) for run in runs]
 
@@ -291,36 +318,42 @@ def pool(results: Sequence[Accuracy]) -> Accuracy:
     )
 
 
-class _Run(NamedTuple):
-    """What a model made of the clips."""
+class Heard(NamedTuple):
+    """What a model made of some clips.
+
+    Attributes:
+        name, engine, contract: of the model.
+        logits: of each clip: (steps, classes) of a causal model; (lengths, classes) of a windowed one, those left out
+            that the clip does not reach.
+    """
 
     name: str
     engine: str
     contract: StreamContract
-    logits: list[Array]
-    """In the order of its own labels."""
+    logits: Sequence[Array]
+
+
+class _Run(NamedTuple):
+    """What a model made of the clips, and what it decided in the common numbering of labels."""
+
+    heard: Heard
     decided: dict[Decision, list[Indices]]
-    """In the common numbering of labels."""
 
 
-def _run(
-    name: str,
-    runtime: Runtime,
-    names: list[str],
-    features: Sequence[Array],
-    lengths: Sequence[float],
-    gain: float,
-    progress: bool,
-) -> _Run:
-    contract = runtime.contract
-    common = np.array([names.index(label) for label in contract.labels], np.intp)
-    if contract.form == "windowed":
-        logits = window_logits(runtime, features, [int(seconds) for seconds in lengths], gain, progress)
-        last = [common[decide(x, "last")] for x in logits]
-        return _Run(name, runtime.engine, contract, logits, dict.fromkeys(DECISIONS, last))
-    logits = stream_logits(runtime, features, gain, progress)
-    decided = {decision: [common[decide(x, decision)] for x in logits] for decision in DECISIONS}
-    return _Run(name, runtime.engine, contract, logits, decided)
+def _logits(
+    runtime: Runtime, features: Sequence[Array], lengths: Sequence[float], gain: float, progress: bool
+) -> list[Array]:
+    if runtime.contract.form == "windowed":
+        return window_logits(runtime, features, [int(seconds) for seconds in lengths], gain, progress)
+    return stream_logits(runtime, features, gain, progress)
+
+
+def _decided(heard: Heard, names: list[str]) -> _Run:
+    common = np.array([names.index(label) for label in heard.contract.labels], np.intp)
+    if heard.contract.form == "windowed":
+        last = [common[decide(x, "last")] for x in heard.logits]
+        return _Run(heard, dict.fromkeys(DECISIONS, last))
+    return _Run(heard, {decision: [common[decide(x, decision)] for x in heard.logits] for decision in DECISIONS})
 
 
 def _measure(
@@ -331,8 +364,8 @@ def _measure(
     lengths: Sequence[float],
     gain: float,
 ) -> Accuracy:
-    decision = run.contract.decision
-    steps = np.array([len(logits) for logits in run.logits], np.intp)
+    decision = run.heard.contract.decision
+    steps = np.array([len(logits) for logits in run.heard.logits], np.intp)
 
     def counts(clips: Indices, picked: slice) -> tuple[dict[str, Any], tuple[bool, ...]]:
         """The counts of some decisions of some clips, and which of them are right."""
@@ -342,7 +375,7 @@ def _measure(
 
         expected = np.concatenate([np.repeat(truth[clip], steps[clip])[picked] for clip in clips])
         right = {rule: expected[chosen(run, rule) == expected] for rule in DECISIONS}
-        agreed = other and int((chosen(run, decision) == chosen(other, other.contract.decision)).sum())
+        agreed = other and int((chosen(run, decision) == chosen(other, other.heard.contract.decision)).sum())
         tally = {
             "decision": decision,
             "count_by_class": _by_class(expected, labels),
@@ -353,7 +386,7 @@ def _measure(
 
     results, notes = [], []
     for seconds in lengths:
-        step = _rows(run.contract, seconds, lengths)
+        step = _rows(run.heard.contract, seconds, lengths)
         if len(clips := np.flatnonzero(steps >= step)):
             tally, each = counts(clips, slice(step - 1, step))
             results.append(LengthResult(seconds=seconds, right_clips=each, **tally))
@@ -362,42 +395,46 @@ def _measure(
     if not results:
         raise EdgeAscError(f"no clip is {min(lengths):g} s long; ask for a shorter length")
     return Accuracy(
-        model=run.name,
-        engine=run.engine,
+        model=run.heard.name,
+        engine=run.heard.engine,
         clips=len(truth),
         labels=tuple(labels),
         decision=decision,
         gain=gain,
         lengths=tuple(results),
         all_steps=Tally(**counts(np.flatnonzero(steps), slice(None))[0]),
-        reference=other and other.name,
-        logit_error=other and _logit_error(run, other),
+        reference=other and other.heard.name,
+        logit_error=other and _logit_error(run.heard, other.heard),
         notes=tuple(notes),
     )
 
 
-def _check(
-    runtimes: Sequence[tuple[str, Runtime]],
+def check_comparable(
+    models: Sequence[tuple[str, StreamContract]],
     clips: int,
-    truth: Indices,
+    targets: Sequence[int],
     labels: Sequence[str],
     lengths: Sequence[float],
-    reference: int | None,
+    reference: int | None = None,
 ) -> None:
-    """Refuse what cannot be evaluated before hours are spent on it."""
-    if not runtimes or not clips or not lengths:
+    """Refuse what `evaluate` and `compare` cannot measure, before hours are spent on it.
+
+    Raises:
+        EdgeAscError: as `evaluate` does.
+    """
+    truth = np.asarray(targets, np.intp)
+    if not models or not clips or not lengths:
         raise EdgeAscError(
-            f"{len(runtimes)} models, {clips} clips, {len(lengths)} lengths; expected at least one of each"
+            f"{len(models)} models, {clips} clips, {len(lengths)} lengths; expected at least one of each"
         )
     if truth.shape != (clips,):
         raise EdgeAscError(f"{clips} clips but targets of shape {truth.shape}; expected one target per clip")
     if truth.min() < 0 or truth.max() >= len(labels):
         raise EdgeAscError(f"targets are {truth.min()}..{truth.max()}; expected 0..{len(labels) - 1}")
-    if reference is not None and not 0 <= reference < len(runtimes):
-        raise EdgeAscError(f"reference is model {reference}; expected 0..{len(runtimes) - 1}")
-    first = runtimes[0][1].contract
-    for name, runtime in runtimes:
-        contract = runtime.contract
+    if reference is not None and not 0 <= reference < len(models):
+        raise EdgeAscError(f"reference is model {reference}; expected 0..{len(models) - 1}")
+    first = models[0][1]
+    for name, contract in models:
         if unknown := [labels[i] for i in np.unique(truth) if labels[i] not in contract.labels]:
             raise EdgeAscError(
                 f"{name} does not know {', '.join(unknown)}; it was trained on {', '.join(contract.labels)}: "
@@ -405,7 +442,7 @@ def _check(
             )
         if _features_of(contract) != _features_of(first):
             raise EdgeAscError(
-                f"{name} has another front end, form or step than {runtimes[0][0]}; evaluate them one at a time"
+                f"{name} has another front end, form or step than {models[0][0]}; evaluate them one at a time"
             )
         if contract.form == "causal" and _rows(contract, lengths[0], lengths) == 0:
             raise EdgeAscError(f"length is {lengths[0]:g} s; {name} decides nothing that early: ask for a longer one")
@@ -424,7 +461,7 @@ def _rows(contract: StreamContract, seconds: float, lengths: Sequence[float]) ->
     return list(lengths).index(seconds) + 1
 
 
-def _logit_error(run: _Run, other: _Run) -> LogitError | None:
+def _logit_error(run: Heard, other: Heard) -> LogitError | None:
     mine, theirs = run.contract.labels, other.contract.labels
     if set(mine) != set(theirs):
         return None

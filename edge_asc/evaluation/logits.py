@@ -7,8 +7,6 @@ from typing import Protocol, TypeVar, get_args, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
-from rich.progress import track
 
 from edge_asc.contract import Decision, StreamContract
 from edge_asc.errors import EdgeAscError
@@ -152,4 +150,9 @@ def _normalised(contract: StreamContract, clip: Array, gain: float) -> Array:
 
 
 def _tracked(items: Sequence[T], name: str, progress: bool) -> Iterable[T]:
-    return track(items, f"Streaming {name}", console=Console(stderr=True), disable=not progress)
+    if not progress:
+        return items
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(items, f"Streaming {name}", console=Console(stderr=True))

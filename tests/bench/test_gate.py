@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
+from artefacts import clips
 from edge_asc.data import Dataset, FeatureCache
 from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import FrontEnd
@@ -22,17 +23,23 @@ from edge_asc_bench.gate import (
     regressions,
     skipped,
 )
-from edge_asc_bench.local import Clips, Settings, bench
+from edge_asc_bench.job import Settings
+from edge_asc_bench.measurement import Clips, bench
 from edge_asc_bench.result import read
+from edge_asc_bench.targets.local import LocalTarget
 from edge_asc_export.artefact import Draft, write
 from edge_asc_export.plan import Plan, digest
 
 CLIPS = 300
 
 
-def latency(p50, unstable=()):
+def latency(p50, spread=0.01):
     total = {"p50": p50, "p99": p50 * 1.2, "deviation": 0.01, "mean": p50}
-    return {"front_end": total, "model": total, "total": total, "unstable": list(unstable)}
+    rounds = [p50 * (1 + spread * (i % 5 - 2)) for i in range(25)]
+    return {"front_end": total, "model": total, "total": total, "rounds_ms": rounds, "unstable": []}
+
+
+MACHINE = {"architecture": "aarch64", "cpu": "Cortex-A76", "board": "a board", "cores": 4, "features": ["asimddp"]}
 
 
 def accuracy(seed=0, share=0.7, agreement=0.99):
@@ -61,6 +68,7 @@ def variant(name, p50=0.2, **changes):
         "memory": {"peak": 90_000_000},
         "accuracy": accuracy(),
         "agreement": None,
+        "loss": None,
         **changes,
     }
 
@@ -68,14 +76,16 @@ def variant(name, p50=0.2, **changes):
 def result(**changes):
     return {
         "kind": "bench",
-        "schema_version": 1,
+        "schema_version": 2,
         "complete": True,
+        "incomplete": None,
         "made": {"at": "now"},
-        "machine": {},
-        "conditions": {},
+        "machine": MACHINE,
+        "conditions": [],
         "settings": {"threads": 1},
         "data": {"name": "d", "clips": CLIPS, "sha256": "a"},
         "reference": "fuse",
+        "whole_clip": None,
         "variants": [variant("fuse", 4.0, graph=None), variant("fuse.tflite")],
         **changes,
     }
@@ -175,18 +185,86 @@ def test_false_alarms_stay_below_the_stated_rate():
     assert alarms <= 400 * 0.05
 
 
-def test_unstable_runs_say_nothing_about_latency():
-    findings = check(changed(("latency", "step"), latency(9.0, ["noise"])), result(), Limits())
-    assert not any("median" in finding.what for finding in findings if finding.variant == "fuse.tflite")
-    noisy = changed(("latency", "step"), latency(9.0, ["noise"]))
-    assert skipped(noisy, result()) == ["fuse.tflite, step: unstable in the result"]
+def test_uncertain_medians_say_nothing_about_latency():
+    noisy = changed(("latency", "step"), latency(9.0, spread=0.3))
+    findings = check(noisy, result(), Limits())
+    assert not any("median" in finding.what for finding in findings)
+    assert skipped(noisy, result(), Limits()) == [
+        "fuse.tflite, step: the standard error of its median is 11 % in the result"
+    ]
     assert not regressions(findings)
+    assert skipped(result(), result(), Limits()) == []
+
+
+def slower_and_larger():
+    """The second variant at twice the time and memory."""
+    found = changed(("latency", "step"), latency(0.4))
+    found["variants"][1]["memory"] = {"peak": 180_000_000}
+    return found
+
+
+def elsewhere(value, **machine):
+    return {**value, "machine": {**MACHINE, **machine}}
+
+
+def without_reference_times(value):
+    found = copy.deepcopy(value)
+    found["variants"][0].update(latency={}, memory=None)
+    return found
+
+
+TIMES = {"median of a decision, step, share of fuse", "peak resident set, share of fuse"}
+
+
+def test_times_of_another_machine_cannot_be_compared_unless_that_is_allowed():
+    other = elsewhere(slower_and_larger(), cpu="Cortex-A72", features=[])
+    with pytest.raises(IncomparableError, match="another machine .*cpu.*Cortex-A76.*here.*Cortex-A72"):
+        check(other, result(), Limits())
+    assert {f.what for f in regressions(check(other, result(), Limits(timings="anywhere")))} == TIMES
+    assert not regressions(check(other, result(), Limits(timings="off")))
+    assert "timings is off" in skipped(other, result(), Limits(timings="off"))[0]
+    with pytest.raises(IncomparableError, match="architecture"):
+        check(elsewhere(other, architecture="x86_64"), result(), Limits(timings="anywhere"))
+
+
+def test_a_device_without_the_reference_is_compared_with_itself_alone():
+    before, after = without_reference_times(result()), without_reference_times(slower_and_larger())
+    found = {f.what for f in regressions(check(after, before, Limits()))}
+    assert found == {"median of a decision, step, ms", "peak resident set, bytes"}
+    assert not regressions(check(before, before, Limits()))
+    with pytest.raises(IncomparableError, match="another machine"):
+        check(elsewhere(after, cores=2), before, Limits(timings="anywhere"))
+
+
+def test_emulated_times_are_refused():
+    emulated = elsewhere(result(), emulated="qemu")
+    for pair in ((emulated, result()), (result(), emulated)):
+        with pytest.raises(IncomparableError, match="under emulation"):
+            check(*pair, Limits(timings="anywhere"))
+    assert not regressions(check(emulated, result(), Limits(timings="off")))
+
+
+def test_times_that_went_missing_cannot_be_compared():
+    with pytest.raises(IncomparableError, match="no such times"):
+        check(changed(("latency",), {}), result(), Limits())
+
+
+def test_the_same_artefact_again_raises_no_alarm(artefacts):
+    """Fifty measurements: the rate of false alarms, 1 % of a check, leaves room for none."""
+    heard = Clips("noise", clips(40, 40), artefacts.causal.labels, tuple(i % 10 for i in range(40)), "digest")
+    models = [("int8", artefacts.folder / "step-int8.tflite")]
+    settings = Settings(lengths=(1,), rounds=1, burst=1, warm_up=1)
+    first, *others = (bench(models, heard, settings, [LocalTarget()])[0] for _ in range(51))
+    # Times are chance here, and stand for nothing in a test.
+    alarms = [regressions(check(other, first, Limits(timings="off"))) for other in others]
+    assert not any(alarms)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"complete": False}, "the result is incomplete"),
+        ({"data": {"name": "d", "clips": CLIPS, "sha256": "a", "labels": ["x"]}}, "other labels"),
         ({"data": {"name": "e", "clips": CLIPS, "sha256": "b"}}, "measure on the same ones"),
         ({"variants": [variant("fuse")]}, r"lacks fuse\.tflite"),
         ({"reference": "other"}, "reference is other, the baseline's fuse"),
@@ -218,6 +296,7 @@ def test_limits_are_read_from_toml(tmp_path):
         ("[gate]\nspeed = 1", "unknown limit speed"),
         ("gate = 3", "expected a table"),
         ("[gate]\nsize = -1", "expected a share above 0"),
+        ('[gate]\ntimings = "sometimes"', "expected same-machine, anywhere, off"),
         ("[gate]\nfalse_alarms = 1", "expected less than 1"),
     ],
 )
@@ -238,8 +317,8 @@ def test_benchmark_action_reads_medians_and_sizes():
     ("change", "message"),
     [
         ({"kind": "export"}, "of kind 'export'; expected 'bench'"),
-        ({"schema_version": 2}, "schema version 2; this edge-asc reads 1: upgrade"),
-        ({"schema_version": 0}, "measure again"),
+        ({"schema_version": 3}, "schema version 3; this edge-asc reads 2: upgrade"),
+        ({"schema_version": 1}, "schema version 1; this edge-asc reads 2: measure again"),
         ({"variants": {}}, "result has dict as variants"),
         ({"variants": [1]}, "a variant is int"),
         ({"data": {}}, "data has nothing as name"),
@@ -282,16 +361,16 @@ def test_a_damaged_layer_is_caught_on_real_recordings(scenes10, tmp_path):
         (artefact,) = write(Draft(replace(checkpoint, model=damaged), "", plan), "tflite")
         path.write_bytes(artefact.data)
         models = [("fuse", zoo_path("fuse")), ("int8", path)]
-        return bench(models, heard, Settings(lengths=(1, 2, 3, 4, 5), rounds=1))
+        return bench(models, heard, Settings(lengths=(1, 2, 3, 4, 5), rounds=1), [LocalTarget()])[0]
 
     whole, again = measured(0.0), measured(0.0)
-    assert not regressions(check(again, whole, Limits()))
+    assert not regressions(check(again, whole, Limits(timings="off")))
     share = whole["variants"][1]["accuracy"]["all_steps"]["accuracy"]
     damaged = next(
         value
         for noise in (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
         if (value := measured(noise))["variants"][1]["accuracy"]["all_steps"]["accuracy"] < share - 0.03
     )
-    found = {finding.what for finding in regressions(check(damaged, whole, Limits()))}
+    found = {finding.what for finding in regressions(check(damaged, whole, Limits(timings="off")))}
     assert "agreement with the reference" in found
     assert any(what.startswith("accuracy at") for what in found)

@@ -1,0 +1,500 @@
+"""A measurement: a job made of models and clips, done on a target, and the result made of what was found there."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import edge_asc
+from edge_asc.contract import StreamContract
+from edge_asc.data.scenes import generate_scene
+from edge_asc.errors import EdgeAscError, MissingExtraError
+from edge_asc.evaluation.accuracy import Heard, check_comparable, compare
+from edge_asc.evaluation.logits import stream_logits, window_logits
+from edge_asc.files import sha256
+from edge_asc.frontend import Array
+from edge_asc.runtimes import Runtime, open_runtime
+from edge_asc_bench import job as jobs
+from edge_asc_bench.job import AUDIO_SECONDS, Job, Settings, Task
+from edge_asc_bench.latency import Latency, disturbances
+from edge_asc_bench.machine import unknown
+from edge_asc_bench.result import KIND, SCHEMA_VERSION
+from edge_asc_bench.targets import Target, TargetLostError
+
+Progress = Callable[[str, str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Clips:
+    """What accuracy is measured on.
+
+    Attributes:
+        name: of the data set.
+        features: raw log-mel of each clip, (frames, mels).
+        labels: of the data; empty where it has none that the models know: then agreement alone is measured.
+        targets: index into `labels` of each clip.
+        digest: SHA-256 over the clips, by which two results are known to be about the same audio.
+    """
+
+    name: str
+    features: Sequence[Array] = field(repr=False)
+    labels: tuple[str, ...]
+    targets: tuple[int, ...]
+    digest: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that is measured, opened here to know its contract."""
+
+    name: str
+    path: Path
+    runtime: Runtime
+
+    @property
+    def contract(self) -> StreamContract:
+        """The model's."""
+        return self.runtime.contract
+
+    @property
+    def is_checkpoint(self) -> bool:
+        """Float PyTorch, not an artefact."""
+        return self.path.is_dir()
+
+    def windows(self, lengths: Sequence[int]) -> tuple[int | None, ...]:
+        """What is measured of it: None for the step of a causal model, else windows of these lengths, s.
+
+        Raises:
+            EdgeAscError: it has none of these windows.
+        """
+        if self.contract.form == "causal":
+            return (None,)
+        windows = tuple(seconds for seconds in self.contract.windows if seconds in lengths)
+        if not windows:
+            offered = ", ".join(map(str, self.contract.windows))
+            raise EdgeAscError(f"{self.name}: has windows of {offered} s; name one of them with --lengths")
+        return windows
+
+
+def bench(
+    models: Sequence[tuple[str, Path]],
+    clips: Clips,
+    settings: Settings,
+    targets: Sequence[Target],
+    *,
+    command: str = "",
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Measure models on each target, all at once; the first checkpoint among them is the reference of the others.
+
+    Checkpoints are run here where a target does not run PyTorch: then nothing but their logits is in its result.
+
+    Args:
+        models: name, and checkpoint folder or artefact, of each.
+        clips: that accuracy is measured on.
+        settings: how is measured.
+        targets: where.
+        command: that measures the same again, for the record.
+        progress: told the target, what is done, and how far.
+
+    Returns:
+        A result for each target; one that was lost on the way is marked incomplete, with the reason.
+
+    Raises:
+        EdgeAscError: a model cannot be opened, a target cannot be used, or a process there ended.
+    """
+    opened = [Model(name, path, open_runtime(path, threads=settings.threads)) for name, path in models]
+    for i, model in enumerate(opened):
+        if clips.labels:
+            pair = [(opened[k].name, opened[k].contract) for k in _pair(opened, i)]
+            check_comparable(pair, len(clips.features), clips.targets, clips.labels, sorted(settings.lengths))
+        model.windows(settings.lengths)
+    tell = progress or (lambda *_: None)
+
+    async def everywhere() -> list[dict[str, Any]]:
+        async with asyncio.TaskGroup() as group:
+            running = [
+                group.create_task(_bench_on(target, opened, clips, settings, command, tell)) for target in targets
+            ]
+        return [task.result() for task in running]
+
+    try:
+        return asyncio.run(everywhere())
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from errors
+
+
+async def _bench_on(
+    target: Target, models: Sequence[Model], clips: Clips, settings: Settings, command: str, tell: Progress
+) -> dict[str, Any]:
+    begun, started = time.monotonic(), datetime.now(UTC)
+    there = [i for i, model in enumerate(models) if target.runs_torch or not model.is_checkpoint]
+    tasks = [
+        Task(i, models[i].name, f"models/{i}/{models[i].path.name}", seconds)
+        for i in there
+        for seconds in models[i].windows(settings.lengths)
+    ]
+    found, lost = _Found(), None
+    with tempfile.TemporaryDirectory(prefix="edge-asc-") as temporary:
+        folder = Path(temporary)
+        job = Job(tuple(tasks), settings, tuple(map(len, clips.features)))
+        sources = {f"models/{i}/{models[i].path.name}": models[i].path for i in there}
+        digest = jobs.write(folder, job, sources, generate_scene("park", 0, AUDIO_SECONDS), clips.features)
+
+        def told(event: dict[str, Any]) -> None:
+            if event["event"] == "progress":
+                tell(target.name, event["what"], event["done"], event["total"])
+            else:
+                found.take(event)
+
+        try:
+            await target.run(folder, job, digest, told)
+        except TargetLostError as error:
+            lost = str(error)
+        tell(target.name, "comparing", 0, 1)
+        heard = await asyncio.to_thread(_all_heard, models, clips, settings, found, tasks, folder)
+    reference = _reference(models)
+    if reference is not None and not heard[reference]:
+        reference = None
+    accuracy, agreement, whole = _compared(models, clips, settings, heard, reference)
+    disturbed = disturbances(found.conditions)
+    variants = []
+    for i, model in enumerate(models):
+        mine = [found.tasks[k] for k, task in enumerate(tasks) if task.model == i and k in found.tasks]
+        variants.append(_variant(model, mine, accuracy[i], agreement[i], disturbed, settings))
+    result = {
+        "kind": KIND,
+        "schema_version": SCHEMA_VERSION,
+        "complete": lost is None,
+        "incomplete": lost,
+        "made": {
+            "edge_asc": edge_asc.__version__,
+            "at": started.isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - begun, 1),
+            "target": target.name,
+            "command": command,
+        },
+        "machine": found.machine,
+        "conditions": found.conditions,
+        "settings": {**asdict(settings), "lengths": list(settings.lengths)},
+        "data": {
+            "name": clips.name,
+            "clips": len(clips.features),
+            "sha256": clips.digest,
+            "labels": list(clips.labels),
+        },
+        "reference": None if reference is None else models[reference].name,
+        "whole_clip": whole,
+        "variants": variants,
+    }
+    _add_losses(result, [model.contract.name for model in models])
+    return result
+
+
+class _Found:
+    """What a target told, so far."""
+
+    def __init__(self) -> None:
+        self.machine = unknown()
+        self.conditions: list[dict[str, Any]] = []
+        self.tasks: dict[int, _TaskFound] = {}
+
+    def take(self, event: dict[str, Any]) -> None:
+        """Keep an event; an error is raised.
+
+        Raises:
+            EdgeAscError: the event is one.
+        """
+        event = dict(event)
+        kind = event.pop("event")
+        if kind == "error":
+            raise EdgeAscError(event["message"])
+        if kind == "machine":
+            self.machine = event
+        elif kind == "conditions":
+            self.conditions.append(event)
+        elif "task" in event:
+            self.tasks.setdefault(event["task"], _TaskFound()).take(kind, event)
+
+
+class _TaskFound:
+    """What a target told of one model in one form."""
+
+    def __init__(self) -> None:
+        self.opened: dict[str, Any] = {}
+        self.front_end: list[int] | None = []
+        self.model: list[int] = []
+        self.rounds: list[float] = []
+        self.medians: list[float] = []
+        self.memory: dict[str, Any] | None = None
+        self.logits: dict[str, Any] | None = None
+
+    def take(self, kind: str, event: dict[str, Any]) -> None:
+        match kind:
+            case "opened":
+                self.opened = event
+            case "times":
+                self.model += event["model"]
+                self.front_end = None if event["front_end"] is None else (self.front_end or []) + event["front_end"]
+                total = np.add(event["model"], event["front_end"] or 0)
+                self.rounds.append(float(f"{np.median(total) / 1e6:.5g}"))
+            case "sustained":
+                self.medians = event["medians"]
+            case "memory":
+                peak = event["peak"] if self.opened["peak_reset"] else None  # else it is that of importing
+                parts = {name: self.opened[name] for name in ("bare", "front_end", "imported")}
+                self.memory = {"peak": peak, "now": event["now"], **parts}
+            case "logits":
+                self.logits = event
+
+
+def _all_heard(
+    models: Sequence[Model],
+    clips: Clips,
+    settings: Settings,
+    found: _Found,
+    tasks: Sequence[Task],
+    folder: Path,
+) -> list[dict[int | None, list[Array]]]:
+    """Logits of each model by window (None for steps), from the target; of checkpoints not run there, from here."""
+    heard: list[dict[int | None, list[Array]]] = [{} for _ in models]
+    for k, task in enumerate(tasks):
+        told = found.tasks[k].logits if k in found.tasks else None
+        if told is not None and (folder / told["file"]).is_file():
+            rows = np.load(folder / told["file"])
+            heard[task.model][task.seconds] = np.split(rows, np.cumsum(told["rows"])[:-1])
+    there = {task.model for task in tasks}
+    for i, model in enumerate(models):
+        if i not in there:
+            for seconds in model.windows(settings.lengths):
+                heard[i][seconds] = (
+                    stream_logits(model.runtime, clips.features)
+                    if seconds is None
+                    else window_logits(model.runtime, clips.features, [seconds])
+                )
+    return heard
+
+
+def _reference(models: Sequence[Model]) -> int | None:
+    """The first checkpoint."""
+    return next((i for i, model in enumerate(models) if model.is_checkpoint), None)
+
+
+def _pair(models: Sequence[Model], index: int) -> list[int]:
+    """The reference and a model that is compared with it: one of the same form; else the model alone."""
+    reference = _reference(models)
+    if reference in (index, None) or models[reference].contract.form != models[index].contract.form:
+        return [index]
+    return [reference, index]
+
+
+def _compared(
+    models: Sequence[Model],
+    clips: Clips,
+    settings: Settings,
+    heard: Sequence[dict[int | None, list[Array]]],
+    reference: int | None,
+) -> tuple[list[dict[str, Any] | None], list[dict[str, Any] | None], dict[str, Any] | None]:
+    """Accuracy of each model and of the reference on whole clips, or agreement alone, by step, without labels."""
+    nothing: list[dict[str, Any] | None] = [None] * len(models)
+    if clips.labels:
+        accuracy = [_accuracy(models, clips, settings, heard, i, reference) for i in range(len(models))]
+        whole = None if reference is None else _whole_clip(models[reference], clips, settings, heard[reference])
+        return accuracy, nothing, whole
+    agreement = list(nothing)
+    if reference is None or None not in heard[reference]:
+        return nothing, nothing, None
+    base = models[reference].contract
+    expected = np.concatenate(heard[reference][None])
+    for i, model in enumerate(models):
+        if i == reference or None not in heard[i] or model.contract.labels != base.labels:
+            continue
+        logits = np.concatenate(heard[i][None])
+        error = np.abs(logits - expected)
+        agreement[i] = {
+            "steps": len(logits),
+            "share": float((logits.argmax(1) == expected.argmax(1)).mean()),
+            "mean_error": float(error.mean()),
+            "max_error": float(error.max()),
+        }
+    return nothing, agreement, None
+
+
+def _accuracy(
+    models: Sequence[Model],
+    clips: Clips,
+    settings: Settings,
+    heard: Sequence[dict[int | None, list[Array]]],
+    index: int,
+    reference: int | None,
+) -> dict[str, Any] | None:
+    """One model beside the reference, at the lengths that both have."""
+    pair = [index] if reference is None else _pair(models, index)
+    lengths = set(settings.lengths)
+    for i in pair:
+        windows = {seconds for seconds in heard[i] if seconds is not None}
+        lengths &= windows if windows else lengths if heard[i] else set()
+    if not lengths:
+        return None
+    both = [Heard(models[i].name, models[i].runtime.engine, models[i].contract, _rows(heard[i], lengths)) for i in pair]
+    return compare(both, clips.targets, clips.labels, sorted(lengths))[-1].to_json()
+
+
+def _rows(logits: dict[int | None, list[Array]], lengths: set[int]) -> list[Array]:
+    """Of each clip: its steps, or the rows of its windows one after another."""
+    if None in logits:
+        return logits[None]
+    windows = [logits[seconds] for seconds in sorted(lengths)]
+    return [np.concatenate(rows) for rows in zip(*windows, strict=True)]
+
+
+def _whole_clip(
+    model: Model, clips: Clips, settings: Settings, streamed: dict[int | None, list[Array]]
+) -> dict[str, Any] | None:
+    """Accuracy of a causal checkpoint that hears each clip in one pass, which its stream is compared with."""
+    if model.contract.form != "causal":
+        return None
+    from edge_asc.runtimes.torch import TorchRuntime
+    from edge_asc.training.checkpoint import Checkpoint
+
+    whole = TorchRuntime(Checkpoint.load(model.path), settings.threads, whole=True)
+    names = (f"{model.name}, whole clip", model.name)
+    engines, logits = (whole.engine, model.runtime.engine), (stream_logits(whole, clips.features), streamed[None])
+    both = [Heard(n, e, model.contract, x) for n, e, x in zip(names, engines, logits, strict=True)]
+    return compare(both, clips.targets, clips.labels, settings.lengths, reference=1)[0].to_json()
+
+
+def _variant(
+    model: Model,
+    tasks: Sequence[_TaskFound],
+    accuracy: dict[str, Any] | None,
+    agreement: dict[str, Any] | None,
+    disturbed: Sequence[str],
+    settings: Settings,
+) -> dict[str, Any]:
+    contract = model.contract
+    file = model.path / "weights.safetensors" if model.is_checkpoint else model.path
+    state = contract.signatures[0].states() or contract.signatures[-1].states()
+    timed = dict(zip(model.windows(settings.lengths), tasks, strict=False))
+    memory = [task.memory for task in tasks if task.memory]
+    return {
+        "name": model.name,
+        "file": model.path.name,
+        "sha256": sha256(file),
+        "bytes": file.stat().st_size,
+        "engine": tasks[0].opened["engine"] if tasks else model.runtime.engine,
+        "form": contract.form,
+        "scheme": contract.scheme,
+        "parameters": contract.parameters,
+        "macs": dict(contract.macs),
+        "state_bytes": sum(int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize for spec in state),
+        "graph": None if model.is_checkpoint else _graph(file),
+        "latency": {
+            "step" if seconds is None else f"{seconds}": _latency(task, contract, seconds, disturbed, settings.duration)
+            for seconds, task in timed.items()
+            if task.model
+        },
+        "memory": max(memory, key=lambda found: found["peak"] or 0) if memory else None,
+        "accuracy": accuracy,
+        "agreement": agreement,
+    }
+
+
+def _latency(
+    task: _TaskFound, contract: StreamContract, seconds: int | None, disturbed: Sequence[str], duration: float
+) -> dict[str, Any]:
+    model = Latency.of(task.model)
+    front_end = None if task.front_end is None else Latency.of(task.front_end)
+    total = model
+    if task.front_end is not None:
+        total = Latency.of([a + b for a, b in zip(task.front_end, task.model, strict=True)])
+    period = contract.signature("step").samples / contract.front_end.sample_rate if seconds is None else 0.25
+    return {
+        "front_end": front_end and front_end.to_json(),
+        "model": model.to_json(),
+        "total": total.to_json(),
+        "rounds_ms": task.rounds,
+        "period_s": period,
+        "real_time_factor": total.mean / 1000 / period,
+        "load_ms": task.opened["load_ms"],
+        "cold_start_ms": task.opened["cold_start_ms"],
+        "sustained": _drift(task.medians, duration),
+        "unstable": [*total.doubts(), *disturbed],
+    }
+
+
+def _drift(medians: Sequence[float], duration: float) -> dict[str, Any] | None:
+    """The first and the last tenth of a run without a pause."""
+    if not medians:
+        return None
+    tenth = max(1, len(medians) // 10)
+    first, last = float(np.median(medians[:tenth])), float(np.median(medians[-tenth:]))
+    parts = np.array_split(np.asarray(medians), min(len(medians), 60))
+    return {
+        "seconds": duration,
+        "first_ms": first,
+        "last_ms": last,
+        "ratio": last / first,
+        "medians_ms": [float(f"{np.median(part):.5g}") for part in parts],
+    }
+
+
+def _add_losses(result: dict[str, Any], checkpoints: Sequence[str]) -> None:
+    """Give each variant what streaming, export and quantisation cost it: points by length, and over all steps.
+
+    The rows of a deployment, each against the one above: whole clip, stream, float artefact, quantised artefact. The
+    float artefact is one of the same checkpoint, engine and form; without one, export and quantisation cannot be told
+    apart and both are None.
+    """
+    variants = result["variants"]
+    base = next((v for v in variants if v["name"] == result["reference"]), None)
+    for variant in variants:
+        variant["loss"] = None
+    if base is None or base["accuracy"] is None:
+        return
+    origin = checkpoints[variants.index(base)]
+
+    def plain(variant: dict[str, Any]) -> dict[str, Any] | None:
+        engine = variant["engine"].split()[0]
+        for other, checkpoint in zip(variants, checkpoints, strict=True):
+            alike = other["engine"].split()[0] == engine and other["form"] == variant["form"]
+            if alike and other["scheme"] == "none" and checkpoint == origin and other["accuracy"]:
+                return dict(other)
+        return None
+
+    for variant, checkpoint in zip(variants, checkpoints, strict=True):
+        if checkpoint != origin or variant["accuracy"] is None:
+            continue
+        loss = {"streaming": _lost(result["whole_clip"], base["accuracy"]), "export": None, "quantisation": None}
+        if variant is not base and (other := plain(variant)):
+            loss["export"] = _lost(base["accuracy"], other["accuracy"])
+            if variant["scheme"] != "none":
+                loss["quantisation"] = _lost(other["accuracy"], variant["accuracy"])
+        variant["loss"] = loss
+
+
+def _lost(above: Mapping[str, Any] | None, below: Mapping[str, Any]) -> dict[str, float] | None:
+    """Points of accuracy lost from one row to the next."""
+    if above is None:
+        return None
+    mine = {row["seconds"]: row["accuracy"] for row in below["lengths"]}
+    rows = [(row["seconds"], row["accuracy"]) for row in above["lengths"] if row["seconds"] in mine]
+    points = {f"{seconds:g}": round(100 * (share - mine[seconds]), 3) for seconds, share in rows}
+    return {**points, "all": round(100 * (above["all_steps"]["accuracy"] - below["all_steps"]["accuracy"]), 3)}
+
+
+def _graph(path: Path) -> Mapping[str, Any] | None:
+    try:
+        from edge_asc_export.inspection import inspect
+
+        return inspect(path).to_json()
+    except (ImportError, MissingExtraError):
+        return None

@@ -1,0 +1,109 @@
+"""Devices over ADB: `adb://[serial]`."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from edge_asc.errors import EdgeAscError, require
+from edge_asc_bench.targets import TargetLostError
+from edge_asc_bench.targets.remote import Finished, RemoteTarget
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class AdbDevice:
+    """A device that `adb devices` lists. Its Python must have numpy and the runtimes: nothing is installed there.
+
+    Attributes:
+        name: the target's.
+        serial: None for the only device.
+    """
+
+    name: str
+    serial: str | None
+    folder: str = "/data/local/tmp/edge-asc"
+    makes_environments: bool = False
+
+    @classmethod
+    def target(cls, name: str, serial: str, *, python: str = "python3", torch: bool = False, **_: Any) -> RemoteTarget:
+        """The target of a URL.
+
+        Raises:
+            MissingExtraError: adbutils is not installed.
+        """
+        require("adbutils", "bench")
+        return RemoteTarget(cls(name, serial or None), python, torch)
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[_AdbConnection]:
+        """Open a connection; see `Device`."""
+        yield _AdbConnection(self.name, await asyncio.to_thread(self._opened))
+
+    def _opened(self) -> Any:
+        import adbutils
+
+        try:
+            client = adbutils.AdbClient()
+            states = {entry.serial: entry.state for entry in client.list()}
+        except (adbutils.AdbError, OSError) as error:
+            raise EdgeAscError(f"{self.name}: the adb server cannot be reached ({error}); run: adb devices") from error
+        serials = [self.serial] if self.serial else list(states)
+        if len(serials) != 1 or serials[0] not in states:
+            found = ", ".join(f"{serial} ({state})" for serial, state in states.items()) or "no device"
+            raise EdgeAscError(f"{self.name}: adb lists {found}; expected one of these as adb://SERIAL")
+        if states[serials[0]] != "device":
+            raise EdgeAscError(
+                f"{self.name}: it is {states[serials[0]]}; switch USB debugging on there, and allow this computer"
+            )
+        return client.device(serials[0])
+
+
+class _AdbConnection:
+    """A device; see `Connection`."""
+
+    def __init__(self, name: str, device: Any) -> None:
+        self._name, self._device = name, device
+
+    async def run(self, command: str, text: str = "") -> Finished:
+        if text:  # adb's shell has no standard input of its own here: the text becomes a file
+            with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+                file.write(text)
+                file.flush()
+                target = f"/data/local/tmp/{Path(file.name).name}"
+                await self.put(Path(file.name), target)
+            command = f"{command} < {target}; code=$?; rm -f {target}; exit $code"
+        done = await self._called(lambda: self._device.shell2(command, v2=True))
+        return Finished(done.returncode, done.stdout or "", done.stderr or "")
+
+    async def lines(self, command: str) -> AsyncIterator[str]:
+        stream = await self._called(lambda: self._device.shell(command, stream=True))
+        try:
+            rest = b""
+            while part := await self._called(lambda: stream.conn.recv(65536)):
+                *lines, rest = (rest + part).split(b"\n")
+                for line in lines:
+                    yield line.decode()
+        finally:
+            with suppress(OSError):
+                stream.close()
+
+    async def put(self, source: Path, target: str) -> None:
+        await self._called(lambda: self._device.sync.push(source, target, check=True))
+
+    async def get(self, source: str, target: Path) -> None:
+        await self._called(lambda: self._device.sync.pull(source, target))
+
+    async def _called(self, call: Callable[[], T]) -> T:
+        import adbutils
+
+        try:
+            return await asyncio.to_thread(call)
+        except (adbutils.AdbError, OSError) as error:
+            raise TargetLostError(f"{self._name}: the connection was lost ({error or type(error).__name__})") from error

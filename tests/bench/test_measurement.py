@@ -1,0 +1,207 @@
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from artefacts import clips
+from edge_asc.errors import EdgeAscError
+from edge_asc_bench import runner
+from edge_asc_bench.job import Settings, Task
+from edge_asc_bench.latency import Latency, disturbances
+from edge_asc_bench.machine import conditions, describe, unknown
+from edge_asc_bench.measurement import Clips
+from edge_asc_bench.measurement import bench as bench_on
+from edge_asc_bench.result import read
+from edge_asc_bench.targets.local import LocalTarget
+
+HEARD = Clips("noise", clips(3, 40), (), (), "digest")
+
+
+def quick(**changes):
+    return Settings(**{"rounds": 1, "warm_up": 1, "lead": 1, "burst": 3, "window_burst": 1, **changes})
+
+
+def bench(models, heard, settings, **options):
+    (result,) = bench_on(models, heard, settings, [LocalTarget()], **options)
+    return result
+
+
+def test_models_are_measured_side_by_side(artefacts, tmp_path):
+    models = [(name, path) for name, path in artefacts.steps.items()]
+    models.append(("int8", artefacts.folder / "step-int8.tflite"))
+    seen = []
+    settings = quick(lengths=(1,), rounds=2, duration=0.01)
+    result = bench(models, HEARD, settings, progress=lambda *told: seen.append(told))
+    (tmp_path / "result.json").write_text(json.dumps(result, allow_nan=False))
+    assert read(tmp_path / "result.json") == json.loads(json.dumps(result))
+    assert result["reference"] == "torch"
+    assert ("local", "latency", 1, 2) in seen
+    for variant in result["variants"]:
+        step = variant["latency"]["step"]
+        assert step["total"]["count"] == 6
+        for name in ("p50", "mean", "maximum"):
+            parts = step["front_end"][name] + step["model"][name]
+            assert 0 < step["total"][name] <= 1.5 * parts
+        assert step["real_time_factor"] == pytest.approx(step["total"]["mean"] / 256, rel=1e-3)
+        assert step["cold_start_ms"] >= step["load_ms"] > 0
+        assert step["sustained"]["ratio"] > 0
+        assert any("few for percentiles" in doubt for doubt in step["unstable"])
+        memory = variant["memory"]
+        assert 0 < memory["bare"] < memory["front_end"] < memory["imported"] < memory["peak"]
+        assert len(step["rounds_ms"]) == 2
+        assert list(step["total"]["percentiles"]) == ["0", "1", "5", "10", "25", "50", "75", "90", "95", "99", "100"]
+        assert step["total"]["percentiles"]["50"] == step["total"]["p50"]
+    phases = [sample["phase"] for sample in result["conditions"]]
+    assert [phases[0], phases[-1]] == ["before", "after"]
+    assert "latency" in phases
+    shares = {v["name"]: v["agreement"]["share"] for v in result["variants"] if v["agreement"]}
+    assert shares["onnx"] == shares["tflite"] == 1.0
+    assert "torch" not in shares
+    int8 = result["variants"][-1]
+    assert int8["graph"]["partitions"] == 1
+    assert int8["state_bytes"] < result["variants"][0]["state_bytes"] / 3
+
+
+def test_accuracy_comes_with_the_clips_that_are_right(artefacts):
+    contract_labels = artefacts.causal.labels
+    heard = Clips("noise", clips(3, 40), contract_labels, (0, 1, 2), "digest")
+    result = bench([("torch", artefacts.steps["torch"])], heard, quick(lengths=(1,), rounds=1))
+    (row,) = result["variants"][0]["accuracy"]["lengths"]
+    assert len(row["right_clips"]) == row["count"] == 3
+    assert row["right_clips"].count("1") == row["right"]
+
+
+def test_windows_are_measured_each(artefacts):
+    result = bench([("w", artefacts.folder / "windows.tflite")], HEARD, quick(lengths=(1, 2), rounds=1))
+    (variant,) = result["variants"]
+    assert set(variant["latency"]) == {"1", "2"}
+    assert variant["agreement"] is None
+    assert variant["latency"]["2"]["period_s"] == 0.25
+
+
+def test_a_window_that_is_not_asked_for_is_an_error_before_anything_is_measured(artefacts):
+    with pytest.raises(EdgeAscError, match="has windows of 1, 2 s; name one of them"):
+        bench([("w", artefacts.folder / "windows.tflite")], HEARD, quick(lengths=(5,), rounds=1))
+
+
+def test_models_of_other_labels_are_not_compared(artefacts, tmp_path):
+    other = replace(artefacts.causal, labels=tuple("klmnopqrst"))
+    other.save(tmp_path / "other")
+    models = [("torch", artefacts.steps["torch"]), ("other", tmp_path / "other")]
+    result = bench(models, HEARD, quick(lengths=(1,), rounds=1))
+    assert [variant["agreement"] for variant in result["variants"]] == [None, None]
+
+
+def test_a_model_that_cannot_be_opened_is_named(artefacts, tmp_path):
+    bad = tmp_path / "bad.tflite"
+    bad.write_bytes(b"nothing")
+    with pytest.raises(EdgeAscError, match=r"bad\.tflite"):
+        bench([("bad", bad)], HEARD, quick(rounds=1))
+
+
+def test_a_process_that_ends_is_an_error_with_its_exit_code(artefacts, tmp_path):
+    np.save(tmp_path / "audio.npy", np.zeros(160000, np.float32))
+    shutil.copy(artefacts.steps["onnx"], tmp_path / "x.onnx")
+    process = runner.Process(Task(0, "onnx", "x.onnx", None), tmp_path, 1)
+    process._process.kill()
+    process._process.wait()
+    with pytest.raises(EdgeAscError, match="onnx: its process ended with exit code -9"):
+        process.ask(do="run", count=1)
+    process.close()
+
+
+def test_the_worker_answers_errors_and_goes_on():
+    commands = [{"do": "open", "path": "no-such.onnx", "threads": 1, "seconds": None, "audio": "a"}, {"do": "memory"}]
+    text = "".join(json.dumps(command) + "\n" for command in commands)
+    done = subprocess.run(
+        [sys.executable, "-m", "edge_asc_bench.worker"], input=text, capture_output=True, text=True, check=True
+    )
+    first, second = (json.loads(line) for line in done.stdout.splitlines())
+    assert "No such file" in first["error"]
+    assert second["now"] > 0
+
+
+def test_distributions():
+    found = Latency.of([1_000_000] * 299 + [9_000_000])
+    assert (found.p50, found.maximum, found.count) == (1.0, 9.0, 300)
+    assert any("standard deviation" in doubt for doubt in found.doubts())
+    assert Latency.of([2_000_000] * 300).doubts() == []
+    tail = Latency.of([1_000_000] * 280 + [2_000_000] * 20)
+    assert any("99th percentile is 2.0 times" in doubt for doubt in tail.doubts())
+    assert Latency.of(np.arange(1, 201) * 1000).to_json()["count"] == 200
+
+
+def test_the_machine_is_described_and_what_is_unknown_is_listed():
+    machine = describe()
+    assert machine["packages"]["numpy"]
+    assert machine["cores"] >= 1
+    assert all(machine[name] is None for name in machine["missing"])
+    assert set(machine) == set(unknown())
+    assert set(conditions()) == {"frequency_mhz", "temperature_c", "load", "throttling"}
+
+
+def test_a_raspberry_pis_throttling_is_read(tmp_path, monkeypatch):
+    tool = tmp_path / "vcgencmd"
+    tool.write_text("#!/bin/sh\necho throttled=0x50005\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert conditions()["throttling"] == [
+        "under-voltage",
+        "throttled",
+        "under-voltage since boot",
+        "throttled since boot",
+    ]
+
+
+def test_what_disturbs_a_machine_while_it_measures_is_told():
+    def sample(phase, **values):
+        return {"phase": phase, "frequency_mhz": [1500.0], "throttling": None, **values}
+
+    calm = [sample("before", frequency_mhz=[600.0]), sample("latency"), sample("after latency")]
+    assert disturbances(calm) == []
+    assert disturbances([*calm, sample("latency", frequency_mhz=[600.0, 900.0])]) == [
+        "the processor ran at 900 to 1500 MHz"
+    ]
+    flags = ["throttled", "under-voltage since boot"]
+    assert disturbances([*calm, sample("latency", throttling=flags)]) == ["the firmware reported: throttled"]
+
+
+def test_what_each_step_to_a_device_costs_is_told_apart(artefacts):
+    """Whole clip, stream, float artefact, int8 artefact: three differences, none of them summed up."""
+    names = {"torch": artefacts.steps["torch"], "float": artefacts.steps["tflite"]}
+    names["int8"] = artefacts.folder / "step-int8.tflite"
+    heard = Clips("noise", clips(12, 40), artefacts.causal.labels, tuple(i % 10 for i in range(12)), "digest")
+    result = bench(list(names.items()), heard, quick(lengths=(1,)))
+    torch, plain, int8 = (variant["loss"] for variant in result["variants"])
+    assert torch == {"streaming": {"1": 0.0, "all": 0.0}, "export": None, "quantisation": None}
+    assert plain == {**torch, "export": {"1": 0.0, "all": 0.0}}
+    shares = [variant["accuracy"]["all_steps"]["accuracy"] for variant in result["variants"]]
+    assert int8["quantisation"]["all"] == pytest.approx(100 * (shares[1] - shares[2]), abs=1e-3)
+    assert result["whole_clip"]["lengths"][0]["accuracy"] == result["variants"][0]["accuracy"]["lengths"][0]["accuracy"]
+    alone = bench([("torch", names["torch"]), ("int8", names["int8"])], heard, quick(lengths=(1,)))
+    assert alone["variants"][1]["loss"]["quantisation"] is None
+
+
+def test_the_runner_needs_numpy_and_the_runtime_alone(artefacts, tmp_path):
+    """All other packages hidden, scipy too: then the front end is not measured."""
+    blocker = """
+import sys
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top in HIDDEN:
+            raise ModuleNotFoundError(f"No module named {top!r}", name=top)
+sys.meta_path.insert(0, Hidden())
+""".replace("HIDDEN", repr({"scipy", "torch", "rich", "click", "soundfile", "soxr", "onnx", "jinja2", "asyncssh"}))
+    (tmp_path / "sitecustomize.py").write_text(blocker)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+        result = bench([("x", artefacts.folder / "step-int8.tflite")], HEARD, quick(lengths=(1,)))
+    step = result["variants"][0]["latency"]["step"]
+    assert step["front_end"] is None
+    assert step["total"] == step["model"]
+    assert "scipy" in result["machine"]["packages"]  # what is installed there, hidden or not

@@ -1,0 +1,169 @@
+import copy
+import json
+import re
+import shutil
+import subprocess
+from xml.etree import ElementTree
+
+import pytest
+
+from artefacts import clips
+from edge_asc.errors import EdgeAscError
+from edge_asc_bench import chart
+from edge_asc_bench.job import Settings
+from edge_asc_bench.machine import unknown
+from edge_asc_bench.measurement import Clips, bench
+from edge_asc_bench.report import load, markdown, page
+from edge_asc_bench.targets.local import LocalTarget
+
+
+@pytest.fixture(scope="module")
+def result(artefacts):
+    """Of a labelled data set: a reference, steps in float and int8, and windows."""
+    models = [("torch", artefacts.steps["torch"]), ("float.tflite", artefacts.steps["tflite"])]
+    models += [(name, artefacts.folder / name) for name in ("step-int8.tflite", "windows.tflite")]
+    heard = Clips("noise", clips(3, 80), artefacts.causal.labels, (0, 1, 2), "digest")
+    settings = Settings((1, 2), rounds=1, duration=0.01, warm_up=1, lead=1, burst=3, window_burst=2)
+    (found,) = bench(models, heard, settings, [LocalTarget()], command="edge-asc bench torch --output x.json")
+    return json.loads(json.dumps(found))
+
+
+def loaded(tmp_path, *results):
+    paths = []
+    for i, value in enumerate(results):
+        paths.append(tmp_path / f"{i}.json")
+        paths[-1].write_text(json.dumps(value))
+    return load(paths)
+
+
+def test_the_page_shows_what_was_measured(result, tmp_path):
+    html = page(loaded(tmp_path, result))
+    for variant in result["variants"]:
+        assert variant["name"] in html
+        for latency in variant["latency"].values():
+            assert f"{latency['total']['p50']:.3g}" in html
+            assert f"{latency['total']['p99']:.3g}" in html
+    smallest = min(variant["bytes"] for variant in result["variants"])
+    assert f"<mark>{smallest / 1000:.0f}</mark>" in html
+    titles = re.findall("<h3>(.*)</h3>", html)
+    assert titles == [
+        "Accuracy against time since reset",
+        "Time of a decision",
+        "Cost against length",
+        "Memory",
+        "Sustained",
+        "What each step to a device costs",
+        "Accuracy by length",
+        "Cost that does not depend on the machine",
+        "What was unstable",
+        "The machine",
+        "How to measure this again",
+    ]
+    assert "edge-asc bench torch --output x.json" in html
+    assert "few for percentiles" in html
+    assert "Recall of each class" in html
+    links = re.findall(r'(?:src|href|url)\s*[=(]\s*["\']?([^"\'\s)>]+)', html)
+    assert all(link.startswith("#") for link in links), "the page needs nothing from elsewhere"
+
+
+def test_several_machines_stand_side_by_side(result, tmp_path):
+    other = {**result, "machine": {**result["machine"], "board": "Raspberry Pi 5"}}
+    html = page(loaded(tmp_path, result, other))
+    assert "The same models on several machines" in html
+    assert "Raspberry Pi 5 (local)" in html
+    assert "several machines" not in page(loaded(tmp_path, result))
+
+
+def test_temperature_and_frequency_are_drawn_where_they_are_known(result, tmp_path):
+    warm = copy.deepcopy(result)
+    for i, sample in enumerate(warm["conditions"]):
+        sample.update(temperature_c=50.0 + i, frequency_mhz=[1500.0, 1800.0], throttling=["throttled"])
+    html = page(loaded(tmp_path, warm))
+    assert "<h3>Temperature</h3>" in html
+    assert "<h3>Frequency</h3>" in html
+    assert "Throttling: throttled." in html
+
+
+def test_emulated_times_and_memory_are_left_out(result, tmp_path):
+    emulated = {**result, "machine": {**result["machine"], "emulated": "qemu"}}
+    found = loaded(tmp_path, emulated)
+    for text in (page(found), markdown(found)):
+        assert "emulation" in text
+        assert "p50 ms" not in text
+        assert "peak MB" not in text
+        assert "accuracy %" in text
+    assert "Time of a decision" not in page(found)
+
+
+def test_an_incomplete_result_says_so(result, tmp_path):
+    cut = {**result, "complete": False, "incomplete": "the connection was lost", "conditions": [], "machine": unknown()}
+    cut["variants"] = [{**v, "latency": {}, "memory": None, "accuracy": None, "loss": None} for v in cut["variants"]]
+    found = loaded(tmp_path, cut)
+    assert "Incomplete: the connection was lost" in page(found)
+    assert "**Incomplete:** the connection was lost" in markdown(found)
+
+
+def test_markdown_holds_the_tables(result, tmp_path):
+    text = markdown(loaded(tmp_path, result))
+    rows = [line for line in text.splitlines() if line.startswith("| step-int8.tflite")]
+    assert len(rows) == 2  # measured; and what quantisation cost
+    tables = re.findall(r"((?:^\|.*\|$\n?)+)", text, re.MULTILINE)
+    for table in tables:
+        widths = {line.count("|") for line in table.splitlines()}
+        assert len(widths) == 1, table
+    assert "Again: `edge-asc bench torch --output x.json`" in text
+
+
+def test_charts_are_well_formed_and_take_the_pages_colours():
+    svg = chart.over_time({"a <b> & c": [(0, 1.0), (1, 2.0)]}, "°C")
+    root = ElementTree.fromstring(svg.replace("xlink:href", "href"))
+    assert root.get("role") == "img"
+    assert "a <b> & c" in root.get("aria-label")
+    assert chart.INK not in svg
+    assert "currentColor" in svg
+    assert svg == chart.over_time({"a <b> & c": [(0, 1.0), (1, 2.0)]}, "°C")
+
+
+@pytest.mark.parametrize("change", [{"schema_version": 9}, {"variants": [{}]}])
+def test_a_bad_result_is_named(result, tmp_path, change):
+    with pytest.raises(EdgeAscError, match=r"0\.json"):
+        loaded(tmp_path, {**result, **change})
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_browser_shows_it(result, tmp_path, scheme):
+    """At a phone's width nothing but tables and charts, in frames of their own, is wider than the page."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no chromium: apt-get install chromium")
+    (tmp_path / "report.html").write_text(page(loaded(tmp_path, result)))
+    probe = """<iframe src="report.html" width="390" height="800"></iframe><script>
+    onload = () => {
+      const page = frames[0].document, style = frames[0].getComputedStyle(page.querySelector("svg.chart text"));
+      document.title = JSON.stringify({
+        wide: page.documentElement.scrollWidth, ink: style.fill,
+        charts: [...page.querySelectorAll("svg.chart")].filter(svg => svg.getBoundingClientRect().height > 50).length,
+      });
+    };</script>"""
+    (tmp_path / "probe.html").write_text(probe)
+    quiet = [
+        "disable-quic",
+        "no-first-run",
+        "disable-background-networking",
+        "disable-component-update",
+        "disable-sync",
+    ]
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", *(f"--{flag}" for flag in quiet)]
+    command += [
+        "--allow-file-access-from-files",
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--virtual-time-budget=5000",
+    ]
+    command += [f"--blink-settings=preferredColorScheme={0 if scheme == 'dark' else 1}", "--dump-dom"]
+    done = subprocess.run(
+        [*command, (tmp_path / "probe.html").as_uri()], capture_output=True, text=True, timeout=60, check=True
+    )
+    seen = json.loads(re.search("<title>(.*)</title>", done.stdout)[1].replace("&quot;", '"'))
+    assert seen["wide"] <= 390
+    assert seen["charts"] == 5
+    assert seen["ink"] == ("rgb(255, 255, 255)" if scheme == "dark" else "rgb(0, 0, 0)")

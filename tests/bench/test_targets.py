@@ -1,0 +1,342 @@
+"""Remote targets, against a real OpenSSH server on loopback."""
+
+import asyncio
+import gc
+import getpass
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from artefacts import clips
+from edge_asc.errors import EdgeAscError
+from edge_asc_bench.job import Settings
+from edge_asc_bench.measurement import Clips, bench
+from edge_asc_bench.result import read
+from edge_asc_bench.targets import open_target, remote
+from edge_asc_bench.targets.local import LocalTarget
+
+HEARD = Clips("noise", clips(3, 40), (), (), "digest")
+QUICK = Settings((1,), rounds=1, warm_up=1, lead=1, burst=3)
+LONG = Settings((1,), rounds=40, warm_up=1, lead=1, burst=200)
+DEVICE = {
+    "python": [3, 11, 2],
+    "machine": "aarch64",
+    "bits": 64,
+    "system": "Linux",
+    "libc": ["glibc", "2.36"],
+    "folder": "/nowhere",
+    "writable": True,
+    "free_bytes": 10**10,
+    "has_venv": True,
+    "modules": [],
+}
+
+
+@dataclass
+class Server:
+    """An SSH server that lets one key in, and a home folder for who logs in."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen | None = None
+
+    @property
+    def name(self):
+        return f"ssh://{getpass.getuser()}@127.0.0.1:{self.port}"
+
+    @property
+    def home(self):
+        return self.folder / "home"
+
+    @property
+    def kept(self):
+        return self.home / ".cache/edge-asc"
+
+    def target(self, **options):
+        return open_target(self.name, **{"python": sys.executable, "ssh_config": self.folder / "config", **options})
+
+    def start(self, *environment):
+        variables = " ".join([f"HOME={self.home}", *environment])
+        config = (self.folder / "sshd_config.in").read_text() + f"SetEnv {variables}\n"
+        (self.folder / "sshd_config").write_text(config)
+        command = [shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:" + os.environ["PATH"]), "-D", "-f"]
+        self.process = subprocess.Popen([*command, str(self.folder / "sshd_config"), "-E", str(self.folder / "log")])
+        for _ in range(100):
+            with socket.socket() as attempt:
+                if attempt.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.05)
+        pytest.fail(f"sshd does not answer: {(self.folder / 'log').read_text()}")
+
+    def sessions(self):
+        """Processes of the server that serve a connection."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [int(child) for child in children]
+
+    def cut(self):
+        """Break every connection."""
+        for number in self.sessions():
+            for child in Path(f"/proc/{number}/task/{number}/children").read_text().split():
+                os.kill(int(child), signal.SIGKILL)
+            os.kill(number, signal.SIGKILL)
+
+    def stop(self):
+        if self.process:
+            self.cut()
+            self.process.terminate()
+            self.process.wait()
+            self.process = None
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A server, not yet started, whose environment for the runtime lasts for all tests."""
+    if shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:" + os.environ["PATH"]) is None:
+        pytest.skip("no sshd: apt-get install openssh-server")
+    folder = tmp_path_factory.mktemp("ssh")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for name in ("host", "id", "other"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+    shutil.copy(folder / "id.pub", folder / "authorized")
+    (folder / "home").mkdir()
+    (folder / "known").write_text(f"[127.0.0.1]:{port} {(folder / 'host.pub').read_text()}")
+    (folder / "config").write_text(f"Host *\n IdentityFile {folder}/id\n UserKnownHostsFile {folder}/known\n")
+    lines = ["ListenAddress 127.0.0.1", f"Port {port}", f"HostKey {folder}/host", f"PidFile {folder}/pid"]
+    lines += [f"AuthorizedKeysFile {folder}/authorized", "StrictModes no", "UsePAM no", "Subsystem sftp internal-sftp"]
+    (folder / "sshd_config.in").write_text("\n".join([*lines, "PasswordAuthentication no", ""]))
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)  # sshd wants it when it runs as root
+    return Server(folder, port)
+
+
+@pytest.fixture
+def server(home):
+    home.start()
+    yield home
+    home.stop()
+
+
+@pytest.fixture
+def models(artefacts):
+    return [("torch", artefacts.steps["torch"]), ("int8", artefacts.folder / "step-int8.tflite")]
+
+
+@pytest.fixture
+def short_waits(monkeypatch):
+    monkeypatch.setattr(remote, "RETRIES", (0.1, 0.2))
+
+
+def jobs(server):
+    return list((server.kept / "jobs").iterdir())
+
+
+def test_a_host_measures_what_this_machine_measures(server, models):
+    seen = []
+    results = bench(
+        models, HEARD, QUICK, [server.target(), LocalTarget()], progress=lambda *told: seen.append(told[:2])
+    )
+    there, here = results
+    assert there["complete"]
+    assert (there["made"]["target"], here["made"]["target"]) == (server.name, "local")
+    torch, int8 = there["variants"]
+    assert torch["latency"] == {}, "PyTorch was not asked for there"
+    assert int8["latency"]["step"]["front_end"]["p50"] > 0
+    assert int8["memory"]["peak"] > int8["memory"]["imported"]
+    assert int8["agreement"] == here["variants"][1]["agreement"]
+    assert there["machine"]["packages"]["ai-edge-litert"] == here["machine"]["packages"]["ai-edge-litert"]
+    assert "onnxruntime" not in there["machine"]["packages"], "one runtime, in an environment of its own"
+    assert jobs(server) == [], "the job is removed"
+    assert (server.name, "making an environment") in seen
+    seen.clear()
+    bench(models, HEARD, QUICK, [server.target(clean=True)], progress=lambda *told: seen.append(told[:2]))
+    assert (server.name, "making an environment") not in seen, "it is kept for the next time"
+    assert list((server.kept / "environments").iterdir()) == [], "until it is asked to go"
+
+
+def test_packages_are_fetched_here_for_a_host_without_a_network(home, models):
+    home.start("PIP_NO_INDEX=1")
+    seen = []
+    try:
+        (result,) = bench(models, HEARD, QUICK, [home.target()], progress=lambda *told: seen.append(told[1]))
+    finally:
+        home.stop()
+    assert result["complete"]
+    assert "copying packages" in seen
+
+
+def test_a_broken_connection_is_taken_up_again(server, models, short_waits):
+    cut = []
+
+    def progress(_, what, done, __):
+        if (what, done) == ("latency", 3) and not cut:
+            cut.append(what)
+            server.cut()
+
+    seen = []
+    (result,) = bench(
+        models, HEARD, LONG, [server.target()], progress=lambda *told: (seen.append(told[1]), progress(*told))
+    )
+    assert cut
+    assert "connection lost, trying again" in seen
+    assert result["complete"]
+    count = result["variants"][1]["latency"]["step"]["total"]["count"]
+    assert count == LONG.rounds * LONG.burst, "nothing is lost or counted twice"
+    assert seen.count("making an environment") <= 1
+
+
+def test_a_lost_host_leaves_an_incomplete_result_and_the_same_command_goes_on(home, models, short_waits, tmp_path):
+    home.start()
+
+    def progress(_, what, done, __):
+        if (what, done) == ("latency", 3):
+            home.stop()
+
+    (cut,) = bench(models, HEARD, LONG, [home.target()], progress=progress)
+    assert not cut["complete"]
+    assert "the same command takes it up again" in cut["incomplete"]
+    assert 0 < cut["variants"][1]["latency"]["step"]["total"]["count"] < LONG.rounds * LONG.burst
+    (tmp_path / "cut.json").write_text(json.dumps(cut))
+    assert read(tmp_path / "cut.json")["complete"] is False
+    home.start()
+    try:
+        seen = []
+        (whole,) = bench(models, HEARD, LONG, [home.target()], progress=lambda *told: seen.append(told[1]))
+    finally:
+        home.stop()
+    assert whole["complete"]
+    assert "copying" not in seen
+    assert jobs(home) == []
+
+
+def test_a_host_that_nobody_answers_for_spoils_no_other(server, models, short_waits):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        nobody = open_target(f"ssh://127.0.0.1:{free.getsockname()[1]}")
+    lost, here = bench(models, HEARD, QUICK, [nobody, LocalTarget()])
+    assert not lost["complete"]
+    assert "no connection" in lost["incomplete"]
+    assert lost["variants"][1]["latency"] == {}
+    assert here["complete"]
+
+
+def test_an_unknown_host_key_is_refused(server, models, tmp_path):
+    known = tmp_path / "known"
+    known.write_text(f"[127.0.0.1]:{server.port} {(server.folder / 'other.pub').read_text()}")
+    config = tmp_path / "config"
+    config.write_text(f"Host *\n IdentityFile {server.folder}/id\n UserKnownHostsFile {known}\n")
+    with pytest.raises(EdgeAscError, match="host key is not the known one.*by hand: ssh -p"):
+        bench(models, HEARD, QUICK, [server.target(ssh_config=config)])
+
+
+def test_a_refused_login_says_what_to_do(server, models, tmp_path):
+    config = tmp_path / "config"
+    config.write_text(f"Host *\n IdentityFile {server.folder}/other\n UserKnownHostsFile {server.folder}/known\n")
+    with pytest.raises(EdgeAscError, match="refused the login.*ssh-copy-id -p"):
+        bench(models, HEARD, QUICK, [server.target(ssh_config=config)])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"machine": "armv7l", "bits": 32}, "32-bit Python on armv7l.*install a 64-bit system"),
+        ({"machine": "riscv64"}, "64-bit Python on riscv64"),
+        ({"python": [3, 9, 2]}, r"Python 3\.9\.2; expected 3\.11 or later"),
+        ({"free_bytes": 10**8}, "100 MB are free under /nowhere; expected 5.. MB: make room"),
+        ({"has_venv": False}, "sudo apt install python3-venv"),
+        ({"writable": False}, "/nowhere cannot be written"),
+    ],
+)
+def test_a_host_that_is_not_fit_is_refused(server, models, tmp_path, change, message):
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\ncat > /dev/null\necho '{json.dumps({**DEVICE, **change})}'\n")
+    python.chmod(0o755)
+    with pytest.raises(EdgeAscError, match=message):
+        bench(models, HEARD, QUICK, [server.target(python=str(python))])
+
+
+def test_a_host_without_python_is_refused(server, models):
+    with pytest.raises(EdgeAscError, match="no-such-python does not run there .*not found.*--python"):
+        bench(models, HEARD, QUICK, [server.target(python="no-such-python")])
+
+
+def test_a_model_that_does_not_open_there_is_an_error_and_leaves_nothing(server, tmp_path, artefacts, monkeypatch):
+    path = tmp_path / "x.onnx"
+    shutil.copy(artefacts.steps["onnx"], path)
+
+    async def damaged(self, source, target):
+        await put(self, source, target)
+        if target.endswith("x.onnx"):
+            (tmp_path / "empty").write_bytes(b"")
+            await put(self, tmp_path / "empty", target)
+
+    from edge_asc_bench.targets.ssh import _SshConnection
+
+    put = _SshConnection.put
+    monkeypatch.setattr(_SshConnection, "put", damaged)
+    with pytest.raises(EdgeAscError, match=r"x\.onnx"):
+        bench([("x", path)], HEARD, QUICK, [server.target()])
+    assert jobs(server) == []
+
+
+def test_an_interrupt_stops_the_host(server, artefacts, tmp_path):
+    command = [sys.executable, "-c", "from edge_asc.cli import main; main()"]
+    command += ["bench", str(artefacts.folder / "step-int8.tflite")]
+    command += ["--target", server.name, "--python", sys.executable, "--ssh-config", str(server.folder / "config")]
+    command += ["--duration", "120", "--lengths", "1", "--output", str(tmp_path / "x.json")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    for _ in range(600):
+        if list(server.kept.glob("jobs/*/events.jsonl")):
+            break
+        time.sleep(0.1)
+    (running,) = server.kept.glob("jobs/*/runner.pid")
+    number = int(running.read_text())
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert jobs(server) == []
+    for _ in range(100):
+        if not Path(f"/proc/{number}").exists() or "Z" in Path(f"/proc/{number}/stat").read_text().split()[2]:
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("the runner goes on")
+    assert not (tmp_path / "x.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ftp://x", "no such target; expected local, ssh://"),
+        ("ssh://", "expected ssh://"),
+        ("ssh://a@b/home", "without a password or a path"),
+        ("ssh://a:secret@b", "without a password or a path"),
+        ("ssh://b:port", "expected ssh://"),
+    ],
+)
+def test_bad_names_of_targets(name, message):
+    with pytest.raises(EdgeAscError, match=message):
+        open_target(name)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_phone_that_is_not_there():
+    """Asks a real adb server, which lists no such device."""
+    with pytest.raises(EdgeAscError, match=r"adb lists .*adb://SERIAL|adb server cannot be reached"):
+        asyncio.run(_connected(open_target("adb://no-such-phone").device))
+    gc.collect()  # adbutils leaves a socket to it
+
+
+async def _connected(device):
+    async with device.connect():
+        pass
