@@ -47,7 +47,7 @@ baselines: $(MODELS:%=build/gate/%.json)
 $(MODELS:%=build/gate/%.json): build/gate/%.json: $(INSTALLED)
 	$(BIN)/edge-asc export $* --output build/gate/$*/float
 	$(BIN)/edge-asc export $* --quantize int8 --output build/gate/$*/int8
-	$(BIN)/edge-asc bench $* build/gate/$*/float build/gate/$*/int8 $(DATA:%=--data %) --lengths 1-5 --output $@
+	$(BIN)/edge-asc bench $* build/gate/$*/float build/gate/$*/int8 $(DATA:%=--data %) --lengths 1-5 --rounds 10 --output $@
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -15,14 +15,14 @@ import edge_asc
 from edge_asc.errors import EdgeAscError
 
 COMMANDS = {
-    "bench": "Latency, memory and accuracy of models here, side by side.",
+    "bench": "Latency, memory and accuracy of models, side by side, here or on a device.",
     "check": "Gate a benchmark's result against a baseline.",
     "classify": "Classify a recording, or the microphone live.",
     "doctor": "Say what is installed, what is missing, and how to get it.",
     "evaluate": "Accuracy at each length of checkpoints and artefacts, side by side.",
     "export": "Write streaming ONNX and TFLite artefacts, proven against PyTorch.",
     "inspect": "Show the contract, size and operations of an artefact.",
-    "report": "Write one page of what exports and evaluations found.",
+    "report": "Write one page of what was found.",
     "scenes": "Write a data set of generated scenes.",
     "train": "Train a classifier.",
 }

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SCENES = 2
 
 
-@click.command("bench", short_help="Latency, memory and accuracy of models here, side by side.")
+@click.command("bench", short_help="Latency, memory and accuracy of models, side by side, here or on a device.")
 @click.argument("models", nargs=-1, required=True)
 @click.option("--lengths", type=Lengths(), default="1-10", show_default=True, help="Seconds since reset.")
 @click.option(

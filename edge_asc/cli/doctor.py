@@ -40,6 +40,9 @@ NEEDS = (
     Need("onnx", "onnx", "export", "export --format onnx"),
     Need("flatbuffers", "flatbuffers", "export", "export --format tflite"),
     Need("jinja2", "jinja2", "bench", "report"),
+    Need("matplotlib", "matplotlib", "bench", "charts of report"),
+    Need("asyncssh", "asyncssh", "bench", "bench --target ssh://"),
+    Need("adbutils", "adbutils", "bench", "bench --target adb://"),
 )
 
 SUBSTITUTES = ("tflite_runtime", "tensorflow")
