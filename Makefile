@@ -10,7 +10,12 @@ BASELINES := benchmarks/baselines
 # Labelled recordings for the gate; without them it compares agreement on generated scenes.
 DATA ?= $(wildcard ../shared/data/scenes10)
 
-.PHONY: demo test proof gate baselines check clean
+# What boards run, and therefore this machine where it is compared with them.
+PINS := benchmarks/arm/edge_asc_arm/pins.txt
+GATED := $(foreach model,$(MODELS),build/gate/$(model)/float build/gate/$(model)/int8)
+EXPORTED := $(GATED) $(MODELS:%=build/gate/%/int8-dynamic)
+
+.PHONY: demo test proof gate baselines arm check clean
 
 demo: $(INSTALLED)
 	$(BIN)/edge-asc doctor
@@ -43,20 +48,28 @@ baselines: $(MODELS:%=build/gate/%.json)
 	        --baseline $(BASELINES)/$(if $(DATA),recordings,generated)/$$model.json || exit; \
 	done
 
-.PHONY: $(MODELS:%=build/gate/%.json)
-$(MODELS:%=build/gate/%.json): build/gate/%.json: $(INSTALLED)
-	$(BIN)/edge-asc export $* --output build/gate/$*/float
-	$(BIN)/edge-asc export $* --quantize int8 --output build/gate/$*/int8
+.PHONY: $(MODELS:%=build/gate/%.json) $(EXPORTED)
+$(EXPORTED): build/gate/%: $(INSTALLED)
+	$(BIN)/edge-asc export $(*D) --quantize $(subst float,none,$(*F)) --output $@
+
+$(MODELS:%=build/gate/%.json): build/gate/%.json: build/gate/%/float build/gate/%/int8
 	$(BIN)/edge-asc bench $* build/gate/$*/float build/gate/$*/int8 $(DATA:%=--data %) --lengths 1-5 --rounds 10 --output $@
+
+arm: $(EXPORTED)
+	$(BIN)/python -m edge_asc_arm conformance $(EXPORTED) --output build/arm/conformance.json
+	$(BIN)/python -m edge_asc_arm cost $(EXPORTED) --output build/arm/cost.json
+	$(BIN)/edge-asc report build/arm/*.json --output build/arm/report.html
+	$(BIN)/edge-asc check build/arm/cost.json --baseline $(BASELINES)/arm.json
+	$(BIN)/python -m pytest -m arm
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-$(INSTALLED): pyproject.toml
+$(INSTALLED): pyproject.toml $(PINS)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[dev]'
+	$(BIN)/pip install --quiet --constraint $(PINS) --editable '.[dev]'
 	touch $@
 
 clean:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from edge_asc.contract import StreamContract
+from edge_asc.files import sha256
 from edge_asc.frontend import FrontEnd
 from edge_asc.models import ModelConfig, build
 from edge_asc.training.checkpoint import Checkpoint
@@ -54,7 +55,7 @@ def checkpoint(form="causal", head="gru", seed=0):
     return Checkpoint(f"random-{form}", model, FRONT_END, LABELS)
 
 
-def contract(signatures, form="causal", scheme="none"):
+def contract(signatures, form="causal", scheme="none", weights=None):
     return StreamContract(
         name=f"random-{form}",
         backbone="fuse",
@@ -67,6 +68,7 @@ def contract(signatures, form="causal", scheme="none"):
         macs={},
         scheme=scheme,
         signatures=tuple(signatures),
+        provenance={"checkpoint_sha256": sha256(weights)} if weights else {},
     )
 
 
@@ -89,14 +91,15 @@ class Artefacts:
 def write(folder):
     causal, windowed = checkpoint(), checkpoint("windowed")
     causal.save(folder / "checkpoint")
+    weights = folder / "checkpoint/weights.safetensors"
     for scheme in ("none", "int8"):
         plan = calibrated(causal.model).with_scheme(SCHEMES[scheme])
         step = plan.prepared(lower_step(causal.model))
         ending = "" if scheme == "none" else f"-{scheme}"
         onnx = OnnxWriter(step, plan)
-        data = onnx.write(contract([onnx.signature(512)], scheme=scheme))
+        data = onnx.write(contract([onnx.signature(512)], scheme=scheme, weights=weights))
         (folder / f"step{ending}.onnx").write_bytes(data)
-        write_tflite(folder / f"step{ending}.tflite", [step], "causal", plan)
+        write_tflite(folder / f"step{ending}.tflite", [step], "causal", plan, weights)
     real = Plan(SCHEMES["none"])
     onnx = OnnxWriter(lower_window(windowed.model, 1, 31, recurrent=True), real)
     (folder / "window_1s.onnx").write_bytes(onnx.write(contract([onnx.signature(512)], "windowed")))
@@ -105,12 +108,12 @@ def write(folder):
     return Artefacts(folder, causal, windowed)
 
 
-def write_tflite(path, graphs, form, plan):
+def write_tflite(path, graphs, form, plan, weights=None):
     writer = TFLiteWriter(plan)
     for graph in graphs:
         writer.add(graph)
     signatures = [writer.signature(graph, 512) for graph in graphs]
-    path.write_bytes(writer.finish(contract(signatures, form, plan.scheme.name)))
+    path.write_bytes(writer.finish(contract(signatures, form, plan.scheme.name, weights)))
 
 
 def planned():

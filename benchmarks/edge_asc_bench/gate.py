@@ -21,6 +21,7 @@ Timings = Literal["same-machine", "anywhere", "off"]
 MACHINE = ("architecture", "cpu", "board", "cores", "features")
 # A median of rounds says nothing where its standard error is above this share of the limit on latency.
 LARGEST_ERROR = 0.25
+FEWEST_ROUNDS = 5
 
 
 class IncomparableError(EdgeAscError):
@@ -37,6 +38,7 @@ class Limits:
         size: growth of a file.
         latency: growth of the median of a decision, as a multiple of the reference's in the same run.
         memory: growth of the peak resident set, as a multiple of the reference's in the same run.
+        instructions: growth of the instructions of a decision, with the same version of the runtime.
         timings: where latency and memory may have been measured: "same-machine", "anywhere" (of one architecture), or
             "off", which compares neither.
     """
@@ -46,6 +48,7 @@ class Limits:
     size: float = 0.02
     latency: float = 0.30
     memory: float = 0.20
+    instructions: float = 0.02
     timings: Timings = "same-machine"
 
     @classmethod
@@ -125,6 +128,7 @@ def check(result: Mapping[str, Any], baseline: Mapping[str, Any], limits: Limits
             findings += _accuracy(before, after, limits.false_alarms / tests)
         findings += _agreement(before, after, limits)
         findings += _cost(before, after, limits)
+        findings += _instructions(before, after, limits)
         if timed:
             findings += _times(before, after, baseline, result, limits)
     return findings
@@ -134,12 +138,12 @@ def skipped(result: Mapping[str, Any], baseline: Mapping[str, Any], limits: Limi
     """What times were not compared, and why, in words."""
     if limits.timings == "off":
         return ["times and memory, since timings is off"]
-    found = []
+    found, relative = [], _are_relative(baseline, result)
     for value, what in ((baseline, "the baseline"), (result, "the result")):
         for variant in value["variants"]:
             for form in variant["latency"]:
-                error = _relative(variant, form, _base(value, variant, form))[1]
-                if error > LARGEST_ERROR * limits.latency and variant["name"] != value["reference"]:
+                error = _relative(variant, form, _base(value, form) if relative else None)[1]
+                if error > LARGEST_ERROR * limits.latency and not (relative and variant["name"] == value["reference"]):
                     name = f"{variant['name']}, {form if form == 'step' else f'{form} s'}"
                     found.append(f"{name}: the standard error of its median is {100 * error:.0f} % in {what}")
     return found
@@ -159,6 +163,13 @@ def junit(findings: list[Finding]) -> str:
         if finding.verdict == "regression":
             text = f"{finding.before:.6g} → {finding.after:.6g}: {finding.why}"
             ElementTree.SubElement(case, "failure", message=text)
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
+
+
+def junit_error(message: str) -> str:
+    """A check that could not compare, as a JUnit XML document."""
+    suite = ElementTree.Element("testsuite", name="edge-asc check", tests="1", errors="1")
+    ElementTree.SubElement(ElementTree.SubElement(suite, "testcase", name="comparison"), "error", message=message)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
 
 
@@ -237,7 +248,8 @@ def _accuracy(before: Mapping[str, Any], after: Mapping[str, Any], level: float)
 
 def _agreement(before: Mapping[str, Any], after: Mapping[str, Any], limits: Limits) -> Iterator[Finding]:
     old, new = agreement(before), agreement(after)
-    if old is not None and new is not None:
+    if old is not None:
+        new = _still(before, new, "agreement with the reference")
         yield _judged(before, "agreement with the reference", old, new, old - new > limits.agreement, limits.agreement)
 
 
@@ -255,8 +267,25 @@ def _cost(before: Mapping[str, Any], after: Mapping[str, Any], limits: Limits) -
             then, now = (sum(graph["operations"].get(name, {}).values()) for graph in (old, new))
             yield _judged(before, f"operations of {name}", then, now, now > then, 0)
         for what in ("partitions", "outside"):
-            if old[what] is not None and new[what] is not None:
-                yield _judged(before, f"XNNPACK: {what}", old[what], new[what], new[what] > old[what], 0)
+            if old[what] is not None:
+                now = _still(before, new[what], f"XNNPACK: {what}")
+                yield _judged(before, f"XNNPACK: {what}", old[what], now, now > old[what], 0)
+
+
+def _instructions(before: Mapping[str, Any], after: Mapping[str, Any], limits: Limits) -> Iterator[Finding]:
+    name, counts, mine = before["name"], before["instructions"] or {}, after["instructions"] or {}
+    if counts and before["engine"] != after["engine"]:
+        raise IncomparableError(
+            f"{name}: instructions were counted with {after['engine']}, the baseline's with {before['engine']}; "
+            "install that version, or make a new baseline"
+        )
+    for processor, parts in counts.items():
+        if processor not in mine:
+            raise IncomparableError(f"{name}: instructions on {processor} were not counted; count them too")
+        for part in ("front_end", "model", "total"):
+            old, new = parts[part], mine[processor][part]
+            what = f"instructions on {processor}, {part.replace('_', ' ')}"
+            yield _judged(before, what, old, new, new > (1 + limits.instructions) * old, limits.instructions)
 
 
 def _comparable_times(result: Mapping[str, Any], baseline: Mapping[str, Any], limits: Limits) -> None:
@@ -267,8 +296,7 @@ def _comparable_times(result: Mapping[str, Any], baseline: Mapping[str, Any], li
         if machine.get("emulated"):
             raise IncomparableError(f"{what} was measured under emulation; measure on a device, {off}")
     differing = [name for name in MACHINE if machines[0].get(name) != machines[1].get(name)]
-    alone = not all(_named(value, value["reference"])["latency"] for value in (baseline, result) if value["reference"])
-    if limits.timings == "anywhere" and not alone and result["reference"]:
+    if limits.timings == "anywhere" and _are_relative(baseline, result):
         differing = [name for name in differing if name == "architecture"]
     if differing:
         was, now = (", ".join(str(machine.get(name)) for name in differing) for machine in machines)
@@ -278,12 +306,15 @@ def _comparable_times(result: Mapping[str, Any], baseline: Mapping[str, Any], li
         )
 
 
-def _base(value: Mapping[str, Any], variant: Mapping[str, Any], form: str) -> Mapping[str, Any] | None:
-    """The times that a variant's are multiples of: the reference's in the same form, else in its first one."""
-    if value["reference"] in (None, variant["name"]):
-        return None
+def _are_relative(baseline: Mapping[str, Any], result: Mapping[str, Any]) -> bool:
+    """Both have times of the reference, so that all others can be multiples of it."""
+    return all(value["reference"] and _named(value, value["reference"])["latency"] for value in (baseline, result))
+
+
+def _base(value: Mapping[str, Any], form: str) -> Mapping[str, Any]:
+    """The reference's times: in the same form, else in its first one."""
     latency = _named(value, value["reference"])["latency"]
-    found: Mapping[str, Any] | None = latency.get(form, next(iter(latency.values()), None))
+    found: Mapping[str, Any] = latency.get(form, next(iter(latency.values())))
     return found
 
 
@@ -294,7 +325,8 @@ def _relative(variant: Mapping[str, Any], form: str, base: Mapping[str, Any] | N
         rounds = rounds / np.asarray(base["rounds_ms"])
     low, middle, high = np.percentile(rounds, (25, 50, 75))
     # Of the median of a normal distribution: √(π/2) σ / √n, and 1.349 σ lies between its quartiles.
-    return float(middle), float(0.929 * (high - low) / middle / np.sqrt(len(rounds)))
+    error = 0.929 * (high - low) / middle / np.sqrt(len(rounds)) if len(rounds) >= FEWEST_ROUNDS else np.inf
+    return float(middle), float(error)
 
 
 def _times(
@@ -304,34 +336,39 @@ def _times(
     result: Mapping[str, Any],
     limits: Limits,
 ) -> Iterator[Finding]:
-    reference = baseline["reference"]
-    bases = [_named(value, reference) if reference else None for value in (baseline, result)]
-    relative = all(base and base["latency"] for base in bases)
-    if relative and before["name"] == reference:
+    reference, relative = baseline["reference"], _are_relative(baseline, result)
+    if before["name"] == reference:
         return
     of = f", share of {reference}" if relative else ""
     for form, latency in before["latency"].items():
-        if form not in after["latency"] or (latency["front_end"] is None) != (
-            after["latency"][form]["front_end"] is None
-        ):
+        mine = after["latency"].get(form)
+        if mine is None or (latency["front_end"] is None) != (mine["front_end"] is None):
             raise IncomparableError(
-                f"{before['name']}: no such times in the result; measure the same lengths with scipy"
+                f"{before['name']}, {form}: no such times in the result; measure the same lengths, with scipy on the "
+                "target in both or in neither"
             )
-        old, was = _relative(before, form, _base(baseline, before, form))
-        new, now = _relative(after, form, _base(result, after, form))
+        old, was = _relative(before, form, _base(baseline, form) if relative else None)
+        new, now = _relative(after, form, _base(result, form) if relative else None)
         if max(was, now) <= LARGEST_ERROR * limits.latency:
             what = f"median of a decision, {form if form == 'step' else f'{form} s'}{of or ', ms'}"
             yield _judged(before, what, old, new, new > (1 + limits.latency) * old, limits.latency)
-    peaks = [_peak(before), _peak(after)]
-    shares = [_peak(base) if relative else 1 for base in bases]
-    if all(peaks) and all(shares):
-        old, new = (peak / share for peak, share in zip(peaks, shares, strict=True))
+    if peak := _peak(before):
         what = f"peak resident set{of or ', bytes'}"
-        yield _judged(before, what, old, new, new > (1 + limits.memory) * old, limits.memory)
+        shares = [_peak(_named(value, reference)) if relative else 1 for value in (baseline, result)]
+        if all(shares):
+            old, new = peak / shares[0], _still(before, _peak(after) or None, what) / shares[1]
+            yield _judged(before, what, old, new, new > (1 + limits.memory) * old, limits.memory)
 
 
 def _peak(variant: Mapping[str, Any] | None) -> int:
     return (variant["memory"]["peak"] or 0) if variant and variant["memory"] else 0
+
+
+def _still(before: Mapping[str, Any], value: float | None, what: str) -> float:
+    """A value that the baseline has, and the result must have too."""
+    if value is None:
+        raise IncomparableError(f"{before['name']}: the baseline has {what}, the result has not; measure it too")
+    return value
 
 
 def _judged(before: Mapping[str, Any], what: str, old: float, new: float, worse: bool, limit: float) -> Finding:

@@ -10,16 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import edge_asc
 from edge_asc.files import sha256
 
-JOB, AUDIO, FEATURES, EVENTS, PROCESS, LOG = (
-    "job.json",
-    "audio.npy",
-    "features.npy",
-    "events.jsonl",
-    "runner.pid",
-    "runner.log",
-)
+JOB, AUDIO, FEATURES = "job.json", "audio.npy", "features.npy"
+EVENTS, LOCK, LOG = "events.jsonl", "runner.lock", "runner.log"
 AUDIO_SECONDS = 10
 
 
@@ -115,5 +110,5 @@ def write(folder: Path, job: Job, models: Mapping[str, Path], audio: Any, featur
     np.save(folder / FEATURES, np.concatenate([np.asarray(clip, np.float32) for clip in features]))
     (folder / JOB).write_text(json.dumps(job.to_json()))
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    listed = "".join(f"{sha256(path)} {path.relative_to(folder)}\n" for path in files)
+    listed = edge_asc.__version__ + "".join(f"{sha256(path)} {path.relative_to(folder)}\n" for path in files)
     return hashlib.sha256(listed.encode()).hexdigest()[:16]

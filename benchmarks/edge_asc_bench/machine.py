@@ -15,6 +15,7 @@ import edge_asc
 PACKAGES = ("numpy", "scipy", "onnxruntime", "ai-edge-litert", "torch")
 # What decides which integer kernels a runtime has: of x86-64 and of ARM.
 FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm", "sve", "bf16")
+X86 = ("x86_64", "i386", "i686")
 THROTTLING = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 
 
@@ -67,10 +68,12 @@ def conditions() -> dict[str, Any]:
 
 
 def _emulator() -> str | None:
-    """What emulates this processor, if a user-mode emulator does: it is mapped beside the program."""
-    # /proc/self/maps would show the program's own view; the thread's is not rewritten.
-    maps = _read(Path(f"/proc/self/task/{os.getpid()}/maps")) or ""
-    return "qemu" if "/qemu-" in maps else None
+    """What emulates this processor, if a user-mode emulator does."""
+    # It is mapped beside the program; unlike in maps, emulators do not hide that in smaps.
+    if "/qemu-" in (_read(Path("/proc/self/smaps")) or ""):
+        return "qemu"
+    kernel, machine = _read(Path("/proc/sys/kernel/arch")), platform.machine()
+    return f"an emulator on {kernel}" if kernel and (kernel == "x86_64") != (machine in X86) else None
 
 
 def _throttling() -> list[str] | None:

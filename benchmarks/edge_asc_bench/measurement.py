@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -92,6 +93,7 @@ def bench(
     *,
     command: str = "",
     progress: Progress | None = None,
+    finished: Callable[[Target, dict[str, Any]], None] = lambda *_: None,
 ) -> list[dict[str, Any]]:
     """Measure models on each target, all at once; the first checkpoint among them is the reference of the others.
 
@@ -104,82 +106,173 @@ def bench(
         targets: where.
         command: that measures the same again, for the record.
         progress: told the target, what is done, and how far.
+        finished: told each result, even if another target fails or the measurement is interrupted.
 
     Returns:
         A result for each target; one that was lost on the way is marked incomplete, with the reason.
 
     Raises:
-        EdgeAscError: a model cannot be opened, a target cannot be used, or a process there ended.
+        EdgeAscError: a model cannot be opened, a target cannot be used, or a process there ended. The other targets are
+            measured all the same.
     """
-    opened = [Model(name, path, open_runtime(path, threads=settings.threads)) for name, path in models]
-    for i, model in enumerate(opened):
-        if clips.labels:
-            pair = [(opened[k].name, opened[k].contract) for k in _pair(opened, i)]
-            check_comparable(pair, len(clips.features), clips.targets, clips.labels, sorted(settings.lengths))
-        model.windows(settings.lengths)
     tell = progress or (lambda *_: None)
+    opened = [Model(name, path, open_runtime(path, threads=settings.threads)) for name, path in models]
+    _check(opened, clips, settings)
+    tell(targets[0].name, "PyTorch", 0, 1)
+    # Before anything is timed: this machine may be one of the targets.
+    here = _Here(opened, clips, settings, needed=not all(target.runs_torch for target in targets))
+    with ExitStack() as stack:
+        runs = [_Run(target, opened, clips, settings, stack) for target in targets]
+        try:
+            asyncio.run(_measured(runs, tell))
+        finally:
+            results = []
+            for run in runs:
+                if run.ended:
+                    results.append(_result(run, opened, clips, settings, here, command))
+                    finished(run.target, results[-1])
+    errors = [run.error for run in runs if run.error]
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise EdgeAscError("\n".join(map(str, errors)))
+    return results
 
-    async def everywhere() -> list[dict[str, Any]]:
-        async with asyncio.TaskGroup() as group:
-            running = [
-                group.create_task(_bench_on(target, opened, clips, settings, command, tell)) for target in targets
-            ]
-        return [task.result() for task in running]
 
-    try:
-        return asyncio.run(everywhere())
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from errors
+def _check(models: Sequence[Model], clips: Clips, settings: Settings) -> None:
+    """Refuse what cannot be measured before anything is."""
+    for i, model in enumerate(models):
+        model.windows(settings.lengths)
+        if clips.labels:
+            pair = [(models[k].name, models[k].contract) for k in _pair(models, i)]
+            check_comparable(pair, len(clips.features), clips.targets, clips.labels, sorted(settings.lengths))
 
 
-async def _bench_on(
-    target: Target, models: Sequence[Model], clips: Clips, settings: Settings, command: str, tell: Progress
-) -> dict[str, Any]:
-    begun, started = time.monotonic(), datetime.now(UTC)
-    there = [i for i, model in enumerate(models) if target.runs_torch or not model.is_checkpoint]
-    tasks = [
-        Task(i, models[i].name, f"models/{i}/{models[i].path.name}", seconds)
-        for i in there
-        for seconds in models[i].windows(settings.lengths)
-    ]
-    found, lost = _Found(), None
-    with tempfile.TemporaryDirectory(prefix="edge-asc-") as temporary:
-        folder = Path(temporary)
-        job = Job(tuple(tasks), settings, tuple(map(len, clips.features)))
-        sources = {f"models/{i}/{models[i].path.name}": models[i].path for i in there}
-        digest = jobs.write(folder, job, sources, generate_scene("park", 0, AUDIO_SECONDS), clips.features)
+Logits = dict[int | None, list[Array]]
+"""Of each clip, by the window that it was heard in; None for steps."""
+
+
+class _Here:
+    """What this machine makes of the clips with PyTorch: what no target is asked for.
+
+    Attributes:
+        logits: of each checkpoint, where a target does not run it.
+        whole: of the reference on whole clips in one pass; None where that is not compared.
+    """
+
+    def __init__(self, models: Sequence[Model], clips: Clips, settings: Settings, *, needed: bool) -> None:
+        self.logits: dict[int, Logits] = {}
+        for i, model in enumerate(models):
+            if needed and model.is_checkpoint:
+                self.logits[i] = {
+                    seconds: (
+                        stream_logits(model.runtime, clips.features)
+                        if seconds is None
+                        else window_logits(model.runtime, clips.features, [seconds])
+                    )
+                    for seconds in model.windows(settings.lengths)
+                }
+        self.whole: Heard | None = None
+        reference = _reference(models)
+        if clips.labels and reference is not None and models[reference].contract.form == "causal":
+            from edge_asc.runtimes.torch import TorchRuntime
+            from edge_asc.training.checkpoint import Checkpoint
+
+            model = models[reference]
+            whole = TorchRuntime(Checkpoint.load(model.path), settings.threads, whole=True)
+            logits = stream_logits(whole, clips.features)
+            self.whole = Heard(f"{model.name}, whole clip", whole.engine, model.contract, logits)
+
+
+class _Run:
+    """A job on a target, and what came of it.
+
+    Attributes:
+        target: that does it.
+        tasks: of the job.
+        folder: of the job, here.
+        found: what the target told.
+        lost: why it told no more; None if it did not break off.
+        error: that ended it; None if none did.
+        ended: with something to report.
+    """
+
+    def __init__(
+        self, target: Target, models: Sequence[Model], clips: Clips, settings: Settings, stack: ExitStack
+    ) -> None:
+        self.target, self.found = target, _Found()
+        self.begun, self.seconds = time.monotonic(), 0.0
+        self.lost: str | None = None
+        self.error: EdgeAscError | None = None
+        self.ended = False
+        there = [i for i, model in enumerate(models) if target.runs_torch or not model.is_checkpoint]
+        files = {i: f"models/{i}/{models[i].path.name}" for i in there}
+        self.tasks = tuple(
+            Task(i, models[i].name, files[i], seconds) for i in there for seconds in models[i].windows(settings.lengths)
+        )
+        self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-asc-")))
+        self._job = Job(self.tasks, settings, tuple(map(len, clips.features)))
+        sources = {file: models[i].path for i, file in files.items()}
+        audio = generate_scene("park", 0, AUDIO_SECONDS)
+        self._digest = jobs.write(self.folder, self._job, sources, audio, clips.features)
+
+    async def measure(self, tell: Progress) -> None:
+        """Have the target do the job."""
 
         def told(event: dict[str, Any]) -> None:
             if event["event"] == "progress":
-                tell(target.name, event["what"], event["done"], event["total"])
+                tell(self.target.name, event["what"], event["done"], event["total"])
+            elif event["event"] == "run":
+                # If there was another, it ended too soon: nothing of it counts.
+                self.found = _Found(event["at"])
             else:
-                found.take(event)
+                self.found.take(event)
 
+        self.begun = time.monotonic()
         try:
-            await target.run(folder, job, digest, told)
+            await self.target.run(self.folder, self._job, self._digest, told)
         except TargetLostError as error:
-            lost = str(error)
-        tell(target.name, "comparing", 0, 1)
-        heard = await asyncio.to_thread(_all_heard, models, clips, settings, found, tasks, folder)
+            self.lost = str(error)
+        except EdgeAscError as error:
+            self.error = error
+            return
+        self.seconds = time.monotonic() - self.begun
+        self.ended = True
+        tell(self.target.name, "measured", 1, 1)
+
+
+async def _measured(runs: Sequence[_Run], tell: Progress) -> None:
+    await asyncio.gather(*(run.measure(tell) for run in runs))
+
+
+def _result(
+    run: _Run, models: Sequence[Model], clips: Clips, settings: Settings, here: _Here, command: str
+) -> dict[str, Any]:
+    found = run.found
+    heard = _heard(run, models, here)
     reference = _reference(models)
     if reference is not None and not heard[reference]:
         reference = None
-    accuracy, agreement, whole = _compared(models, clips, settings, heard, reference)
+    accuracy, agreement = _compared(models, clips, settings, heard, reference)
+    whole = None
+    if here.whole and reference is not None:
+        both = [here.whole, _as_heard(models[reference], heard[reference][None])]
+        whole = compare(both, clips.targets, clips.labels, settings.lengths, reference=1)[0].to_json()
     disturbed = disturbances(found.conditions)
     variants = []
     for i, model in enumerate(models):
-        mine = [found.tasks[k] for k, task in enumerate(tasks) if task.model == i and k in found.tasks]
+        mine = [found.tasks[k] for k, task in enumerate(run.tasks) if task.model == i and k in found.tasks]
         variants.append(_variant(model, mine, accuracy[i], agreement[i], disturbed, settings))
     result = {
         "kind": KIND,
         "schema_version": SCHEMA_VERSION,
-        "complete": lost is None,
-        "incomplete": lost,
+        "complete": run.lost is None,
+        "incomplete": run.lost,
         "made": {
             "edge_asc": edge_asc.__version__,
-            "at": started.isoformat(timespec="seconds"),
-            "seconds": round(time.monotonic() - begun, 1),
-            "target": target.name,
+            "at": found.at or datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(run.seconds, 1),
+            "target": run.target.name,
             "command": command,
         },
         "machine": found.machine,
@@ -195,14 +288,15 @@ async def _bench_on(
         "whole_clip": whole,
         "variants": variants,
     }
-    _add_losses(result, [model.contract.name for model in models])
+    _add_losses(result)
     return result
 
 
 class _Found:
     """What a target told, so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, at: str = "") -> None:
+        self.at = at
         self.machine = unknown()
         self.conditions: list[dict[str, Any]] = []
         self.tasks: dict[int, _TaskFound] = {}
@@ -256,31 +350,20 @@ class _TaskFound:
                 self.logits = event
 
 
-def _all_heard(
-    models: Sequence[Model],
-    clips: Clips,
-    settings: Settings,
-    found: _Found,
-    tasks: Sequence[Task],
-    folder: Path,
-) -> list[dict[int | None, list[Array]]]:
-    """Logits of each model by window (None for steps), from the target; of checkpoints not run there, from here."""
-    heard: list[dict[int | None, list[Array]]] = [{} for _ in models]
-    for k, task in enumerate(tasks):
-        told = found.tasks[k].logits if k in found.tasks else None
-        if told is not None and (folder / told["file"]).is_file():
-            rows = np.load(folder / told["file"])
+def _heard(run: _Run, models: Sequence[Model], here: _Here) -> list[Logits]:
+    """Logits of each model, from the target; of checkpoints that it did not run, from here."""
+    heard: list[Logits] = [{} for _ in models]
+    for k, task in enumerate(run.tasks):
+        told = run.found.tasks[k].logits if k in run.found.tasks else None
+        if told is not None and (run.folder / told["file"]).is_file():
+            rows = np.load(run.folder / told["file"])
             heard[task.model][task.seconds] = np.split(rows, np.cumsum(told["rows"])[:-1])
-    there = {task.model for task in tasks}
-    for i, model in enumerate(models):
-        if i not in there:
-            for seconds in model.windows(settings.lengths):
-                heard[i][seconds] = (
-                    stream_logits(model.runtime, clips.features)
-                    if seconds is None
-                    else window_logits(model.runtime, clips.features, [seconds])
-                )
-    return heard
+    there = {task.model for task in run.tasks}
+    return [here.logits[i] if i not in there else logits for i, logits in enumerate(heard)]
+
+
+def _as_heard(model: Model, logits: list[Array]) -> Heard:
+    return Heard(model.name, model.runtime.engine, model.contract, logits)
 
 
 def _reference(models: Sequence[Model]) -> int | None:
@@ -297,21 +380,15 @@ def _pair(models: Sequence[Model], index: int) -> list[int]:
 
 
 def _compared(
-    models: Sequence[Model],
-    clips: Clips,
-    settings: Settings,
-    heard: Sequence[dict[int | None, list[Array]]],
-    reference: int | None,
-) -> tuple[list[dict[str, Any] | None], list[dict[str, Any] | None], dict[str, Any] | None]:
-    """Accuracy of each model and of the reference on whole clips, or agreement alone, by step, without labels."""
+    models: Sequence[Model], clips: Clips, settings: Settings, heard: Sequence[Logits], reference: int | None
+) -> tuple[list[dict[str, Any] | None], list[dict[str, Any] | None]]:
+    """Accuracy of each model; or agreement alone, by step, without labels."""
     nothing: list[dict[str, Any] | None] = [None] * len(models)
     if clips.labels:
-        accuracy = [_accuracy(models, clips, settings, heard, i, reference) for i in range(len(models))]
-        whole = None if reference is None else _whole_clip(models[reference], clips, settings, heard[reference])
-        return accuracy, nothing, whole
+        return [_accuracy(models, clips, settings, heard, i, reference) for i in range(len(models))], nothing
     agreement = list(nothing)
     if reference is None or None not in heard[reference]:
-        return nothing, nothing, None
+        return nothing, nothing
     base = models[reference].contract
     expected = np.concatenate(heard[reference][None])
     for i, model in enumerate(models):
@@ -325,14 +402,14 @@ def _compared(
             "mean_error": float(error.mean()),
             "max_error": float(error.max()),
         }
-    return nothing, agreement, None
+    return nothing, agreement
 
 
 def _accuracy(
     models: Sequence[Model],
     clips: Clips,
     settings: Settings,
-    heard: Sequence[dict[int | None, list[Array]]],
+    heard: Sequence[Logits],
     index: int,
     reference: int | None,
 ) -> dict[str, Any] | None:
@@ -344,11 +421,11 @@ def _accuracy(
         lengths &= windows if windows else lengths if heard[i] else set()
     if not lengths:
         return None
-    both = [Heard(models[i].name, models[i].runtime.engine, models[i].contract, _rows(heard[i], lengths)) for i in pair]
+    both = [_as_heard(models[i], _rows(heard[i], lengths)) for i in pair]
     return compare(both, clips.targets, clips.labels, sorted(lengths))[-1].to_json()
 
 
-def _rows(logits: dict[int | None, list[Array]], lengths: set[int]) -> list[Array]:
+def _rows(logits: Logits, lengths: set[int]) -> list[Array]:
     """Of each clip: its steps, or the rows of its windows one after another."""
     if None in logits:
         return logits[None]
@@ -356,20 +433,27 @@ def _rows(logits: dict[int | None, list[Array]], lengths: set[int]) -> list[Arra
     return [np.concatenate(rows) for rows in zip(*windows, strict=True)]
 
 
-def _whole_clip(
-    model: Model, clips: Clips, settings: Settings, streamed: dict[int | None, list[Array]]
-) -> dict[str, Any] | None:
-    """Accuracy of a causal checkpoint that hears each clip in one pass, which its stream is compared with."""
-    if model.contract.form != "causal":
-        return None
-    from edge_asc.runtimes.torch import TorchRuntime
-    from edge_asc.training.checkpoint import Checkpoint
-
-    whole = TorchRuntime(Checkpoint.load(model.path), settings.threads, whole=True)
-    names = (f"{model.name}, whole clip", model.name)
-    engines, logits = (whole.engine, model.runtime.engine), (stream_logits(whole, clips.features), streamed[None])
-    both = [Heard(n, e, model.contract, x) for n, e, x in zip(names, engines, logits, strict=True)]
-    return compare(both, clips.targets, clips.labels, settings.lengths, reference=1)[0].to_json()
+def describe_model(model: Model) -> dict[str, Any]:
+    """What is known of a model without running it, as the fields of a result's variant; all else in it is empty."""
+    contract = model.contract
+    file = model.path / "weights.safetensors" if model.is_checkpoint else model.path
+    state = contract.signatures[0].states() or contract.signatures[-1].states()
+    return {
+        "name": model.name,
+        "file": model.path.name,
+        "sha256": (digest := sha256(file)),
+        "checkpoint_sha256": digest if model.is_checkpoint else contract.provenance.get("checkpoint_sha256", ""),
+        "bytes": file.stat().st_size,
+        "engine": model.runtime.engine,
+        "form": contract.form,
+        "scheme": contract.scheme,
+        "parameters": contract.parameters,
+        "macs": dict(contract.macs),
+        "state_bytes": sum(int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize for spec in state),
+        "graph": None if model.is_checkpoint else _graph(file),
+        "latency": {},
+        **dict.fromkeys(("memory", "accuracy", "agreement", "loss", "instructions")),
+    }
 
 
 def _variant(
@@ -380,25 +464,16 @@ def _variant(
     disturbed: Sequence[str],
     settings: Settings,
 ) -> dict[str, Any]:
-    contract = model.contract
-    file = model.path / "weights.safetensors" if model.is_checkpoint else model.path
-    state = contract.signatures[0].states() or contract.signatures[-1].states()
+    described = describe_model(model)
     timed = dict(zip(model.windows(settings.lengths), tasks, strict=False))
     memory = [task.memory for task in tasks if task.memory]
     return {
-        "name": model.name,
-        "file": model.path.name,
-        "sha256": sha256(file),
-        "bytes": file.stat().st_size,
-        "engine": tasks[0].opened["engine"] if tasks else model.runtime.engine,
-        "form": contract.form,
-        "scheme": contract.scheme,
-        "parameters": contract.parameters,
-        "macs": dict(contract.macs),
-        "state_bytes": sum(int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize for spec in state),
-        "graph": None if model.is_checkpoint else _graph(file),
+        **described,
+        "engine": tasks[0].opened["engine"] if tasks else described["engine"],
         "latency": {
-            "step" if seconds is None else f"{seconds}": _latency(task, contract, seconds, disturbed, settings.duration)
+            "step" if seconds is None else f"{seconds}": _latency(
+                task, model.contract, seconds, disturbed, settings.duration
+            )
             for seconds, task in timed.items()
             if task.model
         },
@@ -447,36 +522,34 @@ def _drift(medians: Sequence[float], duration: float) -> dict[str, Any] | None:
     }
 
 
-def _add_losses(result: dict[str, Any], checkpoints: Sequence[str]) -> None:
+def _add_losses(result: dict[str, Any]) -> None:
     """Give each variant what streaming, export and quantisation cost it: points by length, and over all steps.
 
-    The rows of a deployment, each against the one above: whole clip, stream, float artefact, quantised artefact. The
-    float artefact is one of the same checkpoint, engine and form; without one, export and quantisation cannot be told
-    apart and both are None.
+    The rows of a deployment, each against the one above: whole clip, stream, float artefact, quantised artefact, all of
+    the reference's checkpoint. The float artefact of a quantised one has its engine and form; without one, export and
+    quantisation cannot be told apart and both are None.
     """
     variants = result["variants"]
     base = next((v for v in variants if v["name"] == result["reference"]), None)
-    for variant in variants:
-        variant["loss"] = None
     if base is None or base["accuracy"] is None:
         return
-    origin = checkpoints[variants.index(base)]
 
     def plain(variant: dict[str, Any]) -> dict[str, Any] | None:
-        engine = variant["engine"].split()[0]
-        for other, checkpoint in zip(variants, checkpoints, strict=True):
-            alike = other["engine"].split()[0] == engine and other["form"] == variant["form"]
-            if alike and other["scheme"] == "none" and checkpoint == origin and other["accuracy"]:
-                return dict(other)
-        return None
+        if variant["scheme"] == "none":
+            return variant
+        keys = ("engine", "form", "checkpoint_sha256")
+        return next(
+            (v for v in variants if v["scheme"] == "none" and all(v[k] == variant[k] for k in keys) and v["accuracy"]),
+            None,
+        )
 
-    for variant, checkpoint in zip(variants, checkpoints, strict=True):
-        if checkpoint != origin or variant["accuracy"] is None:
+    for variant in variants:
+        if variant["checkpoint_sha256"] != base["checkpoint_sha256"] or variant["accuracy"] is None:
             continue
         loss = {"streaming": _lost(result["whole_clip"], base["accuracy"]), "export": None, "quantisation": None}
         if variant is not base and (other := plain(variant)):
             loss["export"] = _lost(base["accuracy"], other["accuracy"])
-            if variant["scheme"] != "none":
+            if variant is not other:
                 loss["quantisation"] = _lost(other["accuracy"], variant["accuracy"])
         variant["loss"] = loss
 

@@ -12,7 +12,7 @@ from edge_asc.errors import EdgeAscError, require
 from edge_asc_bench import chart
 from edge_asc_bench.result import agreement, read
 
-KINDS = ("bench", "export", "classification", "evaluation")
+KINDS = ("bench", "export", "classification", "evaluation", "conformance")
 
 
 def load(results: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
@@ -62,7 +62,8 @@ def _rendered(template_name: str, found: dict[str, list[dict[str, Any]]]) -> str
             machines=_machines(found["bench"]),
             exports=found["export"],
             streams=streams,
-            evaluations=found["evaluation"],
+            evaluations=[{**value, "by_length": _by_length(value["results"])} for value in found["evaluation"]],
+            conformances=[_conformance(value) for value in found["conformance"]],
         )
     except (jinja2.UndefinedError, KeyError, TypeError, IndexError) as error:
         raise EdgeAscError(f"a result lacks a field ({error}); make it again with this version") from error
@@ -103,11 +104,13 @@ COLUMNS: tuple[tuple[str, Get, str], ...] = (
     ("front end, p50", lambda _, latency: _of(latency, "front_end", "p50"), ".3g"),
     ("model, p50", lambda _, latency: _of(latency, "model", "p50"), ".3g"),
     ("real time", lambda _, latency: _of(latency, "real_time_factor"), ".4f"),
+    ("load ms", lambda _, latency: _of(latency, "load_ms"), ".0f"),
     ("cold start ms", lambda _, latency: _of(latency, "cold_start_ms"), ".0f"),
+    ("sustained ×", lambda _, latency: _of(latency, "sustained", "ratio"), ".2f"),
     ("peak MB", lambda variant, _: _mega(variant, "peak"), ".1f"),
     ("KB", lambda variant, _: variant["bytes"] / 1000, ".0f"),
     ("state KB", lambda variant, _: variant["state_bytes"] / 1000, ".1f"),
-    ("accuracy %", lambda variant, _: _accuracy(variant), ".1f"),
+    ("accuracy %", lambda variant, latency: _accuracy(variant, latency), ".1f"),
     ("agreement", lambda variant, _: agreement(variant), ".4f"),
 )
 LARGER_IS_BETTER = ("accuracy %", "agreement")
@@ -137,7 +140,6 @@ def _bench(value: dict[str, Any], *, charts: bool) -> dict[str, Any]:
             "form": form if form in ("step", "") else f"{form} s",
             "cells": [column[i] for column in cells],
             "unstable": latency["unstable"] if latency else [],
-            "sustained": latency["sustained"] if latency else None,
         }
         for i, (variant, form, latency) in enumerate(entries)
     ]
@@ -147,7 +149,9 @@ def _bench(value: dict[str, Any], *, charts: bool) -> dict[str, Any]:
         "columns": columns,
         "rows": rows,
         "losses": _losses(variants),
-        "accuracies": [variant for variant in variants if variant["accuracy"]],
+        "accuracies": (measured := [variant for variant in variants if variant["accuracy"]]),
+        "by_length": _by_length([variant["accuracy"] for variant in measured]),
+        "instructions": _instructions(variants),
         "costs": [v for v in variants if v["macs"] or v["graph"]],
         "charts": _charts(value, variants) if charts else [],
     }
@@ -165,6 +169,42 @@ def _losses(variants: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
         return None
     rows = [(name, part, [points.get(key) for key in keys]) for name, part, points in own]
     return {"columns": [f"{key} s" if key != "all" else "all decisions" for key in keys], "rows": rows}
+
+
+def _instructions(variants: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The aarch64 instructions of a decision by processor, and where an int8 artefact takes more than its float one."""
+    counted = [variant for variant in variants if variant["instructions"]]
+    if not counted:
+        return None
+    rows = [
+        (variant["name"], processor, parts)
+        for variant in counted
+        for processor, parts in variant["instructions"].items()
+    ]
+    dearer = [
+        f"{variant['name']} takes more than {other['name']} on {processor}"
+        for variant in counted
+        for processor, parts in variant["instructions"].items()
+        if variant["scheme"] != "none" and (other := _float_of(variant, counted))
+        if parts["total"] > other["instructions"].get(processor, parts)["total"]
+    ]
+    return {"rows": rows, "dearer": dearer}
+
+
+def _float_of(variant: Mapping[str, Any], variants: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The float artefact of the same checkpoint in the same runtime and form."""
+    keys = ("engine", "form", "checkpoint_sha256")
+    alike = (other for other in variants if other["scheme"] == "none" and all(other[k] == variant[k] for k in keys))
+    return next(alike, None)
+
+
+def _conformance(value: dict[str, Any]) -> dict[str, Any]:
+    """A conformance with a row for each artefact and a column for each processor."""
+    processors = list(dict.fromkeys(row["processor"] for row in value["comparisons"]))
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in value["comparisons"]:
+        rows.setdefault((row["artefact"], row["engine"]), {})[row["processor"]] = row
+    return {**value, "processors": processors, "rows": rows}
 
 
 def _charts(value: dict[str, Any], variants: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
@@ -203,12 +243,12 @@ def _over_time(value: dict[str, Any], variants: Sequence[dict[str, Any]]) -> lis
     """Charts of a run: times without a pause, temperature, frequency."""
     found = []
     sustained = {
-        variant["name"]: [
+        variant["name"] if form == "step" else f"{variant['name']}, {form} s": [
             (latency["sustained"]["seconds"] * (i + 0.5) / len(latency["sustained"]["medians_ms"]), median)
             for i, median in enumerate(latency["sustained"]["medians_ms"])
         ]
         for variant in variants
-        for latency in variant["latency"].values()
+        for form, latency in variant["latency"].items()
         if latency["sustained"]
     }
     if sustained:
@@ -265,5 +305,18 @@ def _mega(variant: dict[str, Any], name: str) -> float | None:
     return None if size is None else size / 1e6
 
 
-def _accuracy(variant: dict[str, Any]) -> float | None:
-    return 100 * variant["accuracy"]["lengths"][-1]["accuracy"] if variant["accuracy"] else None
+def _accuracy(variant: Mapping[str, Any], latency: Mapping[str, Any] | None) -> float | None:
+    """At the longest length, or at that of the window whose times these are, in per cent."""
+    if not variant["accuracy"]:
+        return None
+    rows = {f"{row['seconds']:g}": row["accuracy"] for row in variant["accuracy"]["lengths"]}
+    form = next((form for form, found in variant["latency"].items() if found is latency), "step")
+    share = list(rows.values())[-1] if form == "step" else rows.get(form)
+    return None if share is None else 100 * share
+
+
+def _by_length(measured: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Accuracies of several models as a table: all lengths, and a model's row at each of them, or None."""
+    lengths = sorted({row["seconds"] for value in measured for row in value["lengths"]})
+    rows = [{row["seconds"]: row for row in value["lengths"]} for value in measured]
+    return {"lengths": lengths, "rows": [[found.get(seconds) for seconds in lengths] for found in rows]}

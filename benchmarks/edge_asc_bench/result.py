@@ -37,12 +37,14 @@ VARIANT_FIELDS: dict[str, type | tuple[type, ...]] = {
     "parameters": int,
     "macs": dict,
     "state_bytes": int,
+    "checkpoint_sha256": str,
     "graph": (dict, type(None)),
     "latency": dict,
     "memory": (dict, type(None)),
     "accuracy": (dict, type(None)),
     "agreement": (dict, type(None)),
     "loss": (dict, type(None)),
+    "instructions": (dict, type(None)),
 }
 
 

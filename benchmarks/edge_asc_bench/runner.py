@@ -6,24 +6,28 @@ job's folder, a JSON object a line, so that it goes on when nobody listens and i
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from edge_asc.errors import EdgeAscError
-from edge_asc_bench.job import AUDIO, EVENTS, FEATURES, LOG, PROCESS, Job, Settings, Task
+from edge_asc_bench.job import AUDIO, EVENTS, FEATURES, LOCK, LOG, Job, Settings, Task
 from edge_asc_bench.machine import conditions, describe
 
 SUSTAINED_BURST = 50
 SAMPLING = 1.0
 POLL = 0.1
+HEARTBEAT = 5.0
 LAST = ("done", "error")
 
 Tell = Callable[..., None]
@@ -43,7 +47,6 @@ class Process:
             [sys.executable, "-m", "edge_asc_bench.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
             text=True,
         )
         try:
@@ -133,11 +136,11 @@ def run(folder: Path, tell: Tell) -> None:
                 count = settings.burst if worker.task.seconds is None else settings.window_burst
                 worker.ask(do="run", count=settings.lead)
                 tell("times", task=i, **worker.ask(do="run", count=count))
+        sampler.sample("after latency", always=True)
         for i, worker in enumerate(workers):
             if settings.duration:
                 tell("progress", what=f"sustained: {worker.task.name}", done=i, total=len(workers))
                 tell("sustained", task=i, medians=_sustained(worker, settings, sampler))
-        sampler.sample("after latency", always=True)
         for i, worker in enumerate(workers):
             tell("memory", task=i, **worker.ask(do="memory"))
         for i, worker in enumerate(workers):
@@ -170,10 +173,11 @@ def _process(task: Task, folder: Path, threads: int) -> Iterator[Process]:
         process.close()
 
 
-def follow(folder: Path, alive: Callable[[], bool], first: int = 0) -> Iterator[dict[str, Any] | None]:
-    """What a run tells, from line `first` on, as it comes; None while there is nothing new.
+def follow(folder: Path, alive: Callable[[], bool], run: str = "", first: int = 0) -> Iterator[dict[str, Any] | None]:
+    """What a run tells, as it comes; None while there is nothing new.
 
-    Ends after "done" or "error"; a run that died is such an error.
+    Begins after `first` events if they were of this `run`, else with the first one, which names the run. Ends after
+    "done" or "error"; a run that died is such an error.
     """
     while not (folder / EVENTS).exists():
         if not alive():
@@ -194,6 +198,8 @@ def follow(folder: Path, alive: Callable[[], bool], first: int = 0) -> Iterator[
                 continue
             event = json.loads(rest + line)
             rest, number, last = "", number + 1, event["event"] in LAST
+            if event["event"] == "run" and event["id"] != run:
+                first = 0
             if number > first:
                 yield event
             if last:
@@ -208,25 +214,27 @@ def _died(folder: Path) -> dict[str, Any]:
     return {"event": "error", "message": f"the runner ended before it was done{': ' + said[-1] if said else ''}"}
 
 
-def process_of(folder: Path) -> int | None:
-    """The process that does the job now; None if there is none."""
+def runs(folder: Path) -> bool:
+    """A process does the job now: it holds the lock as long as it lives, whatever ends it."""
     try:
-        number = int((folder / PROCESS).read_text())
-        os.kill(number, 0)
-    except (OSError, ValueError):
-        return None
-    return number
+        with (folder / LOCK).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _run(folder: Path) -> None:
     """Do the job, and write what is found to its folder."""
-    (folder / PROCESS).write_text(str(os.getpid()))
     with (folder / EVENTS).open("w") as file:
 
         def tell(event: str, **values: Any) -> None:
             file.write(json.dumps({"event": event, **values}) + "\n")
             file.flush()
 
+        tell("run", id=uuid.uuid4().hex, at=datetime.now(UTC).isoformat(timespec="seconds"))
         try:
             run(folder, tell)
         except (EdgeAscError, OSError) as error:
@@ -237,15 +245,27 @@ def _run(folder: Path) -> None:
 
 def _start(folder: Path) -> None:
     """Have the job done by a process that outlives this one, unless it is done or one is at it."""
-    if process_of(folder) is not None or _is_done(folder):
+    if _is_done(folder):
         return
-    (folder / EVENTS).unlink(missing_ok=True)
-    with (folder / LOG).open("w") as log:
+    with (folder / LOCK).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        (folder / EVENTS).unlink(missing_ok=True)
         command = [sys.executable, "-m", "edge_asc_bench.runner", "run", str(folder)]
-        started = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True
-        )
-    (folder / PROCESS).write_text(str(started.pid))
+        with (folder / LOG).open("w") as log:
+            # It inherits the lock: there is no moment at which nobody holds it.
+            started = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=(lock.fileno(),),
+            )
+        lock.truncate(0)
+        lock.write(str(started.pid))
 
 
 def _is_done(folder: Path) -> bool:
@@ -256,19 +276,24 @@ def _is_done(folder: Path) -> bool:
         return False
 
 
-def _follow(folder: Path, first: int) -> None:
-    for event in follow(folder, lambda: process_of(folder) is not None, first):
+def _follow(folder: Path, run: str, first: int) -> None:
+    """Print events; an empty line now and then, so that a listener that is gone is noticed."""
+    quiet = 0.0
+    for event in follow(folder, lambda: runs(folder), run, first):
         if event is None:
             time.sleep(POLL)
+            quiet += POLL
+            if quiet >= HEARTBEAT:
+                print(flush=True)
+                quiet = 0.0
         else:
             print(json.dumps(event), flush=True)
 
 
 def _stop(folder: Path) -> None:
-    number = process_of(folder)
-    if number is not None:
-        with suppress(ProcessLookupError):
-            os.killpg(number, signal.SIGTERM)
+    if runs(folder):
+        with suppress(ProcessLookupError, ValueError):
+            os.killpg(int((folder / LOCK).read_text()), signal.SIGTERM)
 
 
 def main(arguments: list[str]) -> None:
@@ -276,7 +301,9 @@ def main(arguments: list[str]) -> None:
     action, folder, *rest = arguments
     path = Path(folder)
     if action == "follow":
-        _follow(path, int(rest[0]))
+        run, first = rest
+        with suppress(BrokenPipeError):
+            _follow(path, run, int(first))
     else:
         {"run": _run, "start": _start, "stop": _stop}[action](path)
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table
 
-import edge_asc
 from edge_asc.cli.console import Lengths, json_option, log, out, print_json, progress, threads_option
 from edge_asc.errors import ContractError
 
 if TYPE_CHECKING:
     from edge_asc_bench.measurement import Clips
+    from edge_asc_bench.targets import Target
 
 SCENES = 2
 
@@ -100,26 +100,32 @@ def command(
     options = {"python": python, "torch": torch, "clean": clean, "ssh_config": ssh_config}
     places = [open_target(target, **options) for target in targets]
     output.parent.mkdir(parents=True, exist_ok=True)
-    found = [entry for model in models for entry in _files(model)]
+    found = [entry for model in models for entry in files_of(model)]
     if len({name for name, _ in found}) < len(found):
         raise ContractError(f"two models are called alike: {', '.join(name for name, _ in found)}; leave one out")
     clips = _clips(found[0][1], data, fold)
+    paths = {
+        place.name: output if len(places) == 1 else output.with_stem(f"{output.stem}-{_slug(place.name)}")
+        for place in places
+    }
+    if len(set(paths.values())) < len(paths):
+        raise click.UsageError("two targets would write the same file; measure them one after another")
     with progress() as bar:
-        tasks = {target: bar.add_task("opening", total=1.0) for target in targets}
+        tasks = {place.name: bar.add_task("opening", total=1.0) for place in places}
 
         def tell(target: str, what: str, done: int, total: int) -> None:
-            where = "" if len(targets) == 1 else f"{target}: "
+            where = "" if len(places) == 1 else f"{target}: "
             bar.update(tasks[target], description=f"{where}{what}", completed=done, total=total)
+
+        def finished(target: Target, result: dict[str, Any]) -> None:
+            write_json(paths[target.name], result)
+            log.print(f"written to {paths[target.name]}")
+            if not as_json:
+                _show(result)
 
         settings = Settings(lengths, threads, rounds, duration)
         line = shlex.join(["edge-asc", *sys.argv[1:]])
-        results = bench(found, clips, settings, places, command=line, progress=tell)
-    for target, result in zip(targets, results, strict=True):
-        path = output if len(targets) == 1 else output.with_stem(f"{output.stem}-{_slug(target)}")
-        write_json(path, result)
-        log.print(f"written to {path}")
-        if not as_json:
-            _show(result)
+        results = bench(found, clips, settings, places, command=line, progress=tell, finished=finished)
     if as_json:
         print_json(results[0] if len(results) == 1 else results)
     if any(not result["complete"] for result in results):
@@ -128,11 +134,11 @@ def command(
 
 def _show(result: dict[str, Any]) -> None:
     out.print(_table(result))
-    if result["machine"].get("emulated"):
-        log.print(f"emulated by {result['machine']['emulated']}: times and memory say nothing about a device")
+    if result["machine"]["emulated"]:
+        log.print(f"emulated by {result['machine']['emulated']}: times and memory are not the device's, and left out")
     if not result["complete"]:
         log.print(f"incomplete: {result['incomplete']}")
-    for variant in result["variants"]:
+    for variant in [] if result["machine"]["emulated"] else result["variants"]:
         for form, latency in variant["latency"].items():
             for doubt in latency["unstable"]:
                 log.print(f"unstable: {variant['name']}, {_form(form)}: {doubt}")
@@ -143,7 +149,7 @@ def _slug(target: str) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "-", target.partition("://")[2] or target).strip("-") or target
 
 
-def _files(model: str) -> list[tuple[str, Path]]:
+def files_of(model: str) -> list[tuple[str, Path]]:
     """Name and path of a model; of every artefact of a bundle."""
     import json
 
@@ -173,13 +179,13 @@ def _clips(model: Path, data: Path | None, fold: int | None) -> Clips:
     front_end = open_runtime(model).contract.front_end
     if data is None:
         from edge_asc.data.dataset import TAU_LABELS
-        from edge_asc.data.scenes import generate_scene
+        from edge_asc.data.scenes import VERSION, generate_scene
         from edge_asc.frontend import LogMel
 
         raw = LogMel(front_end.raw)
         scenes = [generate_scene(label, seed, 10) for label in TAU_LABELS for seed in range(SCENES)]
         # What they are made of: their samples differ in the last bit from one processor to another.
-        digest = hashlib.sha256(repr((edge_asc.__version__, TAU_LABELS, SCENES)).encode()).hexdigest()
+        digest = hashlib.sha256(repr((VERSION, TAU_LABELS, SCENES)).encode()).hexdigest()
         return Clips("generated", [raw(scene) for scene in scenes], (), (), digest)
     from edge_asc.cli.recordings import Recordings
 
@@ -198,7 +204,7 @@ def _form(form: str) -> str:
 def _table(result: dict[str, Any]) -> Table:
     machine, data, threads = result["machine"], result["data"], result["settings"]["threads"]
     heard = f"{data['clips']} clips of {data['name']}"
-    where = f"{machine.get('cpu')}, {machine.get('architecture')}"
+    where = f"{machine['cpu']}, {machine['architecture']}"
     title = f"{result['made']['target']}: {where}, {threads} thread(s); {heard}"
     table = Table(title=title, title_justify="left")
     for name in ("model", "form"):
@@ -209,9 +215,10 @@ def _table(result: dict[str, Any]) -> Table:
         table.add_column(name, justify="right")
     for variant in result["variants"]:
         size, quality = f"{variant['bytes'] / 1000:.0f}", _quality(variant)
-        if not variant["latency"]:
+        latencies = {} if machine["emulated"] else variant["latency"]
+        if not latencies:
             table.add_row(variant["name"], "", *[""] * 7, size, *quality)
-        for form, latency in variant["latency"].items():
+        for form, latency in latencies.items():
             table.add_row(variant["name"], _form(form), *_times(latency), _memory(variant["memory"]), size, *quality)
     table.caption = "p50 of front end and model apart; peak resident set, and above the imported runtime"
     return table

@@ -57,7 +57,14 @@ def command(
     limits = gate.Limits.read(config) if config else gate.Limits()
     try:
         findings = gate.check(found, before, limits)
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
+    except gate.IncomparableError as error:
+        if summary:
+            with summary.open("a") as file:
+                file.write(f"### edge-asc check\n\nCannot be compared: {error}\n")
+        if junit:
+            write_bytes(junit, gate.junit_error(str(error)).encode())
+        raise
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise EdgeAscError(f"a result lacks a field ({error!r}); measure again with this version") from error
     for text in gate.skipped(found, before, limits):
         log.print(f"not compared: {text}")

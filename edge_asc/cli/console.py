@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from typing import Any
 
@@ -68,7 +67,9 @@ class Lengths(click.ParamType):  # type: ignore[type-arg]
         return tuple(sorted(lengths))
 
 
+# More than any board has: the machine that runs a model need not be this one.
+MOST_THREADS = 256
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 threads_option = click.option(
-    "--threads", default=1, show_default=True, type=click.IntRange(1, os.cpu_count()), help="Threads."
+    "--threads", default=1, show_default=True, type=click.IntRange(1, MOST_THREADS), help="Threads."
 )

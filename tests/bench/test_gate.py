@@ -63,12 +63,14 @@ def variant(name, p50=0.2, **changes):
         "parameters": 1,
         "macs": {"step": 100},
         "state_bytes": 1,
+        "checkpoint_sha256": "c",
         "graph": {"operations": {"step": {"CONV_2D": 20}}, "partitions": 1, "outside": 0},
         "latency": {"step": latency(p50)},
         "memory": {"peak": 90_000_000},
         "accuracy": accuracy(),
         "agreement": None,
         "loss": None,
+        "instructions": None,
         **changes,
     }
 
@@ -218,7 +220,7 @@ TIMES = {"median of a decision, step, share of fuse", "peak resident set, share 
 
 def test_times_of_another_machine_cannot_be_compared_unless_that_is_allowed():
     other = elsewhere(slower_and_larger(), cpu="Cortex-A72", features=[])
-    with pytest.raises(IncomparableError, match="another machine .*cpu.*Cortex-A76.*here.*Cortex-A72"):
+    with pytest.raises(IncomparableError, match=r"another machine .*cpu.*Cortex-A76.*here.*Cortex-A72"):
         check(other, result(), Limits())
     assert {f.what for f in regressions(check(other, result(), Limits(timings="anywhere")))} == TIMES
     assert not regressions(check(other, result(), Limits(timings="off")))
@@ -234,6 +236,55 @@ def test_a_device_without_the_reference_is_compared_with_itself_alone():
     assert not regressions(check(before, before, Limits()))
     with pytest.raises(IncomparableError, match="another machine"):
         check(elsewhere(after, cores=2), before, Limits(timings="anywhere"))
+
+
+def test_times_with_and_without_the_reference_are_compared_as_they_are():
+    """In ms both, or five times slower would look like a small share of PyTorch."""
+    slow = changed(("latency", "step"), latency(1.0))
+    for before, after in ((without_reference_times(result()), slow), (result(), without_reference_times(slow))):
+        found = {f.what: f for f in regressions(check(after, before, Limits()))}
+        assert found["median of a decision, step, ms"].after == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "what"),
+    [
+        (("accuracy", "all_steps"), {"agreement": None}, "agreement with the reference"),
+        (("graph", "partitions"), None, "XNNPACK: partitions"),
+        (("memory",), None, "peak resident set"),
+    ],
+)
+def test_what_vanished_cannot_be_compared(path, value, what):
+    with pytest.raises(IncomparableError, match=f"the baseline has {what}"):
+        check(changed(path, value), result(), Limits())
+
+
+def test_few_rounds_say_nothing_about_latency():
+    few = changed(("latency", "step"), {**latency(9.0), "rounds_ms": [9.0]})
+    few["variants"][0]["latency"]["step"]["rounds_ms"] = [4.0]
+    assert not regressions(check(few, result(), Limits()))
+    assert "inf" in skipped(few, result(), Limits())[0]
+
+
+def counted(share=1.0, engine="litert 2.3"):
+    parts = {"front_end": 900_000, "model": int(1_000_000 * share), "total": 900_000 + int(1_000_000 * share)}
+    changes = {"instructions": {"cortex-a72": parts}, "engine": engine, "latency": {}, "memory": None}
+    return elsewhere(result(variants=[variant("x.tflite", **changes)], reference=None), emulated="qemu")
+
+
+def test_instructions_may_hardly_grow():
+    assert not regressions(check(counted(1.01), counted(), Limits()))
+    assert {f.what for f in regressions(check(counted(1.05), counted(), Limits()))} == {
+        "instructions on cortex-a72, model",
+        "instructions on cortex-a72, total",
+    }
+    assert not regressions(check(counted(1.05), counted(), Limits(instructions=0.1)))
+    with pytest.raises(IncomparableError, match=r"counted with litert 2\.4, the baseline's with litert 2\.3"):
+        check(counted(engine="litert 2.4"), counted(), Limits())
+    without = counted()
+    without["variants"][0]["instructions"] = None
+    with pytest.raises(IncomparableError, match="instructions on cortex-a72 were not counted"):
+        check(without, counted(), Limits())
 
 
 def test_emulated_times_are_refused():
@@ -256,8 +307,8 @@ def test_the_same_artefact_again_raises_no_alarm(artefacts):
     settings = Settings(lengths=(1,), rounds=1, burst=1, warm_up=1)
     first, *others = (bench(models, heard, settings, [LocalTarget()])[0] for _ in range(51))
     # Times are chance here, and stand for nothing in a test.
-    alarms = [regressions(check(other, first, Limits(timings="off"))) for other in others]
-    assert not any(alarms)
+    findings = [finding for other in others for finding in check(other, first, Limits(timings="off"))]
+    assert {finding.verdict for finding in findings} == {"holds"}
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import copy
 import json
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ from edge_asc_bench import runner
 from edge_asc_bench.job import Settings, Task
 from edge_asc_bench.latency import Latency, disturbances
 from edge_asc_bench.machine import conditions, describe, unknown
-from edge_asc_bench.measurement import Clips
+from edge_asc_bench.measurement import Clips, _add_losses
 from edge_asc_bench.measurement import bench as bench_on
 from edge_asc_bench.result import read
 from edge_asc_bench.targets.local import LocalTarget
@@ -184,6 +185,27 @@ def test_what_each_step_to_a_device_costs_is_told_apart(artefacts):
     assert result["whole_clip"]["lengths"][0]["accuracy"] == result["variants"][0]["accuracy"]["lengths"][0]["accuracy"]
     alone = bench([("torch", names["torch"]), ("int8", names["int8"])], heard, quick(lengths=(1,)))
     assert alone["variants"][1]["loss"]["quantisation"] is None
+
+
+def test_a_float_artefact_stands_for_itself_and_other_checkpoints_for_nothing(artefacts, tmp_path):
+    """Two float artefacts of one engine: each is compared with PyTorch, not with the first of them."""
+    other = replace(artefacts.causal, labels=tuple(reversed(artefacts.causal.labels)))
+    other.save(tmp_path / "other")
+    paths = {"torch": artefacts.steps["torch"], "a": artefacts.steps["tflite"], "other": tmp_path / "other"}
+    heard = Clips("noise", clips(12, 40), artefacts.causal.labels, tuple(i % 10 for i in range(12)), "digest")
+    result = bench(list(paths.items()), heard, quick(lengths=(1,)))
+    result["variants"][1]["accuracy"]["all_steps"]["accuracy"] = 0.5
+    copied = copy.deepcopy(result["variants"][1])
+    copied["accuracy"]["all_steps"]["accuracy"] = 0.25
+    result["variants"].append({**copied, "name": "b"})
+    result["variants"][2]["checkpoint_sha256"] = "another"
+    for variant in result["variants"]:
+        variant["loss"] = None
+    _add_losses(result)
+    base = result["variants"][0]["accuracy"]["all_steps"]["accuracy"]
+    assert result["variants"][1]["loss"]["export"]["all"] == pytest.approx(100 * (base - 0.5), abs=1e-3)
+    assert result["variants"][3]["loss"]["export"]["all"] == pytest.approx(100 * (base - 0.25), abs=1e-3)
+    assert result["variants"][2]["loss"] is None
 
 
 def test_the_runner_needs_numpy_and_the_runtime_alone(artefacts, tmp_path):

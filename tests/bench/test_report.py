@@ -66,6 +66,44 @@ def test_the_page_shows_what_was_measured(result, tmp_path):
     assert all(link.startswith("#") for link in links), "the page needs nothing from elsewhere"
 
 
+def test_a_model_without_a_length_leaves_its_place_empty(result, tmp_path):
+    shorter = copy.deepcopy(result)
+    del shorter["variants"][3]["accuracy"]["lengths"][1]
+    html = page(loaded(tmp_path, shorter))
+    table = html[html.index("<h3>Accuracy by length</h3>") :]
+    row = re.search(r"<tr><td>windows.tflite</td>(.*?)</tr>", table, re.DOTALL)[1]
+    cells = re.findall("<td>(.*?)</td>", row)
+    assert len(cells) == 5
+    assert cells[1] == ""
+    macro = shorter["variants"][3]["accuracy"]["lengths"][0]["macro_recall"]
+    assert cells[2] == f"{100 * macro:.1f}"
+
+
+def test_instructions_and_conformance_are_shown(result, tmp_path):
+    def parts(total):
+        return {"front_end": 9e5, "model": total - 9e5, "total": total, "runtime": 1e6, "dot_products": 2e5}
+
+    counts = copy.deepcopy(result)
+    counts["variants"][1]["instructions"] = {"cortex-a72": parts(3e6), "cortex-a76": parts(3e6)}
+    counts["variants"][2]["instructions"] = {"cortex-a72": parts(3.5e6), "cortex-a76": parts(2e6)}
+    row = {"artefact": "a", "engine": "litert", "processor": "cortex-a72", "equal": True, "max_error": 0.0}
+    row |= {"agreement": 1.0, "tolerance": 0.0, "holds": True}
+    other = {**row, "processor": "cortex-a76", "equal": False, "max_error": 0.25, "holds": False}
+    conformance = {
+        "kind": "conformance",
+        "schema_version": 1,
+        "here": {"machine": "x86_64", "engines": ["litert"]},
+        "front_end": {"tolerance": 1e-3, "max_error": {"cortex-a72": 1e-6}},
+        "holds": False,
+        "comparisons": [row, other],
+    }
+    html = page(loaded(tmp_path, counts, conformance))
+    assert "step-int8.tflite takes more than float.tflite on cortex-a72" in html
+    assert "on cortex-a76" not in html[html.index("not always cheaper") : html.index("not always cheaper") + 100]
+    assert "bit-equal" in html
+    assert "0.25, 1.000 <mark>too much</mark>" in html
+
+
 def test_several_machines_stand_side_by_side(result, tmp_path):
     other = {**result, "machine": {**result["machine"], "board": "Raspberry Pi 5"}}
     html = page(loaded(tmp_path, result, other))

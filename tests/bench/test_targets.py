@@ -18,11 +18,14 @@ import pytest
 
 from artefacts import clips
 from edge_asc.errors import EdgeAscError
+from edge_asc_bench import runner
 from edge_asc_bench.job import Settings
 from edge_asc_bench.measurement import Clips, bench
 from edge_asc_bench.result import read
 from edge_asc_bench.targets import open_target, remote
 from edge_asc_bench.targets.local import LocalTarget
+from edge_asc_bench.targets.probe import MARK
+from edge_asc_bench.targets.ssh import _SshConnection
 
 HEARD = Clips("noise", clips(3, 40), (), (), "digest")
 QUICK = Settings((1,), rounds=1, warm_up=1, lead=1, burst=3)
@@ -219,15 +222,79 @@ def test_a_lost_host_leaves_an_incomplete_result_and_the_same_command_goes_on(ho
     assert jobs(home) == []
 
 
-def test_a_host_that_nobody_answers_for_spoils_no_other(server, models, short_waits):
+def test_a_host_that_nobody_answers_for_spoils_no_other(server, models):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         nobody = open_target(f"ssh://127.0.0.1:{free.getsockname()[1]}")
-    lost, here = bench(models, HEARD, QUICK, [nobody, LocalTarget()])
-    assert not lost["complete"]
-    assert "no connection" in lost["incomplete"]
-    assert lost["variants"][1]["latency"] == {}
-    assert here["complete"]
+    finished = []
+    with pytest.raises(EdgeAscError, match="no connection"):
+        bench(models, HEARD, QUICK, [nobody, LocalTarget()], finished=lambda *told: finished.append(told))
+    ((target, result),) = finished
+    assert target.name == "local"
+    assert result["complete"]
+
+
+@pytest.mark.parametrize("method", ["get", "remove"])
+def test_a_connection_that_breaks_after_the_run_costs_nothing(server, models, short_waits, monkeypatch, method):
+    """While results are copied, or while the job is removed."""
+    owner = {"get": _SshConnection, "remove": remote._Session}[method]
+    real, broken = getattr(owner, method), []
+
+    async def once(self, *arguments):
+        if not broken:
+            broken.append(method)
+            server.cut()
+        await real(self, *arguments)
+
+    monkeypatch.setattr(owner, method, once)
+    seen = []
+    (result,) = bench(models, HEARD, QUICK, [server.target()], progress=lambda *told: seen.append(told[1:3]))
+    assert broken
+    assert result["complete"]
+    assert result["variants"][1]["latency"]["step"]["total"]["count"] == QUICK.rounds * QUICK.burst
+    assert seen.count(("latency", 0)) == 1, "it is not measured twice"
+    assert jobs(server) == []
+
+
+def test_a_run_that_died_there_is_made_again_and_nothing_of_it_counts(server, models, short_waits):
+    """A board that loses power: the runner is gone, and what it told stays behind."""
+    killed = []
+
+    def progress(_, what, done, __):
+        if (what, done) == ("latency", 5) and not killed:
+            (lock,) = server.kept.glob("jobs/*/runner.lock")
+            killed.append(int(lock.read_text()))
+            server.cut()
+            os.killpg(killed[0], signal.SIGKILL)
+
+    (result,) = bench(models, HEARD, LONG, [server.target()], progress=progress)
+    assert killed
+    assert result["complete"]
+    assert result["variants"][1]["latency"]["step"]["total"]["count"] == LONG.rounds * LONG.burst
+    assert [sample["phase"] for sample in result["conditions"]].count("before") == 1
+
+
+def test_a_number_left_in_the_lock_is_not_taken_for_the_runner(tmp_path):
+    (tmp_path / "runner.lock").write_text(str(os.getpid()))
+    assert not runner.runs(tmp_path)
+    runner._stop(tmp_path)  # or this test would end here
+    (event,) = runner.follow(tmp_path, lambda: runner.runs(tmp_path))
+    assert "the runner ended" in event["message"]
+
+
+def test_what_a_login_shell_prints_is_not_taken_for_an_answer(server, models, tmp_path):
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho Welcome\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    (result,) = bench(models, HEARD, QUICK, [server.target(python=str(python))])
+    assert result["complete"]
+
+
+def test_a_configuration_that_is_not_understood_is_an_error(server, models, tmp_path):
+    config = tmp_path / "config"
+    config.write_text("Host *\n Port abc\n")
+    with pytest.raises(EdgeAscError, match="configuration of ssh is not understood"):
+        bench(models, HEARD, QUICK, [server.target(ssh_config=config)])
 
 
 def test_an_unknown_host_key_is_refused(server, models, tmp_path):
@@ -235,14 +302,14 @@ def test_an_unknown_host_key_is_refused(server, models, tmp_path):
     known.write_text(f"[127.0.0.1]:{server.port} {(server.folder / 'other.pub').read_text()}")
     config = tmp_path / "config"
     config.write_text(f"Host *\n IdentityFile {server.folder}/id\n UserKnownHostsFile {known}\n")
-    with pytest.raises(EdgeAscError, match="host key is not the known one.*by hand: ssh -p"):
+    with pytest.raises(EdgeAscError, match=r"host key is not the known one.*by hand: ssh -p"):
         bench(models, HEARD, QUICK, [server.target(ssh_config=config)])
 
 
 def test_a_refused_login_says_what_to_do(server, models, tmp_path):
     config = tmp_path / "config"
     config.write_text(f"Host *\n IdentityFile {server.folder}/other\n UserKnownHostsFile {server.folder}/known\n")
-    with pytest.raises(EdgeAscError, match="refused the login.*ssh-copy-id -p"):
+    with pytest.raises(EdgeAscError, match=r"refused the login.*ssh-copy-id -p"):
         bench(models, HEARD, QUICK, [server.target(ssh_config=config)])
 
 
@@ -259,14 +326,14 @@ def test_a_refused_login_says_what_to_do(server, models, tmp_path):
 )
 def test_a_host_that_is_not_fit_is_refused(server, models, tmp_path, change, message):
     python = tmp_path / "python"
-    python.write_text(f"#!/bin/sh\ncat > /dev/null\necho '{json.dumps({**DEVICE, **change})}'\n")
+    python.write_text(f"#!/bin/sh\ncat > /dev/null\necho '{MARK}{json.dumps({**DEVICE, **change})}'\n")
     python.chmod(0o755)
     with pytest.raises(EdgeAscError, match=message):
         bench(models, HEARD, QUICK, [server.target(python=str(python))])
 
 
 def test_a_host_without_python_is_refused(server, models):
-    with pytest.raises(EdgeAscError, match="no-such-python does not run there .*not found.*--python"):
+    with pytest.raises(EdgeAscError, match=r"no-such-python does not run there .*not found.*--python"):
         bench(models, HEARD, QUICK, [server.target(python="no-such-python")])
 
 
@@ -279,8 +346,6 @@ def test_a_model_that_does_not_open_there_is_an_error_and_leaves_nothing(server,
         if target.endswith("x.onnx"):
             (tmp_path / "empty").write_bytes(b"")
             await put(self, tmp_path / "empty", target)
-
-    from edge_asc_bench.targets.ssh import _SshConnection
 
     put = _SshConnection.put
     monkeypatch.setattr(_SshConnection, "put", damaged)
@@ -295,12 +360,13 @@ def test_an_interrupt_stops_the_host(server, artefacts, tmp_path):
     command += ["--target", server.name, "--python", sys.executable, "--ssh-config", str(server.folder / "config")]
     command += ["--duration", "120", "--lengths", "1", "--output", str(tmp_path / "x.json")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    number = 0
     for _ in range(600):
-        if list(server.kept.glob("jobs/*/events.jsonl")):
+        locks = [path.read_text() for path in server.kept.glob("jobs/*/runner.lock")]
+        if list(server.kept.glob("jobs/*/events.jsonl")) and any(locks):
+            number = int(locks[0])
             break
         time.sleep(0.1)
-    (running,) = server.kept.glob("jobs/*/runner.pid")
-    number = int(running.read_text())
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said

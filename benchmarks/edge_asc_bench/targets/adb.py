@@ -83,7 +83,7 @@ class _AdbConnection:
         return Finished(done.returncode, done.stdout or "", done.stderr or "")
 
     async def lines(self, command: str) -> AsyncIterator[str]:
-        stream = await self._called(lambda: self._device.shell(command, stream=True))
+        stream = await self._called(lambda: self._device.shell(f"{command} 2>/dev/null", stream=True))
         try:
             rest = b""
             while part := await self._called(lambda: stream.conn.recv(65536)):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,10 @@ class LocalTarget:
         """Do the job in `folder`; see `Target`."""
         with (folder / LOG).open("w") as log:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "edge_asc_bench.runner", "run", str(folder), stdout=log, stderr=log
+                *(sys.executable, "-m", "edge_asc_bench.runner", "run", str(folder)),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         try:
             for event in follow(folder, lambda: process.returncode is None):
@@ -31,6 +37,6 @@ class LocalTarget:
                 else:
                     tell(event)
         finally:
-            if process.returncode is None:
-                process.terminate()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)  # its workers, too
             await process.wait()

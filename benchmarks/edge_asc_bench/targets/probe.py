@@ -3,10 +3,14 @@
 import importlib.util
 import json
 import os
+import pathlib
 import platform
 import shutil
 import struct
 import sys
+
+# What a login shell prints before it is not the answer.
+MARK = "edge-asc: "
 
 
 def _found(module: str) -> bool:
@@ -18,21 +22,20 @@ def _found(module: str) -> bool:
 
 def main(folder: str, modules: "list[str]") -> None:
     """Print it."""
-    place = os.path.expanduser(folder)
-    parent = place
-    while not os.path.isdir(parent):
-        parent = os.path.dirname(parent)
+    place = pathlib.Path(folder).expanduser()
+    parent = next(path for path in (place, *place.parents) if path.is_dir())
     print(
-        json.dumps(
+        MARK
+        + json.dumps(
             {
                 "python": list(sys.version_info[:3]),
                 "machine": platform.machine(),
                 "bits": 8 * struct.calcsize("P"),
                 "system": platform.system(),
                 "libc": platform.libc_ver(),
-                "folder": place,
-                "writable": os.access(parent, os.W_OK),
-                "free_bytes": shutil.disk_usage(parent).free,
+                "folder": str(place),
+                "writable": os.access(str(parent), os.W_OK),
+                "free_bytes": shutil.disk_usage(str(parent)).free,
                 "has_venv": _found("venv") and _found("ensurepip"),
                 "modules": [module for module in modules if _found(module)],
             }

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 import shlex
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.resources import files
@@ -23,13 +24,15 @@ from edge_asc.errors import EdgeAscError
 from edge_asc_bench.job import Job
 from edge_asc_bench.runner import LAST
 from edge_asc_bench.targets import TargetLostError
+from edge_asc_bench.targets.probe import MARK
 
 OLDEST_PYTHON = (3, 11)
 MACHINES = ("aarch64", "arm64", "x86_64")
 # What an environment takes on the device beside what is copied, and what must stay free.
-ENVIRONMENT_BYTES = {"light": 500_000_000, "torch": 1_500_000_000}
+ENVIRONMENT_BYTES = {"light": 500_000_000, "torch": 2_000_000_000}
 SPARE_BYTES = 20_000_000
 RETRIES = (1.0, 3.0, 10.0)
+PATIENCE = 10.0
 RUNNER = "runner.zip"
 PIP = ("--quiet", "--disable-pip-version-check", "--no-input", "--only-binary", ":all:")
 # Packages by the ending of a model that needs them.
@@ -126,27 +129,70 @@ class RemoteTarget:
 
     async def run(self, folder: Path, job: Job, digest: str, tell: Callable[[dict[str, Any]], None]) -> None:
         """Do the job in `folder`; see `Target`."""
-        taken, losses = 0, 0
+        state, losses = _State(), 0
         while True:
-            before = taken
+            before = state.taken
             try:
-                async with self.device.connect() as connection:
-                    session = _Session(self, connection, job, tell)
-                    await session.prepare(folder, digest)
-                    async for event in session.events(taken):
-                        taken += 1
-                        tell(event)
-                    await session.fetch(folder)
-                    await session.clean_up()
-                    return
+                await self._attempt(folder, job, digest, tell, state)
+                return
             except TargetLostError as error:
-                losses = 1 if taken > before else losses + 1
+                if not state.connected:
+                    raise EdgeAscError(str(error)) from error
+                losses = 1 if state.taken > before else losses + 1
+                if losses > len(RETRIES) and state.leftovers is not None:
+                    return  # nothing is lost but room on the device
                 if losses > len(RETRIES):
                     raise TargetLostError(
                         f"{error}; the run may go on there: the same command takes it up again"
                     ) from error
                 tell({"event": "progress", "what": "connection lost, trying again", "done": 0, "total": 1})
                 await asyncio.sleep(RETRIES[losses - 1])
+
+    async def _attempt(
+        self, folder: Path, job: Job, digest: str, tell: Callable[[dict[str, Any]], None], state: _State
+    ) -> None:
+        async with AsyncExitStack() as stack:
+            try:
+                connection = await stack.enter_async_context(self.device.connect())
+            except EdgeAscError as error:
+                if state.connected:  # a device that starts again refuses at first
+                    raise TargetLostError(str(error)) from error
+                raise
+            state.connected = True
+            session = _Session(self, connection, job, tell)
+            try:
+                if state.leftovers is None:
+                    await session.prepare(folder, digest)
+                    if not state.done:
+                        async for event in session.events(state):
+                            tell(event)
+                        state.done = True
+                    await session.fetch(folder)
+                    state.leftovers = session.leftovers()
+                await session.remove(state.leftovers)
+            except asyncio.CancelledError:
+                with suppress(Exception):
+                    await asyncio.wait_for(asyncio.shield(session.abandon()), PATIENCE)
+                raise
+
+
+@dataclass
+class _State:
+    """How far a job is, over all connections.
+
+    Attributes:
+        connected: at least once.
+        run: the run there that events are of.
+        taken: how many of its events were taken.
+        done: all of them.
+        leftovers: what is to be removed there, once all else is done.
+    """
+
+    connected: bool = False
+    run: str = "none"
+    taken: int = 0
+    done: bool = False
+    leftovers: list[str] | None = None
 
 
 class _Session:
@@ -159,6 +205,8 @@ class _Session:
         self._engines = sorted({e for t in job.tasks if (e := ENGINES.get(Path(t.file).suffix))})
         checkpoints = any(Path(task.file).suffix not in ENGINES for task in job.tasks)
         self._torch = ["torch", "safetensors"] if checkpoints else []
+        self._folder = self._environment = ""
+        self._python = target.python
 
     async def prepare(self, folder: Path, digest: str) -> None:
         """Look at the device, install what is missing, copy the job and start it."""
@@ -167,31 +215,32 @@ class _Session:
         root = device["folder"]
         self._folder, self._environment = f"{root}/jobs/{digest}", f"{root}/environments/{self._key(device)}"
         installed = not self._target.device.makes_environments or await self._exists(f"{self._environment}/complete")
-        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        copied = await self._exists(f"{self._folder}/complete")
+        size = 0 if copied else sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         self._check(device, size, installed)
-        self._python = self._target.python
         if self._target.device.makes_environments:
-            self._python = f"{self._environment}/bin/python"
+            self._python = shlex.quote(f"{self._environment}/bin/python")
             if not installed:
                 await self._install(device)
-        if not await self._exists(f"{self._folder}/complete"):
+        if not copied:
             await self._copy(folder)
         await self._must(self._runner("start"), "the runner could not be started")
 
-    async def events(self, taken: int) -> AsyncIterator[dict[str, Any]]:
-        """What the runner tells, from event `taken` on, up to the last one."""
-        try:
-            async for line in self._connection.lines(self._runner(f"follow {shlex.quote(self._folder)} {taken}", "")):
-                event = json.loads(line)
-                if event["event"] == "error":
-                    await self._remove(self._folder)
-                yield event
-                if event["event"] in LAST:
-                    return
-        except (asyncio.CancelledError, KeyboardInterrupt):
-            with suppress(Exception):
-                await asyncio.wait_for(asyncio.shield(self._stop()), 10)
-            raise
+    async def events(self, state: _State) -> AsyncIterator[dict[str, Any]]:
+        """What the runner tells from where `state` is, up to the last event; keeps the state."""
+        folder = shlex.quote(self._folder)
+        async for line in self._connection.lines(self._runner(f"follow {folder} {state.run} {state.taken}", "")):
+            if not line.startswith("{"):  # what a login shell prints, or a sign of life
+                continue
+            event = json.loads(line)
+            if event["event"] == "run":
+                state.run, state.taken = event["id"], 0
+            state.taken += 1
+            if event["event"] == "error":
+                await self._remove(self._folder)
+            yield event
+            if event["event"] in LAST:
+                return
         raise TargetLostError(f"{self._target.name}: the connection was lost while the device was measuring")
 
     async def fetch(self, folder: Path) -> None:
@@ -200,30 +249,35 @@ class _Session:
         for i in range(len(self._job.tasks)):
             await self._connection.get(f"{self._folder}/logits-{i}.npy", folder / f"logits-{i}.npy")
 
-    async def clean_up(self) -> None:
-        """Remove the job, and the environment if that is asked for."""
-        await self._remove(self._folder)
-        if self._target.clean and self._target.device.makes_environments:
-            await self._remove(self._environment)
+    def leftovers(self) -> list[str]:
+        """The job, and the environment if that is asked for."""
+        clean = self._target.clean and self._target.device.makes_environments
+        return [self._folder, self._environment] if clean else [self._folder]
 
-    async def _stop(self) -> None:
-        await self._connection.run(self._runner("stop"))
-        await self._remove(self._folder)
+    async def remove(self, paths: Sequence[str]) -> None:
+        """Remove folders there."""
+        for path in paths:
+            await self._remove(path)
+
+    async def abandon(self) -> None:
+        """Stop the run there, and remove the job."""
+        if self._folder:
+            await self._connection.run(self._runner("stop"))
+            await self._remove(self._folder)
 
     async def _probe(self) -> dict[str, Any]:
         modules = [MODULES[name] for name in ("numpy", *self._engines, *self._torch)]
         source = (files("edge_asc_bench.targets") / "probe.py").read_text()
         source += f"\nmain({self._target.device.folder!r}, {modules!r})\n"
         found = await self._connection.run(f"{self._target.python} -", source)
-        try:
-            value: dict[str, Any] = json.loads(found.output)
-        except ValueError as error:
-            said = (found.errors or found.output).strip().splitlines()
-            raise EdgeAscError(
-                f"{self._target.name}: {self._target.python} does not run there ({said[-1] if said else 'no output'}); "
-                "install Python 3.11 or later, or name it with --python"
-            ) from error
-        return value
+        for line in found.output.splitlines():
+            if line.startswith(MARK):
+                value: dict[str, Any] = json.loads(line.removeprefix(MARK))
+                return value
+        raise EdgeAscError(
+            f"{self._target.name}: {self._target.python} does not run there ({_last(found)}); install Python 3.11 or "
+            "later, or name it with --python"
+        )
 
     def _check(self, device: dict[str, Any], size: int, installed: bool) -> None:
         name, number = self._target.name, ".".join(map(str, device["python"]))
@@ -260,7 +314,7 @@ class _Session:
 
     def _requirements(self) -> list[str]:
         """What an environment holds: a runtime as it is installed here, so that results can be compared."""
-        bounds = {line.split(">")[0].split("[")[0].strip(): line.split(";")[0].strip() for line in _declared()}
+        bounds = {re.split(r"[^\w.-]", line)[0]: line.split(";")[0].strip() for line in _declared()}
         wanted = [bounds.get(name, name) for name in ("numpy", "scipy", *self._torch)]
         for engine in self._engines:
             try:
@@ -328,16 +382,16 @@ class _Session:
     def _runner(self, action: str, folder: str | None = None) -> str:
         rest = shlex.quote(self._folder) if folder is None else folder
         archive = shlex.quote(f"{self._folder}/{RUNNER}")
-        return f"env PYTHONPATH={archive} {shlex.quote(self._python)} -m edge_asc_bench.runner {action} {rest}"
+        return f"env PYTHONPATH={archive} {self._python} -m edge_asc_bench.runner {action} {rest}"
 
     def _say(self, what: str) -> None:
         self._tell({"event": "progress", "what": what, "done": 0, "total": 1})
 
 
-def write_runner(path: Path) -> None:
-    """Write the runner as one file that Python imports from: the sources of this package, and of `edge_asc`."""
+def write_runner(path: Path, packages: Sequence[str] = ("edge_asc", "edge_asc_bench")) -> None:
+    """Write one file that Python imports from: the sources of packages, by default the runner's."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for package in ("edge_asc", "edge_asc_bench"):
+        for package in packages:
             spec = find_spec(package)
             assert spec is not None
             assert spec.submodule_search_locations is not None

@@ -84,8 +84,10 @@ class SshDevice:
         except asyncssh.PermissionDenied as error:
             raise EdgeAscError(
                 f"{self.name}: it refused the login ({error.reason}); have it accept your key: "
-                f"{self._by_hand('ssh-copy-id')}"
+                f"{self._by_hand('ssh-copy-id')}; a key with a passphrase must be in ssh-agent"
             ) from error
+        except (ValueError, RecursionError) as error:
+            raise EdgeAscError(f"{self.name}: the configuration of ssh is not understood ({error})") from error
         except (asyncssh.ConnectionLost, TimeoutError, OSError) as error:
             raise TargetLostError(f"{self.name}: no connection ({error or type(error).__name__})") from error
         except asyncssh.Error as error:

@@ -1,0 +1,111 @@
+"""An SSH server on loopback whose logins land on a board."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_asc.errors import EdgeAscError
+from edge_asc_arm.board import Board
+from edge_asc_arm.login import missing
+
+HOST = "127.0.0.1"
+PATIENCE = 10.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server.
+
+    Attributes:
+        target: what `edge-asc bench --target` takes.
+        config: what `edge-asc bench --ssh-config` takes: it holds the key that is let in, and the known host.
+    """
+
+    target: str
+    config: Path
+
+
+@contextmanager
+def serve(board: Board, folder: Path, *, port: int = 0, home: str = "") -> Iterator[Server]:
+    """Run OpenSSH's server on loopback for as long as the context lasts; keys and settings are made in `folder`.
+
+    Args:
+        board: that logins land on.
+        folder: for the server's files, created.
+        port: 0 for any free one.
+        home: see `edge_asc_arm.login.enter`; each login has its own then.
+
+    Raises:
+        EdgeAscError: no OpenSSH server here, no board can be entered, or the server does not start.
+    """
+    sshd = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if sshd is None:
+        raise EdgeAscError("sshd is not installed; run: sudo apt install openssh-server")
+    if lacking := missing():
+        raise EdgeAscError(f"no board can be entered: {'; '.join(lacking)}")
+    folder.mkdir(parents=True, exist_ok=True)
+    folder = folder.resolve()
+    port = port or _free_port()
+    for name in ("host", "login"):
+        if not (folder / name).exists():
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
+    (folder / "known_hosts").write_text(f"[{HOST}]:{port} {(folder / 'host.pub').read_text()}")
+    (folder / "config").write_text(
+        f"Host {HOST}\n  IdentityFile {folder}/login\n  IdentitiesOnly yes\n  UserKnownHostsFile {folder}/known_hosts\n"
+    )
+    login = [sys.executable, "-m", "edge_asc_arm", "enter", board.name, *(["--home", home] if home else [])]
+    settings = {
+        "ListenAddress": HOST,
+        "Port": port,
+        "HostKey": folder / "host",
+        "AuthorizedKeysFile": folder / "login.pub",
+        "PidFile": folder / "pid",
+        "StrictModes": "no",
+        "UsePAM": "no",
+        "PasswordAuthentication": "no",
+        "PrintMotd": "no",
+        "Subsystem": "sftp /usr/lib/openssh/sftp-server",
+        "ForceCommand": shlex.join(login),
+        "SetEnv": " ".join(
+            f"{name}={os.environ[name]}" for name in ("EDGE_ASC_CACHE", "PYTHONPATH") if name in os.environ
+        )
+        or "EDGE_ASC=1",
+    }
+    (folder / "sshd_config").write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)  # it insists on that as root
+    process = subprocess.Popen([sshd, "-D", "-f", str(folder / "sshd_config"), "-E", str(folder / "log")])
+    try:
+        _await(process, port, folder / "log")
+        yield Server(f"ssh://{getpass.getuser()}@{HOST}:{port}", folder / "config")
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _await(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and process.poll() is None:
+        with socket.socket() as attempt:
+            if attempt.connect_ex((HOST, port)) == 0:
+                return
+        time.sleep(0.05)
+    said = log.read_text().strip().splitlines() if log.exists() else []
+    raise EdgeAscError(f"sshd did not start: {said[-1] if said else 'no word from it'}")
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind((HOST, 0))
+        return int(free.getsockname()[1])
