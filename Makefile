@@ -12,10 +12,11 @@ DATA ?= $(wildcard ../shared/data/scenes10)
 
 # What boards run, and therefore this machine where it is compared with them.
 PINS := benchmarks/arm/edge_asc_arm/pins.txt
-GATED := $(foreach model,$(MODELS),build/gate/$(model)/float build/gate/$(model)/int8)
-EXPORTED := $(GATED) $(MODELS:%=build/gate/%/int8-dynamic)
+EXPORTED := $(foreach model,$(MODELS),$(addprefix build/gate/$(model)/,float int8 int8-dynamic))
+# With REUSE=1, what was exported before is taken as it is.
+EXPORTS := $(if $(REUSE),,$(EXPORTED))
 
-.PHONY: demo test proof gate baselines arm check clean
+.PHONY: demo test proof exported measured gate arm baselines check clean $(EXPORTED)
 
 demo: $(INSTALLED)
 	$(BIN)/edge-asc doctor
@@ -36,31 +37,37 @@ test: $(INSTALLED) check
 proof: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow -s
 
-gate: $(MODELS:%=build/gate/%.json)
+exported: $(EXPORTED)
+
+$(EXPORTED): build/gate/%: $(INSTALLED)
+	$(BIN)/edge-asc export $(*D) --quantize $(subst float,none,$(*F)) --output $@
+
+measured: $(EXPORTS)
+	for model in $(MODELS); do \
+	    $(BIN)/edge-asc bench $$model build/gate/$$model/float build/gate/$$model/int8 $(DATA:%=--data %) \
+	        --lengths 1-5 --rounds 10 --output build/gate/$$model.json || exit; \
+	done
+
+gate: measured
 	for model in $(MODELS); do \
 	    $(BIN)/edge-asc check build/gate/$$model.json --config $(BASELINES)/edge-asc.toml \
 	        --baseline $(BASELINES)/$(if $(DATA),recordings,generated)/$$model.json || exit; \
 	done
 
-baselines: $(MODELS:%=build/gate/%.json)
+arm: $(EXPORTS)
+	$(BIN)/python -m edge_asc_arm conformance $(EXPORTED) --output build/arm/conformance.json
+	$(BIN)/python -m edge_asc_arm cost $(EXPORTED) --output build/arm/cost.json
+	$(BIN)/edge-asc report build/arm/conformance.json build/arm/cost.json --output build/arm/report.html
+	$(BIN)/edge-asc check build/arm/cost.json --baseline $(BASELINES)/arm.json
+	$(BIN)/python -m pytest -m arm
+
+baselines: measured
 	for model in $(MODELS); do \
 	    $(BIN)/edge-asc check build/gate/$$model.json --update-baseline \
 	        --baseline $(BASELINES)/$(if $(DATA),recordings,generated)/$$model.json || exit; \
 	done
-
-.PHONY: $(MODELS:%=build/gate/%.json) $(EXPORTED)
-$(EXPORTED): build/gate/%: $(INSTALLED)
-	$(BIN)/edge-asc export $(*D) --quantize $(subst float,none,$(*F)) --output $@
-
-$(MODELS:%=build/gate/%.json): build/gate/%.json: build/gate/%/float build/gate/%/int8
-	$(BIN)/edge-asc bench $* build/gate/$*/float build/gate/$*/int8 $(DATA:%=--data %) --lengths 1-5 --rounds 10 --output $@
-
-arm: $(EXPORTED)
-	$(BIN)/python -m edge_asc_arm conformance $(EXPORTED) --output build/arm/conformance.json
 	$(BIN)/python -m edge_asc_arm cost $(EXPORTED) --output build/arm/cost.json
-	$(BIN)/edge-asc report build/arm/*.json --output build/arm/report.html
-	$(BIN)/edge-asc check build/arm/cost.json --baseline $(BASELINES)/arm.json
-	$(BIN)/python -m pytest -m arm
+	$(BIN)/edge-asc check build/arm/cost.json --update-baseline --baseline $(BASELINES)/arm.json
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -118,6 +119,7 @@ def cost_command(models: tuple[str, ...], boards: tuple[str, ...], output: Path 
     from edge_asc_arm.cost import count
 
     found = _on_boards(models, boards, count)
+    found["made"]["command"] = shlex.join(["python", "-m", "edge_asc_arm", *sys.argv[1:]])
     if output:
         write_json(output, found)
     table = Table(title="aarch64 instructions of a decision, millions; they say nothing of time", title_justify="left")

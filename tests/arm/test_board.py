@@ -1,0 +1,102 @@
+"""On emulated boards: real aarch64 code, real OpenSSH, and no figure of time."""
+
+import json
+import os
+import shutil
+import signal
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from artefacts import clips
+from edge_asc.errors import EdgeAscError
+from edge_asc_arm.board import PI4, PI5, build
+from edge_asc_arm.conformance import conform
+from edge_asc_arm.cost import count
+from edge_asc_arm.emulator import Machine
+from edge_asc_arm.server import serve
+from edge_asc_bench.gate import IncomparableError, Limits, check
+from edge_asc_bench.job import Settings
+from edge_asc_bench.measurement import Clips, bench
+from edge_asc_bench.targets import open_target
+from edge_asc_bench.targets.local import LocalTarget
+
+pytestmark = pytest.mark.arm
+
+HEARD = Clips("noise", clips(2, 40), (), (), "digest")
+QUICK = Settings((1,), rounds=2, warm_up=1, lead=1, burst=3)
+
+
+@pytest.fixture(scope="module")
+def machines():
+    return [Machine(board, build(board)) for board in (PI4, PI5)]
+
+
+def test_counts_are_the_same_again(machines, artefacts):
+    models = [("int8", artefacts.folder / "step-int8.tflite")]
+    first, again = (count(models, machines)["variants"][0]["instructions"] for _ in range(2))
+    for processor, parts in first.items():
+        for part, value in parts.items():
+            assert abs(again[processor][part] - value) <= 0.001 * value, part
+    assert first["cortex-a72"]["dot_products"] == 0
+    assert first["cortex-a76"]["dot_products"] > 0
+    assert first["cortex-a76"]["runtime"] < first["cortex-a72"]["runtime"]
+
+
+def test_static_int8_is_bit_equal_and_a_damaged_result_would_be_seen(machines, artefacts):
+    models = [("int8", artefacts.folder / "step-int8.tflite"), ("float", artefacts.steps["onnx"])]
+    found = conform(models, machines)
+    assert found["holds"]
+    equal = {row["artefact"]: row["equal"] for row in found["comparisons"]}
+    assert equal["int8"]
+    assert all(row["processor"].startswith("cortex") for row in found["comparisons"])
+
+
+@pytest.fixture(scope="module")
+def pi(tmp_path_factory):
+    """An SSH server whose logins land on a Raspberry Pi 5, and a home that starts empty."""
+    root = build(PI5)
+    shutil.rmtree(root / "home/pi", ignore_errors=True)
+    (root / "home/pi").mkdir()
+    with serve(PI5, tmp_path_factory.mktemp("pi")) as server:
+        yield server
+
+
+def test_the_way_of_a_pis_owner(pi, artefacts):
+    """The same call as for a real board; the connection is cut on the way."""
+    models = [("torch", artefacts.steps["torch"]), ("int8", artefacts.folder / "step-int8.tflite")]
+    cut = []
+
+    def progress(target, what, done, _):
+        if (target, what, done) == (pi.target, "latency", 1) and not cut:
+            cut.append(what)
+            for session in _sessions(pi.config.parent):
+                os.kill(session, signal.SIGKILL)
+
+    target = open_target(pi.target, ssh_config=pi.config)
+    there, here = bench(models, HEARD, QUICK, [target, LocalTarget()], progress=progress)
+    assert cut
+    assert there["complete"]
+    assert there["machine"]["architecture"] == "aarch64"
+    assert there["machine"]["cpu"] == "Raspberry Pi 5 Model B Rev 1.0"
+    assert there["machine"]["emulated"] == "qemu"
+    assert there["variants"][1]["agreement"] == here["variants"][1]["agreement"], "int8 is bit-equal"
+    with pytest.raises(IncomparableError, match="under emulation"):
+        check(there, json.loads(json.dumps(there)), Limits())
+
+
+def test_a_full_card_is_refused_before_anything_is_copied(artefacts, tmp_path):
+    build(PI4)
+    with serve(PI4, tmp_path, home="32m") as server:
+        target = open_target(server.target, ssh_config=server.config)
+        with pytest.raises(EdgeAscError, match=r"3\d MB are free under /home/pi/.cache/edge-asc; expected 5\d\d MB"):
+            bench([("x", artefacts.folder / "step-int8.tflite")], HEARD, QUICK, [target])
+
+
+def _sessions(folder):
+    """Processes that serve a connection of the server in a folder."""
+    server = int((folder / "pid").read_text())
+    children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+    below = [Path(f"/proc/{child}/task/{child}/children").read_text().split() for child in children]
+    return [int(number) for number in [*chain(*below), *children]]
