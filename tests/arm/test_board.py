@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from itertools import chain
 from pathlib import Path
 
@@ -15,10 +17,12 @@ from edge_asc_arm.board import PI4, PI5, build
 from edge_asc_arm.conformance import conform
 from edge_asc_arm.cost import count
 from edge_asc_arm.emulator import Machine
+from edge_asc_arm.phone import SERIAL, build_phone
 from edge_asc_arm.server import serve
 from edge_asc_bench.gate import IncomparableError, Limits, check
 from edge_asc_bench.job import Settings
 from edge_asc_bench.measurement import Clips, bench
+from edge_asc_bench.result import read
 from edge_asc_bench.targets import open_target
 from edge_asc_bench.targets.local import LocalTarget
 
@@ -92,6 +96,28 @@ def test_a_full_card_is_refused_before_anything_is_copied(artefacts, tmp_path):
         target = open_target(server.target, ssh_config=server.config)
         with pytest.raises(EdgeAscError, match=r"3\d MB are free under /home/pi/.cache/edge-asc; expected 5\d\d MB"):
             bench([("x", artefacts.folder / "step-int8.tflite")], HEARD, QUICK, [target])
+
+
+def test_the_way_of_a_phones_owner(artefacts, tmp_path):
+    """The transport alone: a real adbd before a board, with the Python that a stock phone has not."""
+    command = [sys.executable, "-m", "edge_asc_arm", "phone", "pi5", "--", sys.executable, "-c"]
+    command += ["from edge_asc.cli import main; main()", "bench", str(artefacts.steps["torch"])]
+    command += [str(artefacts.folder / "step-int8.tflite"), "--target", f"adb://{SERIAL}", "--rounds", "1"]
+    done = subprocess.run(
+        [*command, "--output", str(tmp_path / "x.json")],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    result = read(tmp_path / "x.json")
+    assert result["complete"]
+    assert (result["machine"]["architecture"], result["machine"]["emulated"]) == ("aarch64", "qemu")
+    assert result["variants"][1]["agreement"]["share"] > 0.5
+    left = build_phone(PI5) / "data/local/tmp/edge-asc/jobs"
+    assert list(left.iterdir()) == [], "the job is removed"
 
 
 def _sessions(folder):

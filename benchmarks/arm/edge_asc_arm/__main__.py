@@ -53,14 +53,25 @@ def build_command(board: str, refresh: bool) -> None:
 @board_argument
 @click.option("--command", default="", help="For its shell. [default: an interactive one]")
 @click.option("--home", default="", help="Size of a home folder in memory, such as 64m. [default: on disk]")
-def enter_command(board: str, command: str, home: str) -> None:
+@click.option("--phone", is_flag=True, help="The board with an adbd.")
+def enter_command(board: str, command: str, home: str, phone: bool) -> None:
     """Enter a board. Under an SSH server's ForceCommand: run what the login asked for there."""
     from edge_asc_arm.login import enter
+    from edge_asc_arm.phone import build_phone
 
+    root = build_phone(BOARDS[board]) if phone else build(BOARDS[board])
     keep = {"TERM": os.environ.get("TERM", "dumb")}
-    enter(
-        BOARDS[board], build(BOARDS[board]), command or os.environ.get("SSH_ORIGINAL_COMMAND", ""), home=home, keep=keep
-    )
+    enter(BOARDS[board], root, command or os.environ.get("SSH_ORIGINAL_COMMAND", ""), home=home, keep=keep)
+
+
+@cli.command("phone", context_settings={"ignore_unknown_options": True})
+@board_argument
+@click.argument("command", nargs=-1, required=True)
+def phone_command(board: str, command: tuple[str, ...]) -> None:
+    """Run COMMAND beside a board that adb lists as 127.0.0.1:5555, by a real adbd, in a network of its own."""
+    from edge_asc_arm.phone import connected
+
+    connected(BOARDS[board], command)
 
 
 @cli.command("serve")

@@ -24,6 +24,7 @@ DEBIAN = (
 )  # fmt: skip
 # What the light package needs beside the pinned ones.
 PACKAGES = ("click", "rich", "soundfile", "soxr")
+SOURCES = (Path("/etc/apt/sources.list"), Path("/etc/apt/sources.list.d/debian.sources"))
 DEVICES = ("null", "zero", "urandom", "random", "tty")
 UNNEEDED = ("doc", "man", "locale", "info", "perl", "perl5")
 # What each release's C library runs, newest first.
@@ -115,7 +116,7 @@ def build(board: Board, *, refresh: bool = False) -> Path:
     if not (root / "complete").exists():
         shutil.rmtree(root, ignore_errors=True)
         # Hard links: a second board takes no room.
-        _call(["cp", "--archive", "--link", str(base), str(root)], "the system could not be copied")
+        call(["cp", "--archive", "--link", str(base), str(root)], "the system could not be copied")
         (root / "complete").unlink()
         describe(board, root)
         (root / "complete").touch()
@@ -130,22 +131,20 @@ def site(root: Path) -> Path:
 def _install(root: Path, wanted: list[str]) -> None:
     if shutil.which("mmdebstrap") is None:
         raise EdgeAscError("mmdebstrap is not installed; run: sudo apt install mmdebstrap qemu-user qemu-user-static")
-    sources = [str(path) for path in (Path("/etc/apt/sources.list"), Path("/etc/apt/sources.list.d/debian.sources"))]
+    sources = [str(path) for path in debian_sources(RELEASE, root)]
     command = ["mmdebstrap", "--quiet", "--variant=extract", "--architectures=arm64", f"--include={','.join(DEBIAN)}"]
     command += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in UNNEEDED]
-    _call(
-        [*command, RELEASE, str(root), *[path for path in sources if Path(path).is_file()]], "no system could be made"
-    )
+    call([*command, RELEASE, str(root), *sources], "no system could be made")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
     command += ["--root-user-action=ignore", "--only-binary=:all:", "--implementation=cp", f"--python-version={PYTHON}"]
     command += [f"--platform={tag}" for tag in TAGS]
-    _call([*command, "--target", str(site(root)), *wanted], "no packages could be fetched")
+    call([*command, "--target", str(site(root)), *wanted], "no packages could be fetched")
     (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/bash\npi:x:1000:1000::/home/pi:/bin/bash\n")
     (root / "etc/group").write_text("root:x:0:\npi:x:1000:\n")
     for name in ("home/pi", "root", "tmp", "dev", "proc", "sys", "opt"):
         (root / name).mkdir(parents=True, exist_ok=True)
     (root / "tmp").chmod(0o1777)
-    for name in DEVICES:
+    for name in (*DEVICES, "ptmx"):
         (root / "dev" / name).touch()
     for link, target in (("bin/sh", "dash"), ("usr/bin/python3", f"python{PYTHON}"), ("usr/bin/awk", "mawk")):
         if not (root / link).exists():
@@ -195,7 +194,33 @@ def describe(board: Board, root: Path) -> None:
         path.write_text(text)
 
 
-def _call(command: list[str], failure: str) -> None:
+def debian_sources(release: str, folder: Path) -> list[Path]:
+    """This machine's own sources of Debian packages, for a release; written to `folder` where they name another one.
+
+    Raises:
+        EdgeAscError: it has none.
+    """
+    found = [path for path in SOURCES if path.is_file() and path.read_text().strip()]
+    if not found:
+        raise EdgeAscError(f"no sources of Debian packages here; expected {' or '.join(map(str, SOURCES))}")
+    if release == RELEASE:
+        return found
+    written = []
+    for path in found:
+        # Of the release itself: not what is updated or secured in the other one.
+        parts = [part for part in path.read_text().split("\n\n") if f"{RELEASE}-security" not in part]
+        text = "\n\n".join(parts).replace(f"{RELEASE}-updates", "").replace(RELEASE, release)
+        written.append(folder / path.name)
+        written[-1].write_text(text)
+    return written
+
+
+def call(command: list[str], failure: str) -> None:
+    """Run a command.
+
+    Raises:
+        EdgeAscError: it failed, with the last line it printed.
+    """
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})
     if done.returncode:
         said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()] or ["no output"]

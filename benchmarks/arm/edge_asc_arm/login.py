@@ -29,6 +29,9 @@ mount --rbind /proc "$root/proc"
 mount --bind "$described" "$root/proc/cpuinfo"
 rm "$described"
 for name in $DEVICES; do mount --bind "/dev/$name" "$root/dev/$name"; done
+mkdir -p "$root/dev/pts"
+mount -t devpts -o newinstance,ptmxmode=0666 none "$root/dev/pts"
+mount --bind "$root/dev/pts/ptmx" "$root/dev/ptmx"
 if [ -n "$home" ]; then mount -t tmpfs -o "size=$home" none "$root/home/pi"; fi
 cd "$root/home/pi"
 if [ -n "$COMMAND" ]; then set -- /bin/bash -c "cd; $COMMAND"; else set -- /bin/bash -l; fi

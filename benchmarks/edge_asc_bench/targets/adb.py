@@ -83,7 +83,7 @@ class _AdbConnection:
         return Finished(done.returncode, done.stdout or "", done.stderr or "")
 
     async def lines(self, command: str) -> AsyncIterator[str]:
-        stream = await self._called(lambda: self._device.shell(f"{command} 2>/dev/null", stream=True))
+        stream = await self._called(lambda: self._executed(f"{command} 2>/dev/null"))
         try:
             rest = b""
             while part := await self._called(lambda: stream.conn.recv(65536)):
@@ -93,6 +93,13 @@ class _AdbConnection:
         finally:
             with suppress(OSError):
                 stream.close()
+
+    def _executed(self, command: str) -> Any:
+        """A stream of what a command prints, byte for byte: no terminal in between."""
+        stream = self._device.open_transport()
+        stream.send_command(f"exec:{command}")
+        stream.check_okay()
+        return stream
 
     async def put(self, source: Path, target: str) -> None:
         await self._called(lambda: self._device.sync.push(source, target, check=True))
