@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from importlib.resources import files
 from itertools import chain
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 from artefacts import clips
 from edge_asc.errors import EdgeAscError
-from edge_asc_arm.board import PI4, PI5, build
+from edge_asc_arm.board import PI4, PI5, build, call, debian_sources
 from edge_asc_arm.conformance import conform
 from edge_asc_arm.cost import count
 from edge_asc_arm.emulator import Machine
@@ -96,6 +97,26 @@ def test_a_full_card_is_refused_before_anything_is_copied(artefacts, tmp_path):
         target = open_target(server.target, ssh_config=server.config)
         with pytest.raises(EdgeAscError, match=r"3\d MB are free under /home/pi/.cache/edge-asc; expected 5\d\d MB"):
             bench([("x", artefacts.folder / "step-int8.tflite")], HEARD, QUICK, [target])
+
+
+def test_a_32_bit_system_is_refused(pi, artefacts, tmp_path):
+    """What a real armv7 Python says of itself, in place of the board's."""
+    armv7 = tmp_path / "armv7"
+    (tmp_path / "debian.sources").write_text(
+        "\n\n".join(path.read_text().split("\n\n")[0].replace("bookworm-updates", "") for path in debian_sources())
+    )
+    command = ["mmdebstrap", "--quiet", "--variant=extract", "--architectures=armhf", "--include=libpython3.11-stdlib"]
+    call([*command, "--include=python3-minimal", "bookworm", str(armv7), str(tmp_path / "debian.sources")], "no armv7")
+    probe = (files("edge_asc_bench.targets") / "probe.py").read_text() + "\nmain('/tmp', [])\n"
+    python = ["qemu-arm", "-L", str(armv7), str(armv7 / "usr/bin/python3.11"), "-"]
+    done = subprocess.run(python, input=probe, capture_output=True, text=True, check=True)
+    home = build(PI5) / "home/pi"
+    (home / "answer").write_text(done.stdout)
+    (home / "python").write_text("#!/bin/sh\ncat > /dev/null\ncat /home/pi/answer\n")
+    (home / "python").chmod(0o755)
+    target = open_target(pi.target, ssh_config=pi.config, python="/home/pi/python")
+    with pytest.raises(EdgeAscError, match=r"32-bit Python on armv7l.*install a 64-bit system"):
+        bench([("x", artefacts.folder / "step-int8.tflite")], HEARD, QUICK, [target])
 
 
 def test_the_way_of_a_phones_owner(artefacts, tmp_path):

@@ -131,7 +131,7 @@ def site(root: Path) -> Path:
 def _install(root: Path, wanted: list[str]) -> None:
     if shutil.which("mmdebstrap") is None:
         raise EdgeAscError("mmdebstrap is not installed; run: sudo apt install mmdebstrap qemu-user qemu-user-static")
-    sources = [str(path) for path in debian_sources(RELEASE, root)]
+    sources = [str(path) for path in debian_sources()]
     command = ["mmdebstrap", "--quiet", "--variant=extract", "--architectures=arm64", f"--include={','.join(DEBIAN)}"]
     command += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in UNNEEDED]
     call([*command, RELEASE, str(root), *sources], "no system could be made")
@@ -194,7 +194,7 @@ def describe(board: Board, root: Path) -> None:
         path.write_text(text)
 
 
-def debian_sources(release: str, folder: Path) -> list[Path]:
+def debian_sources(release: str = RELEASE, folder: Path = Path()) -> list[Path]:
     """This machine's own sources of Debian packages, for a release; written to `folder` where they name another one.
 
     Raises:

@@ -315,12 +315,13 @@ class _Session:
     def _requirements(self) -> list[str]:
         """What an environment holds: a runtime as it is installed here, so that results can be compared."""
         bounds = {re.split(r"[^\w.-]", line)[0]: line.split(";")[0].strip() for line in _declared()}
-        wanted = [bounds.get(name, name) for name in ("numpy", "scipy", *self._torch)]
-        for engine in self._engines:
+        wanted = [bounds.get(name, name) for name in ("numpy", "scipy")]
+        for package in (*self._engines, *self._torch):
             try:
-                wanted.append(f"{engine}=={version(engine)}")
+                # Without what marks a build for one kind of machine, as in 2.13.0+cpu.
+                wanted.append(f"{package}=={version(package).partition('+')[0]}")
             except PackageNotFoundError:
-                wanted.append(bounds.get(engine, engine))
+                wanted.append(bounds.get(package, package))
         return wanted
 
     def _key(self, device: dict[str, Any]) -> str:
