@@ -119,6 +119,8 @@ def check(result: Mapping[str, Any], baseline: Mapping[str, Any], limits: Limits
     mine = {variant["name"]: variant for variant in result["variants"]}
     pairs = [(before, mine[before["name"]]) for before in baseline["variants"]]
     tests = sum(len(before["accuracy"]["lengths"]) for before, _ in pairs if before["accuracy"])
+    if any(before["instructions"] for before, _ in pairs):
+        _comparable_counts(result, baseline)
     timed = limits.timings != "off" and any(before["latency"] for before, _ in pairs)
     if timed:
         _comparable_times(result, baseline, limits)
@@ -188,7 +190,8 @@ def benchmark_action(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     entries = []
     for variant in result["variants"]:
         entries.append({"name": f"{variant['name']}: size", "unit": "bytes", "value": variant["bytes"]})
-        for form, latency in variant["latency"].items():
+        # Times under emulation are no device's.
+        for form, latency in ({} if result["machine"]["emulated"] else variant["latency"]).items():
             name = f"{variant['name']}: {form if form == 'step' else f'{form} s window'}, p50"
             spread = f"± {latency['total']['deviation']:.3g}"
             entries.append({"name": name, "unit": "ms", "value": latency["total"]["p50"], "range": spread})
@@ -286,6 +289,17 @@ def _instructions(before: Mapping[str, Any], after: Mapping[str, Any], limits: L
             old, new = parts[part], mine[processor][part]
             what = f"instructions on {processor}, {part.replace('_', ' ')}"
             yield _judged(before, what, old, new, new > (1 + limits.instructions) * old, limits.instructions)
+
+
+def _comparable_counts(result: Mapping[str, Any], baseline: Mapping[str, Any]) -> None:
+    """Refuse instructions that were counted of other programs."""
+    for name in ("python", "packages"):
+        was, now = baseline["machine"][name], result["machine"][name]
+        if was != now:
+            raise IncomparableError(
+                f"instructions were counted with {name} {now}, the baseline's with {was}; install those, or make a new "
+                "baseline"
+            )
 
 
 def _comparable_times(result: Mapping[str, Any], baseline: Mapping[str, Any], limits: Limits) -> None:

@@ -127,15 +127,17 @@ def bench(
             asyncio.run(_measured(runs, tell))
         finally:
             results = []
-            for run in runs:
-                if run.ended:
+            for run in (run for run in runs if run.ended):
+                try:
                     results.append(_result(run, opened, clips, settings, here, command))
                     finished(run.target, results[-1])
+                except Exception as error:
+                    run.error = error
     errors = [run.error for run in runs if run.error]
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
+    if len(errors) > 1 and all(isinstance(error, EdgeAscError) for error in errors):
         raise EdgeAscError("\n".join(map(str, errors)))
+    if errors:
+        raise next((error for error in errors if not isinstance(error, EdgeAscError)), errors[0])
     return results
 
 
@@ -203,7 +205,7 @@ class _Run:
         self.target, self.found = target, _Found()
         self.begun, self.seconds = time.monotonic(), 0.0
         self.lost: str | None = None
-        self.error: EdgeAscError | None = None
+        self.error: Exception | None = None
         self.ended = False
         there = [i for i, model in enumerate(models) if target.runs_torch or not model.is_checkpoint]
         files = {i: f"models/{i}/{models[i].path.name}" for i in there}
@@ -233,7 +235,7 @@ class _Run:
             await self.target.run(self.folder, self._job, self._digest, told)
         except TargetLostError as error:
             self.lost = str(error)
-        except EdgeAscError as error:
+        except Exception as error:  # the other targets are measured all the same
             self.error = error
             return
         self.seconds = time.monotonic() - self.begun

@@ -76,8 +76,8 @@ def _read(path: Path) -> dict[str, Any]:
         kind = value["kind"]
     except (ValueError, KeyError, TypeError) as error:
         raise EdgeAscError(
-            f"{path}: not a result ({error!r}); expected what bench writes, or what export, classify or evaluate print "
-            "with --json"
+            f"{path}: not a result ({error!r}); expected what bench, conformance and cost write, or what "
+            "export, classify or evaluate print with --json"
         ) from error
     if kind not in KINDS:
         raise EdgeAscError(f"{path}: a result of kind {kind!r}; expected {', '.join(KINDS)}")
@@ -185,7 +185,7 @@ def _instructions(variants: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
         f"{variant['name']} takes more than {other['name']} on {processor}"
         for variant in counted
         for processor, parts in variant["instructions"].items()
-        if variant["scheme"] != "none" and (other := _float_of(variant, counted))
+        if variant["scheme"].startswith("int8") and (other := _float_of(variant, counted))
         if parts["total"] > other["instructions"].get(processor, parts)["total"]
     ]
     return {"rows": rows, "dearer": dearer}

@@ -1,17 +1,22 @@
 """What can be told of boards without one."""
 
 import json
+import shutil
+import socket
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from click.testing import CliRunner
 
+import edge_asc_arm.__main__
 from edge_asc.errors import EdgeAscError
-from edge_asc_arm import emulator, login
+from edge_asc_arm import conformance, emulator, login, server
 from edge_asc_arm.board import BOARDS, PI4, PI5, describe, requirements
-from edge_asc_arm.conformance import FLOAT, Comparison, tolerance
+from edge_asc_arm.conformance import FLOAT, Comparison, conform, tolerance
 from edge_asc_arm.cost import _between, _parts
 from edge_asc_arm.emulator import Machine, prepared, run
 from edge_asc_arm.guest import BEGIN, DECIDED, ENTERED, HEARD, LEFT, MARKS, NOTHING
@@ -98,6 +103,91 @@ def test_the_guest_program_runs_here(artefacts, tmp_path):
     assert (tmp_path / "out/logits-0.npy").exists()
 
 
+@pytest.fixture
+def elsewhere(artefacts, monkeypatch):
+    """A board that is this machine, whose outputs a test may change."""
+    changes = {}
+
+    def run_changed(machine, inputs, output, do, paths, counts=None):
+        report = run(Machine(), inputs, output, do, paths, counts)
+        if machine.board is not None:
+            for name, change in changes.items():
+                if name == "report":
+                    report = change(report)
+                else:
+                    np.save(output / name, change(np.load(output / name)))
+        return report
+
+    monkeypatch.setattr(conformance, "run", run_changed)
+    models = [("int8", artefacts.folder / "step-int8.tflite")]
+    return changes, lambda: conform(models, [Machine(PI4, Path())])
+
+
+def test_equal_outputs_conform(elsewhere):
+    found = elsewhere[1]()
+    assert found["holds"]
+    assert found["comparisons"][0]["equal"]
+
+
+@pytest.mark.parametrize("name", ["logits-0.npy", "heard.npy"])
+def test_other_outputs_do_not_conform(elsewhere, name):
+    """A logit or a feature that is off by more than it may be; within it, a feature may differ."""
+    changes, conformed = elsewhere
+    changes[name] = lambda x: x + np.float32(0.01) * (np.arange(len(x)) == 3)[:, None]
+    assert not conformed()["holds"]
+    changes[name] = lambda x: x + np.float32(1e-5) * (np.arange(len(x)) == 3)[:, None]
+    assert conformed()["holds"] == (name == "heard.npy")
+
+
+def test_other_versions_of_a_runtime_are_refused(elsewhere):
+    changes, conformed = elsewhere
+    changes["report"] = lambda report: {**report, "engines": ["litert 0.1"]}
+    with pytest.raises(EdgeAscError, match=r"cortex-a72 runs litert 0\.1, this machine litert.*pins\.txt"):
+        conformed()
+
+
+def test_what_does_not_conform_fails_the_command(elsewhere, artefacts, monkeypatch, tmp_path):
+    changes, _ = elsewhere
+    changes["logits-0.npy"] = lambda x: x + 1
+    monkeypatch.setattr(edge_asc_arm.__main__, "build", lambda board: tmp_path)
+    arguments = ["conformance", str(artefacts.folder / "step-int8.tflite"), "--board", "pi4", "--board", "pi4"]
+    done = CliRunner().invoke(edge_asc_arm.__main__.cli, arguments)
+    assert done.exit_code == 1, done.output
+    assert "above 0" in done.output
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("step.onnx", "other/step.onnx"), "two artefacts are called alike"),
+        (("windows.tflite",), "a windowed model; expected causal ones"),
+    ],
+)
+def test_artefacts_that_cannot_be_told_apart_or_streamed(artefacts, tmp_path, names, message):
+    (tmp_path / "other").mkdir()
+    shutil.copy(artefacts.folder / "step.onnx", tmp_path / "other/step.onnx")
+    paths = [str((tmp_path if "/" in name else artefacts.folder) / name) for name in names]
+    done = CliRunner().invoke(edge_asc_arm.__main__.cli, ["cost", *paths])
+    assert isinstance(done.exception, EdgeAscError)
+    assert message in str(done.exception)
+
+
+def test_a_port_in_use_is_refused(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(EdgeAscError, match="cannot be used"):
+            server._free_port(taken.getsockname()[1])
+
+
+def test_a_newer_emulator_is_refused(tmp_path, monkeypatch):
+    (tmp_path / emulator.QEMU).write_text("#!/bin/sh\necho qemu-aarch64 version 10.0.2\n")
+    (tmp_path / emulator.QEMU).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(EdgeAscError, match=r"4\.2 to 8\.1.*is 10\.0"):
+        emulator._plugin()
+
+
 def test_missing_tools_are_named(monkeypatch, artefacts, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(login, "_tool", lambda name: None)
@@ -113,8 +203,8 @@ def test_missing_tools_are_named(monkeypatch, artefacts, tmp_path):
 
 def test_the_plugin_compiles(monkeypatch, tmp_path):
     monkeypatch.setenv("EDGE_ASC_CACHE", str(tmp_path))
-    if emulator.shutil.which("gcc") is None:
-        pytest.skip("no gcc")
+    if shutil.which("gcc") is None or shutil.which(emulator.QEMU) is None:
+        pytest.skip("no gcc, or no qemu-aarch64: apt-get install gcc qemu-user")
     assert emulator._plugin().stat().st_size > 0
 
 

@@ -40,6 +40,7 @@ def latency(p50, spread=0.01):
 
 
 MACHINE = {"architecture": "aarch64", "cpu": "Cortex-A76", "board": "a board", "cores": 4, "features": ["asimddp"]}
+MACHINE |= {"emulated": None, "python": "3.11.2", "packages": {"numpy": "2.4"}}
 
 
 def accuracy(seed=0, share=0.7, agreement=0.99):
@@ -266,10 +267,13 @@ def test_few_rounds_say_nothing_about_latency():
     assert "inf" in skipped(few, result(), Limits())[0]
 
 
+EMULATED = {**MACHINE, "emulated": "qemu"}
+
+
 def counted(share=1.0, engine="litert 2.3"):
     parts = {"front_end": 900_000, "model": int(1_000_000 * share), "total": 900_000 + int(1_000_000 * share)}
     changes = {"instructions": {"cortex-a72": parts}, "engine": engine, "latency": {}, "memory": None}
-    return elsewhere(result(variants=[variant("x.tflite", **changes)], reference=None), emulated="qemu")
+    return {**result(variants=[variant("x.tflite", **changes)], reference=None), "machine": EMULATED}
 
 
 def test_instructions_may_hardly_grow():
@@ -281,6 +285,8 @@ def test_instructions_may_hardly_grow():
     assert not regressions(check(counted(1.05), counted(), Limits(instructions=0.1)))
     with pytest.raises(IncomparableError, match=r"counted with litert 2\.4, the baseline's with litert 2\.3"):
         check(counted(engine="litert 2.4"), counted(), Limits())
+    with pytest.raises(IncomparableError, match="counted with packages"):
+        check({**counted(), "machine": {**EMULATED, "packages": {"numpy": "2.5"}}}, counted(), Limits())
     without = counted()
     without["variants"][0]["instructions"] = None
     with pytest.raises(IncomparableError, match="instructions on cortex-a72 were not counted"):
@@ -362,6 +368,8 @@ def test_benchmark_action_reads_medians_and_sizes():
     entries = benchmark_action(result())
     assert {"name": "fuse.tflite: step, p50", "unit": "ms", "value": 0.2, "range": "± 0.01"} in entries
     assert {"name": "fuse.tflite: size", "unit": "bytes", "value": 200_000} in entries
+    emulated = benchmark_action({**result(), "machine": EMULATED})
+    assert {entry["unit"] for entry in emulated} == {"bytes"}
 
 
 @pytest.mark.parametrize(

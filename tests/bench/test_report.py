@@ -102,6 +102,9 @@ def test_instructions_and_conformance_are_shown(result, tmp_path):
     assert "on cortex-a76" not in html[html.index("not always cheaper") : html.index("not always cheaper") + 100]
     assert "bit-equal" in html
     assert "0.25, 1.000 <mark>too much</mark>" in html
+    text = markdown(loaded(tmp_path, counts, conformance))
+    assert "| step-int8.tflite | cortex-a76 | 0.90 | 1.10 | 2.00 | 1.00 |" in text
+    assert "| a | litert | bit-equal | 0.25, 1.000 **too much** | 0.0 |" in text
 
 
 def test_several_machines_stand_side_by_side(result, tmp_path):

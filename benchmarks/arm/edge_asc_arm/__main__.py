@@ -16,6 +16,7 @@ from edge_asc.cli.bench import files_of
 from edge_asc.cli.console import log, out, progress
 from edge_asc.errors import EdgeAscError
 from edge_asc.files import write_json
+from edge_asc.runtimes import open_runtime
 from edge_asc_arm.board import BOARDS, build
 from edge_asc_arm.emulator import Machine
 
@@ -54,12 +55,13 @@ def build_command(board: str, refresh: bool) -> None:
 @click.option("--command", default="", help="For its shell. [default: an interactive one]")
 @click.option("--home", default="", help="Size of a home folder in memory, such as 64m. [default: on disk]")
 @click.option("--phone", is_flag=True, help="The board with an adbd.")
-def enter_command(board: str, command: str, home: str, phone: bool) -> None:
+@click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Another system.")
+def enter_command(board: str, command: str, home: str, phone: bool, root: Path | None) -> None:
     """Enter a board. Under an SSH server's ForceCommand: run what the login asked for there."""
     from edge_asc_arm.login import enter
     from edge_asc_arm.phone import build_phone
 
-    root = build_phone(BOARDS[board]) if phone else build(BOARDS[board])
+    root = root or (build_phone(BOARDS[board]) if phone else build(BOARDS[board]))
     keep = {"TERM": os.environ.get("TERM", "dumb")}
     enter(BOARDS[board], root, command or os.environ.get("SSH_ORIGINAL_COMMAND", ""), home=home, keep=keep)
 
@@ -104,7 +106,7 @@ def conformance_command(models: tuple[str, ...], boards: tuple[str, ...], output
     if output:
         write_json(output, found)
     table = Table(title=f"Beside {found['here']['machine']}: largest logit error, agreement", title_justify="left")
-    for name in ("artefact", "engine", *(BOARDS[board].cpu for board in boards)):
+    for name in ("artefact", "engine", *(BOARDS[board].cpu for board in dict.fromkeys(boards))):
         table.add_column(name)
     for name in dict.fromkeys(row["artefact"] for row in found["comparisons"]):
         rows = [row for row in found["comparisons"] if row["artefact"] == name]
@@ -149,10 +151,19 @@ def _on_boards(models: tuple[str, ...], boards: tuple[str, ...], do: Any) -> Any
     artefacts = [entry for model in models for entry in files_of(model)]
     if any(path.is_dir() for _, path in artefacts):
         raise EdgeAscError("a checkpoint does not run on a board; export it, and give the artefacts")
+    names = [name for name, _ in artefacts]
+    if len(set(names)) < len(names):
+        raise EdgeAscError(f"two artefacts are called alike: {', '.join(names)}; leave one out")
+    contracts = [(name, open_runtime(path).contract) for name, path in artefacts]
+    for name, contract in contracts:
+        if contract.form != "causal":
+            raise EdgeAscError(f"{name} is a windowed model; expected causal ones, which decide after every step")
+        if contract.front_end.raw != contracts[0][1].front_end.raw:
+            raise EdgeAscError(f"{name} has another front end than {contracts[0][0]}; give them one at a time")
     with progress() as bar:
         task = bar.add_task("building", total=None)
-        machines = [Machine(BOARDS[board], build(BOARDS[board])) for board in boards]
-        bar.update(task, description="running", total=len(boards) + 1)
+        machines = [Machine(BOARDS[board], build(BOARDS[board])) for board in dict.fromkeys(boards)]
+        bar.update(task, description="running", total=len(machines) + 1)
         return do(artefacts, machines, lambda _: bar.advance(task))
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -17,7 +21,7 @@ from edge_asc.errors import EdgeAscError
 
 RELEASE, PYTHON = "bookworm", "3.11"
 # Part of the key of the cache: to be raised when a built system would look different.
-VERSION = 1
+VERSION = 2
 DEBIAN = (
     "bash", "ca-certificates", "coreutils", "dash", "findutils", "grep", "gzip", "libgomp1", "libstdc++6", "mawk",
     "openssh-sftp-server", "procps", "python3", "python3-venv", "sed", "tar",
@@ -30,6 +34,7 @@ UNNEEDED = ("doc", "man", "locale", "info", "perl", "perl5")
 # What each release's C library runs, newest first.
 TAGS = (*(f"manylinux_2_{minor}_aarch64" for minor in range(36, 16, -1)), "manylinux2014_aarch64")
 TEMPERATURE = 48000
+LOCK = "lock"
 
 
 @dataclass(frozen=True)
@@ -102,25 +107,43 @@ def build(board: Board, *, refresh: bool = False) -> Path:
     Raises:
         EdgeAscError: a tool is missing, or packages cannot be fetched.
     """
-    wanted = requirements()
-    key = hashlib.sha256(json.dumps([VERSION, RELEASE, DEBIAN, wanted]).encode()).hexdigest()[:12]
+    key = hashlib.sha256(json.dumps([VERSION, RELEASE, DEBIAN, requirements()]).encode()).hexdigest()[:12]
     folder = default_cache() / "arm" / key
-    if refresh:
-        shutil.rmtree(folder, ignore_errors=True)
     base, root = folder / "base", folder / board.name
-    if not (base / "complete").exists():
-        shutil.rmtree(base, ignore_errors=True)
-        base.parent.mkdir(parents=True, exist_ok=True)
-        _install(base, wanted)
-        (base / "complete").touch()
-    if not (root / "complete").exists():
-        shutil.rmtree(root, ignore_errors=True)
-        # Hard links: a second board takes no room.
-        call(["cp", "--archive", "--link", str(base), str(root)], "the system could not be copied")
-        (root / "complete").unlink()
-        describe(board, root)
-        (root / "complete").touch()
+    with _locked(folder):
+        if refresh:
+            for path in folder.iterdir():
+                if path.name != LOCK:
+                    shutil.rmtree(path)
+        if not (base / "complete").exists():
+            shutil.rmtree(base, ignore_errors=True)
+            _install(base)
+            (base / "complete").touch()
+        if not (root / "complete").exists():
+            copy(base, root)
+            describe(board, root)
+            (root / "complete").touch()
     return root
+
+
+def copy(system: Path, target: Path) -> None:
+    """Copy a system; what the copy lacks is the mark of being complete.
+
+    Raises:
+        EdgeAscError: no room.
+    """
+    shutil.rmtree(target, ignore_errors=True)
+    call(["cp", "--archive", "--reflink=auto", str(system), str(target)], "the system could not be copied")
+    (target / "complete").unlink()
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep others from making what is made in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def site(root: Path) -> Path:
@@ -128,17 +151,13 @@ def site(root: Path) -> Path:
     return root / "opt" / "packages"
 
 
-def _install(root: Path, wanted: list[str]) -> None:
-    if shutil.which("mmdebstrap") is None:
-        raise EdgeAscError("mmdebstrap is not installed; run: sudo apt install mmdebstrap qemu-user qemu-user-static")
-    sources = [str(path) for path in debian_sources()]
-    command = ["mmdebstrap", "--quiet", "--variant=extract", "--architectures=arm64", f"--include={','.join(DEBIAN)}"]
-    command += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in UNNEEDED]
-    call([*command, RELEASE, str(root), *sources], "no system could be made")
+def _install(root: Path) -> None:
+    root.mkdir()
+    bootstrap(root, RELEASE, "arm64", DEBIAN)
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
     command += ["--root-user-action=ignore", "--only-binary=:all:", "--implementation=cp", f"--python-version={PYTHON}"]
     command += [f"--platform={tag}" for tag in TAGS]
-    call([*command, "--target", str(site(root)), *wanted], "no packages could be fetched")
+    call([*command, "--target", str(site(root)), *requirements()], "no packages could be fetched")
     (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/bash\npi:x:1000:1000::/home/pi:/bin/bash\n")
     (root / "etc/group").write_text("root:x:0:\npi:x:1000:\n")
     for name in ("home/pi", "root", "tmp", "dev", "proc", "sys", "opt"):
@@ -194,25 +213,35 @@ def describe(board: Board, root: Path) -> None:
         path.write_text(text)
 
 
-def debian_sources(release: str = RELEASE, folder: Path = Path()) -> list[Path]:
-    """This machine's own sources of Debian packages, for a release; written to `folder` where they name another one.
+def bootstrap(root: Path, release: str, architecture: str, packages: Sequence[str]) -> None:
+    """Unpack Debian packages, with what they need, into a folder; nothing of them is run.
 
     Raises:
-        EdgeAscError: it has none.
+        EdgeAscError: mmdebstrap is missing, or the packages cannot be fetched.
     """
-    found = [path for path in SOURCES if path.is_file() and path.read_text().strip()]
-    if not found:
-        raise EdgeAscError(f"no sources of Debian packages here; expected {' or '.join(map(str, SOURCES))}")
-    if release == RELEASE:
-        return found
-    written = []
-    for path in found:
-        # Of the release itself: not what is updated or secured in the other one.
-        parts = [part for part in path.read_text().split("\n\n") if f"{RELEASE}-security" not in part]
-        text = "\n\n".join(parts).replace(f"{RELEASE}-updates", "").replace(RELEASE, release)
-        written.append(folder / path.name)
-        written[-1].write_text(text)
-    return written
+    if shutil.which("mmdebstrap") is None:
+        raise EdgeAscError("mmdebstrap is not installed; run: sudo apt install mmdebstrap debian-archive-keyring")
+    command = ["mmdebstrap", "--quiet", "--variant=extract", f"--architectures={architecture}"]
+    command += [f"--include={','.join(packages)}"]
+    command += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in UNNEEDED]
+    # As an archive, so that the files belong to who unpacks them: without root, mmdebstrap has users of its own.
+    archive = root.with_name(f"{root.name}.tar")
+    try:
+        call([*command, release, str(archive), *_mirror()], "no system could be made")
+        call(["tar", "--extract", "--file", str(archive), "--directory", str(root), "--exclude=./dev/*"], "no room")
+    finally:
+        archive.unlink(missing_ok=True)
+
+
+def _mirror() -> list[str]:
+    """The mirror of Debian that this machine uses, if it is a Debian; else mmdebstrap's own choice."""
+    try:
+        debian = re.search(r"^ID=debian$", Path("/etc/os-release").read_text(), re.MULTILINE)
+    except OSError:
+        return []
+    texts = [path.read_text() for path in SOURCES if debian and path.is_file()]
+    found = re.search(r"^(?:URIs:|deb(?:\s+\[.*?\])?)\s+(https?://\S+)", "\n".join(texts), re.MULTILINE)
+    return [found[1]] if found else []
 
 
 def call(command: list[str], failure: str) -> None:

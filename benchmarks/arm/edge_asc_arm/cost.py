@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -12,10 +13,11 @@ from statistics import median
 from typing import Any
 
 import edge_asc
+from edge_asc.data.scenes import VERSION
 from edge_asc.runtimes import open_runtime
-from edge_asc_arm.emulator import Machine, prepared, run
+from edge_asc_arm.emulator import SECONDS, Machine, prepared, run
 from edge_asc_arm.guest import BEGIN, DECIDED, ENTERED, HEARD, LEFT, MARKS, NOTHING
-from edge_asc_bench.machine import describe
+from edge_asc_bench.machine import unknown
 from edge_asc_bench.measurement import Model, describe_model
 from edge_asc_bench.result import KIND, SCHEMA_VERSION
 
@@ -55,6 +57,7 @@ def count(
         for i, variant in enumerate(variants):
             variant["engine"] = report["engines"][i]
             variant["instructions"][machine.name] = _parts([mark for mark in marks if mark[0] // MARKS == i])
+    digest = hashlib.sha256(f"scenes {VERSION}, {SECONDS} s".encode()).hexdigest()
     return {
         "kind": KIND,
         "schema_version": SCHEMA_VERSION,
@@ -67,10 +70,17 @@ def count(
             "target": "emulated boards",
             "command": "",
         },
-        "machine": describe(),
+        "machine": {
+            **unknown(),
+            "architecture": found[0][0]["machine"],
+            "cpu": ", ".join(machine.name for machine in machines),
+            "python": found[0][0]["python"],
+            "packages": found[0][0]["packages"],
+            "emulated": "qemu",
+        },
         "conditions": [],
         "settings": {"threads": 1},
-        "data": {"name": "one generated scene", "clips": 1, "sha256": "", "labels": []},
+        "data": {"name": "generated scenes", "clips": 1, "sha256": digest, "labels": []},
         "reference": None,
         "whole_clip": None,
         "variants": variants,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,12 +23,14 @@ from edge_asc.data.cache import default_cache
 from edge_asc.data.scenes import generate_scene
 from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import Array, FrontEnd, LogMel
-from edge_asc_arm.board import PYTHON, Board, site
+from edge_asc_arm.board import PYTHON, Board, call, site
 from edge_asc_arm.guest import AUDIO, FEATURES, REPORT, TASK
 from edge_asc_bench.targets.remote import write_runner
 
 # The emulator that takes plugins; Debian's static one does not.
 QEMU = "qemu-aarch64"
+# Those with version 1 of the plugin interface.
+OLDEST_QEMU, NEWEST_QEMU = [4, 2], [8, 1]
 SECONDS = 11
 
 
@@ -112,8 +115,15 @@ def _plugin() -> Path:
     """The counting plugin, compiled where it is not in the cache.
 
     Raises:
-        EdgeAscError: no compiler.
+        EdgeAscError: no compiler, or a QEMU with another plugin interface.
     """
+    told = subprocess.run([QEMU, "--version"], capture_output=True, text=True, check=True).stdout
+    number = [int(part) for part in re.findall(r"\d+", told.partition("version")[2])[:2]]
+    if not OLDEST_QEMU <= number <= NEWEST_QEMU:
+        raise EdgeAscError(
+            f"instructions are counted with QEMU 4.2 to 8.1, such as Debian 12's 7.2; {QEMU} here is "
+            f"{'.'.join(map(str, number))}, whose plugins are others"
+        )
     source = (files("edge_asc_arm") / "icount.c").read_text()
     path = default_cache() / "arm" / f"icount-{hashlib.sha256(source.encode()).hexdigest()[:12]}.so"
     if path.exists():
@@ -123,8 +133,8 @@ def _plugin() -> Path:
         raise EdgeAscError("no C compiler for the counting plugin; run: sudo apt install gcc")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as temporary:
-        built = Path(temporary) / path.name
-        command = [compiler, "-shared", "-fPIC", "-O2", "-x", "c", "-", "-o", str(built)]
-        subprocess.run(command, input=source, text=True, check=True)
+        code, built = Path(temporary) / "icount.c", Path(temporary) / path.name
+        code.write_text(source)
+        call([compiler, "-shared", "-fPIC", "-O2", str(code), "-o", str(built)], "the counting plugin does not compile")
         built.replace(path)
     return path

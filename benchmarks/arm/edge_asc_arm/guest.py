@@ -11,6 +11,7 @@ import platform
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ MARK = 0xEA5C
 NOTHING, BEGIN, HEARD, DECIDED, ENTERED, LEFT = range(6)
 MARKS = 16
 WARM_UP, DECISIONS = 4, 15
+PACKAGES = ("ai-edge-litert", "numpy", "onnxruntime", "scipy")
 
 
 def mark(number: int) -> None:
@@ -100,7 +102,17 @@ def main() -> None:
     folder = Path(sys.argv[1])
     task = json.loads((folder / TASK).read_text())
     done = {"hear": hear, "count": count}[task["do"]](folder, task["artefacts"])
-    (folder / REPORT).write_text(json.dumps({"machine": platform.machine(), "python": sys.version.split()[0], **done}))
+    told = {"machine": platform.machine(), "python": platform.python_version(), "packages": _packages(), **done}
+    (folder / REPORT).write_text(json.dumps(told))
+
+
+def _packages() -> dict[str, str]:
+    """What computes a decision, with versions."""
+    found = {}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 if __name__ == "__main__":

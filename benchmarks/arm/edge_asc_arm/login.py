@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +14,9 @@ from edge_asc_arm.board import DEVICES, Board
 
 # The emulator that is registered for aarch64 programs: it must need no library, to be found from inside.
 QEMU = "qemu-aarch64-static"
-TOOLS = {"unshare": "util-linux", "chroot": "coreutils", QEMU: "qemu-user-static"}
+TOOLS = {"unshare": "util-linux", "chroot": "coreutils"}
+# An aarch64 machine runs a board's programs itself.
+NATIVE = platform.machine() in ("aarch64", "arm64")
 # ELF, 64 bits, little-endian, for AArch64 (machine 0xb7); the mask lets any system and kind of program through.
 MAGIC = r"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00"
 MASK = r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff"
@@ -21,8 +25,10 @@ MASK = r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xf
 SCRIPT = r"""
 set -e
 root=$1 emulator=$2 home=$3
-mount -t binfmt_misc none /proc/sys/fs/binfmt_misc
-printf '%s' ":aarch64:M::$MAGIC:$MASK:$emulator:OCF" > /proc/sys/fs/binfmt_misc/register
+if [ -n "$emulator" ]; then
+    mount -t binfmt_misc none /proc/sys/fs/binfmt_misc
+    printf '%s' ":aarch64:M::$MAGIC:$MASK:$emulator:OCF" > /proc/sys/fs/binfmt_misc/register
+fi
 described=$(mktemp)
 cat "$root/proc/cpuinfo" > "$described"
 mount --rbind /proc "$root/proc"
@@ -42,15 +48,16 @@ LOGIN = {"HOME": "/home/pi", "USER": "pi", "LOGNAME": "pi", "PATH": "/usr/local/
 
 def missing() -> list[str]:
     """What this machine lacks to enter a board, in words."""
-    found = [f"{tool} (apt install {package})" for tool, package in TOOLS.items() if _tool(tool) is None]
-    release = tuple(int(part) for part in os.uname().release.split(".")[:2])
-    if release < (6, 7):
+    tools = TOOLS if NATIVE else {**TOOLS, QEMU: "qemu-user-static"}
+    found = [f"{tool} (apt install {package})" for tool, package in tools.items() if _tool(tool) is None]
+    release = [int(part) for part in re.findall(r"\d+", os.uname().release)[:2]]
+    if release < [6, 7] and not NATIVE:
         found.append(f"Linux 6.7 or later, for namespaces with emulators of their own; this is {os.uname().release}")
     return found
 
 
 def enter(board: Board, root: Path, command: str, *, home: str = "", keep: Mapping[str, str] | None = None) -> None:
-    """Become a process on a board that runs a shell command, or a shell.
+    """Become a process on a board that runs a shell command, or a shell; on an aarch64 machine, as native code.
 
     Args:
         board: that programs see.
@@ -66,7 +73,8 @@ def enter(board: Board, root: Path, command: str, *, home: str = "", keep: Mappi
         raise EdgeAscError(f"no board can be entered: {'; '.join(lacking)}")
     variables = {**LOGIN, **(keep or {}), "QEMU_CPU": board.cpu, "COMMAND": command}
     variables |= {"MAGIC": MAGIC, "MASK": MASK, "DEVICES": " ".join(DEVICES)}
-    arguments = ["unshare", "-Urm", "bash", "-c", SCRIPT, "enter", str(root), str(_tool(QEMU)), home]
+    arguments = ["unshare", "-Urm", "bash", "-c", SCRIPT, "enter", str(root)]
+    arguments += ["" if NATIVE else str(_tool(QEMU)), home]
     os.execvpe(_tool("unshare") or "unshare", arguments, {**variables, "PATH": f"{LOGIN['PATH']}:/usr/sbin:/sbin"})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import sys
 import tempfile
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge_asc.errors import EdgeAscError
-from edge_asc_arm.board import Board, build, call, debian_sources
+from edge_asc_arm.board import Board, bootstrap, build, copy, describe
 from edge_asc_arm.login import missing
 
 # The first Debian release with an adbd that listens on a network.
@@ -28,11 +29,16 @@ ip link set lo up
 "$python" -m edge_asc_arm enter "$board" --phone --command "exec /$DAEMON" > "$log" 2>&1 &
 adb start-server > /dev/null 2>&1 < /dev/null
 for attempt in $(seq 100); do
-    case $(adb connect "$serial" 2>&1) in *"connected to"*) break ;; esac
+    case $(adb connect "$serial" 2>&1) in
+    *"connected to"*)
+        if timeout 20 adb -s "$serial" wait-for-device; then "$@"; exit; fi
+        break
+        ;;
+    esac
     sleep 0.1
 done
-adb -s "$serial" wait-for-device || { tail -n 1 "$log" >&2; exit 2; }
-"$@"
+echo "edge_asc_arm: no phone came up: $(tail -n 1 "$log")" >&2
+exit 2
 """
 
 
@@ -48,22 +54,22 @@ def build_phone(board: Board) -> Path:
     phone = root.with_name(f"{board.name}-phone")
     if (phone / "complete").exists():
         return phone
-    shutil.rmtree(phone, ignore_errors=True)
-    call(["cp", "--archive", "--link", str(root), str(phone)], "the system could not be copied")
-    (phone / "complete").unlink()
     with tempfile.TemporaryDirectory(dir=root.parent) as temporary:
-        base = Path(temporary) / "adbd"
-        command = ["mmdebstrap", "--quiet", "--variant=extract", "--architectures=amd64", "--include=adbd", RELEASE]
-        sources = debian_sources(RELEASE, Path(temporary))
-        call([*command, str(base), *map(str, sources)], "no adbd could be fetched")
-        shutil.copytree(base / LIBRARIES, phone / LIBRARIES, symlinks=True)
-        (phone / DAEMON).parent.mkdir(parents=True)
-        shutil.copy(base / DAEMON, phone / DAEMON)
-    (phone / "lib64").mkdir(exist_ok=True)
-    (phone / "lib64" / LOADER).symlink_to(f"../{LIBRARIES}/{LOADER}")
-    (phone / "data/local/tmp").mkdir(parents=True)
-    (phone / "usr/lib/python3/dist-packages/packages.pth").write_text("/opt/packages\n")
-    (phone / "complete").touch()
+        base, made = Path(temporary) / "adbd", Path(temporary) / "phone"
+        base.mkdir()
+        bootstrap(base, RELEASE, "amd64", ("adbd",))
+        copy(root.with_name("base"), made)
+        describe(board, made)
+        shutil.copytree(base / LIBRARIES, made / LIBRARIES, symlinks=True)
+        (made / DAEMON).parent.mkdir(parents=True)
+        shutil.copy(base / DAEMON, made / DAEMON)
+        (made / "lib64").mkdir(exist_ok=True)
+        (made / "lib64" / LOADER).symlink_to(f"../{LIBRARIES}/{LOADER}")
+        (made / "data/local/tmp").mkdir(parents=True)
+        (made / "usr/lib/python3/dist-packages/packages.pth").write_text("/opt/packages\n")
+        (made / "complete").touch()
+        shutil.rmtree(phone, ignore_errors=True)
+        made.rename(phone)
     return phone
 
 
@@ -73,6 +79,8 @@ def connected(board: Board, command: Sequence[str]) -> None:
     Raises:
         EdgeAscError: this machine cannot.
     """
+    if platform.machine() != "x86_64":
+        raise EdgeAscError(f"a phone's adbd is a program for x86_64; this machine is {platform.machine()}")
     lacking = missing() + [f"{tool} (apt install {name})" for tool, name in TOOLS.items() if shutil.which(tool) is None]
     if lacking:
         raise EdgeAscError(f"no phone can be connected: {'; '.join(lacking)}")

@@ -37,7 +37,7 @@ class Server:
 
 
 @contextmanager
-def serve(board: Board, folder: Path, *, port: int = 0, home: str = "") -> Iterator[Server]:
+def serve(board: Board, folder: Path, *, port: int = 0, home: str = "", root: Path | None = None) -> Iterator[Server]:
     """Run OpenSSH's server on loopback for as long as the context lasts; keys and settings are made in `folder`.
 
     Args:
@@ -45,6 +45,7 @@ def serve(board: Board, folder: Path, *, port: int = 0, home: str = "") -> Itera
         folder: for the server's files, created.
         port: 0 for any free one.
         home: see `edge_asc_arm.login.enter`; each login has its own then.
+        root: of another system than the cached one.
 
     Raises:
         EdgeAscError: no OpenSSH server here, no board can be entered, or the server does not start.
@@ -56,7 +57,7 @@ def serve(board: Board, folder: Path, *, port: int = 0, home: str = "") -> Itera
         raise EdgeAscError(f"no board can be entered: {'; '.join(lacking)}")
     folder.mkdir(parents=True, exist_ok=True)
     folder = folder.resolve()
-    port = port or _free_port()
+    port = _free_port(port)
     for name in ("host", "login"):
         if not (folder / name).exists():
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
@@ -65,6 +66,7 @@ def serve(board: Board, folder: Path, *, port: int = 0, home: str = "") -> Itera
         f"Host {HOST}\n  IdentityFile {folder}/login\n  IdentitiesOnly yes\n  UserKnownHostsFile {folder}/known_hosts\n"
     )
     login = [sys.executable, "-m", "edge_asc_arm", "enter", board.name, *(["--home", home] if home else [])]
+    login += ["--root", str(root)] if root else []
     settings = {
         "ListenAddress": HOST,
         "Port": port,
@@ -105,7 +107,17 @@ def _await(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     raise EdgeAscError(f"sshd did not start: {said[-1] if said else 'no word from it'}")
 
 
-def _free_port() -> int:
+def _free_port(port: int) -> int:
+    """A port that nothing listens on: this one, or with 0 any.
+
+    Raises:
+        EdgeAscError: it is taken.
+    """
     with socket.socket() as free:
-        free.bind((HOST, 0))
+        try:
+            free.bind((HOST, port))
+        except OSError as error:
+            raise EdgeAscError(
+                f"port {port} cannot be used ({error.strerror}); name another one with --port"
+            ) from error
         return int(free.getsockname()[1])

@@ -247,7 +247,9 @@ class _Session:
         """Copy what was found from the device."""
         self._say("fetching")
         for i in range(len(self._job.tasks)):
-            await self._connection.get(f"{self._folder}/logits-{i}.npy", folder / f"logits-{i}.npy")
+            name, part = f"logits-{i}.npy", folder / "part"
+            await self._connection.get(f"{self._folder}/{name}", part)
+            part.replace(folder / name)  # whole or not at all
 
     def leftovers(self) -> list[str]:
         """The job, and the environment if that is asked for."""
