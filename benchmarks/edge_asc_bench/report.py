@@ -114,6 +114,8 @@ COLUMNS: tuple[tuple[str, Get, str], ...] = (
     ("agreement", lambda variant, _: agreement(variant), ".4f"),
 )
 LARGER_IS_BETTER = ("accuracy %", "agreement")
+# The first column that is no time: those from it on stand in a table of their own, for the width of paper.
+FIRST_OTHER = "peak MB"
 # What a process holds: the part of its memory, and what stood before it.
 PARTS = (("interpreter", "bare", None), ("front end", "front_end", "bare"), ("runtime", "imported", "front_end"))
 
@@ -147,6 +149,7 @@ def _bench(value: dict[str, Any], *, charts: bool) -> dict[str, Any]:
         **value,
         "emulated": emulated,
         "columns": columns,
+        "parts": [part for part in _split(columns) if part],
         "rows": rows,
         "losses": _losses(variants),
         "accuracies": (measured := [variant for variant in variants if variant["accuracy"]]),
@@ -155,6 +158,14 @@ def _bench(value: dict[str, Any], *, charts: bool) -> dict[str, Any]:
         "costs": [v for v in variants if v["macs"] or v["graph"]],
         "charts": _charts(value, variants) if charts else [],
     }
+
+
+def _split(columns: Sequence[str]) -> tuple[list[int], list[int]]:
+    """The numbers of the columns with times, and of the others."""
+    titles = [title for title, _, _ in COLUMNS]
+    others = {title for title in columns if titles.index(title) >= titles.index(FIRST_OTHER)}
+    numbers = range(len(columns))
+    return [i for i in numbers if columns[i] not in others], [i for i in numbers if columns[i] in others]
 
 
 def _losses(variants: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
