@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from edge_asc.errors import EdgeAscError
-from edge_asc_bench.result import agreement
+from edge_asc_bench.result import agreement, form_title
 
 Verdict = Literal["holds", "regression", "improvement"]
 Timings = Literal["same-machine", "anywhere", "off"]
@@ -146,7 +146,7 @@ def skipped(result: Mapping[str, Any], baseline: Mapping[str, Any], limits: Limi
             for form in variant["latency"]:
                 error = _relative(variant, form, _base(value, form) if relative else None)[1]
                 if error > LARGEST_ERROR * limits.latency and not (relative and variant["name"] == value["reference"]):
-                    name = f"{variant['name']}, {form if form == 'step' else f'{form} s'}"
+                    name = f"{variant['name']}, {form_title(form)}"
                     found.append(f"{name}: the standard error of its median is {100 * error:.0f} % in {what}")
     return found
 
@@ -307,7 +307,7 @@ def _comparable_times(result: Mapping[str, Any], baseline: Mapping[str, Any], li
     off = 'or set timings = "off" in [gate] to compare all else'
     machines = [value["machine"] for value in (baseline, result)]
     for machine, what in zip(machines, ("the baseline", "the result"), strict=True):
-        if machine.get("emulated"):
+        if machine["emulated"]:
             raise IncomparableError(f"{what} was measured under emulation; measure on a device, {off}")
     differing = [name for name in MACHINE if machines[0].get(name) != machines[1].get(name)]
     if limits.timings == "anywhere" and _are_relative(baseline, result):
@@ -364,7 +364,7 @@ def _times(
         old, was = _relative(before, form, _base(baseline, form) if relative else None)
         new, now = _relative(after, form, _base(result, form) if relative else None)
         if max(was, now) <= LARGEST_ERROR * limits.latency:
-            what = f"median of a decision, {form if form == 'step' else f'{form} s'}{of or ', ms'}"
+            what = f"median of a decision, {form_title(form)}{of or ', ms'}"
             yield _judged(before, what, old, new, new > (1 + limits.latency) * old, limits.latency)
     if peak := _peak(before):
         what = f"peak resident set{of or ', bytes'}"

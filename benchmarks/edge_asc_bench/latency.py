@@ -68,8 +68,8 @@ class Latency:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object, ms to five digits."""
-        found = {k: v if isinstance(v, int) else _short(v) for k, v in asdict(self).items() if k != "percentiles"}
-        return {**found, "percentiles": {f"{p}": _short(v) for p, v in zip(PERCENTILES, self.percentiles, strict=True)}}
+        found = {k: v if isinstance(v, int) else short(v) for k, v in asdict(self).items() if k != "percentiles"}
+        return {**found, "percentiles": {f"{p}": short(v) for p, v in zip(PERCENTILES, self.percentiles, strict=True)}}
 
 
 def disturbances(conditions: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -85,5 +85,6 @@ def disturbances(conditions: Sequence[Mapping[str, Any]]) -> list[str]:
     return found
 
 
-def _short(value: float) -> float:
+def short(value: float) -> float:
+    """A value to five digits."""
     return float(f"{value:.5g}")

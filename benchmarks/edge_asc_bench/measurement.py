@@ -19,13 +19,13 @@ from edge_asc.contract import StreamContract
 from edge_asc.data.scenes import generate_scene
 from edge_asc.errors import EdgeAscError, MissingExtraError
 from edge_asc.evaluation.accuracy import Heard, check_comparable, compare
-from edge_asc.evaluation.logits import stream_logits, window_logits
+from edge_asc.evaluation.logits import clip_logits, stream_logits
 from edge_asc.files import sha256
 from edge_asc.frontend import Array
 from edge_asc.runtimes import Runtime, open_runtime
 from edge_asc_bench import job as jobs
 from edge_asc_bench.job import AUDIO_SECONDS, Job, Settings, Task
-from edge_asc_bench.latency import Latency, disturbances
+from edge_asc_bench.latency import Latency, disturbances, short
 from edge_asc_bench.machine import unknown
 from edge_asc_bench.result import KIND, SCHEMA_VERSION
 from edge_asc_bench.targets import Target, TargetLostError
@@ -167,11 +167,7 @@ class _Here:
         for i, model in enumerate(models):
             if needed and model.is_checkpoint:
                 self.logits[i] = {
-                    seconds: (
-                        stream_logits(model.runtime, clips.features)
-                        if seconds is None
-                        else window_logits(model.runtime, clips.features, [seconds])
-                    )
+                    seconds: clip_logits(model.runtime, clips.features, [seconds] if seconds else ())
                     for seconds in model.windows(settings.lengths)
                 }
         self.whole: Heard | None = None
@@ -203,7 +199,7 @@ class _Run:
         self, target: Target, models: Sequence[Model], clips: Clips, settings: Settings, stack: ExitStack
     ) -> None:
         self.target, self.found = target, _Found()
-        self.begun, self.seconds = time.monotonic(), 0.0
+        self.seconds = 0.0
         self.lost: str | None = None
         self.error: Exception | None = None
         self.ended = False
@@ -230,7 +226,7 @@ class _Run:
             else:
                 self.found.take(event)
 
-        self.begun = time.monotonic()
+        begun = time.monotonic()
         try:
             await self.target.run(self.folder, self._job, self._digest, told)
         except TargetLostError as error:
@@ -238,7 +234,7 @@ class _Run:
         except Exception as error:  # the other targets are measured all the same
             self.error = error
             return
-        self.seconds = time.monotonic() - self.begun
+        self.seconds = time.monotonic() - begun
         self.ended = True
         tell(self.target.name, "measured", 1, 1)
 
@@ -341,7 +337,7 @@ class _TaskFound:
                 self.model += event["model"]
                 self.front_end = None if event["front_end"] is None else (self.front_end or []) + event["front_end"]
                 total = np.add(event["model"], event["front_end"] or 0)
-                self.rounds.append(float(f"{np.median(total) / 1e6:.5g}"))
+                self.rounds.append(short(float(np.median(total)) / 1e6))
             case "sustained":
                 self.medians = event["medians"]
             case "memory":
@@ -520,7 +516,7 @@ def _drift(medians: Sequence[float], duration: float) -> dict[str, Any] | None:
         "first_ms": first,
         "last_ms": last,
         "ratio": last / first,
-        "medians_ms": [float(f"{np.median(part):.5g}") for part in parts],
+        "medians_ms": [short(float(np.median(part))) for part in parts],
     }
 
 

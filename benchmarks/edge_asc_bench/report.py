@@ -10,7 +10,7 @@ from typing import Any
 
 from edge_asc.errors import EdgeAscError, require
 from edge_asc_bench import chart
-from edge_asc_bench.result import agreement, read
+from edge_asc_bench.result import agreement, form_title, read, titled
 
 KINDS = ("bench", "export", "classification", "evaluation", "conformance")
 
@@ -122,7 +122,7 @@ PARTS = (("interpreter", "bare", None), ("front end", "front_end", "bare"), ("ru
 
 def _bench(value: dict[str, Any], *, charts: bool) -> dict[str, Any]:
     """A benchmark with its tables, the best of each column marked, and its charts."""
-    emulated = value["machine"].get("emulated")
+    emulated = value["machine"]["emulated"]
     variants = [{**v, "latency": {}, "memory": None} if emulated else v for v in value["variants"]]
     entries: list[tuple[dict[str, Any], str, dict[str, Any] | None]] = [
         (variant, form, latency) for variant in variants for form, latency in (variant["latency"] or {"": None}).items()
@@ -139,7 +139,7 @@ def _bench(value: dict[str, Any], *, charts: bool) -> dict[str, Any]:
     rows = [
         {
             "name": variant["name"],
-            "form": form if form in ("step", "") else f"{form} s",
+            "form": form_title(form) if latency else "",
             "cells": [column[i] for column in cells],
             "unstable": latency["unstable"] if latency else [],
         }
@@ -227,9 +227,7 @@ def _charts(value: dict[str, Any], variants: Sequence[dict[str, Any]]) -> list[t
         note = f"The band is the 95 % interval of {measured[0]['name']}."
         found.append(("Accuracy against time since reset", chart.accuracy_by_length(curves), note))
     entries = [
-        (variant["name"] if form == "step" else f"{variant['name']}, {form} s", latency)
-        for variant in variants
-        for form, latency in variant["latency"].items()
+        (titled(variant["name"], form), latency) for variant in variants for form, latency in variant["latency"].items()
     ]
     if entries:
         note = "The box holds the middle half, the stroke is the median, the line goes from 1st to 99th percentile."
@@ -254,7 +252,7 @@ def _over_time(value: dict[str, Any], variants: Sequence[dict[str, Any]]) -> lis
     """Charts of a run: times without a pause, temperature, frequency."""
     found = []
     sustained = {
-        variant["name"] if form == "step" else f"{variant['name']}, {form} s": [
+        titled(variant["name"], form): [
             (latency["sustained"]["seconds"] * (i + 0.5) / len(latency["sustained"]["medians_ms"]), median)
             for i, median in enumerate(latency["sustained"]["medians_ms"])
         ]
@@ -278,14 +276,14 @@ def _over_time(value: dict[str, Any], variants: Sequence[dict[str, Any]]) -> lis
 
 def _machines(benches: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     """The median of each model on each machine, where there are several; emulated ones have none."""
-    timed = [value for value in benches if not value["machine"].get("emulated")]
+    timed = [value for value in benches if not value["machine"]["emulated"]]
     if len(timed) < 2:
         return None
     table: dict[str, dict[int, float]] = {}
     for i, value in enumerate(timed):
         for variant in value["variants"]:
             for form, latency in variant["latency"].items():
-                name = variant["name"] if form == "step" else f"{variant['name']}, {form} s"
+                name = titled(variant["name"], form)
                 table.setdefault(name, {})[i] = latency["total"]["p50"]
     table = {name: row for name, row in table.items() if len(row) > 1}
     if not table:

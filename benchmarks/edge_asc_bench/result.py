@@ -71,6 +71,7 @@ def read(path: Path) -> dict[str, Any]:
         )
     _check(path, value, FIELDS, "result")
     _check(path, value["data"], {"name": str, "clips": int, "sha256": str}, "data")
+    _check(path, value["machine"], {"emulated": (str, type(None))}, "machine")
     _check(path, value["settings"], {"threads": int}, "settings")
     for variant in value["variants"]:
         if not isinstance(variant, dict):
@@ -93,6 +94,16 @@ def agreement(variant: Mapping[str, Any]) -> float | None:
     """The share of a variant's decisions that equal the reference's; None where it was not measured."""
     found = variant["agreement"]["share"] if variant["agreement"] else None
     return variant["accuracy"]["all_steps"]["agreement"] if variant["accuracy"] else found
+
+
+def form_title(form: str) -> str:
+    """The form of a latency in words: "step", or the length of the window."""
+    return form if form == "step" else f"{form} s"
+
+
+def titled(name: str, form: str) -> str:
+    """A model in one of its forms: its name, and the length of a window."""
+    return name if form == "step" else f"{name}, {form_title(form)}"
 
 
 def _check(path: Path, value: dict[str, Any], fields: dict[str, Any], what: str) -> None:

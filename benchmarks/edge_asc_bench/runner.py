@@ -24,7 +24,6 @@ from edge_asc.errors import EdgeAscError
 from edge_asc_bench.job import AUDIO, EVENTS, FEATURES, LOCK, LOG, Job, Settings, Task
 from edge_asc_bench.machine import conditions, describe
 
-SUSTAINED_BURST = 50
 SAMPLING = 1.0
 POLL = 0.1
 HEARTBEAT = 5.0
@@ -155,7 +154,7 @@ def _sustained(worker: Process, settings: Settings, sampler: _Sampler) -> list[f
     """Run without a pause: the median of each burst, ms."""
     medians: list[float] = []
     end = time.monotonic() + settings.duration
-    count = max(1, min(SUSTAINED_BURST, settings.burst)) if worker.task.seconds is None else 2
+    count = settings.burst if worker.task.seconds is None else 2
     while time.monotonic() < end or len(medians) < 10:
         found = worker.ask(do="run", count=count)
         times = sorted(map(sum, zip(found["front_end"] or [0] * count, found["model"], strict=True)))

@@ -75,13 +75,10 @@ class Worker:
         """Write the logits of clips: (steps of all, classes), or a row for each clip that is as long as the window."""
         import numpy as np
 
-        from edge_asc.evaluation.logits import stream_logits, window_logits
+        from edge_asc.evaluation.logits import clip_logits
 
         clips = np.split(np.load(features, mmap_mode="r"), np.cumsum(frames)[:-1])
-        if self._seconds:
-            logits = window_logits(self._runtime, clips, [self._seconds])
-        else:
-            logits = stream_logits(self._runtime, clips)
+        logits = clip_logits(self._runtime, clips, [self._seconds] if self._seconds else ())
         np.save(output, np.concatenate(logits))
         return {"rows": [len(rows) for rows in logits]}
 

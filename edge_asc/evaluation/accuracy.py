@@ -11,7 +11,7 @@ import numpy as np
 
 from edge_asc.contract import Decision, StreamContract
 from edge_asc.errors import EdgeAscError
-from edge_asc.evaluation.logits import DECISIONS, Indices, decide, steps_at, stream_logits, window_logits
+from edge_asc.evaluation.logits import DECISIONS, Indices, clip_logits, decide, steps_at
 from edge_asc.frontend import Array, FrontEnd
 from edge_asc.runtimes import Runtime
 
@@ -244,7 +244,12 @@ def evaluate(
         raise EdgeAscError("the models have no window of these lengths in common; ask for one that all offer")
     lengths = common if windows else lengths
     heard = [
-        Heard(name, runtime.engine, runtime.contract, _logits(runtime, features, lengths, gain, progress))
+        Heard(
+            name,
+            runtime.engine,
+            runtime.contract,
+            clip_logits(runtime, features, [int(seconds) for seconds in lengths], gain, progress),
+        )
         for name, runtime in runtimes
     ]
     return compare(heard, targets, labels, lengths, reference, gain)
@@ -338,14 +343,6 @@ class _Run(NamedTuple):
 
     heard: Heard
     decided: dict[Decision, list[Indices]]
-
-
-def _logits(
-    runtime: Runtime, features: Sequence[Array], lengths: Sequence[float], gain: float, progress: bool
-) -> list[Array]:
-    if runtime.contract.form == "windowed":
-        return window_logits(runtime, features, [int(seconds) for seconds in lengths], gain, progress)
-    return stream_logits(runtime, features, gain, progress)
 
 
 def _decided(heard: Heard, names: list[str]) -> _Run:

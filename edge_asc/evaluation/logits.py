@@ -140,6 +140,15 @@ def window_logits(
     return heard
 
 
+def clip_logits(
+    runtime: Runtime, features: Sequence[Array], lengths: Sequence[int] = (), gain: float = 0.0, progress: bool = False
+) -> list[Array]:
+    """What a model of either form makes of clips: `stream_logits`, or `window_logits` with these `lengths`."""
+    if runtime.contract.form == "windowed":
+        return window_logits(runtime, features, lengths, gain, progress)
+    return stream_logits(runtime, features, gain, progress)
+
+
 def _normalised(contract: StreamContract, clip: Array, gain: float) -> Array:
     """Raw log-mel as a model's front end gives it, `gain` dB louder; a new array."""
     front_end = contract.front_end
