@@ -18,6 +18,7 @@ from pathlib import Path
 
 from edge_asc.data.cache import default_cache
 from edge_asc.errors import EdgeAscError
+from edge_asc_bench.targets.remote import last_line
 
 RELEASE, PYTHON = "bookworm", "3.11"
 # Part of the key of the cache: to be raised when a built system would look different.
@@ -252,5 +253,4 @@ def call(command: list[str], failure: str) -> None:
     """
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})
     if done.returncode:
-        said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()] or ["no output"]
-        raise EdgeAscError(f"{failure}: {said[-1]}")
+        raise EdgeAscError(f"{failure}: {last_line(done.stderr, done.stdout) or 'no output'}")

@@ -25,7 +25,7 @@ from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import Array, FrontEnd, LogMel
 from edge_asc_arm.board import PYTHON, Board, call, site
 from edge_asc_arm.guest import AUDIO, FEATURES, REPORT, TASK
-from edge_asc_bench.targets.remote import write_runner
+from edge_asc_bench.targets.remote import last_line, write_runner
 
 # The emulator that takes plugins; Debian's static one does not.
 QEMU = "qemu-aarch64"
@@ -105,8 +105,8 @@ def run(
         environment = {"PATH": os.environ["PATH"], "HOME": str(output)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.strip()] or ["no output"]
-        raise EdgeAscError(f"{machine.name}: the program ended with exit code {done.returncode}: {said[-1]}")
+        said = last_line(done.stderr) or "no output"
+        raise EdgeAscError(f"{machine.name}: the program ended with exit code {done.returncode}: {said}")
     found: dict[str, Any] = json.loads((output / REPORT).read_text())
     return found
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from edge_asc.errors import EdgeAscError
 from edge_asc_arm.board import Board
 from edge_asc_arm.login import missing
+from edge_asc_bench.targets.remote import last_line
 
 HOST = "127.0.0.1"
 PATIENCE = 10.0
@@ -103,8 +104,8 @@ def _await(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
             if attempt.connect_ex((HOST, port)) == 0:
                 return
         time.sleep(0.05)
-    said = log.read_text().strip().splitlines() if log.exists() else []
-    raise EdgeAscError(f"sshd did not start: {said[-1] if said else 'no word from it'}")
+    said = last_line(log.read_text()) if log.exists() else ""
+    raise EdgeAscError(f"sshd did not start: {said or 'no word from it'}")
 
 
 def _free_port(port: int) -> int:

@@ -433,5 +433,10 @@ def _download(device: dict[str, Any], requirements: list[str], folder: Path, why
 
 
 def _last(done: Finished) -> str:
-    said = [line for line in (done.errors or done.output).splitlines() if line.strip()]
-    return said[-1].strip() if said else f"exit code {done.code}"
+    return last_line(done.errors, done.output) or f"exit code {done.code}"
+
+
+def last_line(*texts: str) -> str:
+    """The last line that is not blank of the first text that is not empty; empty if there is none."""
+    lines = [line.strip() for line in next(filter(None, texts), "").splitlines() if line.strip()]
+    return lines[-1] if lines else ""
