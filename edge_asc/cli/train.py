@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from edge_asc.cli.console import json_option, log, out, print_json, progress, threads_option
-from edge_asc.errors import EdgeAscError, require
+from edge_asc.cli.training import chosen_recipe, compute_options, recipe_option, record, settings_option
+from edge_asc.errors import require
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from edge_asc.training.checkpoint import Checkpoint
+    from edge_asc.training.compute import Compute
     from edge_asc.training.loop import Epoch
     from edge_asc.training.run import Run
-
-
-def _setting(_: click.Context, __: click.Parameter, values: Sequence[str]) -> dict[str, Any]:
-    settings = {}
-    for value in values:
-        name, equals, text = value.partition("=")
-        if not equals:
-            raise click.BadParameter(f"{value!r}: expected NAME=VALUE, such as epochs=80 or augmentation.mixup=0.2")
-        try:
-            settings[name] = json.loads(text)
-        except ValueError:
-            settings[name] = text
-    return settings
 
 
 @click.command("train", short_help="Train a classifier.")
@@ -48,8 +36,8 @@ def _setting(_: click.Context, __: click.Parameter, values: Sequence[str]) -> di
 @click.option("--auxiliary/--no-auxiliary", default=True, show_default=True, help="The auxiliary stream.")
 @click.option("--res-norm", is_flag=True, help="ResNorm, in a windowed bcresnet.")
 @click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True)
-@click.option("--recipe", default="paper", show_default=True, help="paper, small, or a JSON file.")
-@click.option("--set", "settings", multiple=True, callback=_setting, help="NAME=VALUE of the recipe; may be repeated.")
+@recipe_option
+@settings_option
 @click.option("--fold", type=int, help="Train on one fold's clips, evaluate on its held-out ones.")
 @click.option("--cross-validate", is_flag=True, help="Every fold, then all clips; the evaluation is pooled.")
 @click.option("--licence", "licences", multiple=True, help="Train only on clips of this licence; may be repeated.")
@@ -74,6 +62,7 @@ def _setting(_: click.Context, __: click.Parameter, values: Sequence[str]) -> di
 @click.option("--decision", type=click.Choice(["mean", "last"]), default="mean", show_default=True)
 @click.option("--name", default="", help="Of the model [default: the backbone].")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted training.")
+@compute_options
 @threads_option
 @json_option
 def command(
@@ -97,31 +86,32 @@ def command(
     decision: Any,
     name: str,
     resume: bool,
+    device: str,
+    precision: Any,
+    loaders: int | None,
     threads: int,
     as_json: bool,
 ) -> None:
     """Train a classifier on DATA, a folder in TAU layout.
 
     The recipe is the paper's unless another is named. The state is saved after every epoch: an interrupted training
-    goes on with --resume and ends with the same weights.
+    goes on with --resume and ends with the same weights. Where torchrun launches this command, its processes, on one
+    machine or several, share each batch.
     """
     require("torch", "train").set_num_threads(threads)
-    from edge_asc.data import Dataset, FeatureCache
-    from edge_asc.data.cache import default_cache
-    from edge_asc.frontend import FrontEnd
+    from edge_asc.data import Dataset
     from edge_asc.models import ModelConfig
-    from edge_asc.training import run as runs
-    from edge_asc.training.card import write_card
+    from edge_asc.training.compute import launched
+    from edge_asc.training.run import Run
 
     if teachers and head == "gap":
         raise click.UsageError("--teacher belongs to --head gru")
-    chosen = _recipe(recipe).override(settings)
+    chosen = chosen_recipe(recipe, settings)
     if fold is not None and cross_validate:
         raise click.UsageError("--fold and --cross-validate exclude each other")
     if folds_of and fold is None and not cross_validate:
         raise click.UsageError("--folds-of belongs to --fold or --cross-validate")
     dataset = Dataset.open(data)
-    dataset.check(progress=True)
     config = ModelConfig(
         backbone=backbone,
         form=form,
@@ -132,7 +122,7 @@ def command(
         res_norm=res_norm,
         dropout=dropout,
     )
-    run = runs.Run(
+    run = Run(
         dataset=dataset,
         config=config,
         recipe=chosen,
@@ -145,12 +135,12 @@ def command(
         decision=decision if form == "causal" else "last",
         name=name or backbone,
     )
-    cache = FeatureCache(default_cache(), FrontEnd())
-    with progress("loss {task.fields[loss]:.3f}", "accuracy {task.fields[accuracy]:.1%}") as bar:
-        listener = _shown(bar)
-        function = runs.cross_validate if cross_validate else runs.train
-        checkpoint = function(run, cache, listener, resume=resume, record=_record)
-    write_card(checkpoint, output)
+    with launched(device, precision, loaders) as compute:
+        if compute.leads:
+            dataset.check(progress=True)
+        checkpoint = _trained(run, compute, resume=resume, cross_validate=cross_validate)
+    if not compute.leads:
+        return
     if as_json:
         print_json({"output": str(output), "training": checkpoint.training, "evaluation": checkpoint.evaluation})
         return
@@ -160,25 +150,21 @@ def command(
     out.print(f"written to {output}")
 
 
-def _recipe(name: str) -> Any:
-    from edge_asc.training.recipe import RECIPES, Recipe
+def _trained(run: Run, compute: Compute, *, resume: bool, cross_validate: bool) -> Checkpoint:
+    from edge_asc.data import FeatureCache
+    from edge_asc.data.cache import default_cache
+    from edge_asc.frontend import FrontEnd
+    from edge_asc.training import run as runs
+    from edge_asc.training.card import write_card
 
-    if name in RECIPES:
-        return RECIPES[name]
-    path = Path(name)
-    if not path.is_file():
-        raise EdgeAscError(f"{name}: no such recipe; expected {', '.join(RECIPES)} or a JSON file")
-    try:
-        value = json.loads(path.read_text())
-    except ValueError as error:
-        raise EdgeAscError(f"{name}: not JSON ({error}); expected the settings of a recipe") from error
-    return Recipe.from_json(value)
-
-
-def _record(model: Any, front_end: Any, features: Any, source: dict[str, Any]) -> dict[str, Any]:
-    from edge_asc_export.calibration import calibrate
-
-    return calibrate(model, front_end, features, source=source).to_json()
+    cache = FeatureCache(default_cache(), FrontEnd())
+    function = runs.cross_validate if cross_validate else runs.train
+    with progress("loss {task.fields[loss]:.3f}", "accuracy {task.fields[accuracy]:.1%}") as bar:
+        listener = _shown(bar) if compute.leads else runs.Listener()
+        checkpoint = function(run, cache, listener, resume=resume, record=record, compute=compute)
+    if compute.leads:
+        write_card(checkpoint, run.output)
+    return checkpoint
 
 
 def _shown(bar: Progress) -> Any:

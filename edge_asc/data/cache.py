@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +19,14 @@ from rich.progress import track
 from edge_asc import audio
 from edge_asc.data.dataset import Clip, Dataset, listing
 from edge_asc.errors import AudioError, DatasetError
-from edge_asc.files import atomic_path, sha256
+from edge_asc.files import atomic_path, sha256, write_json
 from edge_asc.frontend import FrontEnd, LogMel
 
 Array = npt.NDArray[np.float32]
 
 # Part of the key: to be raised when the reader or the front end computes other numbers from the same file.
 VERSION = 1
+SETTLED_NS = 2_000_000_000
 
 
 def default_cache() -> Path:
@@ -56,18 +59,44 @@ class Features(Sequence[Array]):
         return _load(self._files[index])
 
 
+@dataclass(frozen=True)
+class Crop:
+    """A random stretch of each recording: where it lies follows from `seed` and the recording.
+
+    Attributes:
+        seconds: its length; a shorter recording is taken whole.
+        seed: a seed, at least 0.
+    """
+
+    seconds: float
+    seed: int
+
+    def of(self, samples: Array, sample_rate: int, digest: str) -> Array:
+        """The stretch of a recording, (n,), whose file has this SHA-256."""
+        size = round(self.seconds * sample_rate)
+        generator = np.random.default_rng([self.seed, int(digest[:16], 16)])
+        begin = int(generator.integers(max(0, len(samples) - size) + 1))
+        return samples[begin : begin + size]
+
+
 class FeatureCache:
     """Raw log-mel frames of audio files, kept as `directory`/<front end>/<SHA-256 of the file>.npy.
 
-    Front ends that differ in normalisation alone share their files.
+    Front ends that differ in normalisation alone share their files. The hash of a file is looked up as long as its size
+    and time of change are the same.
     """
 
     def __init__(self, directory: Path, front_end: FrontEnd) -> None:
         self.front_end = front_end.raw
         self.directory = directory / _key(self.front_end)
+        self._digests = directory / "digests"
 
-    def features(self, dataset: Dataset, clips: Iterable[Clip], progress: bool = True) -> Features:
+    def features(
+        self, dataset: Dataset, clips: Iterable[Clip], progress: bool = True, crop: Crop | None = None
+    ) -> Features:
         """The raw log-mel of `clips`, in their order; what is not cached, or damaged, is computed and stored.
+
+        With a `crop` it is that of a stretch, cut from the samples: silence stands before its first one.
 
         An interruption loses the clip in hand only. The progress bar, on stderr, appears when there is work.
 
@@ -76,21 +105,25 @@ class FeatureCache:
         """
         problems: list[str] = []
         files: list[Path] = []
-        missing: dict[Path, Path] = {}
+        missing: dict[Path, tuple[Path, str]] = {}
+        digests = _Digests(self._digests, dataset.root)
+        folder = self.directory / f"crop-{crop.seconds:g}s-{crop.seed}" if crop else self.directory
         for clip in clips:
             source = dataset.path(clip)
             try:
-                file = self.directory / f"{sha256(source)}.npy"
+                digest = digests.of(clip.filename)
             except OSError as error:
                 problems.append(f"{source}: {error.strerror}")
                 continue
+            file = folder / f"{digest}.npy"
             files.append(file)
             if file not in missing and not self._is_whole(file):
-                missing[file] = source
+                missing[file] = source, digest
+        digests.save()
         extract = LogMel(self.front_end)
-        for file, source in _tracked(missing, progress):
+        for file, (source, digest) in _tracked(missing, progress):
             try:
-                frames = self._compute(extract, source)
+                frames = self._compute(extract, source, digest, crop)
             except AudioError as error:
                 problems.append(str(error))
                 continue
@@ -102,8 +135,9 @@ class FeatureCache:
             )
         return Features(files)
 
-    def _compute(self, extract: LogMel, source: Path) -> Array:
-        frames = extract(audio.read(source, self.front_end.sample_rate))
+    def _compute(self, extract: LogMel, source: Path, digest: str, crop: Crop | None) -> Array:
+        samples = audio.read(source, self.front_end.sample_rate)
+        frames = extract(crop.of(samples, self.front_end.sample_rate, digest) if crop else samples)
         if not len(frames):
             raise AudioError(f"{source}: shorter than one frame; expected at least {self.front_end.hop} samples")
         return frames
@@ -114,6 +148,38 @@ class FeatureCache:
         except Exception:  # a damaged header is parsed as Python source: nearly anything may come out of it
             return False
         return frames.dtype == np.float32 and frames.ndim == 2 and frames.shape[1] == self.front_end.mels
+
+
+class _Digests:
+    """SHA-256 of the files of one data set, remembered with their size and time of change."""
+
+    def __init__(self, directory: Path, root: Path) -> None:
+        name = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
+        self._root = root
+        self._file = directory / f"{name}.json"
+        try:
+            self._known: dict[str, list[Any]] = dict(json.loads(self._file.read_text()))
+        except (OSError, ValueError, TypeError):
+            self._known = {}
+        self._changed = False
+
+    def of(self, name: str) -> str:
+        source = self._root / name
+        status = source.stat()
+        stamp = [status.st_size, status.st_mtime_ns]
+        known = self._known.get(name)
+        if known and known[1:] == stamp:
+            return str(known[0])
+        digest = sha256(source)
+        # What was changed a moment ago may change again within the resolution of a file's time.
+        if time.time_ns() - status.st_mtime_ns > SETTLED_NS:
+            self._known[name] = [digest, *stamp]
+            self._changed = True
+        return digest
+
+    def save(self) -> None:
+        if self._changed:
+            write_json(self._file, self._known)
 
 
 def _load(file: Path) -> Array:
@@ -127,7 +193,7 @@ def _key(front_end: FrontEnd) -> str:
     return hashlib.sha256(json.dumps([VERSION, used]).encode()).hexdigest()[:16]
 
 
-def _tracked(missing: dict[Path, Path], progress: bool) -> Iterator[tuple[Path, Path]]:
+def _tracked(missing: dict[Path, tuple[Path, str]], progress: bool) -> Iterator[tuple[Path, tuple[Path, str]]]:
     silent = not progress or not missing
     console = Console(stderr=True)
     yield from track(list(missing.items()), "Computing features", console=console, disable=silent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import hashlib
 import math
@@ -22,7 +23,9 @@ from edge_asc.errors import EdgeAscError
 from edge_asc.files import atomic_path
 from edge_asc.frontend import FrontEnd
 from edge_asc.models import CNN, CRNN, ModelConfig, build
-from edge_asc.training.augmentation import apply_gain, augment_audio, draw_gain, mask, mixup
+from edge_asc.training.augmentation import apply_gain, draw_gain
+from edge_asc.training.batches import Batches, batch_count
+from edge_asc.training.compute import Compute
 from edge_asc.training.recipe import Recipe
 
 STATE = "training-state.pt"
@@ -70,6 +73,7 @@ class Trainer:
         teachers: models whose averaged posteriors are learned from, beside the labels.
         initial: a model to start from.
         same_labels: whether its outputs mean the same; if not, its last layers are left out.
+        compute: where it computes; by default here, on the CPU, alone.
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class Trainer:
         teachers: Sequence[CRNN] = (),
         initial: CRNN | CNN | None = None,
         same_labels: bool = True,
+        compute: Compute | None = None,
     ) -> None:
         if len(features) < 2 or len(targets) != len(features):
             raise EdgeAscError(
@@ -93,16 +98,21 @@ class Trainer:
             raise EdgeAscError(f"targets are {min(targets)}..{max(targets)}; expected 0..{config.classes - 1}")
         self.recipe, self.features, self.front_end, self.folder = recipe, features, front_end, folder
         self.targets = torch.tensor(targets)
-        self.teachers = [teacher.eval() for teacher in teachers]
+        self.compute = compute or Compute()
+        self.teachers = [teacher.to(self.compute.device).eval() for teacher in teachers]
         torch.manual_seed(recipe.seed)
-        self.model = build(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model: CRNN | CNN = build(config)
         if initial is not None:
             self._start_from(initial, same_labels)
-        self.average = build(config)
-        self.average.load_state_dict(self.model.state_dict())
-        self.average.requires_grad_(False)
-        self.steps_per_epoch = math.ceil(len(features) * recipe.crops / recipe.batch)
+        self.average = copy.deepcopy(self.model).requires_grad_(False).to(self.compute.device)
+        together = self.compute.normalised_together(self.model)
+        self.model = together.to(self.compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.shared = self.compute.share(self.model)
+        self.steps_per_epoch = batch_count(len(features), recipe)
         self.optimizer = self._optimizer()
+        self.scaler = torch.amp.GradScaler(
+            torch.device(self.compute.device).type, enabled=self.compute.precision == "float16"
+        )
         self.fingerprint = self._fingerprint(initial)
         self.epoch = 0
         self.updates = 0
@@ -147,80 +157,73 @@ class Trainer:
         while self.epoch < self.recipe.epochs:
             result = self._run_epoch(on_step)
             self.epoch += 1
-            self._save(result)
+            self.history.append(result)
+            if self.compute.leads:
+                self._save()
             yield result
 
     @property
     def result(self) -> CRNN | CNN:
-        """The trained model: the moving average of the weights where the recipe has one."""
-        model = self.average if self.recipe.ema else self.model
-        return model.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload,no-any-return]
+        """A copy of the trained model: the moving average of the weights where the recipe has one."""
+        trained = self.average if self.recipe.ema else self.model
+        model = build(self.model.config)
+        model.load_state_dict(trained.state_dict())
+        return model.eval()
 
     def _run_epoch(self, on_step: Callable[[int, float], None] | None) -> Epoch:
-        seed = self.recipe.seed * 100_003 + self.epoch
-        generator = torch.Generator().manual_seed(seed)
-        torch.manual_seed(seed)
+        compute, config = self.compute, self.model.config
+        torch.manual_seed((self.recipe.seed * 100_003 + self.epoch) * compute.ranks + compute.rank)
         self.model.train()
-        begun, losses, right, seen = time.monotonic(), 0.0, 0.0, 0
-        order = torch.cat([torch.randperm(len(self.features), generator=generator) for _ in range(self.recipe.crops)])
-        rate = 0.0
-        for i, batch in enumerate(torch.split(order, self.recipe.batch)):
-            if len(batch) < 2:  # batch normalisation needs two; the clip's turn comes in the next epoch
-                continue
+        begun, losses, right, seen, rate = time.monotonic(), 0.0, 0.0, 0.0, 0.0
+        batches = Batches(
+            self.features,
+            self.targets,
+            config.classes,
+            self.front_end,
+            self.recipe,
+            self.epoch,
+            compute.rank,
+            compute.ranks,
+        )
+        for i, (x, y) in enumerate(batches.loader(compute)):
             rate = self.learning_rate(self.epoch * self.steps_per_epoch + i)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            x, y = self._batch(batch, generator)
-            loss, logits = self._loss(x, y)
+            x, y = (value.to(compute.device, non_blocking=True) for value in (x, y))
+            with compute.autocast():
+                loss, logits = self._loss(x, y)
             if not math.isfinite(loss.item()):
                 raise EdgeAscError(
                     f"the loss became {loss.item()} in epoch {self.epoch + 1}; start again with a lower learning rate"
                 )
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            if self.recipe.clip_gradient:
-                nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_gradient)
-            self.optimizer.step()
-            self._update_average()
-            losses += loss.item() * len(batch)
+            self._update(loss)
+            losses += loss.item() * len(y)
             right += float((logits.argmax(1) == y.argmax(1)).sum())
-            seen += len(batch)
+            seen += len(y)
             if on_step:
                 on_step(i, loss.item())
+        losses, right, seen = compute.total([losses, right, seen])
         return Epoch(self.epoch + 1, losses / seen, right / seen, rate, time.monotonic() - begun)
 
-    def _batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        recipe, low, high = self.recipe, self.recipe.frames[0] // 8, self.recipe.frames[1] // 8
-        frames = 8 * int(torch.randint(low, high + 1, (1,), generator=generator))
-        crops = []
-        for index in indices.tolist():
-            clip = self.features[index]
-            spare = len(clip) - frames
-            begin = int(torch.randint(max(0, spare) + 1, (1,), generator=generator))
-            if torch.rand(1, generator=generator) < recipe.start:
-                begin = 0
-            crop = np.array(clip[begin : begin + frames])
-            if spare < 0:
-                crop = np.pad(crop, ((0, -spare), (0, 0)), mode="wrap")
-            crops.append(crop.T)
-        x = torch.from_numpy(np.stack(crops)).unsqueeze(1)
-        x = augment_audio(x, recipe.augmentation, self.front_end.floor, generator)
-        mean, scale = (torch.tensor(v).view(1, 1, -1, 1) for v in (self.front_end.mean, self.front_end.scale))
-        x = ((x - mean) * scale).clamp(-self.front_end.clip, self.front_end.clip)
-        y = F.one_hot(self.targets[indices], self.model.config.classes).float()
-        if recipe.augmentation.mixup:
-            x, y = mixup(x, y, recipe.augmentation.mixup, generator)
-        x = mask(x, recipe.augmentation, generator)
-        return x.contiguous(memory_format=torch.channels_last), y
+    def _update(self, loss: Tensor) -> None:
+        """One step of the optimiser; in half precision small gradients are scaled up on their way."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        if self.recipe.clip_gradient:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_gradient)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self._update_average()
 
     def _loss(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """The loss (paper eq. 3-5) and the logits of the last step."""
         smoothing, config = self.recipe.label_smoothing, self.model.config
         target = y * (1.0 - smoothing) + smoothing / y.shape[1]
         if isinstance(self.model, CNN):
-            logits = self.model(x)
+            logits = self.shared(x)
             return F.cross_entropy(logits, target), logits.detach()
-        output = self.model(x)
+        output = self.shared(x)
         if self.teachers:
             target = torch.lerp(target, self._teach(x), self.recipe.distil_weight)
         steps = output.logits if config.output == "multi" else output.logits[:, -1:]
@@ -259,8 +262,7 @@ class Trainer:
             "initial weights": _digest(initial) if initial is not None else "",
         }
 
-    def _save(self, epoch: Epoch) -> None:
-        self.history.append(epoch)
+    def _save(self) -> None:
         with atomic_path(self.folder / STATE) as path:
             torch.save(
                 {
@@ -271,6 +273,7 @@ class Trainer:
                     "model": self.model.state_dict(),
                     "average": self.average.state_dict(),
                     "optimizer": self.optimizer.state_dict(),
+                    "scaler": self.scaler.state_dict(),
                 },
                 path,
             )
@@ -284,7 +287,7 @@ class Trainer:
         if not path.exists():
             return
         try:
-            state = torch.load(path, weights_only=True)
+            state = torch.load(path, weights_only=True, map_location=self.compute.device)
             theirs = state["fingerprint"]
         except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
             raise EdgeAscError(f"{path}: damaged ({error!r}); delete it to start again") from error
@@ -298,6 +301,8 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
 
 
 def _digest(model: CRNN | CNN) -> str:

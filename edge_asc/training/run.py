@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from edge_asc.contract import Decision
 from edge_asc.data.cache import FeatureCache
 from edge_asc.data.dataset import Clip, Credits, Dataset
@@ -18,6 +20,7 @@ from edge_asc.evaluation.accuracy import Accuracy, evaluate, pool
 from edge_asc.frontend import FrontEnd
 from edge_asc.models import CRNN, ModelConfig
 from edge_asc.training.checkpoint import Checkpoint, is_checkpoint
+from edge_asc.training.compute import Compute
 from edge_asc.training.loop import STATE, Epoch, Trainer, normalisation
 from edge_asc.training.recipe import Recipe
 
@@ -100,18 +103,44 @@ class Listener:
 Recorder = Callable[[CRNN, FrontEnd, Sequence[Any], dict[str, Any]], dict[str, Any]]
 
 
-def train(run: Run, cache: FeatureCache, listener: Listener, *, resume: bool, record: Recorder) -> Checkpoint:
-    """Train one model, or load it where the folder holds it already, and evaluate it on its held-out clips.
+def train(
+    run: Run,
+    cache: FeatureCache,
+    listener: Listener,
+    *,
+    resume: bool,
+    record: Recorder,
+    compute: Compute | None = None,
+) -> Checkpoint:
+    """Train one model as `fit` does, and evaluate it on its held-out clips."""
+    compute = compute or Compute()
+    checkpoint = fit(run, cache, listener, resume=resume, record=record, compute=compute)
+    with compute.leader_first():
+        return _evaluated(checkpoint, run, cache, listener) if compute.leads else Checkpoint.load(run.output)
 
-    `record(model, front end, raw features, source)` gives the activation ranges that go into the checkpoint.
+
+def fit(
+    run: Run,
+    cache: FeatureCache,
+    listener: Listener,
+    *,
+    resume: bool,
+    record: Recorder | None = None,
+    compute: Compute | None = None,
+) -> Checkpoint:
+    """Train one model, or load it where the folder holds it already.
+
+    `record(model, front end, raw features, source)` gives the activation ranges that go into the checkpoint. Of several
+    processes that share a training, all return its checkpoint, and the leading one alone writes it.
 
     Raises:
         EdgeAscError: the folder holds another checkpoint or an interrupted training and `resume` is not given.
     """
+    compute = compute or Compute()
     if is_checkpoint(run.output):
         if not resume:
             raise EdgeAscError(f"{run.output}: holds a checkpoint already; choose another --output, or add --resume")
-        return _finished(run, cache, listener)
+        return _finished(run, listener)
     if (run.output / STATE).exists() and not resume:
         raise EdgeAscError(
             f"{run.output}: holds an interrupted training; add --resume to go on, or choose another --output"
@@ -119,7 +148,8 @@ def train(run: Run, cache: FeatureCache, listener: Listener, *, resume: bool, re
     clips = run.training_clips()
     if not clips:
         raise EdgeAscError(f"{run.dataset.root}: no clip is left to train on; ask for other licences, or another fold")
-    features = cache.features(run.dataset, clips)
+    with compute.leader_first():
+        features = cache.features(run.dataset, clips, progress=compute.leads)
     initial = Checkpoint.load(run.of_same_fold(run.initial)) if run.initial else None
     if initial and initial.labels != run.dataset.labels:
         listener.noted(f"{run.initial} knows other labels: its last layers start afresh")
@@ -140,10 +170,14 @@ def train(run: Run, cache: FeatureCache, listener: Listener, *, resume: bool, re
         teachers=[teacher.model for _, teacher in teachers if isinstance(teacher.model, CRNN)],
         initial=initial.model if initial else None,
         same_labels=initial is not None and initial.labels == run.dataset.labels,
+        compute=compute,
     )
     listener.started(run, run.recipe.epochs, trainer.steps_per_epoch, len(clips))
     for epoch in trainer.epochs(lambda _, loss: listener.stepped(loss)):
         listener.ended(epoch)
+    if not compute.leads:
+        compute.wait()
+        return Checkpoint.load(run.output)
     model = trainer.result
     checkpoint = Checkpoint(
         name=run.name or run.config.backbone,
@@ -158,19 +192,21 @@ def train(run: Run, cache: FeatureCache, listener: Listener, *, resume: bool, re
             trainer.history[-1],
             initial.training if initial else {},
             [teacher.training for _, teacher in teachers],
+            compute,
         ),
     )
-    if isinstance(model, CRNN):
+    if record and isinstance(model, CRNN):
         listener.noted("recording activation ranges")
         classes = len({clip.label for clip in clips})
         source = {"data": run.dataset.name, "recorded_on": "the training clips", "classes": classes}
         checkpoint = replace(checkpoint, quantisation=record(model, front_end, features, source))
     checkpoint.save(run.output)
     (run.output / STATE).unlink(missing_ok=True)
-    return _evaluated(checkpoint, run, cache, listener)
+    compute.wait()
+    return checkpoint
 
 
-def _finished(run: Run, cache: FeatureCache, listener: Listener) -> Checkpoint:
+def _finished(run: Run, listener: Listener) -> Checkpoint:
     """The checkpoint that the folder holds already, if it is the one that `run` would give."""
     checkpoint = Checkpoint.load(run.output)
     expected = {
@@ -195,12 +231,14 @@ def _finished(run: Run, cache: FeatureCache, listener: Listener) -> Checkpoint:
             "or give the settings that it was trained with"
         )
     listener.noted(f"{run.output}: trained already")
-    return checkpoint if checkpoint.evaluation else _evaluated(checkpoint, run, cache, listener)
+    return checkpoint
 
 
 def _evaluated(checkpoint: Checkpoint, run: Run, cache: FeatureCache, listener: Listener) -> Checkpoint:
     """The checkpoint with what was measured on the held-out clips, saved; as it is where there are none."""
     held_out = run.held_out()
+    if checkpoint.evaluation:
+        return checkpoint
     if not isinstance(checkpoint.model, CRNN):
         listener.noted("not evaluated: a CNN with global average pooling does not stream")
     elif held_out:
@@ -212,7 +250,15 @@ def _evaluated(checkpoint: Checkpoint, run: Run, cache: FeatureCache, listener: 
     return checkpoint
 
 
-def cross_validate(run: Run, cache: FeatureCache, listener: Listener, *, resume: bool, record: Recorder) -> Checkpoint:
+def cross_validate(
+    run: Run,
+    cache: FeatureCache,
+    listener: Listener,
+    *,
+    resume: bool,
+    record: Recorder,
+    compute: Compute | None = None,
+) -> Checkpoint:
     """Train and evaluate a model for each fold, then one on all clips that carries the pooled evaluation.
 
     Where another data set's folds are followed, there is nothing to evaluate on.
@@ -227,14 +273,14 @@ def cross_validate(run: Run, cache: FeatureCache, listener: Listener, *, resume:
     count = 0
     for fold in folds:
         part = run.of_fold(fold)
-        checkpoint = train(part, cache, listener, resume=resume, record=record)
+        checkpoint = train(part, cache, listener, resume=resume, record=record, compute=compute)
         held_out = part.held_out()
         if not held_out:
             continue
         count += len(held_out)
         for level, result in evaluate_levels(checkpoint, run.dataset, held_out, cache).items():
             levels[level].append(result)
-    final = train(run, cache, listener, resume=resume, record=record)
+    final = train(run, cache, listener, resume=resume, record=record, compute=compute)
     if not count:
         return final
     pooled = {level: replace(pool(results), model=final.name) for level, results in levels.items()}
@@ -243,7 +289,8 @@ def cross_validate(run: Run, cache: FeatureCache, listener: Listener, *, resume:
         "that was trained without it; the shipped weights are trained on all folds"
     )
     final = replace(final, evaluation=evaluation_json(run.dataset, protocol, pooled))
-    final.save(run.output)
+    if compute is None or compute.leads:
+        final.save(run.output)
     return final
 
 
@@ -285,7 +332,12 @@ def trained_on(training: dict[str, Any], filenames: Collection[str]) -> int:
 
 
 def _provenance(
-    run: Run, clips: Sequence[Clip], last: Epoch, before: dict[str, Any], taught: Sequence[dict[str, Any]]
+    run: Run,
+    clips: Sequence[Clip],
+    last: Epoch,
+    before: dict[str, Any],
+    taught: Sequence[dict[str, Any]],
+    compute: Compute,
 ) -> dict[str, Any]:
     """What the model has heard, itself and in the training `before`; credits include what its teachers heard."""
     heard = {clip_id(clip.filename) for clip in clips} | set(before.get("clip_ids", ()))
@@ -305,6 +357,7 @@ def _provenance(
         "clip_ids": sorted(heard),
         "taught_clip_ids": sorted({known for training in taught for known in training.get("clip_ids", ())} - heard),
         "credits": credits,
+        "computed_with": f"torch {torch.__version__}, {compute}",
         "final_loss": round(last.loss, 4),
         "final_accuracy": round(last.accuracy, 4),
     }

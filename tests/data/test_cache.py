@@ -12,9 +12,10 @@ import pytest
 
 from edge_asc import audio
 from edge_asc.data import Dataset, FeatureCache
-from edge_asc.data.cache import default_cache
+from edge_asc.data.cache import Crop, default_cache
 from edge_asc.data.scenes import write_scenes
 from edge_asc.errors import DatasetError
+from edge_asc.files import sha256 as files_sha256
 from edge_asc.frontend import FrontEnd, LogMel
 
 FRONT_END = FrontEnd(mels=16)
@@ -171,6 +172,63 @@ def test_more_clips_than_descriptors(dataset: Dataset, cache: FeatureCache) -> N
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert len(dataset.clips) > 10
     assert total == len(dataset.clips) * (3200 // 512)
+
+
+def age(dataset: Dataset, seconds: float = 60.0) -> None:
+    """Make all audio look as if it had been written so long ago."""
+    for clip in dataset.clips:
+        then = dataset.path(clip).stat().st_mtime - seconds
+        os.utime(dataset.path(clip), (then, then))
+
+
+def test_files_are_hashed_once(dataset: Dataset, cache: FeatureCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    age(dataset)
+    cache.features(dataset, dataset.clips, progress=False)
+    hashed: list[Path] = []
+
+    def sha256(path: Path) -> str:
+        hashed.append(path)
+        return files_sha256(path)
+
+    monkeypatch.setattr("edge_asc.data.cache.sha256", sha256)
+    again = cache.features(Dataset.open(dataset.root), dataset.clips, progress=False)
+    assert hashed == []
+    changed = dataset.path(dataset.clips[3])
+    audio.write(changed, np.zeros(3200, np.float32))
+    found = cache.features(dataset, dataset.clips, progress=False)
+    assert hashed == [changed]
+    assert not np.array_equal(found[3], again[3])
+    np.testing.assert_array_equal(found[2], again[2])
+
+
+def test_a_damaged_list_of_hashes_is_made_again(dataset: Dataset, cache: FeatureCache) -> None:
+    age(dataset)
+    before = cache.features(dataset, dataset.clips, progress=False)
+    (known,) = (cache.directory.parent / "digests").iterdir()
+    whole = known.read_text()
+    known.write_text(whole[: len(whole) // 2])
+    after = cache.features(dataset, dataset.clips, progress=False)
+    np.testing.assert_array_equal(after[0], before[0])
+    assert known.read_text() == whole
+
+
+def test_crops_are_cut_from_the_samples(tmp_path: Path, cache: FeatureCache) -> None:
+    dataset = write_scenes(tmp_path / "long", 2, seed=1, seconds=1.0, progress=False)
+    crop = Crop(0.5, seed=3)
+    cropped = cache.features(dataset, dataset.clips, progress=False, crop=crop)
+    starts = set()
+    for clip, frames in zip(dataset.clips, cropped, strict=True):
+        samples = audio.read(dataset.path(clip))
+        cut = crop.of(samples, 16000, files_sha256(dataset.path(clip)))
+        assert len(cut) == 8000
+        (start,) = (i for i in range(8001) if np.array_equal(samples[i : i + 8000], cut))
+        starts.add(start)
+        np.testing.assert_array_equal(frames, LogMel(FRONT_END)(cut))
+    assert len(starts) > 15
+    other = cache.features(dataset, dataset.clips, progress=False, crop=Crop(0.5, seed=4))
+    assert not np.array_equal(other[0], cropped[0])
+    whole = cache.features(dataset, dataset.clips, progress=False, crop=Crop(5.0, seed=3))
+    np.testing.assert_array_equal(whole[0], cache.features(dataset, dataset.clips, progress=False)[0])
 
 
 def test_progress(dataset: Dataset, cache: FeatureCache, capsys: pytest.CaptureFixture[str]) -> None:

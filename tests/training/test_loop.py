@@ -14,6 +14,8 @@ from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import FrontEnd
 from edge_asc.models import CNN, CRNN, ModelConfig
 from edge_asc.training.augmentation import apply_gain
+from edge_asc.training.batches import Batches
+from edge_asc.training.compute import Compute
 from edge_asc.training.loop import LOG, STATE, Trainer, normalisation
 from edge_asc.training.recipe import SMALL, Augmentation, Recipe
 
@@ -36,7 +38,9 @@ def clips(seed: int = 0) -> Features:
 
 def trainer(folder: Path, recipe: Recipe = FAST, features: Features | None = None, **options: Any) -> Trainer:
     features = clips() if features is None else features
-    teaching = {name: options.pop(name) for name in ("teachers", "initial", "same_labels") if name in options}
+    teaching = {
+        name: options.pop(name) for name in ("teachers", "initial", "same_labels", "compute") if name in options
+    }
     front_end = normalisation(features, recipe, FrontEnd())
     config = ModelConfig(classes=2, **options)
     return Trainer(config, recipe, features, TARGETS, front_end, folder, **teaching)
@@ -120,7 +124,7 @@ def test_sgd_of_the_paper(tmp_path: Path) -> None:
     before = weights(run.model)
     (epoch,) = run.epochs()
     assert np.isfinite(epoch.loss)
-    assert run.result is run.model  # no moving average
+    assert same(weights(run.result), weights(run.model))  # no moving average
     assert not torch.equal(before["output.weight"], run.model.state_dict()["output.weight"])
 
 
@@ -135,7 +139,7 @@ def test_moving_average_of_weights(tmp_path: Path) -> None:
                 torch.testing.assert_close(run.average.state_dict()[name], average[name])
             else:
                 assert torch.equal(run.average.state_dict()[name], value)
-    assert run.result is run.average
+    assert same(weights(run.result), weights(run.average))
 
 
 def test_learning_rate_warms_up_and_anneals(tmp_path: Path) -> None:
@@ -211,14 +215,58 @@ def test_normalisation_hears_the_levels_of_the_recipe() -> None:
     np.testing.assert_allclose(front_end.mean, quiet.numpy(), rtol=1e-4)
 
 
-def test_batches_are_normalised_and_clipped(tmp_path: Path) -> None:
-    run = trainer(tmp_path, Recipe(epochs=1, batch=6, frames=(16, 40)))
-    generator = torch.Generator().manual_seed(0)
+def batches(recipe: Recipe, epoch: int = 0, **share: int) -> Batches:
+    features = clips()
+    return Batches(
+        features, torch.tensor(TARGETS), 2, normalisation(features, recipe, FrontEnd()), recipe, epoch, **share
+    )
+
+
+def test_batches_are_normalised_and_clipped() -> None:
     lengths = set()
-    for _ in range(12):
-        x, y = run._batch(torch.arange(6), generator)
+    for epoch in range(12):
+        ((x, y),) = batches(Recipe(batch=6, frames=(16, 40)), epoch).loader(Compute())
         lengths.add(x.shape[3])
         assert x.shape[:3] == (6, 1, 256)
         assert x.abs().max() <= 4.0
-        assert y.argmax(1).tolist() == TARGETS
+        assert y.sum(0).tolist() == [3, 3]
     assert lengths == {16, 24, 32, 40}
+
+
+def test_loader_processes_prepare_the_same_batches_in_the_same_order() -> None:
+    chosen = batches(SMALL.override({"batch": 2, "crops": 2, "frames": (16, 24)}), 1)
+    here = list(chosen.loader(Compute()))
+    there = list(chosen.loader(Compute(loaders=2)))
+    assert len(here) == len(there) == 6
+    for mine, theirs in zip(here, there, strict=True):
+        assert torch.equal(mine[0], theirs[0])
+        assert torch.equal(mine[1], theirs[1])
+    other = next(iter(batches(chosen.recipe, 2).loader(Compute())))
+    assert not torch.equal(here[0][0], other[0])
+
+
+def test_processes_share_the_clips_of_a_batch() -> None:
+    recipe = Recipe(batch=6, frames=(16, 40), crops=2)
+    whole = batches(recipe)
+    shares = [batches(recipe, rank=rank, ranks=2) for rank in range(2)]
+    for i in range(2):
+        assert sorted(torch.cat([part.parts[i][part.rank :: 2] for part in shares]).tolist()) == [0, 1, 2, 3, 4, 5]
+        (x0, y0), (x1, y1) = (part[i] for part in shares)
+        assert x0.shape == x1.shape == (3, *whole[i][0].shape[1:])
+        assert torch.equal(y0.sum(0) + y1.sum(0), whole[i][1].sum(0))
+    assert [len(part) for part in batches(recipe.override({"batch": 5, "crops": 1}), ranks=2).parts] == [5]
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_mixed_precision_learns_and_resumes(tmp_path: Path, precision: Any) -> None:
+    recipe = Recipe(optimizer="adamw", learning_rate=3e-3, epochs=4, warmup_epochs=0.0, batch=6, frames=(16, 24))
+    compute = Compute(precision=precision)
+    whole = trainer(tmp_path / "whole", recipe, compute=compute)
+    losses = [epoch.loss for epoch in whole.epochs()]
+    assert losses[-1] < losses[0]
+    assert losses != [epoch.loss for epoch in trainer(tmp_path / "single", recipe).epochs()]
+    assert {value.dtype for value in weights(whole.model).values()} == {torch.float32, torch.int64}
+    next(trainer(tmp_path / "parts", recipe, compute=compute).epochs())
+    resumed = trainer(tmp_path / "parts", recipe, compute=compute)
+    list(resumed.epochs())
+    assert same(weights(resumed.model), weights(whole.model))

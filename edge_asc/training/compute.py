@@ -1,0 +1,137 @@
+"""Where a training computes: device, precision, loader processes, and its part among processes launched together."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, distributed, nn
+
+from edge_asc.errors import EdgeAscError
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class Compute:
+    """How one process of a training computes.
+
+    Attributes:
+        device: "cpu" or "cuda:N".
+        precision: of matrix products and convolutions; weights, losses and the GRU's carried state stay float32.
+        loaders: processes that prepare batches; 0 prepares them where they are trained on.
+        rank, ranks: number of this process, and how many share each batch.
+    """
+
+    device: str = "cpu"
+    precision: Precision = "float32"
+    loaders: int = 0
+    rank: int = 0
+    ranks: int = 1
+
+    def __post_init__(self) -> None:
+        if self.precision not in get_args(Precision):
+            raise EdgeAscError(f"precision is {self.precision!r}; expected one of {', '.join(get_args(Precision))}")
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes, reports and evaluates."""
+        return self.rank == 0
+
+    def __str__(self) -> str:
+        return f"{self.device.partition(':')[0]}, {self.precision}, {self.ranks} process{'es' * (self.ranks > 1)}"
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """A context that computes in `precision`."""
+        kind = torch.device(self.device).type
+        dtype: torch.dtype = getattr(torch, self.precision)
+        return torch.autocast(kind, dtype, enabled=dtype != torch.float32)
+
+    def share(self, model: nn.Module) -> nn.Module:
+        """`model` such that its gradients are the mean over all processes; itself if there is one alone."""
+        if self.ranks == 1:
+            return model
+        on_gpu = torch.device(self.device).type == "cuda"
+        # Gradients of merged depthwise kernels have strides of their own; they are copied once more, that is all.
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+        return nn.parallel.DistributedDataParallel(model, device_ids=[self.device] if on_gpu else None)
+
+    def normalised_together(self, model: nn.Module) -> nn.Module:
+        """`model` with batch statistics of all processes, where the device can; each has its own on CPUs."""
+        if self.ranks == 1 or torch.device(self.device).type != "cuda":
+            return model
+        shared: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+        return shared
+
+    def total(self, values: list[float]) -> list[float]:
+        """The sum of each value over all processes."""
+        if self.ranks == 1:
+            return values
+        sums: Tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
+        distributed.all_reduce(sums)
+        found: list[float] = sums.tolist()
+        return found
+
+    def wait(self) -> None:
+        """Wait until all processes are here."""
+        if self.ranks > 1:
+            distributed.barrier()
+
+    @contextmanager
+    def leader_first(self) -> Iterator[None]:
+        """A block that the leading process runs alone before the others, which then find what it has left on disk."""
+        if not self.leads:
+            self.wait()
+        yield
+        if self.leads:
+            self.wait()
+
+
+@contextmanager
+def launched(
+    device: str = "auto", precision: Precision | Literal["auto"] = "auto", loaders: int | None = None
+) -> Iterator[Compute]:
+    """How this process computes, among those that torchrun launched with it, if it did.
+
+    Args:
+        device: "auto" takes a GPU where there is one: that of this process's number.
+        precision: "auto" is float32 on CPUs and, on a GPU, bfloat16, or float16 where it has no bfloat16.
+        loaders: by default none on CPUs and four on a GPU.
+
+    Raises:
+        EdgeAscError: a device that is not there.
+    """
+    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise EdgeAscError(f"device is {device!r}; expected auto, cpu or cuda") from error
+    if kind not in ("cpu", "cuda") or (kind == "cuda" and not torch.cuda.is_available()):
+        raise EdgeAscError(f"device {device!r} is not available here; expected cpu, or cuda on a machine with a GPU")
+    if kind == "cuda":
+        device = f"cuda:{local}" if device == "cuda" else device
+        torch.cuda.set_device(device)
+    if precision == "auto":
+        on_gpu = "bfloat16" if kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+        chosen: Precision = "float32" if kind == "cpu" else on_gpu  # type: ignore[assignment]
+    else:
+        chosen = precision
+    compute = Compute(device, chosen, (4 if kind == "cuda" else 0) if loaders is None else loaders)
+    if ranks == 1:
+        yield compute
+        return
+    distributed.init_process_group("nccl" if kind == "cuda" else "gloo")
+    try:
+        yield Compute(
+            compute.device, compute.precision, compute.loaders, distributed.get_rank(), distributed.get_world_size()
+        )
+    finally:
+        distributed.destroy_process_group()
