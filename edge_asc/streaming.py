@@ -12,7 +12,7 @@ import numpy.typing as npt
 from edge_asc.contract import Decision as Rule
 from edge_asc.contract import StreamContract, TensorSpec
 from edge_asc.errors import ContractError
-from edge_asc.frontend import Array, LogMel, checked_samples
+from edge_asc.frontend import Array, FrontEnd, LogMel, checked_samples
 from edge_asc.runtimes import Runtime, Tensors, open_runtime
 
 Vector = npt.NDArray[np.float64]
@@ -197,7 +197,7 @@ class WindowedClassifier:
                 "artefact does not give out; use 'final' or 'none', the TFLite artefact or the checkpoint"
             )
         self.carry: Carry = carry
-        self._aligned = max(1, round(self._shift / (EMBEDDING_FRAMES * front_end.hop)))
+        self._aligned = embeddings_in(period, front_end)
         self._log_mel = LogMel(front_end)
         self.reset()
 
@@ -262,6 +262,11 @@ class WindowedClassifier:
         if self.carry == "aligned":
             self._gru.state = states[min(self._aligned, len(states)) - 1]
         return last
+
+
+def embeddings_in(seconds: float, front_end: FrontEnd) -> int:
+    """The nearest whole number of embeddings in so much audio, at least one (inferred: none ends just there)."""
+    return max(1, round(seconds * front_end.sample_rate / (EMBEDDING_FRAMES * front_end.hop)))
 
 
 def _stateless(specs: tuple[TensorSpec, ...], what: str) -> TensorSpec:

@@ -1,8 +1,9 @@
-"""Charts of benchmarks as SVG that follows the page's colours, light or dark."""
+"""Charts of results as SVG that follows the page's colours, light or dark."""
 
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
@@ -15,6 +16,7 @@ INK = "#010203"
 # Okabe and Ito's colours, those apart that vanish on white or black: distinct for the colour-blind, too.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8b8b8b")
 MARKERS = "osD^vPX"
+STROKES: dict[str, Any] = {"final": "-", "none": "--", "aligned": ":"}
 WIDTH, ROW = 7.2, 0.34
 STYLE = {
     "svg.fonttype": "none",
@@ -87,6 +89,22 @@ def cost_by_length(windows: Mapping[str, Mapping[int, float]], steps: Mapping[st
     return drawing.svg
 
 
+def accuracy_against_cost(models: Mapping[str, Sequence[tuple[float, float, float]]]) -> str:
+    """Accuracy against ms of computing for a second of audio, a line a model; each point is marked by seconds heard."""
+    with _chart("Accuracy against the cost of a second of audio, a point for each length", 3.4) as (axes, drawing):
+        for i, (name, points) in enumerate(models.items()):
+            seconds, costs, shares = zip(*points, strict=True)
+            colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+            axes.plot(costs, shares, color=colour, marker=marker, ms=4, lw=1, alpha=0.85, label=name)
+            for length, cost, share in zip(seconds, costs, shares, strict=True):
+                at = {"xytext": (4, 3), "textcoords": "offset points", "fontsize": 7}
+                axes.annotate(f"{length:g}", (cost, share), color=colour, **at)
+        axes.set(xscale="log", xlabel="ms of computing for a second of audio, logarithmic", ylabel="accuracy, %")
+        _plain_numbers(axes.xaxis)
+        axes.legend(fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
+    return drawing.svg
+
+
 def memory(parts: Mapping[str, Mapping[str, float]]) -> str:
     """Resident memory of a process with one model, MB: what each part of it adds."""
     with _chart("Resident memory: interpreter, front end, runtime, model", 0.9 + ROW * len(parts)) as (axes, drawing):
@@ -118,6 +136,74 @@ def over_time(
     return drawing.svg
 
 
+def recall_curves(value: Mapping[str, Any]) -> str:
+    """Recall at each step of a stream: a panel a windowed model, a colour a window length, a stroke a carry mode.
+
+    The curves of causal models are in every panel.
+    """
+    models = value["models"]
+    windowed = [model for model in models if model["form"] == "windowed"] or [{"name": "", "curves": []}]
+    causal = [(model["name"], model["curves"][0]) for model in models if model["form"] == "causal"]
+    rows = math.ceil(len(windowed) / 2)
+    label = "Recall at each step of a stream, by window length and what is carried"
+    with _panels(label, 3.2 * rows + 0.4, rows, min(2, len(windowed)), shared=True) as (panels, drawing):
+        lengths = sorted({curve["seconds"] for model in windowed for curve in model["curves"]})
+        from matplotlib import colormaps
+
+        colours = {
+            length: colormaps["viridis"](0.15 + 0.75 * i / max(1, len(lengths) - 1)) for i, length in enumerate(lengths)
+        }
+        for axes, model in zip(panels.flat, windowed, strict=False):
+            for curve in model["curves"]:
+                style = {"color": colours[curve["seconds"]], "ls": STROKES[curve["carry"]], "lw": 1.3}
+                first = curve["carry"] == model["curves"][0]["carry"]
+                name = f"{curve['seconds']} s" if first else None
+                _recall(axes, curve, label=name, **style)
+            for i, (name, curve) in enumerate(causal):
+                _recall(axes, curve, color=INK, ls=("-", (0, (6, 2)))[i % 2], lw=1.8, label=f"{name}, step by step")
+            axes.set_title(model["name"], fontsize=10)
+            axes.set_xlabel("seconds heard")
+        for axes in list(panels.flat)[len(windowed) :]:
+            axes.set_visible(False)
+        panels[0][0].set_ylabel("recall, %")
+        handles, names = panels[0][0].get_legend_handles_labels()
+        for carry in dict.fromkeys(curve["carry"] for model in windowed for curve in model["curves"]):
+            handles += panels[0][0].plot([], [], color="#8b8b8b", ls=STROKES[carry], lw=1.3)
+            names.append(f"carried: {carry}")
+        panels[0][0].figure.legend(handles, names, fontsize=8, loc="outside lower center", ncols=5)
+    return drawing.svg
+
+
+def _recall(axes: Any, curve: Mapping[str, Any], **style: Any) -> None:
+    """A line, or a point where there is one step alone."""
+    if curve["recall"] is not None:
+        marker = {"marker": "o", "ms": 3} if len(curve["times"]) == 1 else {}
+        axes.plot(curve["times"], [100 * share for share in curve["recall"]], **style, **marker)
+
+
+def state_maps(value: Mapping[str, Any]) -> str:
+    """Maps of embeddings and hidden states, a row a model; colours and markers are labels."""
+    models = value["models"]
+    label = "Maps of embeddings and hidden states by label"
+    with _panels(label, 3.1 * len(models) + 0.5, len(models), 2) as (panels, drawing):
+        from matplotlib import colormaps
+
+        numbers = sorted(set(value["label"]))
+        for row, model in zip(panels, models, strict=True):
+            for axes, (what, found) in zip(row, model["maps"].items(), strict=True):
+                for k, number in enumerate(numbers):
+                    chosen = [p for p, own in zip(found["points"], value["label"], strict=True) if own == number]
+                    x, y = zip(*chosen, strict=True)
+                    style = {"color": colormaps["tab10"](k % 10), "marker": MARKERS[k // 2 % len(MARKERS)]}
+                    axes.scatter(x, y, s=5, lw=0, alpha=0.75, rasterized=True, label=value["labels"][number], **style)
+                note = "" if found["silhouette"] is None else f", silhouette {found['silhouette']:.2f}"
+                axes.set_title(f"{model['name']}: {what}{note}", fontsize=9)
+                axes.set(xticks=[], yticks=[])
+        handles, names = panels[0][0].get_legend_handles_labels()
+        panels[0][0].figure.legend(handles, names, fontsize=8, loc="outside lower center", ncols=5, markerscale=2)
+    return drawing.svg
+
+
 class _Drawing:
     """Holds a chart once it is drawn."""
 
@@ -127,6 +213,15 @@ class _Drawing:
 @contextmanager
 def _chart(label: str, height: float) -> Iterator[tuple[Any, _Drawing]]:
     """Axes to draw on; the drawing holds the SVG afterwards."""
+    with _panels(label, height, 1, 1) as (((axes,),), drawing):
+        yield axes, drawing
+
+
+@contextmanager
+def _panels(
+    label: str, height: float, rows: int, columns: int, *, shared: bool = False
+) -> Iterator[tuple[Any, _Drawing]]:
+    """Rows of axes to draw on; the drawing holds the SVG afterwards."""
     matplotlib = require("matplotlib", "bench")
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -135,10 +230,11 @@ def _chart(label: str, height: float) -> Iterator[tuple[Any, _Drawing]]:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, height))
         canvas = FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
-        axes.grid(alpha=0.25, lw=0.6)
-        axes.set_axisbelow(True)
-        yield axes, drawing
+        panels = figure.subplots(rows, columns, squeeze=False, sharex=shared, sharey=shared)
+        for axes in panels.flat:
+            axes.grid(alpha=0.25, lw=0.6)
+            axes.set_axisbelow(True)
+        yield panels, drawing
         text = io.StringIO()
         canvas.print_svg(text, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     svg = text.getvalue()
@@ -148,6 +244,13 @@ def _chart(label: str, height: float) -> Iterator[tuple[Any, _Drawing]]:
     size = box + rest.partition(">")[0]
     content = _without_background(rest.partition(">")[2])
     drawing.svg = f'<svg class="chart" role="img" aria-label="{escape(label)}" {size}>{content}'
+
+
+def standalone(svg: str) -> str:
+    """A chart as a file of its own: dark on white, whatever shows it."""
+    spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    style = 'style="color: #111; background: #fff; font-family: sans-serif"'
+    return svg.replace("<svg ", f'<svg {spaces} {style} width="{WIDTH * 100:.0f}" ', 1) + "\n"
 
 
 def _without_background(content: str) -> str:

@@ -370,11 +370,10 @@ def _reference(models: Sequence[Model]) -> int | None:
 
 
 def _pair(models: Sequence[Model], index: int) -> list[int]:
-    """The reference and a model that is compared with it: one of the same form; else the model alone."""
-    reference = _reference(models)
-    if reference in (index, None) or models[reference].contract.form != models[index].contract.form:
-        return [index]
-    return [reference, index]
+    """The first checkpoint of a model's form, and the model; the model alone where there is none, or it is that."""
+    form = models[index].contract.form
+    alike = (i for i, model in enumerate(models) if model.is_checkpoint and model.contract.form == form)
+    return list(dict.fromkeys([next(alike, index), index]))
 
 
 def _compared(
@@ -383,7 +382,7 @@ def _compared(
     """Accuracy of each model; or agreement alone, by step, without labels."""
     nothing: list[dict[str, Any] | None] = [None] * len(models)
     if clips.labels:
-        return [_accuracy(models, clips, settings, heard, i, reference) for i in range(len(models))], nothing
+        return [_accuracy(models, clips, settings, heard, i) for i in range(len(models))], nothing
     agreement = list(nothing)
     if reference is None or None not in heard[reference]:
         return nothing, nothing
@@ -409,10 +408,9 @@ def _accuracy(
     settings: Settings,
     heard: Sequence[Logits],
     index: int,
-    reference: int | None,
 ) -> dict[str, Any] | None:
-    """One model beside the reference, at the lengths that both have."""
-    pair = [index] if reference is None else _pair(models, index)
+    """One model beside the checkpoint that it is compared with, at the lengths that both have."""
+    pair = [i for i in _pair(models, index) if heard[i] or i == index]
     lengths = set(settings.lengths)
     for i in pair:
         windows = {seconds for seconds in heard[i] if seconds is not None}

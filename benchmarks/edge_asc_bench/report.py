@@ -10,9 +10,9 @@ from typing import Any
 
 from edge_asc.errors import EdgeAscError, require
 from edge_asc_bench import chart
-from edge_asc_bench.result import agreement, form_title, read, titled
+from edge_asc_bench.result import accuracy_at, agreement, form_title, read, titled
 
-KINDS = ("bench", "export", "classification", "evaluation", "conformance")
+KINDS = ("bench", "export", "classification", "evaluation", "conformance", "table1", "figure3", "figure4")
 
 
 def load(results: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
@@ -39,31 +39,35 @@ def page(found: dict[str, list[dict[str, Any]]]) -> str:
 
 
 def markdown(found: dict[str, list[dict[str, Any]]]) -> str:
-    """The tables of benchmarks and evaluations as Markdown; errors as of `page`."""
+    """The tables of benchmarks, evaluations and reproductions as Markdown; errors as of `page`."""
     return _rendered("report.md", found)
 
 
 def _rendered(template_name: str, found: dict[str, list[dict[str, Any]]]) -> str:
     jinja2 = require("jinja2", "bench")
     environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: (files("edge_asc_bench") / name).read_text()),
         autoescape=template_name.endswith(".html"),
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    template = environment.from_string((files("edge_asc_bench") / template_name).read_text())
+    template, charts = environment.get_template(template_name), template_name.endswith(".html")
     try:
         streams = [_stream(value) for value in found["classification"]]
     except (KeyError, TypeError) as error:
         raise EdgeAscError(f"a classification lacks a field ({error}); make it again with this version") from error
     try:
         text: str = template.render(
-            benches=[_bench(value, charts=template_name.endswith(".html")) for value in found["bench"]],
+            benches=[_bench(value, charts=charts) for value in found["bench"]],
             machines=_machines(found["bench"]),
             exports=found["export"],
             streams=streams,
             evaluations=[{**value, "by_length": _by_length(value["results"])} for value in found["evaluation"]],
             conformances=[_conformance(value) for value in found["conformance"]],
+            table1=[{**value, "printed": any(row["paper"] for row in value["rows"])} for value in found["table1"]],
+            figure3=[{**value, "picture": charts and chart.state_maps(value)} for value in found["figure3"]],
+            figure4=[_figure4(value, charts=charts) for value in found["figure4"]],
         )
     except (jinja2.UndefinedError, KeyError, TypeError, IndexError) as error:
         raise EdgeAscError(f"a result lacks a field ({error}); make it again with this version") from error
@@ -76,8 +80,8 @@ def _read(path: Path) -> dict[str, Any]:
         kind = value["kind"]
     except (ValueError, KeyError, TypeError) as error:
         raise EdgeAscError(
-            f"{path}: not a result ({error!r}); expected what bench, conformance and cost write, or what "
-            "export, classify or evaluate print with --json"
+            f"{path}: not a result ({error!r}); expected what bench, conformance, cost and reproduce write, or "
+            "what export, classify or evaluate print with --json"
         ) from error
     if kind not in KINDS:
         raise EdgeAscError(f"{path}: a result of kind {kind!r}; expected {', '.join(KINDS)}")
@@ -90,6 +94,27 @@ def _stream(value: dict[str, Any]) -> dict[str, Any]:
     last = decisions[-1]["time"] if decisions else 1.0
     points = [(600 * d["time"] / last, 80 * (1 - max(d["probabilities"]))) for d in decisions]
     return {**value, "points": " ".join(f"{x:.1f},{y:.1f}" for x, y in points), "last": last}
+
+
+def _figure4(value: dict[str, Any], *, charts: bool) -> dict[str, Any]:
+    """A Figure 4 with its picture, and means over steps as a row for each model and carry mode."""
+    curves = [(model["name"], curve) for model in value["models"] for curve in model["curves"]]
+    lengths = sorted({curve["seconds"] for _, curve in curves if curve["seconds"]})
+    columns = [*lengths, None]
+    rows: dict[tuple[str, str], list[tuple[float | None, float | None]]] = {}
+    for name, curve in curves:
+        cells = rows.setdefault((name, curve["carry"]), [(None, None)] * len(columns))
+        cells[columns.index(curve["seconds"])] = (_mean(curve["recall"]), _mean(curve["accuracy"]))
+    return {
+        **value,
+        "picture": chart.recall_curves(value) if charts else "",
+        "lengths": lengths,
+        "rows": [(name, carry, cells) for (name, carry), cells in rows.items()],
+    }
+
+
+def _mean(values: Sequence[float] | None) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
 # Title, and how to find a value of a variant and one of its latencies (None if it was not timed), and its format.
@@ -148,6 +173,7 @@ def _bench(value: dict[str, Any], *, charts: bool) -> dict[str, Any]:
     return {
         **value,
         "emulated": emulated,
+        "references": _references(value),
         "columns": columns,
         "parts": [part for part in _split(columns) if part],
         "rows": rows,
@@ -158,6 +184,12 @@ def _bench(value: dict[str, Any], *, charts: bool) -> dict[str, Any]:
         "costs": [v for v in variants if v["macs"] or v["graph"]],
         "charts": _charts(value, variants) if charts else [],
     }
+
+
+def _references(value: Mapping[str, Any]) -> list[str]:
+    """What decisions are compared with: a checkpoint of each form."""
+    named = (v["accuracy"]["reference"] for v in value["variants"] if v["accuracy"])
+    return [name for name in dict.fromkeys([value["reference"], *named]) if name]
 
 
 def _split(columns: Sequence[str]) -> tuple[list[int], list[int]]:
@@ -241,11 +273,32 @@ def _charts(value: dict[str, Any], variants: Sequence[dict[str, Any]]) -> list[t
     if windows:
         note = "A windowed model hears its whole window for each decision; a step hears what is new."
         found.append(("Cost against length", chart.cost_by_length(windows, steps), note))
+    costs = {
+        variant["name"]: points
+        for variant in measured
+        if (points := _cost_points(variant)) and any(v["form"] == "windowed" for v in measured)
+    }
+    if costs:
+        note = (
+            "To the left is cheaper, up is better. The cost is the time that a second of audio takes, at the decisions "
+            "that each model makes: a window every 0.25 s, a step every 0.256 s. The numbers are seconds heard."
+        )
+        found.append(("Accuracy against cost", chart.accuracy_against_cost(costs), note))
     parts = {v["name"]: _parts(v["memory"]) for v in variants if v["memory"] and v["memory"]["peak"]}
     if parts:
         note = "The peak is of the time since the model was opened."
         found.append(("Memory", chart.memory(parts), note))
     return found + _over_time(value, variants)
+
+
+def _cost_points(variant: Mapping[str, Any]) -> list[tuple[float, float, float]]:
+    """Seconds heard, ms of computing for a second of audio, and accuracy in per cent, of each window or length."""
+    points = []
+    for form, latency in variant["latency"].items():
+        cost = latency["total"]["p50"] / latency["period_s"]
+        rows = variant["accuracy"]["lengths"] if form == "step" else [accuracy_at(variant, form)]
+        points += [(row["seconds"], cost, 100 * row["accuracy"]) for row in rows if row]
+    return points
 
 
 def _over_time(value: dict[str, Any], variants: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
@@ -316,12 +369,9 @@ def _mega(variant: dict[str, Any], name: str) -> float | None:
 
 def _accuracy(variant: Mapping[str, Any], latency: Mapping[str, Any] | None) -> float | None:
     """At the longest length, or at that of the window whose times these are, in per cent."""
-    if not variant["accuracy"]:
-        return None
-    rows = {f"{row['seconds']:g}": row["accuracy"] for row in variant["accuracy"]["lengths"]}
     form = next((form for form, found in variant["latency"].items() if found is latency), "step")
-    share = list(rows.values())[-1] if form == "step" else rows.get(form)
-    return None if share is None else 100 * share
+    row = accuracy_at(variant, form)
+    return None if row is None else 100 * row["accuracy"]
 
 
 def _by_length(measured: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -96,6 +96,13 @@ def agreement(variant: Mapping[str, Any]) -> float | None:
     return variant["accuracy"]["all_steps"]["agreement"] if variant["accuracy"] else found
 
 
+def accuracy_at(variant: Mapping[str, Any], form: str) -> Mapping[str, Any] | None:
+    """The accuracy that goes with a form: at the length of a window, at the longest length for a step; or None."""
+    rows = variant["accuracy"]["lengths"] if variant["accuracy"] else []
+    chosen: list[Mapping[str, Any]] = [row for row in rows if form == "step" or f"{row['seconds']:g}" == form]
+    return chosen[-1] if chosen else None
+
+
 def form_title(form: str) -> str:
     """The form of a latency in words: "step", or the length of the window."""
     return form if form == "step" else f"{form} s"

@@ -23,6 +23,7 @@ COMMANDS = {
     "export": "Write streaming ONNX and TFLite artefacts, proven against PyTorch.",
     "inspect": "Show the contract, size and operations of an artefact.",
     "report": "Write one page of what was found.",
+    "reproduce": "The paper's table and figures, on your data.",
     "scenes": "Write a data set of generated scenes.",
     "train": "Train a classifier.",
 }

@@ -12,6 +12,7 @@ import click
 from rich.table import Table
 
 from edge_asc.cli.console import Lengths, json_option, log, out, print_json, progress, threads_option
+from edge_asc.cli.models import named
 from edge_asc.errors import ContractError
 
 if TYPE_CHECKING:
@@ -101,6 +102,12 @@ def command(
     places = [open_target(target, **options) for target in targets]
     output.parent.mkdir(parents=True, exist_ok=True)
     found = [entry for model in models for entry in files_of(model)]
+    found = [
+        (name, path)
+        for (name, _), (_, path) in zip(
+            named([str(path) for _, path in found], [name for name, _ in found]), found, strict=True
+        )
+    ]
     if len({name for name, _ in found}) < len(found):
         raise ContractError(f"two models are called alike: {', '.join(name for name, _ in found)}; leave one out")
     clips = _clips(found[0][1], data, fold)
@@ -214,12 +221,13 @@ def _table(result: dict[str, Any]) -> Table:
     for name in ("accuracy %", "agreement"):
         table.add_column(name, justify="right")
     for variant in result["variants"]:
-        size, quality = f"{variant['bytes'] / 1000:.0f}", _quality(variant)
+        size = f"{variant['bytes'] / 1000:.0f}"
         latencies = {} if machine["emulated"] else variant["latency"]
         if not latencies:
-            table.add_row(variant["name"], "", *[""] * 7, size, *quality)
+            table.add_row(variant["name"], "", *[""] * 7, size, *_quality(variant, "step"))
         for form, latency in latencies.items():
-            table.add_row(variant["name"], _form(form), *_times(latency), _memory(variant["memory"]), size, *quality)
+            times, memory = _times(latency), _memory(variant["memory"])
+            table.add_row(variant["name"], _form(form), *times, memory, size, *_quality(variant, form))
     table.caption = "p50 of front end and model apart; peak resident set, and above the imported runtime"
     return table
 
@@ -242,11 +250,11 @@ def _memory(memory: dict[str, Any] | None) -> str:
     return f"{memory['peak'] / 1e6:.0f} ({(memory['peak'] - memory['imported']) / 1e6:+.0f})"
 
 
-def _quality(variant: dict[str, Any]) -> tuple[str, str]:
-    from edge_asc_bench.result import agreement
+def _quality(variant: dict[str, Any], form: str) -> tuple[str, str]:
+    """Accuracy at the longest length, or at that of the window whose row it is, and agreement."""
+    from edge_asc_bench.result import accuracy_at, agreement
 
     share, accuracy = agreement(variant), ""
-    if variant["accuracy"]:
-        longest = variant["accuracy"]["lengths"][-1]
-        accuracy = f"{100 * longest['accuracy']:.1f} at {longest['seconds']} s"
+    if row := accuracy_at(variant, form):
+        accuracy = f"{100 * row['accuracy']:.1f} at {row['seconds']} s"
     return accuracy, "" if share is None else f"{share:.4f}"

@@ -43,6 +43,8 @@ NEEDS = (
     Need("matplotlib", "matplotlib", "bench", "charts of report"),
     Need("asyncssh", "asyncssh", "bench", "bench --target ssh://"),
     Need("adbutils", "adbutils", "bench", "bench --target adb://"),
+    Need("scikit-learn", "sklearn", "reproduce", "reproduce figure3"),
+    Need("ray", "ray", "ray", "reproduce table1 --engine ray"),
 )
 
 SUBSTITUTES = ("tflite_runtime", "tensorflow")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_asc.cli.console import Lengths, json_option, out, print_json, threads_option
+from edge_asc.cli.models import checkpoint_folder, named
 from edge_asc.zoo import DEFAULT
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     multiple=True,
     default=(DEFAULT,),
     show_default=True,
-    help="Checkpoint, artefact, bundle or zoo model; may be repeated. Others are compared with the first.",
+    help="Checkpoint, artefact, bundle or zoo model; may be repeated. Others are compared with the first of their "
+    "form.",
 )
 @click.option("--lengths", type=Lengths(), default="1-10", show_default=True, help="Seconds since reset.")
 @click.option("--fold", type=int, help="Only the held-out clips of this fold.")
@@ -55,7 +57,8 @@ def command(
 ) -> None:
     """Stream every clip of DATA (a folder in TAU layout) from reset through each model; accuracy at each length.
 
-    Intervals are Wilson's at 95 %. Lengths that no clip reaches are left out with a note.
+    A windowed model hears a window of each length from the start of a clip. Intervals are Wilson's at 95 %. Lengths
+    that no clip reaches are left out with a note.
     """
     from edge_asc.cli.recordings import Recordings
     from edge_asc.evaluation.report import loss_table, recall_table, table
@@ -101,7 +104,12 @@ def measured(
     heard = _trained_on(models, recordings.clips)
     features = recordings.features(runtimes[0][1].contract.front_end)
     labels = recordings.dataset.labels
-    results = evaluate(runtimes, features, recordings.targets, labels, lengths, gain=gain, progress=True)
+    found: dict[str, Accuracy] = {}
+    for form in dict.fromkeys(runtime.contract.form for _, runtime in runtimes):
+        alike = [(name, runtime) for name, runtime in runtimes if runtime.contract.form == form]
+        results = evaluate(alike, features, recordings.targets, labels, lengths, gain=gain, progress=True)
+        found |= {result.model: result for result in results}
+    results = [found[name] for name, _ in runtimes]
     return [replace(result, notes=(*result.notes, *heard)) if i == 0 else result for i, result in enumerate(results)]
 
 
@@ -113,9 +121,9 @@ def opened(models: tuple[str, ...], threads: int = 1, whole_clip: bool = False) 
     from edge_asc.runtimes import open_runtime
 
     runtimes: list[tuple[str, Runtime]] = []
-    for model in models:
-        name, runtime = _name(model, models), open_runtime(model, threads=threads)
-        if whole_clip and (checkpoint := _checkpoint(model)) and runtime.contract.form == "causal":
+    for name, model in named(models):
+        runtime = open_runtime(model, threads=threads)
+        if whole_clip and (checkpoint := checkpoint_folder(model)) and runtime.contract.form == "causal":
             from edge_asc.runtimes.torch import TorchRuntime
             from edge_asc.training.checkpoint import Checkpoint
 
@@ -126,33 +134,19 @@ def opened(models: tuple[str, ...], threads: int = 1, whole_clip: bool = False) 
     return runtimes
 
 
-def _name(model: str, models: tuple[str, ...]) -> str:
-    """The last part of a path, or all of it where two models end alike."""
-    return model if sum(Path(other).name == Path(model).name for other in models) > 1 else Path(model).name
-
-
-def _checkpoint(model: str) -> Path | None:
-    """The folder of a checkpoint; None for an artefact or a bundle."""
-    from edge_asc.training.checkpoint import is_checkpoint
-    from edge_asc.zoo import located
-
-    path = located(model)
-    return path if path is not None and is_checkpoint(path) else None
-
-
 def _trained_on(models: tuple[str, ...], clips: tuple[Clip, ...]) -> list[str]:
     """A note for each checkpoint that was trained on some of the clips, since accuracy on them is no measure."""
     from edge_asc.training.checkpoint import read_metadata
     from edge_asc.training.run import trained_on
 
     notes = []
-    for model in models:
-        path = _checkpoint(model)
+    for name, model in named(models):
+        path = checkpoint_folder(model)
         if path is None:
             continue
         if count := trained_on(read_metadata(path)["training"], [clip.filename for clip in clips]):
             notes.append(
-                f"{_name(model, models)} was trained on {count} of these {len(clips)} clips: accuracy here says how "
+                f"{name} was trained on {count} of these {len(clips)} clips: accuracy here says how "
                 "alike the models are, not how good; the checkpoint's card has it on held-out clips"
             )
     return notes

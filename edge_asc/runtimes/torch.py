@@ -15,6 +15,7 @@ from edge_asc.contract import Signature, StreamContract, TensorSpec
 from edge_asc.errors import ContractError
 from edge_asc.frontend import Array
 from edge_asc.runtimes import Tensors, check_inputs
+from edge_asc.streaming import Carry, embeddings_in
 from edge_asc.training.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -30,10 +31,10 @@ ROW, ROWS = ("batch", "unit"), ("time", "unit")
 
 
 class TorchRuntime:
-    """A checkpoint's CRNN in float32 PyTorch on the CPU."""
+    """A checkpoint's CRNN in float32 PyTorch, on the CPU unless it is told otherwise."""
 
-    def __init__(self, checkpoint: Checkpoint, threads: int = 1, *, whole: bool = False) -> None:
-        """Take the model of `checkpoint`, for `threads` threads.
+    def __init__(self, checkpoint: Checkpoint, threads: int = 1, *, whole: bool = False, device: str = "cpu") -> None:
+        """Take the model of `checkpoint`, for `threads` threads; it is moved to `device`.
 
         With `whole`, `stream` computes each clip in one pass, as in training: what streaming must equal.
 
@@ -45,7 +46,8 @@ class TorchRuntime:
         self.whole = whole
         self.engine = f"torch {torch.__version__}" + (", whole clip" if whole else "")
         self.contract = contract_of(checkpoint)
-        self._model, self._threads = _recurrent(checkpoint), threads
+        self._device, self._threads = device, threads
+        self._model = _recurrent(checkpoint).to(device)
 
     @classmethod
     def load(cls, path: str | Path, threads: int = 1) -> Self:
@@ -66,10 +68,10 @@ class TorchRuntime:
         import torch
 
         check_inputs(self.contract, signature, inputs)
-        values = {name: torch.tensor(value) for name, value in inputs.items()}
+        values = {name: torch.tensor(value, device=self._device) for name, value in inputs.items()}
         with torch.inference_mode(), _threads(self._threads):
             outputs = self._computed(signature, values)
-        return {name: value.contiguous().numpy() for name, value in outputs.items()}
+        return {name: value.contiguous().cpu().numpy() for name, value in outputs.items()}
 
     def _computed(self, signature: str, values: dict[str, Tensor]) -> dict[str, Tensor]:
         import torch
@@ -119,13 +121,44 @@ class TorchRuntime:
         results = np.empty((len(features), features.shape[1] // step, len(self.contract.labels)), np.float32)
         with torch.inference_mode(), _threads(self._threads):
             state = self._model.initial_state(len(features))
-            planes = torch.from_numpy(features).transpose(1, 2)[:, None]
+            planes = torch.from_numpy(features).to(self._device).transpose(1, 2)[:, None]
             if self.whole and features.shape[1]:
-                results[:] = self._model(planes).logits.numpy()
+                results[:] = self._model(planes).logits.cpu().numpy()
                 return results
             for i in range(results.shape[1]):
                 logits, state = self._model.step(planes[..., i * step : (i + 1) * step], state)
-                results[:, i] = logits[:, 0].numpy()
+                results[:, i] = logits[:, 0].cpu().numpy()
+        return results
+
+    def windows(self, features: Array, carries: Sequence[Carry], period: float) -> list[Array]:
+        """Run the windows of many recordings: (streams, windows, frames, mels) to (streams, windows, classes).
+
+        One result for each mode of `carries`, the same as of `WindowedClassifier` window by window, up to rounding.
+
+        Raises:
+            ContractError: a causal model.
+        """
+        import torch
+
+        if self.contract.form != "windowed":
+            raise ContractError(f"{self.contract.name}: a causal model has no windows; expected a windowed one")
+        model, front_end = self._model, self.contract.front_end
+        aligned = embeddings_in(period, front_end)
+        results = [np.empty((*features.shape[:2], len(self.contract.labels)), np.float32) for _ in carries]
+        with torch.inference_mode(), _threads(self._threads):
+            fresh = torch.zeros(
+                model.gru.num_layers, len(features), model.gru.hidden_size, device=self._device, dtype=torch.float32
+            )
+            states = [fresh] * len(carries)
+            for i in range(features.shape[1]):
+                planes = torch.from_numpy(features[:, i]).to(self._device).transpose(1, 2)[:, None]
+                embeddings = model.embed(planes)
+                for k, carry in enumerate(carries):
+                    before = fresh if carry == "none" else states[k]
+                    y, states[k] = model.gru(embeddings, before)
+                    results[k][:, i] = model.output(y[:, -1]).cpu().numpy()
+                    if carry == "aligned":
+                        _, states[k] = model.gru(embeddings[:, :aligned], before)
         return results
 
 

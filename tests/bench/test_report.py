@@ -50,6 +50,7 @@ def test_the_page_shows_what_was_measured(result, tmp_path):
         "Accuracy against time since reset",
         "Time of a decision",
         "Cost against length",
+        "Accuracy against cost",
         "Memory",
         "Sustained",
         "What each step to a device costs",
@@ -206,5 +207,5 @@ def test_a_browser_shows_it(result, tmp_path, scheme):
     )
     seen = json.loads(re.search("<title>(.*)</title>", done.stdout)[1].replace("&quot;", '"'))
     assert seen["wide"] <= 390
-    assert seen["charts"] == 5
+    assert seen["charts"] == 6
     assert seen["ink"] == ("rgb(255, 255, 255)" if scheme == "dark" else "rgb(0, 0, 0)")

@@ -1,0 +1,1 @@
+"""The paper's experiments, on any data set in TAU layout."""

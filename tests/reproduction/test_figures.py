@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from artefacts import FRONT_END, randomised
+from edge_asc import audio
+from edge_asc.data import Dataset, FeatureCache
+from edge_asc.data.dataset import TAU_LABELS
+from edge_asc.data.scenes import write_scenes
+from edge_asc.errors import ContractError, EdgeAscError
+from edge_asc.frontend import FrontEnd
+from edge_asc.reproduction import figure3, figure4
+from edge_asc.runtimes.torch import TorchRuntime
+from edge_asc.streaming import StreamingClassifier, WindowedClassifier
+from edge_asc.training.checkpoint import Checkpoint
+from edge_asc_bench.report import load, markdown, page
+
+
+def checkpoint(form: Any, seed: int = 0, **options: Any) -> Checkpoint:
+    """A model with random weights that does not give the same answer to everything."""
+    model = randomised(seed, form=form, **options)
+    if form == "windowed" and model.config.head == "gru":
+        rows = model.gru.weight_ih_l0.data
+        rows -= rows.mean(1, keepdim=True)
+        rows *= 20.0
+    return Checkpoint(f"{form}-{seed}", model, FRONT_END, TAU_LABELS)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, FeatureCache]:
+    folder = tmp_path_factory.mktemp("figures")
+    dataset = write_scenes(folder / "scenes", 2, 0, seconds=3.0, folds=2, progress=False)
+    return dataset, FeatureCache(folder / "cache", FrontEnd())
+
+
+@pytest.fixture(scope="module")
+def drawn(data: Any) -> dict[str, Any]:
+    dataset, cache = data
+    models = [
+        ("windowed", [TorchRuntime(checkpoint("windowed", seed)) for seed in range(2)]),
+        ("causal", [TorchRuntime(checkpoint("causal"))]),
+    ]
+    return figure4.figure(models, dataset, dataset.clips, cache, range(1, 11))
+
+
+def curves(value: dict[str, Any], name: str) -> Iterator[tuple[tuple[Any, str], dict[str, Any]]]:
+    (model,) = (model for model in value["models"] if model["name"] == name)
+    return (((curve["seconds"], curve["carry"]), curve) for curve in model["curves"])
+
+
+def test_figure4_follows_the_procedure(data: Any, drawn: dict[str, Any]) -> None:
+    dataset, _ = data
+    assert (drawn["seconds"], drawn["clips"], drawn["left_out"]) == (3, 20, 0)
+    found = dict(curves(drawn, "windowed"))
+    assert set(found) == {(length, carry) for length in (1, 2, 3) for carry in ("final", "aligned", "none")}
+    assert found[1, "final"]["times"] == [1.0 + 0.25 * i for i in range(9)]
+    assert len(found[2, "none"]["times"]) == 5
+    targets = [dataset.labels.index(clip.label) for clip in dataset.clips]
+    for carry in ("final", "aligned", "none"):
+        hits, counted = [], []
+        for seed in range(2):
+            runtime = TorchRuntime(checkpoint("windowed", seed))
+            for clip, target in zip(dataset.clips, targets, strict=True):
+                samples = audio.read(dataset.path(clip))
+                hits.append([d.index == target for d in WindowedClassifier(runtime, 1, carry=carry).push(samples)])
+                counted.append(WindowedClassifier(runtime, 3).push(samples)[0].index == target)
+        expected = np.array(hits)
+        assert 0 < sum(counted) < len(counted)
+        np.testing.assert_allclose(found[1, carry]["accuracy"], expected.mean(0))
+        np.testing.assert_allclose(found[1, carry]["recall"], expected[np.array(counted)].mean(0))
+    (whole,) = (model["whole"] for model in drawn["models"] if model["name"] == "windowed")
+    assert (whole["count"], whole["right"]) == (40, sum(counted))
+
+
+def test_at_the_full_length_carried_and_fresh_states_coincide_and_recall_is_whole(drawn: dict[str, Any]) -> None:
+    found = dict(curves(drawn, "windowed"))
+    for carry in ("final", "aligned", "none"):
+        assert found[3, carry]["recall"] == [1.0]
+        assert found[3, carry]["macro_recall"] == [1.0]
+        assert found[3, carry]["accuracy"] == found[3, "none"]["accuracy"]
+    assert found[1, "final"]["recall"] != found[1, "none"]["recall"]
+
+
+def test_the_causal_curve_is_streamed_step_by_step(data: Any, drawn: dict[str, Any]) -> None:
+    dataset, _ = data
+    ((key, curve),) = curves(drawn, "causal")
+    assert key == (None, "exact")
+    assert curve["times"] == [round(0.256 * i, 3) for i in range(1, 12)]
+    assert curve["recall"][-1] == 1.0
+    hits = []
+    for clip in dataset.clips:
+        stream = StreamingClassifier(TorchRuntime(checkpoint("causal")), decision="last")
+        right = dataset.labels.index(clip.label)
+        hits.append([decision.index == right for decision in stream.push(audio.read(dataset.path(clip)))])
+    np.testing.assert_allclose(curve["accuracy"], np.mean(hits, axis=0))
+
+
+def test_macro_recall_is_the_mean_over_labels(data: Any) -> None:
+    hits = np.array([[True, False], [True, True], [False, True], [True, True]])
+    counted = np.array([True, True, True, False])
+    shares = figure4._shares(hits, counted, np.array([0, 0, 1, 2]))
+    assert shares["recall"] == pytest.approx([2 / 3, 2 / 3])
+    assert shares["macro_recall"] == pytest.approx([0.5, 0.75])
+    assert shares["accuracy"] == pytest.approx([0.75, 0.75])
+    nothing = figure4._shares(hits, np.zeros(4, bool), np.array([0, 0, 1, 2]))
+    assert (nothing["recall"], nothing["macro_recall"]) == (None, None)
+
+
+def test_what_figure4_refuses(data: Any, artefacts: Any) -> None:
+    dataset, cache = data
+    strange = [("random-windowed", [TorchRuntime(artefacts.windowed)])]
+    with pytest.raises(EdgeAscError, match="random-windowed does not know airport"):
+        figure4.figure(strange, dataset, dataset.clips, cache, (1,))
+    windowed = [("w", [TorchRuntime(checkpoint("windowed"))])]
+    with pytest.raises(EdgeAscError, match="no clip is 4 s long"):
+        figure4.figure(windowed, dataset, dataset.clips, cache, (4, 5))
+    with pytest.raises(ContractError, match="classifies whole clips and does not stream"):
+        TorchRuntime(checkpoint("windowed", head="gap", auxiliary=False))
+
+
+def test_figure3_maps_the_same_steps_of_every_model(data: Any) -> None:
+    dataset, cache = data
+    models = [("with", checkpoint("windowed")), ("without", checkpoint("causal", 1, auxiliary=False))]
+    value = figure3.figure(models, dataset, dataset.clips, cache, points=60)
+    assert value == figure3.figure(models, dataset, dataset.clips, cache, points=60)
+    assert value["steps"] == 20 * 11
+    assert len(value["label"]) == len(value["step"]) == 60
+    assert set(value["step"]) <= set(range(1, 12))
+    assert [model["auxiliary"] for model in value["models"]] == [True, False]
+    for model in value["models"]:
+        for found in model["maps"].values():
+            assert np.isfinite(found["points"]).all()
+            assert len(found["points"]) == 60
+            assert -1 <= found["silhouette"] <= 1
+    with pytest.raises(EdgeAscError, match="a CNN without embeddings"):
+        figure3.figure([("cnn", checkpoint("windowed", head="gap", auxiliary=False))], dataset, dataset.clips, cache)
+    with pytest.raises(EdgeAscError, match="expected at least 10 to map"):
+        figure3.figure(models, dataset, [], cache)
+
+
+def test_hidden_states_are_those_that_decide(data: Any) -> None:
+    import torch
+
+    dataset, cache = data
+    model = checkpoint("causal")
+    features = cache.features(dataset, dataset.clips[:1])
+    spaces = figure3._states("m", model, features, [11])
+    assert spaces["embeddings"].shape == (11, 108)
+    with torch.no_grad():
+        logits = model.model.output(torch.from_numpy(spaces["hidden"]))
+    expected = TorchRuntime(model).stream([_normalised(features[0])])[0]
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
+
+
+def _normalised(clip: Any) -> Any:
+    from edge_asc.frontend import LogMel
+
+    return LogMel(FRONT_END).normalise(np.array(clip))
+
+
+def test_the_page_and_the_pull_request_show_them(data: Any, drawn: dict[str, Any], tmp_path: Path) -> None:
+    dataset, cache = data
+    maps = figure3.figure([("with", checkpoint("windowed"))], dataset, dataset.clips, cache, points=30)
+    paths = []
+    for name, value in (("figure4", drawn), ("figure3", maps)):
+        paths.append(tmp_path / f"{name}.json")
+        paths[-1].write_text(json.dumps(value))
+    html = page(load(paths))
+    assert re.findall("<h2>(.*)</h2>", html) == ["Figure 4 on generated", "Figure 3 on generated"]
+    assert html.count('<svg class="chart"') == 2
+    assert "step by step" in html
+    text = markdown(load(paths))
+    assert "| windowed | final |" in text
+    assert "| causal | exact |" in text
