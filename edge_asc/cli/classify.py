@@ -34,6 +34,12 @@ BLOCK = 4096
 @click.option(
     "--window", type=click.IntRange(1, 10), help="Window length, s, of a windowed model [default: its first]."
 )
+@click.option(
+    "--carry",
+    type=click.Choice(["final", "aligned", "none"]),
+    help="GRU state that a window starts from: that after the window before, that of where this one begins, or zeros "
+    "[default: final].",
+)
 @threads_option
 @json_option
 def command(
@@ -44,6 +50,7 @@ def command(
     seconds: float | None,
     decision: Any,
     window: int | None,
+    carry: Any,
     threads: int,
     as_json: bool,
 ) -> None:
@@ -57,7 +64,7 @@ def command(
     if (recording is None) != microphone:
         raise click.UsageError("give a recording, or --microphone")
     runtime = open_runtime(model, threads=threads)
-    classifier = _classifier(runtime, decision, window)
+    classifier = _classifier(runtime, decision, window, carry)
     rate = runtime.contract.front_end.sample_rate
     limit = None if seconds is None else round(seconds * rate)
     if recording is None:
@@ -84,16 +91,18 @@ def command(
         log.print(f"no decision: {heard:.3f} s of audio is less than the first one needs")
 
 
-def _classifier(runtime: Any, decision: Any, window: int | None) -> StreamingClassifier | WindowedClassifier:
+def _classifier(
+    runtime: Any, decision: Any, window: int | None, carry: Any
+) -> StreamingClassifier | WindowedClassifier:
     from edge_asc.streaming import StreamingClassifier, WindowedClassifier
 
     if runtime.contract.form == "causal":
-        if window is not None:
-            raise click.UsageError("--window belongs to a windowed model; this one is causal")
+        if window is not None or carry is not None:
+            raise click.UsageError("--window and --carry belong to a windowed model; this one is causal")
         return StreamingClassifier(runtime, decision=decision)
     if decision is not None:
         raise click.UsageError("--decision belongs to a causal model; each window of this one is decided by itself")
-    return WindowedClassifier(runtime, window or runtime.contract.windows[0])
+    return WindowedClassifier(runtime, window or runtime.contract.windows[0], carry=carry or "final")
 
 
 def _limited(blocks: Iterable[Array], limit: int | None) -> Iterator[Array]:

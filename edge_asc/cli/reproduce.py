@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -111,13 +112,13 @@ def table1(
     from edge_asc.reproduction import grid as grids
     from edge_asc.reproduction import table1 as tables
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise click.UsageError("torchrun shares one training among processes; give a grid --jobs, or --engine ray")
     units = tables.units(subsets, form, tuple(dict.fromkeys(folds)), range(seeds))
     chosen = chosen_recipe(recipe, settings)
     dataset = Dataset.open(data)
     dataset.check(progress=True)
-    for fold in folds:
-        dataset.split(fold, "evaluate")
-    longest = _longest(dataset)
+    longest = _longest(dataset, folds)
     if "frames" not in settings and recipe == "paper":
         chosen = replace(chosen, frames=(longest // 8 * 8,) * 2)
     grid = grids.Grid(
@@ -282,7 +283,8 @@ def _with_seeds(models: Sequence[str]) -> list[tuple[str, list[str]]]:
     for model in models:
         seeds = sorted((path for path in Path(model).glob("seed*") if is_checkpoint(path)), key=_seed)
         members.append(list(map(str, seeds)) or [model])
-        names.append(f"{Path(model).resolve().parent.name}, {len(seeds)} seeds" if seeds else _name(model))
+        pooled = f"{Path(model).resolve().parent.name}, {len(seeds)} seed{'s' * (len(seeds) > 1)}"
+        names.append(pooled if seeds else _name(model))
     return [(name, seeds) for (name, _), seeds in zip(named(models, names), members, strict=True)]
 
 
@@ -361,9 +363,13 @@ def _silhouettes(found: dict[str, Any]) -> Table:
     return table
 
 
-def _longest(dataset: Dataset) -> int:
-    """Frames of the longest clip; all features are computed, once, before the trainings need them."""
-    return max(map(len, _cache().features(dataset, dataset.clips)))
+def _longest(dataset: Dataset, folds: Sequence[int]) -> int:
+    """Frames of the longest clip of the folds; all features are computed here, once, before trainings need them."""
+    from edge_asc.data.dataset import Part
+
+    parts = [dataset.split(fold, part) for fold in folds for part in get_args(Part)]
+    clips = dict.fromkeys(clip for part in parts for clip in part)
+    return max(map(len, _cache().features(dataset, clips)))
 
 
 class _Shown:
@@ -404,11 +410,11 @@ class _Shown:
         shares = ", ".join(
             f"{result[part]['seconds']:g} s {result[part]['accuracy']:.1%}" for part in ("whole", "crop")
         )
-        log.print(f"{self._ended}/{self._units} {unit.path}: {shares}{self._left()}")
+        log.print(f"{self._ended}/{self._units} {unit.path}: {shares}{self._left()}", soft_wrap=True)
 
     def failed(self, unit: Unit, reason: str) -> None:
         self._ended += 1
-        log.print(f"{self._ended}/{self._units} {unit.path}: failed: {reason}")
+        log.print(f"{self._ended}/{self._units} {unit.path}: failed: {reason}", soft_wrap=True)
 
     def _left(self) -> str:
         """Where there is no bar: how long the rest takes at the pace so far."""
