@@ -144,17 +144,26 @@ class LogMel:
 
     def __init__(self, config: FrontEnd | None = None) -> None:
         self.config = config or FrontEnd()
-        phase = 2.0 * np.pi * np.arange(self.config.window) / self.config.window
+        window, hop = self.config.window, self.config.hop
+        phase = 2.0 * np.pi * np.arange(window) / window
         self._hann = (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
         self._mean = np.asarray(self.config.mean, np.float32)
         self._scale = np.asarray(self.config.scale, np.float32)
-        self._block = np.zeros((BLOCK, self.config.window), np.float32)
-        self._power = np.empty((self.config.window // 2 + 1, BLOCK), np.float32)
+        self._low, self._high, self._floor = map(np.float32, (-self.config.clip, self.config.clip, self.config.floor))
+        # The samples of a block of windows, which overlap, and a view of each window.
+        self._samples = np.zeros(window - hop + BLOCK * hop, np.float32)
+        step = self._samples.itemsize
+        self._windows = np.lib.stride_tricks.as_strided(
+            self._samples, (BLOCK, window), (hop * step, step), writeable=False
+        )
+        self._block = np.empty((BLOCK, window), np.float32)
+        self._squares = np.empty((window // 2 + 1, 2 * BLOCK), np.float32)
         self.reset()
 
     def reset(self) -> None:
         """Forget all audio: the next sample is the first of a new stream."""
-        self._tail = np.zeros(self.config.window - self.config.hop, np.float32)
+        self._samples[:] = 0.0
+        self._pending = 0
 
     def push(self, samples: npt.ArrayLike) -> Array:
         """Take `samples`, (n,) float in [−1, 1], any n ≥ 0; return the frames that they complete, (frames, mels).
@@ -164,36 +173,42 @@ class LogMel:
                 stream is unchanged.
         """
         chunk = checked_samples(samples)
-        window, hop = self.config.window, self.config.hop
-        buffer = np.concatenate((self._tail, chunk))
-        count = max(0, (len(buffer) - window) // hop + 1)
-        frames = np.empty((count, self.config.mels), np.float32)
-        for t in range(0, count, BLOCK):
-            frames[t : t + BLOCK] = self._mel_power(buffer[t * hop :], min(BLOCK, count - t))
-        self._tail = buffer[count * hop :].copy()
-        frames += np.float32(self.config.floor)
+        hop, tail = self.config.hop, self.config.window - self.config.hop
+        frames = np.empty(((self._pending + len(chunk)) // hop, self.config.mels), np.float32)
+        done = taken = 0
+        while taken < len(chunk):
+            new = chunk[taken : taken + BLOCK * hop - self._pending]
+            begin = tail + self._pending
+            self._samples[begin : begin + len(new)] = new
+            taken += len(new)
+            count, self._pending = divmod(self._pending + len(new), hop)
+            if count:
+                np.add(self._mel_power()[:count], self._floor, out=frames[done : done + count])
+                done += count
+                kept = tail + self._pending
+                self._samples[:kept] = self._samples[count * hop : count * hop + kept]
         np.log(frames, out=frames)
         return self.normalise(frames)
 
-    def _mel_power(self, samples: Array, count: int) -> Array:
-        """Mel power of the first `count` ≤ BLOCK windows, (count, mels), computed as a whole block."""
-        window, hop = self.config.window, self.config.hop
-        for i in range(count):
-            np.multiply(samples[i * hop : i * hop + window], self._hann, out=self._block[i])
+    def _mel_power(self) -> Array:
+        """Mel power of a whole block of windows, (BLOCK, mels); what lies after the last sample is anything."""
+        np.multiply(self._windows, self._hann, out=self._block)
         from scipy.fft import rfft  # here, for models run on features without scipy
 
-        spectrum = rfft(self._block).T
-        np.square(spectrum.real, out=self._power)
-        self._power += np.square(spectrum.imag)
-        mel: Array = (self.config.mel_matrix @ self._power)[:, :count].T
-        return mel
+        # Bins first, so that real and imaginary parts of all windows stand in a row for the sparse product.
+        spectrum = rfft(self._block.T, axis=0)
+        np.square(spectrum.view(np.float32), out=self._squares)
+        mel = self.config.mel_matrix @ self._squares
+        power: Array = (mel[:, 0::2] + mel[:, 1::2]).T
+        return power
 
     def normalise(self, log_mel: Array) -> Array:
         """Apply mean, scale and clip to raw log-mel, (..., mels), in place where the front end has them."""
         if len(self._mean):
             log_mel -= self._mean
             log_mel *= self._scale
-            np.clip(log_mel, -self.config.clip, self.config.clip, out=log_mel)
+            np.maximum(log_mel, self._low, out=log_mel)
+            np.minimum(log_mel, self._high, out=log_mel)
         return log_mel
 
     def __call__(self, samples: npt.ArrayLike) -> Array:
@@ -212,10 +227,13 @@ def checked_samples(samples: npt.ArrayLike) -> Array:
         raise AudioError(f"samples have shape {array.shape}; expected one channel, shape (n,): downmix first")
     if array.dtype.kind != "f":
         raise AudioError(f"samples are {array.dtype}; expected float32 in [-1, 1]: divide integers by full scale first")
+    if not len(array):
+        return array.astype(np.float32, copy=False)
+    peak = float(np.abs(array).max())
+    if peak <= LOUDEST:
+        return array.astype(np.float32, copy=False)
     if not np.isfinite(array).all():
         raise AudioError(
             f"samples hold {int((~np.isfinite(array)).sum())} NaN or infinite values; expected finite ones"
         )
-    if len(array) and (peak := float(np.abs(array).max())) > LOUDEST:
-        raise AudioError(f"samples reach {peak:g}; expected about [-1, 1]: divide integer values by full scale first")
-    return array.astype(np.float32, copy=False)
+    raise AudioError(f"samples reach {peak:g}; expected about [-1, 1]: divide integer values by full scale first")
