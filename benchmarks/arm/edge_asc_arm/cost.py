@@ -33,8 +33,9 @@ def count(
     """Instructions of a decision of each artefact on each board, as a result that the gate and the report read.
 
     A variant's `instructions` hold by processor: `front_end`, `model` and `total`, which a decision executes from
-    samples to probabilities, Python included; `runtime`, the part of the model's inside its runtime; and of the total,
-    `dot_products` and `matrix_products` of bytes. Medians over decisions. They are counts, and say nothing of time.
+    samples to probabilities, Python included; `runtime`, the part of the model's in the engine's own call, beside which
+    stand Python's checks and copies of features and states; and of the total, `dot_products` and `matrix_products` of
+    bytes. Medians over decisions. They are counts, and say nothing of time.
 
     Raises:
         EdgeAscError: an artefact cannot be opened, or a program failed on a board.

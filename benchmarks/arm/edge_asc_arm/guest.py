@@ -9,8 +9,8 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -37,19 +37,24 @@ def mark(number: int) -> None:
         os.getpriority(MARK, number)
 
 
-class Marked:
-    """A runtime that marks where its engine is entered and left."""
+@contextmanager
+def marked(runtime: Runtime, index: int) -> Iterator[None]:
+    """A block in which the engine's own call, LiteRT's invoke or onnxruntime's run, is marked before and after."""
+    name = "_interpreter" if hasattr(runtime, "_interpreter") else "_session"
+    engine, call = getattr(runtime, name), {"_interpreter": "invoke", "_session": "run"}[name]
+    plain = getattr(engine, call)
 
-    def __init__(self, runtime: Runtime, index: int) -> None:
-        self.engine, self.contract = runtime.engine, runtime.contract
-        self._run, self._index = runtime.run, index
+    def between(*arguments: Any) -> Any:
+        mark(MARKS * index + ENTERED)
+        result = plain(*arguments)
+        mark(MARKS * index + LEFT)
+        return result
 
-    def run(self, signature: str, inputs: Mapping[str, Any]) -> Any:
-        """As the runtime's."""
-        mark(MARKS * self._index + ENTERED)
-        outputs = self._run(signature, inputs)
-        mark(MARKS * self._index + LEFT)
-        return outputs
+    setattr(engine, call, between)
+    try:
+        yield
+    finally:
+        delattr(engine, call)
 
 
 def hear(folder: Path, artefacts: list[str]) -> dict[str, Any]:
@@ -76,7 +81,8 @@ def count(folder: Path, artefacts: list[str]) -> dict[str, Any]:
         chunks = [audio[k * size : (k + 1) * size] for k in range(WARM_UP + DECISIONS)]
         _decide(StreamingClassifier(runtime), runtime, chunks, MARKS * i)
         # The engine's share is counted in a run of its own: marks in the way would add to the others.
-        _decide(StreamingClassifier(Marked(runtime, i)), runtime, chunks)
+        with marked(runtime, i):
+            _decide(StreamingClassifier(runtime), runtime, chunks)
         for _ in range(DECISIONS):
             mark(MARKS * i + NOTHING)
     return {"engines": engines}
@@ -86,14 +92,14 @@ def _decide(classifier: StreamingClassifier, runtime: Runtime, chunks: list[Any]
     """Push chunks through front end and model; after the first ones with marks around both, given a number for them."""
     log_mel = LogMel(runtime.contract.front_end)
     for k, chunk in enumerate(chunks):
-        marked = number >= 0 and k >= WARM_UP
-        if marked:
+        counted = number >= 0 and k >= WARM_UP
+        if counted:
             mark(number + BEGIN)
         frames = log_mel.push(chunk)
-        if marked:
+        if counted:
             mark(number + HEARD)
         classifier.push_features(frames)
-        if marked:
+        if counted:
             mark(number + DECIDED)
 
 
