@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -77,6 +78,11 @@ class Signature:
     samples: int
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+
+    @cached_property
+    def input_kinds(self) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+        """Shape and numpy type of each input, by name."""
+        return {spec.name: (spec.shape, np.dtype(spec.dtype)) for spec in self.inputs}
 
     def states(self) -> tuple[TensorSpec, ...]:
         """The input states."""

@@ -131,7 +131,8 @@ class StreamingClassifier:
             ContractError: another sample rate; the stream is unchanged.
         """
         _check_rate(self.contract, sample_rate)
-        self._frames = np.concatenate((self._frames, self._log_mel.push(samples)))
+        new = self._log_mel.push(samples)
+        self._frames = np.concatenate((self._frames, new)) if len(self._frames) else new
         size, decisions = self._stream.signature.frames, []
         while len(self._frames) >= size:
             step, self._frames = self._frames[:size], self._frames[size:]

@@ -42,16 +42,14 @@ def check_inputs(contract: StreamContract, signature: str, inputs: Mapping[str, 
     """
     import numpy as np
 
-    specs = {spec.name: spec for spec in contract.signature(signature).inputs}
-    if set(specs) != set(inputs):
-        raise ContractError(f"{signature}: got inputs {sorted(inputs)}; expected {sorted(specs)}")
-    for name, spec in specs.items():
+    expected = contract.signature(signature).input_kinds
+    if expected.keys() != inputs.keys():
+        raise ContractError(f"{signature}: got inputs {sorted(inputs)}; expected {sorted(expected)}")
+    for name, (shape, dtype) in expected.items():
         value = inputs[name]
-        if value.shape != spec.shape or value.dtype != spec.dtype:
-            raise ContractError(
-                f"{signature}: input {name} is {value.dtype} {value.shape}; expected {spec.dtype} {spec.shape}"
-            )
-        if value.dtype.kind == "f" and not np.isfinite(value).all():
+        if value.shape != shape or value.dtype != dtype:
+            raise ContractError(f"{signature}: input {name} is {value.dtype} {value.shape}; expected {dtype} {shape}")
+        if dtype.kind == "f" and not np.isfinite(value).all():
             raise ContractError(f"{signature}: input {name} holds NaN or infinite values; reset the stream")
 
 

@@ -127,6 +127,21 @@ class MaxPool(Unary):
 
 
 @dataclass(frozen=True)
+class Fold(Unary):
+    """Blocks of `factor` mel rows become channels, row by row; `padding` rows of zeros stand before and after."""
+
+    factor: int
+    padding: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Unfold(Unary):
+    """The channels of each row become `factor` rows, one after another, of as many fewer channels."""
+
+    factor: int
+
+
+@dataclass(frozen=True)
 class Reshape(Unary):
     """The same elements in another shape."""
 
@@ -252,6 +267,10 @@ def output_shape(node: Node, shapes: dict[str, Shape]) -> Shape:
             return tuple(int(s) for s in np.broadcast_shapes(first, shapes[node.right]))
         case MaxPool():
             return (first[0] // 2, first[1] // 2, first[2])
+        case Fold():
+            return ((first[0] + sum(node.padding)) // node.factor, first[1], first[2] * node.factor)
+        case Unfold():
+            return (first[0] * node.factor, first[1], first[2] // node.factor)
         case Reshape():
             return node.shape
         case GRU():

@@ -14,6 +14,7 @@ from edge_asc_export.graph import (
     Add,
     Concat,
     Conv,
+    Fold,
     Graph,
     Linear,
     MaxPool,
@@ -23,6 +24,7 @@ from edge_asc_export.graph import (
     Sigmoid,
     Slice,
     Tanh,
+    Unfold,
 )
 from edge_asc_export.lowering import expand_gru
 from edge_asc_export.plan import Plan
@@ -142,6 +144,15 @@ class Simulation:
                 return torch.tanh(x)
             case Reshape():
                 return x.flatten(2).transpose(1, 2)
+            case Fold():
+                padded = F.pad(x, (0, 0, *node.padding))
+                streams, channels, mels, time = padded.shape
+                blocks = padded.reshape(streams, channels, mels // node.factor, node.factor, time)
+                return blocks.permute(0, 3, 1, 2, 4).flatten(1, 2)
+            case Unfold():
+                streams, channels, mels, time = x.shape
+                rows = x.reshape(streams, node.factor, channels // node.factor, mels, time)
+                return rows.permute(0, 2, 3, 1, 4).flatten(2, 3)
             case _:
                 raise NotImplementedError(type(node).__name__)
 

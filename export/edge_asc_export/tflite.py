@@ -1,7 +1,8 @@
-"""The TFLite writer: export forms to one file of signatures that share their weights, channels last.
+"""The TFLite writer: export forms to one file of signatures that share their weights.
 
-The file is written operation by operation: every tensor's name, layout and grid is the one that the export form has,
-states are fed back raw, and the step is one XNNPACK partition.
+Tensors are (batch, time, mel, channel): what a step joins to its caches and keeps of them is then in one piece, and the
+features are the frames as they come. The file is written operation by operation: every tensor's name and grid is the
+one that the export form has, states are fed back raw, and the step is one XNNPACK partition.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from edge_asc_export.graph import (
     Add,
     Concat,
     Conv,
+    Fold,
     Graph,
     Linear,
     MaxPool,
@@ -29,15 +31,19 @@ from edge_asc_export.graph import (
     Sigmoid,
     Slice,
     Tanh,
+    Unary,
+    Unfold,
 )
 from edge_asc_export.interface import laid_out, signature
 from edge_asc_export.lowering import expand_gru
 from edge_asc_export.plan import Plan
 from edge_asc_export.quantisation import quantise, quantise_weight, round_weight, weight_scales
+from edge_asc_export.xnnpack import suited
 
 SCHEMA = "ai_edge_litert.schema_py_generated"
 VERSION = 3
 ALIGNMENT = 16
+FEW_CHANNELS = 16
 INTEGER_VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4, "QUANTIZE": 1, "RESHAPE": 1}
 WIDE_VERSIONS = {
     "ADD": 4,
@@ -61,7 +67,7 @@ class TFLiteWriter:
 
     def __init__(self, plan: Plan) -> None:
         self.schema = require(SCHEMA, "export")
-        self.plan, self.scheme, self.grids = plan, plan.scheme, plan.grids
+        self.plan, self.scheme, self.grids = plan, plan.scheme, dict(plan.grids)
         self.model = self.schema.ModelT()
         self.model.version = VERSION
         self.model.description = "edge-asc"
@@ -74,14 +80,14 @@ class TFLiteWriter:
 
     def signature(self, graph: Graph, hop: int) -> Signature:
         """The interface that `add(graph)` writes."""
-        return signature(graph, "channels_last", hop, self._state_type)
+        return signature(suited(graph, {}), "time_first", hop, self._state_type)
 
     def _state_type(self, tensor: str) -> tuple[str, Affine | None]:
         return (self.scheme.activations, self.grids[tensor]) if tensor in self.grids else ("float32", None)
 
     def add(self, graph: Graph) -> None:
         """Add a signature; the first one is also what the plain interpreter runs."""
-        expanded = expand_gru(graph)
+        expanded = suited(expand_gru(graph), self.grids)
         self.graphs.append(expanded)
         _Subgraph(self, expanded, len(self.model.subgraphs)).write()
 
@@ -186,7 +192,7 @@ class _Subgraph:
         return WIDE_VERSIONS.get(builtin, 1) if self.wide else INTEGER_VERSIONS.get(builtin, 2)
 
     def _shape(self, tensor: str) -> Shape:
-        return laid_out(self.graph.shapes[tensor], "channels_last")
+        return laid_out(self.graph.shapes[tensor], "time_first")
 
     def _tensor(self, name: str, shape: Shape, kind: int, *, data: npt.NDArray[Any] | None = None) -> int:
         tensor = self.schema.TensorT()
@@ -221,6 +227,7 @@ class _Subgraph:
 
     def _constant_operand(self, name: str, value: npt.NDArray[np.float32]) -> None:
         shape = self._shape(name)
+        value = value.transpose(1, 0, 2) if value.ndim == 3 else value
         if grid := self.grids.get(name):
             integers = quantise(value, grid, wide=self.wide).astype(np.int16 if self.wide else np.int8)
             index = self._tensor(name, shape, self._kind(name), data=integers)
@@ -316,7 +323,9 @@ class _Subgraph:
                 builtin, options = "MAX_POOL_2D", self.schema.Pool2DOptionsT()
                 options.padding = self.schema.Padding.VALID
                 options.strideH = options.strideW = options.filterHeight = options.filterWidth = 2
-            case Reshape():
+            case Reshape() | Unfold() | Fold():
+                if isinstance(node, Fold) and any(node.padding):
+                    inputs = [self._mel_padded(node, inputs[0], integer)]
                 builtin, options = "RESHAPE", self.schema.ReshapeOptionsT()
                 options.newShape = np.array(self._shape(node.output), np.int32)
                 inputs = [*inputs, self._index(options.newShape)]
@@ -325,7 +334,7 @@ class _Subgraph:
         self._operator(builtin, inputs, output, options, version=self._version(builtin, integer))
 
     def _axis(self, axis: int, tensor: str) -> int:
-        return axis + 1 if len(self.graph.shapes[tensor]) == 3 else axis
+        return (2, 1, 3)[axis] if len(self.graph.shapes[tensor]) == 3 else axis
 
     def _bounds(self, node: Slice) -> tuple[int, int]:
         shape = self._shape(node.input)
@@ -338,14 +347,14 @@ class _Subgraph:
         source, padding = self._padded(node, source, integer)
         options: Any
         if node.depthwise:
-            builtin, weight = "DEPTHWISE_CONV_2D", node.weight.transpose(2, 0, 1, 3)  # (1, mel, time, channel)
+            builtin, weight = "DEPTHWISE_CONV_2D", node.weight.transpose(2, 1, 0, 3)  # (1, time, mel, channel)
             options = self.schema.DepthwiseConv2DOptionsT()
             options.depthMultiplier = 1
         else:
-            builtin, weight = "CONV_2D", node.weight.transpose(3, 0, 1, 2)  # (outputs, mel, time, inputs)
+            builtin, weight = "CONV_2D", node.weight.transpose(3, 1, 0, 2)  # (outputs, time, mel, inputs)
             options = self.schema.Conv2DOptionsT()
         options.padding = padding
-        options.strideH, options.strideW = node.stride
+        options.strideW, options.strideH = node.stride
         options.dilationHFactor = options.dilationWFactor = 1
         options.fusedActivationFunction = self._activation_function(node.relu)
         weights = self._weights(node, np.ascontiguousarray(weight), 3 if node.depthwise else 0)
@@ -370,16 +379,59 @@ class _Subgraph:
             reach = (result[axis] - 1) * node.stride[axis] + node.weight.shape[axis]
             before = node.padding[axis][0]
             needed.append((before, max(0, reach - shape[axis] - before)))
-        widths = np.array([(0, 0), *needed, (0, 0)], np.int32)
-        mel, time, channel = (shape[0] + sum(needed[0]), shape[1] + sum(needed[1]), shape[2])
-        name, size = f"{node.output}_padded", (1, mel, time, channel)
-        if integer:
-            padded = self._activation(node.input, name=name, shape=size)
-        else:
-            padded = self._tensor(name, size, self.schema.TensorType.FLOAT32)
-        inputs, version = [source, self._index(widths)], self._version("PAD", integer)
-        self._operator("PAD", inputs, padded, self.schema.PadOptionsT(), version=version)
-        return padded, self.schema.Padding.VALID
+        return self._zeros_around(node, source, needed, integer), self.schema.Padding.VALID
+
+    def _mel_padded(self, node: Fold, source: int, integer: bool) -> int:
+        return self._zeros_around(node, source, [node.padding, (0, 0)], integer)
+
+    def _zeros_around(self, node: Unary, source: int, widths: Sequence[tuple[int, int]], integer: bool) -> int:
+        """The input of a node with zeros before and after on the mel and the time axis.
+
+        Where there are few channels they are joined to it: XNNPACK's padding takes a hundred instructions for each
+        position, however few they are.
+        """
+        shape = list(self.graph.shapes[node.input])
+        if shape[2] >= FEW_CHANNELS:
+            padded = [size + sum(around) for size, around in zip(shape, (*widths, (0, 0)), strict=True)]
+            target = self._like(node.input, f"{node.output}_padded", tuple(padded), integer)
+            around = self._index(np.array([(0, 0), *reversed(widths), (0, 0)], np.int32))
+            version = self._version("PAD", integer)
+            self._operator("PAD", [source, around], target, self.schema.PadOptionsT(), version=version)
+            return target
+        for axis, (before, after) in enumerate(widths):
+            parts = [source]
+            for count, where in ((before, 0), (after, 2)):
+                if count:
+                    zeros = (*shape[:axis], count, *shape[axis + 1 :])
+                    parts.insert(where, self._zeros(node.input, laid_out(zeros, "time_first"), integer))
+            if len(parts) == 1:
+                continue
+            shape[axis] += before + after
+            source = self._like(node.input, f"{node.output}_padded_{axis}", tuple(shape), integer)
+            options = self.schema.ConcatenationOptionsT()
+            options.axis = self._axis(axis, node.input)
+            version = self._version("CONCATENATION", integer)
+            self._operator("CONCATENATION", parts, source, options, version=version)
+        return source
+
+    def _like(self, tensor: str, name: str, shape: Shape, integer: bool) -> int:
+        """A new activation of a (mel, time, channel) shape on the grid of a tensor."""
+        size = laid_out(shape, "time_first")
+        return self._activation(tensor, name=name, shape=size) if integer else self._float(name, size)
+
+    def _zeros(self, tensor: str, shape: Shape, integer: bool) -> int:
+        """A constant of real zeros on the grid of a tensor."""
+        name = f"zeros_{len(self.subgraph.tensors)}"
+        if not integer:
+            return self._float(name, shape, data=np.zeros(shape, np.float32))
+        grid = self.grids[tensor]
+        integers = np.full(shape, grid.zero_point, np.int16 if self.wide else np.int8)
+        index = self._tensor(name, shape, self._kind(tensor), data=integers)
+        self._quantisation(index, [grid.scale], [grid.zero_point])
+        return index
+
+    def _float(self, name: str, shape: Shape, *, data: npt.NDArray[Any] | None = None) -> int:
+        return self._tensor(name, shape, self.schema.TensorType.FLOAT32, data=data)
 
 
 def _same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
