@@ -18,6 +18,7 @@ COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8
 MARKERS = "osD^vPX"
 STROKES: dict[str, Any] = {"final": "-", "none": "--", "aligned": ":"}
 WIDTH, ROW = 7.2, 0.34
+KEY_COLUMNS = 3
 STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "edge-asc",
@@ -146,8 +147,10 @@ def recall_curves(value: Mapping[str, Any]) -> str:
     causal = [(model["name"], model["curves"][0]) for model in models if model["form"] == "causal"]
     rows = math.ceil(len(windowed) / 2)
     label = "Recall at each step of a stream, by window length and what is carried"
-    with _panels(label, 3.2 * rows + 0.4, rows, min(2, len(windowed)), shared=True) as (panels, drawing):
-        lengths = sorted({curve["seconds"] for model in windowed for curve in model["curves"]})
+    lengths = sorted({curve["seconds"] for model in windowed for curve in model["curves"]})
+    carries = dict.fromkeys(curve["carry"] for model in windowed for curve in model["curves"])
+    keys = math.ceil((len(lengths) + len(causal) + len(carries)) / KEY_COLUMNS)
+    with _panels(label, 2.8 * rows + 0.2 * keys, rows, min(2, len(windowed)), shared=True) as (panels, drawing):
         from matplotlib import colormaps
 
         colours = {
@@ -167,10 +170,10 @@ def recall_curves(value: Mapping[str, Any]) -> str:
             axes.set_visible(False)
         panels[0][0].set_ylabel("recall, %")
         handles, names = panels[0][0].get_legend_handles_labels()
-        for carry in dict.fromkeys(curve["carry"] for model in windowed for curve in model["curves"]):
+        for carry in carries:
             handles += panels[0][0].plot([], [], color="#8b8b8b", ls=STROKES[carry], lw=1.3)
             names.append(f"carried: {carry}")
-        panels[0][0].figure.legend(handles, names, fontsize=8, loc="outside lower center", ncols=5)
+        panels[0][0].figure.legend(handles, names, fontsize=8, loc="outside lower center", ncols=KEY_COLUMNS)
     return drawing.svg
 
 

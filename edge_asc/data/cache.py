@@ -25,7 +25,7 @@ from edge_asc.frontend import FrontEnd, LogMel
 Array = npt.NDArray[np.float32]
 
 # Part of the key: to be raised when the reader or the front end computes other numbers from the same file.
-VERSION = 1
+VERSION = 2
 SETTLED_NS = 2_000_000_000
 
 
