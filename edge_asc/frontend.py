@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 from edge_asc.errors import AudioError, ContractError
 
@@ -152,13 +153,18 @@ class LogMel:
         self._low, self._high, self._floor = map(np.float32, (-self.config.clip, self.config.clip, self.config.floor))
         # The samples of a block of windows, which overlap, and a view of each window.
         self._samples = np.zeros(window - hop + BLOCK * hop, np.float32)
-        step = self._samples.itemsize
-        self._windows = np.lib.stride_tricks.as_strided(
-            self._samples, (BLOCK, window), (hop * step, step), writeable=False
-        )
+        self._windows = sliding_window_view(self._samples, window)[::hop]
         self._block = np.empty((BLOCK, window), np.float32)
         self._squares = np.empty((window // 2 + 1, 2 * BLOCK), np.float32)
         self.reset()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy is made of: samples of its own, and a new view of them."""
+        return {**self.__dict__, "_samples": self._samples.copy(), "_windows": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._windows = sliding_window_view(self._samples, self.config.window)[:: self.config.hop]
 
     def reset(self) -> None:
         """Forget all audio: the next sample is the first of a new stream."""

@@ -1,4 +1,6 @@
+import copy
 import json
+import pickle
 from pathlib import Path
 
 import librosa
@@ -214,3 +216,13 @@ def test_quiet_audio_is_well_above_the_floor():
     assert hiss.min() > floor + 1
     assert np.median(hiss) > floor + 5
     assert LogMel()(tone(1000, level * np.sqrt(2)))[3:].max() > floor + 15
+
+
+def test_a_copy_of_a_stream_goes_on_by_itself():
+    signal = np.random.default_rng(0).uniform(-0.5, 0.5, 9000).astype(np.float32)
+    first = LogMel()
+    first.push(signal[:3000])
+    copies = [copy.deepcopy(first), copy.copy(first), pickle.loads(pickle.dumps(first))]
+    expected = first.push(signal[3000:])
+    for other in copies:
+        np.testing.assert_array_equal(other.push(signal[3000:]), expected)

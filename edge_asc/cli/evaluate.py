@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_asc.cli.console import Lengths, json_option, out, print_json, threads_option
-from edge_asc.cli.models import checkpoint_folder, named
+from edge_asc.cli.models import checkpoint_folder, heard_notes, named
 from edge_asc.zoo import DEFAULT
 
 if TYPE_CHECKING:
     from edge_asc.cli.recordings import Recordings
-    from edge_asc.data.dataset import Clip
     from edge_asc.evaluation.accuracy import Accuracy
     from edge_asc.runtimes import Runtime
 
@@ -101,7 +100,7 @@ def measured(
     """Evaluate opened models; notes name those of `models` that were trained on some of the clips."""
     from edge_asc.evaluation.accuracy import evaluate
 
-    heard = _trained_on(models, recordings.clips)
+    heard = heard_notes(models, recordings.clips)
     features = recordings.features(runtimes[0][1].contract.front_end)
     labels = recordings.dataset.labels
     found: dict[str, Accuracy] = {}
@@ -132,21 +131,3 @@ def opened(models: tuple[str, ...], threads: int = 1, whole_clip: bool = False) 
     if whole_clip and len(runtimes) == len(models):
         raise click.UsageError("--whole-clip needs a causal checkpoint among the models")
     return runtimes
-
-
-def _trained_on(models: tuple[str, ...], clips: tuple[Clip, ...]) -> list[str]:
-    """A note for each checkpoint that was trained on some of the clips, since accuracy on them is no measure."""
-    from edge_asc.training.checkpoint import read_metadata
-    from edge_asc.training.run import trained_on
-
-    notes = []
-    for name, model in named(models):
-        path = checkpoint_folder(model)
-        if path is None:
-            continue
-        if count := trained_on(read_metadata(path)["training"], [clip.filename for clip in clips]):
-            notes.append(
-                f"{name} was trained on {count} of these {len(clips)} clips: accuracy here says how "
-                "alike the models are, not how good; the checkpoint's card has it on held-out clips"
-            )
-    return notes

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edge_asc.data.dataset import Clip
 
 
 def checkpoint_folder(model: str) -> Path | None:
@@ -28,3 +32,21 @@ def named(models: Sequence[str], names: Sequence[str] = ()) -> list[tuple[str, s
     apart = [str(Path(*Path(model).parts[-depth:])) if depth else model for model in models]
     found = zip(names, apart, models, strict=True)
     return [(name if count[name] == 1 else longer, model) for name, longer, model in found]
+
+
+def heard_notes(models: Sequence[str], clips: Sequence[Clip]) -> list[str]:
+    """A note for each checkpoint that was trained on some of the clips, since accuracy on them is no measure."""
+    from edge_asc.training.checkpoint import read_metadata
+    from edge_asc.training.run import trained_on
+
+    notes = []
+    for name, model in named(models):
+        path = checkpoint_folder(model)
+        if path is None:
+            continue
+        if count := trained_on(read_metadata(path)["training"], [clip.filename for clip in clips]):
+            notes.append(
+                f"{name} was trained on {count} of these {len(clips)} clips: accuracy here says how "
+                "alike the models are, not how good; the checkpoint's card has it on held-out clips"
+            )
+    return notes

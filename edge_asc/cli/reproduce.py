@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from edge_asc.cli.console import Lengths, json_option, log, out, print_json, threads_option
-from edge_asc.cli.models import checkpoint_folder, named
+from edge_asc.cli.models import checkpoint_folder, heard_notes, named
 from edge_asc.cli.training import chosen_recipe, compute_options, recipe_option, settings_option
 from edge_asc.errors import EdgeAscError, require
 
@@ -192,7 +192,8 @@ def figure4(
     from edge_asc.reproduction import figure4 as figures
 
     recordings = _recordings(data, fold)
-    opened = [(name, [_runtime(seed, threads, device) for seed in seeds]) for name, seeds in _with_seeds(models)]
+    members = _with_seeds(models)
+    opened = [(name, [_runtime(seed, threads, device) for seed in seeds]) for name, seeds in members]
     found = figures.figure(
         opened,
         recordings.dataset,
@@ -202,6 +203,8 @@ def figure4(
         carries,
         track=lambda clips, title: track(clips, title, console=log, transient=True),
     )
+    for model, (_, seeds) in zip(found["models"], members, strict=True):
+        model["notes"] += heard_notes(seeds, recordings.clips)
     _written({**found, "fold": fold}, output, as_json=as_json)
 
 
@@ -236,6 +239,8 @@ def figure3(
     loaded = [
         (name, Checkpoint.load(located(model) or model)) for name, model in named(models, list(map(_name, models)))
     ]
+    for note in heard_notes(models, recordings.clips):
+        log.print(note)
     with log.status("mapping"):
         found = figures.figure(
             loaded,

@@ -94,6 +94,11 @@ class SubSpectralNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, F, T) → the same shape; F must be a multiple of the number of bands."""
         norm = self.norm
+        if isinstance(norm, nn.SyncBatchNorm):
+            batch, channels, mels, time = x.shape
+            bands_as_channels = x.reshape(batch, channels * self.bands, mels // self.bands, time)
+            together: Tensor = norm(bands_as_channels).reshape(x.shape)
+            return together
         if self.training and norm.num_batches_tracked is not None:
             norm.num_batches_tracked.add_(1)
         bands = [

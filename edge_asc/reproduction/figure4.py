@@ -57,7 +57,7 @@ def figure(
 
     Raises:
         EdgeAscError: no clip is long enough, a label of the data is unknown to a model, or a windowed one has no window
-            of the longest length.
+            of the longest length, or none of the carry modes.
     """
     seconds_of = {clip.filename: audio.duration(dataset.path(clip)) for clip in clips}
     reached = [length for length in sorted(set(lengths)) if any(s >= length for s in seconds_of.values())]
@@ -135,6 +135,11 @@ def _window_hits(
 ) -> Hits:
     inside = any(signature.name == "gru" for signature in runtime.contract.signatures)
     possible = [carry for carry in carries if carry != "aligned" or inside]
+    if not possible:
+        raise EdgeAscError(
+            f"{name} does not give out the state inside a window, which 'aligned' carries on; "
+            "add --carry final or --carry none, or give the TFLite artefact or the checkpoint"
+        )
 
     def samples(length: int) -> Iterator[Array]:
         for clip in track(clips, f"{name}, windows of {length} s"):

@@ -119,15 +119,13 @@ def _effects(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     effects = []
     for (backbone, variant), row in known.items():
         twin = known.get((backbone, f"{variant}-aux"))
-        if twin is None:
+        seeds = [seed for seed in row["seeds"] if twin and seed in twin["seeds"]]
+        if twin is None or not seeds:
             continue
-        seeds = [seed for seed in row["seeds"] if seed in twin["seeds"]]
         found = {}
         for part in PARTS:
             with_it, without = (dict(zip(r["seeds"], r[part]["accuracies"], strict=True)) for r in (twin, row))
             gains = [with_it[seed] - without[seed] for seed in seeds]
-            found[part] = (
-                {"gains": gains, **_moments(gains), "better": sum(gain > 0 for gain in gains)} if gains else None
-            )
+            found[part] = {"gains": gains, **_moments(gains), "better": sum(gain > 0 for gain in gains)}
         effects.append({"backbone": backbone, "variant": variant, "seeds": seeds, **found})
     return effects

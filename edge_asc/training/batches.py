@@ -99,5 +99,6 @@ def batch_count(clips: int, recipe: Recipe) -> int:
 
 
 def _generator(*numbers: int) -> torch.Generator:
-    (seed,) = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
+    # With their count, since trailing zeros do not tell two sequences apart.
+    (seed,) = np.random.SeedSequence((len(numbers), *numbers)).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(seed) >> 1)

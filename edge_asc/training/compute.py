@@ -7,12 +7,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, distributed, nn
 
 from edge_asc.errors import EdgeAscError
+
+PATIENCE = timedelta(days=7)
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -128,7 +131,8 @@ def launched(
     if ranks == 1:
         yield compute
         return
-    distributed.init_process_group("nccl" if kind == "cuda" else "gloo")
+    # The others wait while the leading process computes features, records ranges and evaluates, however long.
+    distributed.init_process_group("nccl" if kind == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield Compute(
             compute.device, compute.precision, compute.loaders, distributed.get_rank(), distributed.get_world_size()

@@ -62,8 +62,8 @@ def normalisation(features: Sequence[npt.NDArray[np.float32]], recipe: Recipe, f
 class Trainer:
     """Trains one model; `epochs()` yields after each epoch, when the state on disk is whole.
 
-    Interrupted and started again with the same folder it goes on with the next epoch, and ends with the same
-    weights as an uninterrupted run.
+    Interrupted and started again with the same folder it goes on with the next epoch, and, computed in the same way,
+    ends with the same weights as an uninterrupted run.
 
     Args:
         features: raw log-mel of each training clip, (frames, mels).
@@ -96,9 +96,15 @@ class Trainer:
             )
         if not 0 <= min(targets) <= max(targets) < config.classes:
             raise EdgeAscError(f"targets are {min(targets)}..{max(targets)}; expected 0..{config.classes - 1}")
+        compute = compute or Compute()
+        if (crops := min(recipe.batch, len(features) * recipe.crops)) < 2 * compute.ranks:
+            raise EdgeAscError(
+                f"a batch has {crops} crops for {compute.ranks} processes; expected at least 2 for each: "
+                "launch fewer, or raise the recipe's batch"
+            )
         self.recipe, self.features, self.front_end, self.folder = recipe, features, front_end, folder
         self.targets = torch.tensor(targets)
-        self.compute = compute or Compute()
+        self.compute = compute
         self.teachers = [teacher.to(self.compute.device).eval() for teacher in teachers]
         torch.manual_seed(recipe.seed)
         self.model: CRNN | CNN = build(config)

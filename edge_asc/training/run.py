@@ -275,7 +275,7 @@ def cross_validate(
         part = run.of_fold(fold)
         checkpoint = train(part, cache, listener, resume=resume, record=record, compute=compute)
         held_out = part.held_out()
-        if not held_out:
+        if not held_out or (compute and not compute.leads):
             continue
         count += len(held_out)
         for level, result in evaluate_levels(checkpoint, run.dataset, held_out, cache).items():
@@ -289,8 +289,7 @@ def cross_validate(
         "that was trained without it; the shipped weights are trained on all folds"
     )
     final = replace(final, evaluation=evaluation_json(run.dataset, protocol, pooled))
-    if compute is None or compute.leads:
-        final.save(run.output)
+    final.save(run.output)
     return final
 
 

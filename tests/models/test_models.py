@@ -328,3 +328,17 @@ def test_dropout_and_auxiliary_stream_are_for_training() -> None:
     plain.load_state_dict({k: v for k, v in model.state_dict().items() if not k.startswith("auxiliary.")})
     assert plain(x).auxiliary is None
     assert torch.equal(run(plain, x), run(model, x))
+
+
+def test_bands_are_normalised_alike_by_the_norm_that_processes_share() -> None:
+    """In evaluation it runs anywhere, and its statistics tell whether the bands are in their places."""
+    torch.manual_seed(0)
+    norm = SubSpectralNorm(6)
+    norm.norm.running_mean.normal_()
+    norm.norm.running_var.uniform_(0.5, 2)
+    torch.nn.init.normal_(norm.norm.weight)
+    x = torch.randn(2, 6, 16, 5)
+    expected = norm.eval()(x)
+    shared = torch.nn.SyncBatchNorm.convert_sync_batchnorm(norm)
+    assert isinstance(shared.norm, torch.nn.SyncBatchNorm)
+    torch.testing.assert_close(shared(x), expected)

@@ -13,6 +13,7 @@ import torch
 from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import FrontEnd
 from edge_asc.models import CNN, CRNN, ModelConfig
+from edge_asc.training import batches as batches_module
 from edge_asc.training.augmentation import apply_gain
 from edge_asc.training.batches import Batches
 from edge_asc.training.compute import Compute
@@ -270,3 +271,13 @@ def test_mixed_precision_learns_and_resumes(tmp_path: Path, precision: Any) -> N
     resumed = trainer(tmp_path / "parts", recipe, compute=compute)
     list(resumed.epochs())
     assert same(weights(resumed.model), weights(whole.model))
+
+
+def test_a_batch_that_is_too_small_to_share(tmp_path: Path) -> None:
+    with pytest.raises(EdgeAscError, match="a batch has 4 crops for 3 processes; expected at least 2 for each"):
+        trainer(tmp_path, compute=Compute(ranks=3))
+
+
+def test_no_two_draws_share_their_numbers() -> None:
+    numbers = [(0, 1), (0, 1, 0), (0, 1, 0, 0), (0, 1, 1), (0, 1, 1, 0)]
+    assert len({batches_module._generator(*each).initial_seed() for each in numbers}) == len(numbers)
