@@ -19,6 +19,7 @@ MARKERS = "osD^vPX"
 STROKES: dict[str, Any] = {"final": "-", "none": "--", "aligned": ":"}
 WIDTH, ROW = 7.2, 0.34
 KEY_COLUMNS = 3
+CAUSAL: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (2, 1)), (0, (6, 2, 1, 2)))
 STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "edge-asc",
@@ -163,13 +164,15 @@ def recall_curves(value: Mapping[str, Any]) -> str:
                 name = f"{curve['seconds']} s" if first else None
                 _recall(axes, curve, label=name, **style)
             for i, (name, curve) in enumerate(causal):
-                _recall(axes, curve, color=INK, ls=("-", (0, (6, 2)))[i % 2], lw=1.8, label=f"{name}, step by step")
+                _recall(axes, curve, color=INK, ls=CAUSAL[i % len(CAUSAL)], lw=1.8, label=f"{name}, step by step")
             axes.set_title(model["name"], fontsize=10)
             axes.set_xlabel("seconds heard")
         for axes in list(panels.flat)[len(windowed) :]:
             axes.set_visible(False)
         panels[0][0].set_ylabel("recall, %")
-        handles, names = panels[0][0].get_legend_handles_labels()
+        pairs = (panel.get_legend_handles_labels() for panel in panels.flat)
+        keyed = {name: handle for handles, names in pairs for handle, name in zip(handles, names, strict=True)}
+        names, handles = list(keyed), list(keyed.values())
         for carry in carries:
             handles += panels[0][0].plot([], [], color="#8b8b8b", ls=STROKES[carry], lw=1.3)
             names.append(f"carried: {carry}")
@@ -251,9 +254,11 @@ def _panels(
 
 def standalone(svg: str) -> str:
     """A chart as a file of its own: dark on white, whatever shows it."""
-    spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    spaces = {"xmlns": "http://www.w3.org/2000/svg", "xmlns:xlink": "http://www.w3.org/1999/xlink"}
+    tag = svg.partition(">")[0]
+    missing = " ".join(f'{name}="{space}"' for name, space in spaces.items() if f"{name}=" not in tag)
     style = 'style="color: #111; background: #fff; font-family: sans-serif"'
-    return svg.replace("<svg ", f'<svg {spaces} {style} width="{WIDTH * 100:.0f}" ', 1) + "\n"
+    return svg.replace("<svg ", f'<svg {missing} {style} width="{WIDTH * 100:.0f}" ', 1) + "\n"
 
 
 def _without_background(content: str) -> str:

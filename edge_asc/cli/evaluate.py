@@ -78,7 +78,8 @@ def command(
         return
     out.print(table(results))
     if whole_clip:
-        out.print(loss_table(results))
+        causal = {name for name, runtime in runtimes if runtime.contract.form == "causal"}
+        out.print(loss_table([result for result in results if result.model in causal]))
     for result in results:
         if result.logit_error is not None:
             error = result.logit_error

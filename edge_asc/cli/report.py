@@ -15,7 +15,8 @@ from edge_asc.errors import require
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="HTML file.")
 @click.option("--markdown", is_flag=True, help="Print the tables as Markdown, for a pull request.")
 def command(results: tuple[Path, ...], output: Path | None, markdown: bool) -> None:
-    """Write one self-contained HTML page of RESULTS: the JSON of bench, export, classify and evaluate."""
+    """Write one self-contained HTML page of RESULTS: the JSON of bench, export, classify, evaluate and
+    reproduce."""
     if output is None and not markdown:
         raise click.UsageError("nothing to write; give --output FILE.html, --markdown, or both")
     require("jinja2", "bench")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -106,20 +105,26 @@ def table1(
     goes on when the same command is given again, and one with more seeds or rows takes up what is there.
     """
     require("torch", "train")
+    from torch import distributed
+
     from edge_asc.data import Dataset
     from edge_asc.data.cache import default_cache
     from edge_asc.files import write_json
     from edge_asc.reproduction import grid as grids
     from edge_asc.reproduction import table1 as tables
+    from edge_asc.training.compute import found_device
+    from edge_asc.training.recipe import PAPER
 
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if distributed.is_torchelastic_launched():
         raise click.UsageError("torchrun shares one training among processes; give a grid --jobs, or --engine ray")
     units = tables.units(subsets, form, tuple(dict.fromkeys(folds)), range(seeds))
     chosen = chosen_recipe(recipe, settings)
     dataset = Dataset.open(data)
     dataset.check(progress=True)
     longest = _longest(dataset, folds)
-    if "frames" not in settings and recipe == "paper":
+    if engine == "local":
+        found_device(device)
+    if "frames" not in settings and chosen.frames == PAPER.frames:
         chosen = replace(chosen, frames=(longest // 8 * 8,) * 2)
     grid = grids.Grid(
         data=data.resolve(),
@@ -190,7 +195,9 @@ def figure4(
     from rich.progress import track
 
     from edge_asc.reproduction import figure4 as figures
+    from edge_asc.training.compute import found_device
 
+    device = found_device(device)
     recordings = _recordings(data, fold)
     members = _with_seeds(models)
     opened = [(name, [_runtime(seed, threads, device) for seed in seeds]) for name, seeds in members]
@@ -213,7 +220,7 @@ def figure4(
 @models_option("Checkpoint or zoo model; may be repeated, such as with and without the auxiliary stream.")
 @click.option("--points", type=click.IntRange(10, 20000), default=1000, show_default=True, help="Steps that are drawn.")
 @click.option("--perplexity", type=click.FloatRange(1, 1000), default=30.0, show_default=True, help="Of t-SNE.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 @fold_option
 @output_option
 @threads_option
@@ -348,7 +355,8 @@ def _curves(model: dict[str, Any], found: dict[str, Any]) -> Table:
         cells = [f"{100 * share:.1f} ({100 * among_all:.1f})" for share, among_all in zip(*shown, strict=True)]
         window = f"{curve['seconds']} s" if curve["seconds"] else "step"
         table.add_row(window, curve["carry"], str(len(accuracy)), *cells)
-    table.caption = "; ".join(model["notes"]) or None
+    shorter = [f"{found['left_out']} shorter clips are left out"] if found["left_out"] else []
+    table.caption = "; ".join([*shorter, *model["notes"]]) or None
     return table
 
 

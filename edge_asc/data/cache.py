@@ -49,6 +49,11 @@ class Features(Sequence[Array]):
     def __len__(self) -> int:
         return len(self._files)
 
+    def digest(self, labels: Iterable[str] = ()) -> str:
+        """A hash of the audio of all clips, by the hashes of their files, and of their labels."""
+        listed = "\n".join([*(file.stem for file in self._files), *labels])
+        return hashlib.sha256(listed.encode()).hexdigest()
+
     @overload
     def __getitem__(self, index: int) -> Array: ...
     @overload

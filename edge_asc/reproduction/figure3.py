@@ -18,7 +18,7 @@ from edge_asc.training.checkpoint import Checkpoint
 KIND = "figure3"
 # 1: first version.
 SCHEMA_VERSION = 1
-POINTS = 2000
+POINTS = 1000
 STEP_FRAMES = 8
 
 Points = npt.NDArray[np.float32]
@@ -59,17 +59,19 @@ def figure(
     if total < 10:
         raise EdgeAscError(f"{len(clips)} clips have {total} steps; expected at least 10 to map")
     drawn = np.sort(np.random.default_rng(seed).permutation(total)[:points])
+    perplexity = min(perplexity, (len(drawn) - 1) / 3)
     label = np.repeat([dataset.labels.index(clip.label) for clip in clips], counts)[drawn]
+    measurable = 1 < len(set(label)) < len(label)
     step = np.concatenate([np.arange(1, count + 1) for count in counts])[drawn]
     found = []
     for name, checkpoint in models:
         spaces = {what: space[drawn] for what, space in _states(name, checkpoint, features, counts).items()}
         maps = {}
         for what, space in spaces.items():
-            tsne = manifold.TSNE(perplexity=min(perplexity, (len(drawn) - 1) / 3), init="pca", random_state=seed)
+            tsne = manifold.TSNE(perplexity=perplexity, init="pca", random_state=seed)
             maps[what] = {
                 "points": np.round(tsne.fit_transform(space), 3).tolist(),
-                "silhouette": float(metrics.silhouette_score(space, label)) if len(set(label)) > 1 else None,
+                "silhouette": float(metrics.silhouette_score(space, label)) if measurable else None,
             }
         config = checkpoint.model.config
         facts = {"backbone": config.backbone, "form": config.form, "output": config.output}

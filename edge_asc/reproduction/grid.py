@@ -162,6 +162,7 @@ def run_unit(grid: Grid, unit: Unit) -> dict[str, Any]:
             "weights_sha256": weights,
             "crop_seconds": grid.crop_seconds,
             "clips": [clip.filename for clip in clips],
+            "clips_sha256": cache.features(dataset, clips, progress=False).digest(clip.label for clip in clips),
         }
         if known and {name: known.get(name) for name in told} == told:
             return known
@@ -276,7 +277,15 @@ def _ray(grid: Grid, gpus: float | None) -> Iterator[Submit]:
     own = not ray.is_initialized()
     if own:
         ray.init(include_dashboard=False, logging_level="ERROR", log_to_driver=False)
-    share = gpus if gpus is not None else float(ray.cluster_resources().get("GPU", 0) >= 1)
+    share = gpus if gpus is not None else float(ray.cluster_resources().get("GPU", 0) >= 1 and grid.device != "cpu")
+    there = ray.cluster_resources()
+    for name, wanted in (("CPU", grid.threads), ("GPU", share)):
+        if wanted > there.get(name, 0):
+            ray.shutdown()
+            raise EdgeAscError(
+                f"a training asks for {wanted:g} {name} and the Ray cluster has {there.get(name, 0):g}; "
+                "lower --threads or --gpus, or add machines"
+            )
     remote = ray.remote(num_cpus=grid.threads, num_gpus=share, max_retries=0)
     tasks = []
 

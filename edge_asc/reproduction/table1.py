@@ -61,6 +61,7 @@ def table(
     A seed of which a fold is missing is left out.
     """
     folds = sorted({unit.fold for unit in (*results, *failures)})
+    form = next((unit.form for unit in (*results, *failures)), "windowed")
     by_system: dict[tuple[str, str], dict[int, dict[int, Mapping[str, Any]]]] = {}
     for unit in sorted(results, key=lambda u: (BACKBONES.index(u.backbone), list(VARIANTS).index(u.variant), u.seed)):
         seeds = by_system.setdefault((unit.backbone, unit.variant), {})
@@ -78,11 +79,10 @@ def table(
                 "parameters": next(iter(complete.values()))[0]["parameters"],
                 "seeds": list(complete),
                 **{part: _over_seeds([_pooled(runs, part) for runs in complete.values()]) for part in PARTS},
-                "paper": dict(zip(PARTS, printed, strict=True)) if data == "tau2019" else None,
+                "paper": dict(zip(PARTS, printed, strict=True)) if data == "tau2019" and form == "windowed" else None,
             }
         )
     first: Mapping[str, Any] = next(iter(results.values()), {})
-    form = next((unit.form for unit in (*results, *failures)), "windowed")
     return {
         "kind": KIND,
         "schema_version": SCHEMA_VERSION,

@@ -26,7 +26,7 @@ class Compute:
 
     Attributes:
         device: "cpu" or "cuda:N".
-        precision: of matrix products and convolutions; weights, losses and the GRU's carried state stay float32.
+        precision: of matrix products, convolutions and the GRU; weights and losses stay float32.
         loaders: processes that prepare batches; 0 prepares them where they are trained on.
         rank, ranks: number of this process, and how many share each batch.
     """
@@ -95,6 +95,28 @@ class Compute:
             self.wait()
 
 
+def found_device(device: str, number: int = 0) -> str:
+    """The device that a name means: "auto" is a GPU where there is one, "cuda" the one of this number.
+
+    Raises:
+        EdgeAscError: it is not there.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise EdgeAscError(f"device is {device!r}; expected auto, cpu or cuda") from error
+    if chosen.type == "cpu":
+        return "cpu"
+    index = number if chosen.index is None else chosen.index
+    if chosen.type != "cuda" or index >= torch.cuda.device_count():
+        raise EdgeAscError(
+            f"device {device!r} is not available here; expected cpu, or one of {torch.cuda.device_count()} GPUs"
+        )
+    return f"cuda:{index}"
+
+
 @contextmanager
 def launched(
     device: str = "auto", precision: Precision | Literal["auto"] = "auto", loaders: int | None = None
@@ -109,18 +131,11 @@ def launched(
     Raises:
         EdgeAscError: a device that is not there.
     """
-    ranks = int(os.environ.get("WORLD_SIZE", "1"))
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        kind = torch.device(device).type
-    except RuntimeError as error:
-        raise EdgeAscError(f"device is {device!r}; expected auto, cpu or cuda") from error
-    if kind not in ("cpu", "cuda") or (kind == "cuda" and not torch.cuda.is_available()):
-        raise EdgeAscError(f"device {device!r} is not available here; expected cpu, or cuda on a machine with a GPU")
+    together = distributed.is_torchelastic_launched()
+    ranks = int(os.environ["WORLD_SIZE"]) if together else 1
+    device = found_device(device, int(os.environ["LOCAL_RANK"]) if together else 0)
+    kind = torch.device(device).type
     if kind == "cuda":
-        device = f"cuda:{local}" if device == "cuda" else device
         torch.cuda.set_device(device)
     if precision == "auto":
         on_gpu = "bfloat16" if kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "float16"

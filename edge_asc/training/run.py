@@ -140,7 +140,7 @@ def fit(
     if is_checkpoint(run.output):
         if not resume:
             raise EdgeAscError(f"{run.output}: holds a checkpoint already; choose another --output, or add --resume")
-        return _finished(run, listener)
+        return _finished(run, cache, listener)
     if (run.output / STATE).exists() and not resume:
         raise EdgeAscError(
             f"{run.output}: holds an interrupted training; add --resume to go on, or choose another --output"
@@ -193,6 +193,7 @@ def fit(
             initial.training if initial else {},
             [teacher.training for _, teacher in teachers],
             compute,
+            features.digest(clip.label for clip in clips),
         ),
     )
     if record and isinstance(model, CRNN):
@@ -206,7 +207,7 @@ def fit(
     return checkpoint
 
 
-def _finished(run: Run, listener: Listener) -> Checkpoint:
+def _finished(run: Run, cache: FeatureCache, listener: Listener) -> Checkpoint:
     """The checkpoint that the folder holds already, if it is the one that `run` would give."""
     checkpoint = Checkpoint.load(run.output)
     expected = {
@@ -221,7 +222,8 @@ def _finished(run: Run, listener: Listener) -> Checkpoint:
         "model": checkpoint.model.config.to_json(),
         "recipe": checkpoint.recipe,
         "clips": checkpoint.training.get("clips") == len(clips)
-        and trained_on(checkpoint.training, [clip.filename for clip in clips]) == len(clips),
+        and trained_on(checkpoint.training, [clip.filename for clip in clips]) == len(clips)
+        and checkpoint.training.get("clips_sha256") in (None, _digest(run, clips, cache)),
         "teachers": checkpoint.training.get("teachers"),
         "start": checkpoint.training.get("started_from"),
     }
@@ -232,6 +234,11 @@ def _finished(run: Run, listener: Listener) -> Checkpoint:
         )
     listener.noted(f"{run.output}: trained already")
     return checkpoint
+
+
+def _digest(run: Run, clips: Sequence[Clip], cache: FeatureCache) -> str:
+    """Of the clips' audio and labels."""
+    return cache.features(run.dataset, clips, progress=False).digest(clip.label for clip in clips)
 
 
 def _evaluated(checkpoint: Checkpoint, run: Run, cache: FeatureCache, listener: Listener) -> Checkpoint:
@@ -337,6 +344,7 @@ def _provenance(
     before: dict[str, Any],
     taught: Sequence[dict[str, Any]],
     compute: Compute,
+    digest: str,
 ) -> dict[str, Any]:
     """What the model has heard, itself and in the training `before`; credits include what its teachers heard."""
     heard = {clip_id(clip.filename) for clip in clips} | set(before.get("clip_ids", ()))
@@ -348,6 +356,7 @@ def _provenance(
         "fold": run.fold,
         "folds_of": run.folds_of.name if run.folds_of else None,
         "clips": len(clips),
+        "clips_sha256": digest,
         "per_class": dict(sorted(Counter(clip.label for clip in clips).items())),
         "licences": list(run.licences),
         "teachers": [path.name for path in run.teachers],

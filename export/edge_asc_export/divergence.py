@@ -17,10 +17,12 @@ from edge_asc.frontend import Array, LogMel
 from edge_asc.models import CRNN
 from edge_asc.runtimes import Runtime
 from edge_asc.training.checkpoint import Checkpoint
-from edge_asc_export.graph import Concat, Conv, Linear, Reshape, Slice
+from edge_asc_export.graph import Concat, Conv, Fold, Linear, Reshape, Slice, Unfold
+from edge_asc_export.interface import AXES
 from edge_asc_export.lowering import expand_gru, lower_step
 from edge_asc_export.plan import Plan, digest
 from edge_asc_export.simulation import Simulation
+from edge_asc_export.xnnpack import suited
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,11 @@ def diverge(checkpoint: Checkpoint, plan: Plan, artefact: Runtime, features: Seq
     graph = lower_step(model)
     plan.check(expand_gru(graph), digest(model))
     prepared = plan.prepared(graph)
-    exact, rounded = Simulation(prepared, dtype=torch.float64), Simulation(prepared, dtype=torch.float64, plan=plan)
+    grids = dict(plan.grids)
+    if artefact.contract.signature("step").input("features").axes == AXES["time_first"]:
+        prepared = suited(prepared, grids)
+    exact = Simulation(prepared, dtype=torch.float64)
+    rounded = Simulation(prepared, dtype=torch.float64, plan=plan, grids=grids)
     log_mel, length = LogMel(checkpoint.front_end), graph.frames
     clips = [log_mel.normalise(np.array(clip[: len(clip) // length * length], np.float32)) for clip in features]
     sums: dict[str, Tensor] = {}
@@ -152,7 +158,7 @@ def _stream(
         for name, value in seen[0].items():
             own = rounded.rounded(name, value) - value
             outside = torch.zeros(())
-            if grid := plan.grids.get(name):
+            if grid := rounded.grids.get(name):
                 outside = (own.abs() > 0.51 * grid.scale).sum()
             parts = [(value**2).sum(), ((seen[1][name] - value) ** 2).sum(), (own**2).sum(), outside]
             row = torch.stack([*(part.double() for part in parts), torch.tensor(float(value.numel()))])
@@ -176,7 +182,7 @@ def _summary(
     layers = []
     for name, row in sums.items():
         writer = writers.get(name)
-        if isinstance(writer, Concat | Slice | Reshape):
+        if isinstance(writer, Concat | Fold | Slice | Reshape | Unfold):
             continue
         energy, error, own, outside, count = (float(v) for v in row)
         grid = plan.grids.get(name)

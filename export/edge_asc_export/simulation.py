@@ -37,14 +37,22 @@ class Simulation:
     """Runs a graph step by step on batches of streams.
 
     With a `plan` every tensor is rounded to its grid, weights and biases to their integers: in float64 this is the
-    arithmetic of the integer kernels up to their own rounding of products. The graph is to be `plan.prepared`.
+    arithmetic of the integer kernels up to their own rounding of products. The graph is to be `plan.prepared`; `grids`
+    are the plan's and those of the tensors that a writer adds.
 
     Tensors of the convolutional part are (stream, channel, mel, time), rows are (stream, row, unit).
     """
 
-    def __init__(self, graph: Graph, *, dtype: torch.dtype = torch.float32, plan: Plan | None = None) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        *,
+        dtype: torch.dtype = torch.float32,
+        plan: Plan | None = None,
+        grids: Mapping[str, Affine] | None = None,
+    ) -> None:
         self.graph, self.dtype = expand_gru(graph), dtype
-        self.grids: Mapping[str, Affine] = plan.grids if plan else {}
+        self.grids: Mapping[str, Affine] = grids or (plan.grids if plan else {})
         self.limits = limits(wide=plan is not None and plan.wide)
         self._weights = {node.output: self._weight(node) for node in self.graph.nodes}
         constants = self.graph.constants.items()

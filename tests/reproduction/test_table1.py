@@ -261,3 +261,12 @@ def test_seeds_with_a_missing_fold_do_not_count(tmp_path: Path) -> None:
     assert value["failures"] == {"fuse-causal-multi/fold2/seed1": "out of memory"}
     with pytest.raises(EdgeAscError, match="no part of the table"):
         units(["fuse:"], "causal") and units(["fuse:none"])
+
+
+def test_a_folder_is_not_taken_for_another_data_sets(scenes: Path) -> None:
+    options = ["--output", scenes / "owned", "--subset", "fuse:cnn", "--seeds", 1, *TINY]
+    assert reproduce(scenes, "table1", scenes / "scenes", *options).returncode == 0
+    write_scenes(scenes / "others", 2, seed=7, seconds=1.5, folds=2, progress=False)
+    done = reproduce(scenes, "table1", scenes / "others", *options)
+    assert done.returncode == 2
+    assert "holds a checkpoint of another clips" in done.stderr

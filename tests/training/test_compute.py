@@ -26,6 +26,7 @@ RECIPE = SMALL.override({"epochs": 2, "warmup_epochs": 0.5, "batch": 6, "frames"
 def shared_training(rank: int, folder: Path) -> None:
     """What one of two processes does: the gradient it gets is the mean of both, and so the weights stay equal."""
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1")
+    os.environ["TORCHELASTIC_RUN_ID"] = "test"
     os.environ["MASTER_PORT"] = (folder / "port").read_text()
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
