@@ -34,7 +34,7 @@ def test_layers_and_decisions_are_compared(exported):
     layers = {layer.tensor: layer for layer in result.layers}
     assert layers["features"].own == pytest.approx(layers["features"].signal_to_noise)
     assert layers["stem_0"].own > layers["stem_0"].signal_to_noise > 15
-    assert layers["stem_0"].operation == "Conv 5x5x1x32"
+    assert layers["stem_0"].operation == "Conv 2x5x4x32"  # as the artefact has it: blocks of four bins
     assert layers["stem_0"].scale == plan.grids["stem_0"].scale
     assert "body_1_time_extended" not in layers
     assert all(flip.margin >= 0 and flip.expected != flip.found for flip in result.flips)
