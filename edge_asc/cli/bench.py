@@ -102,12 +102,8 @@ def command(
     places = [open_target(target, **options) for target in targets]
     output.parent.mkdir(parents=True, exist_ok=True)
     found = [entry for model in models for entry in files_of(model)]
-    found = [
-        (name, path)
-        for (name, _), (_, path) in zip(
-            named([str(path) for _, path in found], [name for name, _ in found]), found, strict=True
-        )
-    ]
+    names, files = zip(*found, strict=True)
+    found = [(name, Path(path)) for name, path in named(list(map(str, files)), names)]
     if len({name for name, _ in found}) < len(found):
         raise ContractError(f"two models are called alike: {', '.join(name for name, _ in found)}; leave one out")
     clips = _clips(found[0][1], data, fold)

@@ -119,11 +119,11 @@ def table1(
         raise click.UsageError("torchrun shares one training among processes; give a grid --jobs, or --engine ray")
     units = tables.units(subsets, form, tuple(dict.fromkeys(folds)), range(seeds))
     chosen = chosen_recipe(recipe, settings)
+    if engine == "local":
+        found_device(device)
     dataset = Dataset.open(data)
     dataset.check(progress=True)
     longest = _longest(dataset, folds)
-    if engine == "local":
-        found_device(device)
     if "frames" not in settings and chosen.frames == PAPER.frames:
         chosen = replace(chosen, frames=(longest // 8 * 8,) * 2)
     grid = grids.Grid(
@@ -412,7 +412,7 @@ class _Shown:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def progressed(self, epochs: int, running: int) -> None:
+    def progressed(self, epochs: int) -> None:
         self._done = epochs
         self._bar.update(
             self._task, completed=epochs, description=f"{self._ended} of {self._units} trainings, epoch {epochs}"

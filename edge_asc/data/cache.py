@@ -110,25 +110,24 @@ class FeatureCache:
         """
         problems: list[str] = []
         files: list[Path] = []
-        missing: dict[Path, tuple[Path, str]] = {}
+        missing: dict[Path, Path] = {}
         digests = _Digests(self._digests, dataset.root)
         folder = self.directory / f"crop-{crop.seconds:g}s-{crop.seed}" if crop else self.directory
         for clip in clips:
             source = dataset.path(clip)
             try:
-                digest = digests.of(clip.filename)
+                file = folder / f"{digests.of(clip.filename)}.npy"
             except OSError as error:
                 problems.append(f"{source}: {error.strerror}")
                 continue
-            file = folder / f"{digest}.npy"
             files.append(file)
             if file not in missing and not self._is_whole(file):
-                missing[file] = source, digest
+                missing[file] = source
         digests.save()
         extract = LogMel(self.front_end)
-        for file, (source, digest) in _tracked(missing, progress):
+        for file, source in _tracked(missing, progress):
             try:
-                frames = self._compute(extract, source, digest, crop)
+                frames = self._compute(extract, source, file.stem, crop)
             except AudioError as error:
                 problems.append(str(error))
                 continue
@@ -198,7 +197,7 @@ def _key(front_end: FrontEnd) -> str:
     return hashlib.sha256(json.dumps([VERSION, used]).encode()).hexdigest()[:16]
 
 
-def _tracked(missing: dict[Path, tuple[Path, str]], progress: bool) -> Iterator[tuple[Path, tuple[Path, str]]]:
+def _tracked(missing: dict[Path, Path], progress: bool) -> Iterator[tuple[Path, Path]]:
     silent = not progress or not missing
     console = Console(stderr=True)
     yield from track(list(missing.items()), "Computing features", console=console, disable=silent)

@@ -107,6 +107,18 @@ class LengthResult(Tally):
     seconds: float
     right_clips: tuple[bool, ...] = ()
 
+    @classmethod
+    def of(cls, seconds: float, decided: Indices, targets: Indices, labels: Sequence[str]) -> Self:
+        """The result of one decision for each clip, by the last output: indices into `labels`."""
+        right = decided == targets
+        return cls(
+            seconds=seconds,
+            decision="last",
+            count_by_class=_by_class(targets, labels),
+            right_by_class=dict.fromkeys(DECISIONS, _by_class(targets[right], labels)),
+            right_clips=tuple(right.tolist()),
+        )
+
     def __add__(self, other: Self) -> Self:
         """The counts of both, of disjoint clips."""
         return replace(super().__add__(other), right_clips=self.right_clips + other.right_clips)

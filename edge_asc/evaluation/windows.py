@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -36,55 +36,61 @@ def window_count(seconds: float, length: int, period: float = PERIOD) -> int:
 
 def windowed(
     runtime: Runtime,
-    recordings: Iterator[Array],
+    recordings: Iterable[Array],
     seconds: float,
-    length: int,
+    lengths: Sequence[int],
     carries: Sequence[Carry],
     period: float = PERIOD,
-) -> dict[Carry, Array]:
-    """The last logits of every window of `length` s in the first `seconds` of each recording, by carry mode.
+) -> dict[tuple[int, Carry], Array]:
+    """The last logits of every window in the first `seconds` of each recording, by length, s, and carry mode.
 
-    Window i is the audio from i · period to i · period + length, with features of its own (paper, Table 2).
+    Window i of a length is the audio from i · period to i · period + length, with features of its own (paper, Table 2).
 
     Args:
-        runtime: a windowed model that offers windows of this length.
+        runtime: a windowed model that offers windows of these lengths.
         recordings: samples, (n,), of at least `seconds`.
         seconds: of each recording that are heard.
         carries: modes as of `WindowedClassifier`, in which the states of one recording's windows are carried.
 
     Returns:
-        (recordings, windows, classes) for each mode.
+        (recordings, windows, classes) for each length and mode.
 
     Raises:
         ContractError: a causal model, a window that is not offered, or a mode that the artefact cannot run.
         EdgeAscError: a recording is shorter than `seconds`.
     """
-    rate = runtime.contract.front_end.sample_rate
-    classifiers = [WindowedClassifier(runtime, length, carry=carry, period=period) for carry in carries]
-    count, size, shift = window_count(seconds, length, period), length * rate, round(period * rate)
+    classifiers = {
+        (length, carry): WindowedClassifier(runtime, length, carry=carry, period=period)
+        for length in lengths
+        for carry in carries
+    }
     log_mel = LogMel(runtime.contract.front_end)
-    found: list[list[Array]] = [[] for _ in carries]
-
-    def features(samples: Array) -> Array:
-        if len(samples) < (count - 1) * shift + size:
-            raise EdgeAscError(f"a recording is {len(samples) / rate:.2f} s long; expected at least {seconds:g} s")
-        return np.stack([log_mel(samples[i * shift : i * shift + size]) for i in range(count)])
-
-    if isinstance(runtime, WindowRuntime):
-        for batch in _batched(recordings, BATCH):
-            logits = runtime.windows(np.stack([features(samples) for samples in batch]), carries, period)
-            for rows, each in zip(found, logits, strict=True):
-                rows.append(each)
-        return {carry: np.concatenate(rows) for carry, rows in zip(carries, found, strict=True)}
-    for samples in recordings:
-        cut = features(samples)
-        for rows, classifier in zip(found, classifiers, strict=True):
-            classifier.reset()
-            rows.append(np.stack([classifier.push_features(window) for window in cut])[None])
-    return {carry: np.concatenate(rows) for carry, rows in zip(carries, found, strict=True)}
+    found: dict[tuple[int, Carry], list[Array]] = {key: [] for key in classifiers}
+    together = isinstance(runtime, WindowRuntime)
+    for batch in _batched(recordings, BATCH if together else 1):
+        for length in lengths:
+            cut = np.stack([_cut(samples, log_mel, seconds, length, period) for samples in batch])
+            if isinstance(runtime, WindowRuntime):
+                for carry, logits in zip(carries, runtime.windows(cut, carries, period), strict=True):
+                    found[length, carry].append(logits)
+                continue
+            for carry in carries:
+                classifier = classifiers[length, carry]
+                classifier.reset()
+                found[length, carry].append(np.stack([classifier.push_features(window) for window in cut[0]])[None])
+    return {key: np.concatenate(rows) for key, rows in found.items()}
 
 
-def _batched(recordings: Iterator[Array], size: int) -> Iterator[list[Array]]:
+def _cut(samples: Array, log_mel: LogMel, seconds: float, length: int, period: float) -> Array:
+    """The features of each window of a recording, (windows, frames, mels)."""
+    rate = log_mel.config.sample_rate
+    count, size, shift = window_count(seconds, length, period), length * rate, round(period * rate)
+    if len(samples) < (count - 1) * shift + size:
+        raise EdgeAscError(f"a recording is {len(samples) / rate:.2f} s long; expected at least {seconds:g} s")
+    return np.stack([log_mel(samples[i * shift : i * shift + size]) for i in range(count)])
+
+
+def _batched(recordings: Iterable[Array], size: int) -> Iterator[list[Array]]:
     batch: list[Array] = []
     for samples in recordings:
         batch.append(samples)

@@ -69,20 +69,19 @@ def figure(
     heard = [clip for clip in clips if seconds_of[clip.filename] >= full]
     found = []
     for name, runtimes in models:
-        contract, notes = runtimes[0].contract, []
-        if contract.form == "windowed":
-            notes = _check_windows(name, contract, reached)
+        contract = runtimes[0].contract
+        causal = contract.form == "causal"
+        possible, offered, notes = ([], [], []) if causal else _possible(name, contract, carries, reached)
         parts = []
         for runtime in runtimes:
             targets = _targets(name, runtime, heard)
-            if contract.form == "causal":
-                parts.append((targets, _step_hits(runtime, dataset, heard, cache, full, targets)))
+            if causal:
+                hits = _step_hits(runtime, dataset, heard, cache, full, targets)
             else:
-                parts.append((targets, _window_hits(name, runtime, dataset, heard, reached, carries, targets, track)))
-        missing = [carry for carry in carries if contract.form == "windowed" and (full, carry) not in parts[0][1]]
-        notes += [
-            f"{name} does not give out the state inside a window, which {carry!r} carries on" for carry in missing
-        ]
+                samples = _samples(dataset, track(heard, f"{name}, windows"), contract.front_end.sample_rate)
+                logits = windowed(runtime, samples, full, offered, possible, PERIOD)
+                hits = {key: rows.argmax(2) == targets[:, None] for key, rows in logits.items()}
+            parts.append((targets, hits))
         found.append(
             {
                 "name": name,
@@ -115,44 +114,33 @@ def _targets(name: str, runtime: Runtime, clips: Sequence[Clip]) -> Indices:
     return np.array([labels.index(clip.label) for clip in clips], np.intp)
 
 
-def _check_windows(name: str, contract: StreamContract, lengths: Sequence[int]) -> list[str]:
-    if lengths[-1] not in contract.windows:
+def _possible(
+    name: str, contract: StreamContract, carries: Sequence[Carry], lengths: Sequence[int]
+) -> tuple[list[Carry], list[int], list[str]]:
+    """The carry modes and window lengths that a windowed model has, and notes of those that it has not."""
+    full, notes = lengths[-1], []
+    if full not in contract.windows:
         raise EdgeAscError(
-            f"{name} has no window of {lengths[-1]} s, the length that decides which clips count; "
+            f"{name} has no window of {full} s, the length that decides which clips count; "
             f"it offers {', '.join(map(str, contract.windows))} s"
         )
-    missing = [str(length) for length in lengths if length not in contract.windows]
-    return [f"{name} has no window of {', '.join(missing)} s"] if missing else []
-
-
-def _window_hits(
-    name: str,
-    runtime: Runtime,
-    dataset: Dataset,
-    clips: Sequence[Clip],
-    lengths: Sequence[int],
-    carries: Sequence[Carry],
-    targets: Indices,
-    track: Track,
-) -> Hits:
-    inside = any(signature.name == "gru" for signature in runtime.contract.signatures)
+    offered = [length for length in lengths if length in contract.windows]
+    if missing := [str(length) for length in lengths if length not in offered]:
+        notes.append(f"{name} has no window of {', '.join(missing)} s")
+    inside = any(signature.name == "gru" for signature in contract.signatures)
     possible = [carry for carry in carries if carry != "aligned" or inside]
-    if not possible:
-        raise EdgeAscError(
-            f"{name} does not give out the state inside a window, which 'aligned' carries on; "
-            "add --carry final or --carry none, or give the TFLite artefact or the checkpoint"
-        )
+    if len(possible) < len(carries):
+        reason = f"{name} does not give out the state inside a window, which 'aligned' carries on"
+        if not possible:
+            raise EdgeAscError(
+                f"{reason}; add --carry final or --carry none, or give the TFLite artefact or the checkpoint"
+            )
+        notes.append(reason)
+    return possible, offered, notes
 
-    def samples(length: int) -> Iterator[Array]:
-        for clip in track(clips, f"{name}, windows of {length} s"):
-            yield audio.read(dataset.path(clip), runtime.contract.front_end.sample_rate)
 
-    return {
-        (length, carry): logits.argmax(2) == targets[:, None]
-        for length in lengths
-        if length in runtime.contract.windows
-        for carry, logits in windowed(runtime, samples(length), lengths[-1], length, possible, PERIOD).items()
-    }
+def _samples(dataset: Dataset, clips: Iterable[Clip], sample_rate: int) -> Iterator[Array]:
+    return (audio.read(dataset.path(clip), sample_rate) for clip in clips)
 
 
 def _step_hits(

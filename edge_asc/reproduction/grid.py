@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import multiprocessing
 import multiprocessing.connection
 import os
 import signal
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
+
 from edge_asc.data import Dataset, FeatureCache
 from edge_asc.data.cache import Crop
-from edge_asc.data.dataset import Clip
 from edge_asc.errors import EdgeAscError, require
 from edge_asc.evaluation.accuracy import LengthResult
 from edge_asc.evaluation.whole import last_logits
-from edge_asc.files import write_json
+from edge_asc.files import locked, write_json
 from edge_asc.frontend import FrontEnd
 from edge_asc.models import ModelConfig
 from edge_asc.models.layers import Form
-from edge_asc.training.checkpoint import METADATA, read_metadata
+from edge_asc.training.checkpoint import is_checkpoint, read_metadata
 from edge_asc.training.compute import Precision, launched
 from edge_asc.training.loop import LOG
 from edge_asc.training.recipe import Recipe
@@ -44,7 +43,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "multi": {"output": "multi", "auxiliary": False},
     "multi-aux": {"output": "multi", "auxiliary": True},
 }
-RESULT = "result.json"
+RESULT, LOCK = "result.json", ".lock"
 # What a result says of its training.
 TOLD = ("clips", "final_loss", "final_accuracy", "computed_with")
 # 1: first version.
@@ -80,9 +79,10 @@ class Unit:
         """Its folder below the grid's."""
         return Path(self.system, f"fold{self.fold}", f"seed{self.seed}")
 
-    def config(self, classes: int) -> ModelConfig:
+    def config(self, classes: int, dropout: float = 0.0) -> ModelConfig:
         """The model that is trained."""
-        return ModelConfig(backbone=self.backbone, form=self.form, classes=classes, **VARIANTS[self.variant])
+        made_of = VARIANTS[self.variant]
+        return ModelConfig(backbone=self.backbone, form=self.form, classes=classes, dropout=dropout, **made_of)
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Grid:
     def epochs_done(self, unit: Unit) -> int:
         """How many epochs of a training are on disk."""
         folder = self.output / unit.path
-        if (folder / METADATA).exists():
+        if is_checkpoint(folder):
             return self.recipe.epochs
         try:
             return len((folder / LOG).read_text().splitlines()) - 1
@@ -127,8 +127,8 @@ class Grid:
 class Watcher(Protocol):
     """Hears how a grid goes."""
 
-    def progressed(self, epochs: int, running: int) -> None:
-        """`epochs` of all trainings are done; `running` trainings have begun and not ended."""
+    def progressed(self, epochs: int) -> None:
+        """So many epochs of all trainings are done."""
 
     def ended(self, unit: Unit, result: dict[str, Any]) -> None:
         """A training is done and evaluated."""
@@ -147,31 +147,38 @@ def run_unit(grid: Grid, unit: Unit) -> dict[str, Any]:
     torch.set_num_threads(grid.threads)
     folder = grid.output / unit.path
     dataset = Dataset.open(grid.data)
-    config = ModelConfig(**{**asdict(unit.config(len(dataset.labels))), "dropout": grid.dropout})
-    recipe = grid.recipe.override({"seed": unit.seed})
-    name = f"{unit.system}-{unit.seed}"
-    run = Run(dataset, config, recipe, folder, grid.licences, fold=unit.fold, decision="last", name=name)
+    run = Run(
+        dataset,
+        unit.config(len(dataset.labels), grid.dropout),
+        replace(grid.recipe, seed=unit.seed),
+        folder,
+        grid.licences,
+        fold=unit.fold,
+        decision="last",
+        name=f"{unit.system}-{unit.seed}",
+    )
     cache = FeatureCache(grid.cache, FrontEnd())
-    with _alone(folder), launched(grid.device, grid.precision, grid.loaders) as compute:
+    with locked(folder / LOCK), launched(grid.device, grid.precision, grid.loaders) as compute:
         checkpoint = fit(run, cache, Listener(), resume=True, compute=compute)
-        weights = read_metadata(folder)["weights_sha256"]
         clips = run.held_out()
+        features = cache.features(dataset, clips, progress=False)
         known = _read(folder / RESULT)
         told = {
             "schema_version": SCHEMA_VERSION,
-            "weights_sha256": weights,
+            "weights_sha256": read_metadata(folder)["weights_sha256"],
             "crop_seconds": grid.crop_seconds,
             "clips": [clip.filename for clip in clips],
-            "clips_sha256": cache.features(dataset, clips, progress=False).digest(clip.label for clip in clips),
+            "clips_sha256": features.digest(clip.label for clip in clips),
         }
         if known and {name: known.get(name) for name in told} == told:
             return known
+        crops = cache.features(dataset, clips, progress=False, crop=Crop(grid.crop_seconds, unit.seed))
+        longest = max(map(len, features)) * cache.front_end.hop / cache.front_end.sample_rate
+        targets = np.array([dataset.labels.index(clip.label) for clip in clips], np.intp)
         parts = {}
-        for part, crop in (("whole", None), ("crop", Crop(grid.crop_seconds, unit.seed))):
-            features = cache.features(dataset, clips, progress=False, crop=crop)
-            decided = last_logits(checkpoint, features, compute.device).argmax(1).tolist()
-            seconds = max(map(len, features)) * cache.front_end.hop / cache.front_end.sample_rate
-            parts[part] = _counted(decided, clips, dataset.labels, crop.seconds if crop else seconds)
+        for part, heard, seconds in (("whole", features, longest), ("crop", crops, grid.crop_seconds)):
+            decided = last_logits(checkpoint, heard, compute.device).argmax(1)
+            parts[part] = LengthResult.of(seconds, decided, targets, dataset.labels).to_json()
         result = {
             **told,
             "unit": asdict(unit),
@@ -181,20 +188,6 @@ def run_unit(grid: Grid, unit: Unit) -> dict[str, Any]:
         }
         write_json(folder / RESULT, result)
         return result
-
-
-def _counted(decided: Sequence[int], clips: Sequence[Clip], labels: Sequence[str], seconds: float) -> dict[str, Any]:
-    right = [labels[index] == clip.label for index, clip in zip(decided, clips, strict=True)]
-    count = Counter(clip.label for clip in clips)
-    found = Counter(clip.label for hit, clip in zip(right, clips, strict=True) if hit)
-    by_class = {label: found[label] for label in labels}
-    return LengthResult(
-        seconds=seconds,
-        decision="last",
-        count_by_class={label: count[label] for label in labels},
-        right_by_class={"last": by_class, "mean": by_class},
-        right_clips=tuple(right),
-    ).to_json()
 
 
 def run(
@@ -237,7 +230,7 @@ def run(
                 except Exception as error:
                     failures[unit] = _reason(error)
                     watcher.failed(unit, failures[unit])
-            watcher.progressed(sum(map(grid.epochs_done, units)), len(pending))
+            watcher.progressed(sum(map(grid.epochs_done, units)))
     return results, failures
 
 
@@ -277,16 +270,6 @@ def _ray(grid: Grid, gpus: float | None) -> Iterator[Submit]:
     own = not ray.is_initialized()
     if own:
         ray.init(include_dashboard=False, logging_level="ERROR", log_to_driver=False)
-    share = gpus if gpus is not None else float(ray.cluster_resources().get("GPU", 0) >= 1 and grid.device != "cpu")
-    there = ray.cluster_resources()
-    for name, wanted in (("CPU", grid.threads), ("GPU", share)):
-        if wanted > there.get(name, 0):
-            ray.shutdown()
-            raise EdgeAscError(
-                f"a training asks for {wanted:g} {name} and the Ray cluster has {there.get(name, 0):g}; "
-                "lower --threads or --gpus, or add machines"
-            )
-    remote = ray.remote(num_cpus=grid.threads, num_gpus=share, max_retries=0)
     tasks = []
 
     def submit(function: Callable[..., Any], *arguments: Any) -> Future[dict[str, Any]]:
@@ -295,6 +278,15 @@ def _ray(grid: Grid, gpus: float | None) -> Iterator[Submit]:
         return future
 
     try:
+        there = ray.cluster_resources()
+        share = gpus if gpus is not None else float(there.get("GPU", 0) >= 1 and grid.device != "cpu")
+        for name, wanted in (("CPU", grid.threads), ("GPU", share)):
+            if wanted > there.get(name, 0):
+                raise EdgeAscError(
+                    f"a training asks for {wanted:g} {name} and the Ray cluster has {there.get(name, 0):g}; "
+                    "lower --threads or --gpus, or add machines"
+                )
+        remote = ray.remote(num_cpus=grid.threads, num_gpus=share, max_retries=0)
         yield submit
     except BaseException:
         for task in tasks:
@@ -308,15 +300,6 @@ def _ray(grid: Grid, gpus: float | None) -> Iterator[Submit]:
 def _reason(error: Exception) -> str:
     cause = getattr(error, "cause", error)  # what Ray wraps
     return str(cause) if isinstance(cause, EdgeAscError) else repr(cause)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold a folder that another process may be training in; wait until it is free."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from edge_asc.contract import Affine
 from edge_asc.errors import ExportError
 from edge_asc.evaluation.logits import stream_logits
 from edge_asc.frontend import Array, LogMel
@@ -133,16 +134,15 @@ def diverge(checkpoint: Checkpoint, plan: Plan, artefact: Runtime, features: Seq
     simulated: list[Array] = []
     for clip in clips:
         x = torch.from_numpy(np.ascontiguousarray(clip.T)[None, None])
-        expected.append(_stream(exact, rounded, x, plan, sums, simulated))
+        expected.append(_stream(exact, rounded, x, sums, simulated))
     found = stream_logits(artefact, features)
-    return _summary(checkpoint, graph.frames, exact, plan, sums, expected, simulated, found)
+    return _summary(checkpoint, exact, rounded.grids, sums, expected, simulated, found)
 
 
 def _stream(
     exact: Simulation,
     rounded: Simulation,
     x: Tensor,
-    plan: Plan,
     sums: dict[str, Tensor],
     simulated: list[Array],
 ) -> Array:
@@ -170,9 +170,8 @@ def _stream(
 
 def _summary(
     checkpoint: Checkpoint,
-    frames: int,
     exact: Simulation,
-    plan: Plan,
+    grids: Mapping[str, Affine],
     sums: dict[str, Tensor],
     expected: Sequence[Array],
     simulated: Sequence[Array],
@@ -185,13 +184,13 @@ def _summary(
         if isinstance(writer, Concat | Fold | Slice | Reshape | Unfold):
             continue
         energy, error, own, outside, count = (float(v) for v in row)
-        grid = plan.grids.get(name)
+        grid = grids.get(name)
         kind = "input" if writer is None else type(writer).__name__
         if isinstance(writer, Conv | Linear):
             kind += " " + "x".join(map(str, writer.weight.shape))
         noise = _decibels(energy, error), _decibels(energy, own)
         layers.append(Layer(name, kind, grid.scale if grid else None, *noise, outside / count))
-    seconds = frames * checkpoint.front_end.hop / checkpoint.front_end.sample_rate
+    seconds = exact.graph.frames * checkpoint.front_end.hop / checkpoint.front_end.sample_rate
     flips, agreed, simulated_agreed, margins = [], 0, 0, []
     for i, (e, s, f) in enumerate(zip(expected, simulated, found, strict=True)):
         top = np.sort(e, axis=1)

@@ -325,7 +325,7 @@ class _Subgraph:
                 options.strideH = options.strideW = options.filterHeight = options.filterWidth = 2
             case Reshape() | Unfold() | Fold():
                 if isinstance(node, Fold) and any(node.padding):
-                    inputs = [self._mel_padded(node, inputs[0], integer)]
+                    inputs = [self._zeros_around(node, inputs[0], [node.padding, (0, 0)], integer)]
                 builtin, options = "RESHAPE", self.schema.ReshapeOptionsT()
                 options.newShape = np.array(self._shape(node.output), np.int32)
                 inputs = [*inputs, self._index(options.newShape)]
@@ -380,9 +380,6 @@ class _Subgraph:
             before = node.padding[axis][0]
             needed.append((before, max(0, reach - shape[axis] - before)))
         return self._zeros_around(node, source, needed, integer), self.schema.Padding.VALID
-
-    def _mel_padded(self, node: Fold, source: int, integer: bool) -> int:
-        return self._zeros_around(node, source, [node.padding, (0, 0)], integer)
 
     def _zeros_around(self, node: Unary, source: int, widths: Sequence[tuple[int, int]], integer: bool) -> int:
         """The input of a node with zeros before and after on the mel and the time axis.

@@ -25,39 +25,39 @@ def test_decisions_of_a_ten_second_clip(length: int, count: int) -> None:
 def test_a_recording_gives_the_decisions_that_listening_to_it_gives(artefacts: Any) -> None:
     recordings = [sound(2.0, seed) for seed in range(3)]
     runtime = TorchRuntime(artefacts.windowed)
-    together = windowed(runtime, iter(recordings), 2, 1, CARRIES)
+    together = windowed(runtime, iter(recordings), 2, (1,), CARRIES)
     assert {rows.shape for rows in together.values()} == {(3, 5, 10)}
-    for carry, rows in together.items():
+    for (_, carry), rows in together.items():
         for samples, logits in zip(recordings, rows, strict=True):
             heard = WindowedClassifier(runtime, 1, carry=carry).push(samples)
             np.testing.assert_allclose(logits, [decision.logits for decision in heard], atol=2e-5)
-    assert not np.allclose(together["final"], together["none"])
-    assert not np.allclose(together["final"], together["aligned"])
+    assert not np.allclose(together[1, "final"], together[1, "none"])
+    assert not np.allclose(together[1, "final"], together[1, "aligned"])
 
 
 def test_artefacts_give_what_the_checkpoint_gives(artefacts: Any) -> None:
     recordings = [sound(2.0, seed) for seed in range(2)]
-    expected = windowed(TorchRuntime(artefacts.windowed), iter(recordings), 2, 1, CARRIES)
+    expected = windowed(TorchRuntime(artefacts.windowed), iter(recordings), 2, (1,), CARRIES)
     for name, carries in (("windows.tflite", CARRIES), ("window_1s.onnx", ("final", "none"))):
-        found = windowed(open_runtime(artefacts.folder / name), iter(recordings), 2, 1, carries)
+        found = windowed(open_runtime(artefacts.folder / name), iter(recordings), 2, (1,), carries)
         for carry in carries:
-            np.testing.assert_allclose(found[carry], expected[carry], atol=2e-5)
+            np.testing.assert_allclose(found[1, carry], expected[1, carry], atol=2e-5)
 
 
 def test_more_recordings_than_fit_together(artefacts: Any) -> None:
     runtime = TorchRuntime(artefacts.windowed)
     recordings = [sound(1.25, seed) for seed in range(17)]
-    many = windowed(runtime, iter(recordings), 1.25, 1, ("final",))["final"]
-    one = windowed(runtime, iter(recordings[16:]), 1.25, 1, ("final",))["final"]
+    many = windowed(runtime, iter(recordings), 1.25, (1,), ("final",))[1, "final"]
+    one = windowed(runtime, iter(recordings[16:]), 1.25, (1,), ("final",))[1, "final"]
     assert many.shape == (17, 2, 10)
     np.testing.assert_allclose(many[16], one[0], atol=1e-6)
 
 
 def test_what_cannot_be_windowed(artefacts: Any) -> None:
     with pytest.raises(EdgeAscError, match=r"a recording is 1\.50 s long; expected at least 2 s"):
-        windowed(TorchRuntime(artefacts.windowed), iter([sound(1.5)]), 2, 1, CARRIES)
+        windowed(TorchRuntime(artefacts.windowed), iter([sound(1.5)]), 2, (1,), CARRIES)
     with pytest.raises(ContractError, match="expected a windowed one"):
-        windowed(TorchRuntime(artefacts.causal), iter([sound(2.0)]), 2, 1, CARRIES)
+        windowed(TorchRuntime(artefacts.causal), iter([sound(2.0)]), 2, (1,), CARRIES)
     with pytest.raises(ContractError, match="a causal model has no windows"):
         TorchRuntime(artefacts.causal).windows(np.zeros((1, 1, 31, 256), np.float32), CARRIES, 0.25)
 

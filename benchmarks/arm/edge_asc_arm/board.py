@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -10,14 +9,14 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 from edge_asc.data.cache import default_cache
 from edge_asc.errors import EdgeAscError
+from edge_asc.files import locked
 from edge_asc_bench.targets.remote import last_line
 
 RELEASE, PYTHON = "bookworm", "3.11"
@@ -111,7 +110,7 @@ def build(board: Board, *, refresh: bool = False) -> Path:
     key = hashlib.sha256(json.dumps([VERSION, RELEASE, DEBIAN, requirements()]).encode()).hexdigest()[:12]
     folder = default_cache() / "arm" / key
     base, root = folder / "base", folder / board.name
-    with _locked(folder):
+    with locked(folder / LOCK):
         if refresh:
             for path in folder.iterdir():
                 if path.name != LOCK:
@@ -136,15 +135,6 @@ def copy(system: Path, target: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     call(["cp", "--archive", "--reflink=auto", str(system), str(target)], "the system could not be copied")
     (target / "complete").unlink()
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep others from making what is made in a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def site(root: Path) -> Path:
