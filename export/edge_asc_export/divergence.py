@@ -18,12 +18,11 @@ from edge_asc.frontend import Array, LogMel
 from edge_asc.models import CRNN
 from edge_asc.runtimes import Runtime
 from edge_asc.training.checkpoint import Checkpoint
+from edge_asc_export import onnxruntime, xnnpack
 from edge_asc_export.graph import Concat, Conv, Fold, Linear, Reshape, Slice, Unfold
-from edge_asc_export.interface import AXES
 from edge_asc_export.lowering import expand_gru, lower_step
 from edge_asc_export.plan import Plan, digest
 from edge_asc_export.simulation import Simulation
-from edge_asc_export.xnnpack import suited
 
 
 @dataclass(frozen=True)
@@ -123,8 +122,8 @@ def diverge(checkpoint: Checkpoint, plan: Plan, artefact: Runtime, features: Seq
     plan.check(expand_gru(graph), digest(model))
     prepared = plan.prepared(graph)
     grids = dict(plan.grids)
-    if artefact.contract.signature("step").input("features").axes == AXES["time_first"]:
-        prepared = suited(prepared, grids)
+    forms = onnxruntime if artefact.engine.startswith("onnxruntime") else xnnpack
+    prepared = forms.suited(prepared, grids)
     exact = Simulation(prepared, dtype=torch.float64)
     rounded = Simulation(prepared, dtype=torch.float64, plan=plan, grids=grids)
     log_mel, length = LogMel(checkpoint.front_end), graph.frames

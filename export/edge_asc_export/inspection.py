@@ -53,6 +53,7 @@ MOVES = {
         "DynamicQuantizeLinear",
         "Identity",
         "QuantizeLinear",
+        "Pad",
         "Reshape",
         "Slice",
     ),

@@ -8,12 +8,12 @@ from typing import Literal
 from edge_asc.contract import Affine, Signature, TensorSpec
 from edge_asc_export.graph import Graph, Port, Shape
 
-Layout = Literal["channels_first", "time_first"]
+Layout = Literal["channels_first", "channels_last"]
 Type = tuple[str, Affine | None]
 
 AXES = {
-    "channels_first": ("batch", "channel", "mel", "time"),
-    "time_first": ("batch", "time", "mel", "channel"),
+    "channels_first": ("batch", "channel", "time", "mel"),
+    "channels_last": ("batch", "time", "mel", "channel"),
 }
 
 
@@ -22,7 +22,7 @@ def laid_out(shape: Shape, layout: Layout) -> Shape:
     if len(shape) == 2:
         return shape
     mel, time, channel = shape
-    return (1, channel, mel, time) if layout == "channels_first" else (1, time, mel, channel)
+    return (1, channel, time, mel) if layout == "channels_first" else (1, time, mel, channel)
 
 
 def signature(graph: Graph, layout: Layout, hop: int, type_of: Callable[[str], Type]) -> Signature:

@@ -1,4 +1,8 @@
-"""The ONNX writer: an export form to a model that onnxruntime runs, channels first."""
+"""The ONNX writer: an export form to a model that onnxruntime runs.
+
+ONNX computes channels first. onnxruntime's integer kernels compute channels last: there, features and states come and
+go that way, and the transposes that ONNX needs between cancel when onnxruntime loads the file.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from edge_asc_export.graph import (
     Add,
     Concat,
     Conv,
+    Fold,
     Graph,
     Linear,
     MaxPool,
@@ -25,9 +30,11 @@ from edge_asc_export.graph import (
     Sigmoid,
     Slice,
     Tanh,
+    Unfold,
 )
-from edge_asc_export.interface import laid_out, signature
+from edge_asc_export.interface import Layout, laid_out, signature
 from edge_asc_export.lowering import expand_gru
+from edge_asc_export.onnxruntime import suited
 from edge_asc_export.plan import Plan
 from edge_asc_export.quantisation import quantise, quantise_weight, round_weight, weight_scales
 
@@ -68,10 +75,11 @@ class OnnxWriter:
             )
         self.scheme = plan.scheme
         if integer_gru(graph, plan):
-            self.graph, self.grids = expand_gru(graph), plan.grids
+            graph, self.grids = expand_gru(graph), dict(plan.grids)
         else:
-            self.graph = graph
             self.grids = {k: v for k, v in plan.grids.items() if not k.startswith(RECURRENT)}
+        self.layout: Layout = "channels_last" if plan.grids else "channels_first"
+        self.graph = suited(graph, self.grids)
         self.nodes: list[Any] = []
         self.initializers: dict[str, Any] = {}
         self.real: dict[str, str] = {}
@@ -79,7 +87,7 @@ class OnnxWriter:
 
     def signature(self, hop: int) -> Signature:
         """The interface that is written."""
-        return signature(self.graph, "channels_first", hop, self._state_type)
+        return signature(self.graph, self.layout, hop, self._state_type)
 
     def _state_type(self, tensor: str) -> tuple[str, Affine | None]:
         if tensor in self.grids:
@@ -90,14 +98,19 @@ class OnnxWriter:
         """The model, with `contract` in its metadata."""
         specs = contract.signature(self.graph.name)
         for port, spec in zip(self.graph.inputs, specs.inputs, strict=True):
-            (self.integer if spec.quantisation else self.real)[port.tensor] = port.name
+            first = port.name
+            if self._is_turned(spec):
+                first = self._emit("Transpose", [port.name], f"{port.name}_first", perm=[0, 3, 1, 2])
+            (self.integer if spec.quantisation else self.real)[port.tensor] = first
         for name, value in self.graph.constants.items():
             self._constant(name, value)
         for node in self.graph.nodes:
             self._node(node)
         for port, spec in zip(self.graph.outputs, specs.outputs, strict=True):
             source = self._integer(port.tensor) if spec.quantisation else self._real(port.tensor)
-            if source != port.name:
+            if self._is_turned(spec):
+                self._emit("Transpose", [source], port.name, perm=[0, 2, 3, 1])
+            elif source != port.name:
                 self._emit("Identity", [source], port.name)
         helper = self.onnx.helper
 
@@ -114,6 +127,9 @@ class OnnxWriter:
         self.onnx.checker.check_model(model, full_check=True)
         data: bytes = model.SerializeToString()
         return data
+
+    def _is_turned(self, spec: Any) -> bool:
+        return self.layout == "channels_last" and len(spec.shape) == 4
 
     def _emit(self, op: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         self.nodes.append(self.onnx.helper.make_node(op, list(inputs), [output], **attributes))
@@ -153,7 +169,8 @@ class OnnxWriter:
         return self.integer[tensor]
 
     def _constant(self, name: str, value: npt.NDArray[np.float32]) -> None:
-        value = value.reshape(laid_out(value.shape, "channels_first"))
+        if value.ndim == 3:
+            value = np.ascontiguousarray(value.transpose(2, 1, 0)[None])
         if name in self.grids:
             integers = quantise(value, self.grids[name]) + 128
             self.integer[name] = self._initializer(name, integers.astype(np.uint8))
@@ -175,7 +192,7 @@ class OnnxWriter:
     def _move(self, node: Node, op: str, extra: Sequence[str] = (), **attributes: Any) -> None:
         """Emit an operation that moves values and computes nothing, on integers where there are integers."""
         table, get = (self.integer, self._integer) if node.output in self.grids else (self.real, self._real)
-        table[node.output] = self._emit(op, [*map(get, node.inputs), *extra], node.output, **attributes)
+        table[node.output] = self._emit(op, [*map(get, node.inputs), *extra], f"{node.output}_moved", **attributes)
 
     def _node(self, node: Node) -> None:
         match node:
@@ -201,24 +218,26 @@ class OnnxWriter:
                 self._move(node, "MaxPool", kernel_shape=[2, 2], strides=[2, 2])
             case Reshape():
                 self._rows(node)
+            case Fold() | Unfold():
+                self._reshaped(node)
             case GRU():
                 self._gru(node)
             case _:
                 raise NotImplementedError(type(node).__name__)
 
     def _axis(self, axis: int, tensor: str) -> int:
-        return (2, 3, 1)[axis] if len(self.graph.shapes[tensor]) == 3 else axis
+        return (3, 2, 1)[axis] if len(self.graph.shapes[tensor]) == 3 else axis
 
     def _shape(self, shape: Shape) -> str:
         return self._initializer("shape_" + "x".join(map(str, shape)), np.array(shape, np.int64))
 
     def _conv(self, node: Conv) -> None:
-        (top, bottom), (left, right) = node.padding
-        weight = np.ascontiguousarray(node.weight.transpose(3, 2, 0, 1))
+        (low, high), (before, after) = node.padding
+        weight = np.ascontiguousarray(node.weight.transpose(3, 2, 1, 0))
         attributes = {
             "kernel_shape": weight.shape[2:],
-            "strides": node.stride,
-            "pads": [top, left, bottom, right],
+            "strides": node.stride[::-1],
+            "pads": [before, low, after, high],
             "group": len(weight) if node.depthwise else 1,
         }
         if self.scheme.activations == "dynamic" and not node.depthwise:
@@ -278,12 +297,28 @@ class OnnxWriter:
         self._result(node, "Add", [scaled, bias], relu=node.relu)
 
     def _rows(self, node: Reshape) -> None:
-        """(1, channel, 1, rows) → (rows, channel)."""
+        """(1, channel, rows, 1) → (rows, channel)."""
         table, get = (self.integer, self._integer) if node.output in self.grids else (self.real, self._real)
         source = get(node.input)
         if node.shape[0] > 1:
             source = self._emit("Transpose", [source], f"{node.output}_last", perm=[0, 2, 3, 1])
         table[node.output] = self._emit("Reshape", [source, self._shape(node.shape)], node.output)
+
+    def _reshaped(self, node: Fold | Unfold) -> None:
+        """Blocks of mel rows as channels, or back: a reshape where channels are last."""
+        table, get = (self.integer, self._integer) if node.output in self.grids else (self.real, self._real)
+        source, name = get(node.input), node.output
+        if isinstance(node, Fold) and any(node.padding):
+            before, after = node.padding
+            zero = (
+                self._affine(node.input)[1] if node.output in self.grids else self._initializer("zero", np.float32(0))
+            )
+            pads = self._initializer(f"{name}_pads", np.array([0, 0, 0, before, 0, 0, 0, after], np.int64))
+            source = self._emit("Pad", [source, pads, zero], f"{name}_padded")
+        last = self._emit("Transpose", [source], f"{name}_last", perm=[0, 2, 3, 1])
+        shape = self._shape(laid_out(self.graph.shapes[name], "channels_last"))
+        blocks = self._emit("Reshape", [last, shape], f"{name}_blocks")
+        table[name] = self._emit("Transpose", [blocks], f"{name}_first", perm=[0, 3, 1, 2])
 
     def _gru(self, node: GRU) -> None:
         n, name = node.units, node.output

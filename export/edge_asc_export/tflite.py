@@ -80,7 +80,7 @@ class TFLiteWriter:
 
     def signature(self, graph: Graph, hop: int) -> Signature:
         """The interface that `add(graph)` writes."""
-        return signature(suited(graph, {}), "time_first", hop, self._state_type)
+        return signature(suited(graph, {}), "channels_last", hop, self._state_type)
 
     def _state_type(self, tensor: str) -> tuple[str, Affine | None]:
         return (self.scheme.activations, self.grids[tensor]) if tensor in self.grids else ("float32", None)
@@ -192,7 +192,7 @@ class _Subgraph:
         return WIDE_VERSIONS.get(builtin, 1) if self.wide else INTEGER_VERSIONS.get(builtin, 2)
 
     def _shape(self, tensor: str) -> Shape:
-        return laid_out(self.graph.shapes[tensor], "time_first")
+        return laid_out(self.graph.shapes[tensor], "channels_last")
 
     def _tensor(self, name: str, shape: Shape, kind: int, *, data: npt.NDArray[Any] | None = None) -> int:
         tensor = self.schema.TensorT()
@@ -400,7 +400,7 @@ class _Subgraph:
             for count, where in ((before, 0), (after, 2)):
                 if count:
                     zeros = (*shape[:axis], count, *shape[axis + 1 :])
-                    parts.insert(where, self._zeros(node.input, laid_out(zeros, "time_first"), integer))
+                    parts.insert(where, self._zeros(node.input, laid_out(zeros, "channels_last"), integer))
             if len(parts) == 1:
                 continue
             shape[axis] += before + after
@@ -413,7 +413,7 @@ class _Subgraph:
 
     def _like(self, tensor: str, name: str, shape: Shape, integer: bool) -> int:
         """A new activation of a (mel, time, channel) shape on the grid of a tensor."""
-        size = laid_out(shape, "time_first")
+        size = laid_out(shape, "channels_last")
         return self._activation(tensor, name=name, shape=size) if integer else self._float(name, size)
 
     def _zeros(self, tensor: str, shape: Shape, integer: bool) -> int:
