@@ -61,6 +61,10 @@ class TensorSpec:
         zero = self.quantisation.zero_point if self.quantisation else 0
         return np.full(self.shape, zero, self.dtype)
 
+    def empty(self) -> npt.NDArray[Any]:
+        """Memory for a value, which holds anything."""
+        return np.empty(self.shape, self.dtype)
+
 
 @dataclass(frozen=True)
 class Signature:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
@@ -13,7 +14,8 @@ from edge_asc.contract import Decision as Rule
 from edge_asc.contract import StreamContract, TensorSpec
 from edge_asc.errors import ContractError
 from edge_asc.frontend import Array, FrontEnd, LogMel, checked_samples
-from edge_asc.runtimes import Runtime, Tensors, open_runtime
+from edge_asc.runtimes import Runtime, open_runtime
+from edge_asc.runtimes.loop import Loop
 
 Vector = npt.NDArray[np.float64]
 Carry = Literal["final", "aligned", "none"]
@@ -43,21 +45,16 @@ class Decision:
 
 
 class Stream:
-    """One stream through one signature: keeps the states between runs and feeds them back raw."""
+    """One stream through one signature: checks what goes in, and lays it out as the artefact has it."""
 
     def __init__(self, runtime: Runtime, signature: str) -> None:
-        self._runtime = runtime
-        self.signature = runtime.contract.signature(signature)
-        self._source = _stateless(self.signature.inputs, f"{signature} input")
-        self._result = _stateless(self.signature.outputs, f"{signature} output")
-        self._feeds = {spec.name: spec.feeds for spec in self.signature.outputs if spec.feeds is not None}
-        self._initial = {spec.name: spec.initial() for spec in self.signature.states()}
-        self.state: Tensors = {}
-        self.reset()
+        self.loop = runtime.loop(signature)
+        self.signature = self.loop.signature
+        self._laid_out = _layout(self.loop.source)
 
     def reset(self) -> None:
         """Go back to the start of a stream."""
-        self.state = self._initial
+        self.loop.reset()
 
     def feed(self, value: Array) -> npt.NDArray[Any]:
         """Run on features, (frames, mels), or an embedding, (1, channels): logits or embeddings, (n, units).
@@ -65,10 +62,13 @@ class Stream:
         Raises:
             ContractError: another shape, or not finite; the stream is unchanged.
         """
-        inputs = {self._source.name: _laid_out(value, self._source), **self.state}
-        outputs = self._runtime.run(self.signature.name, inputs)
-        self.state = {target: outputs[name] for name, target in self._feeds.items()}
-        return outputs[self._result.name]
+        value = self._laid_out(value)
+        if not np.isfinite(value).all():
+            name = self.loop.source.name
+            raise ContractError(
+                f"{self.signature.name}: input {name} holds NaN or infinite values; expected finite ones"
+            )
+        return self.loop.feed(value)
 
 
 class StreamingClassifier:
@@ -112,6 +112,11 @@ class StreamingClassifier:
     def labels(self) -> tuple[str, ...]:
         """In the order of logits and probabilities."""
         return self.contract.labels
+
+    @property
+    def loop(self) -> Loop:
+        """The stream in its engine."""
+        return self._stream.loop
 
     def reset(self) -> None:
         """Forget all audio: what follows is decided as in a new stream, bit for bit."""
@@ -191,7 +196,7 @@ class WindowedClassifier:
         if not 0 < self._shift <= self._size:
             raise ContractError(f"period is {period} s; expected more than 0 and at most the window's {seconds} s")
         self._window = Stream(runtime, f"window_{seconds}s")
-        self._gru = None if self._window.state else Stream(runtime, "gru")
+        self._gru = None if self._window.signature.states() else Stream(runtime, "gru")
         if self._gru is None and carry == "aligned":
             raise ContractError(
                 f"{self.contract.name}: carry 'aligned' needs the GRU state inside a window, which this "
@@ -218,6 +223,11 @@ class WindowedClassifier:
     def labels(self) -> tuple[str, ...]:
         """In the order of logits and probabilities."""
         return self.contract.labels
+
+    @property
+    def loop(self) -> Loop:
+        """The stream in its engine; of a model in two parts, the one that turns features into embeddings."""
+        return self._window.loop
 
     def reset(self) -> None:
         """Forget all audio: what follows is decided as in a new stream, bit for bit."""
@@ -256,12 +266,14 @@ class WindowedClassifier:
             return last
         if self.carry == "none":
             self._gru.reset()
-        states = []
-        for embedding in self._window.feed(features):
+        embeddings = self._window.feed(features)
+        carried = min(self._aligned, len(embeddings))
+        for i, embedding in enumerate(embeddings, 1):
             last = self._gru.feed(embedding[None])[0]
-            states.append(self._gru.state)
+            if i == carried:
+                state = self._gru.loop.state
         if self.carry == "aligned":
-            self._gru.state = states[min(self._aligned, len(states)) - 1]
+            self._gru.loop.state = state
         return last
 
 
@@ -270,23 +282,20 @@ def embeddings_in(seconds: float, front_end: FrontEnd) -> int:
     return max(1, round(seconds * front_end.sample_rate / (EMBEDDING_FRAMES * front_end.hop)))
 
 
-def _stateless(specs: tuple[TensorSpec, ...], what: str) -> TensorSpec:
-    found = [spec for spec in specs if spec.role != "state"]
-    if len(found) != 1:
-        raise ContractError(f"{what}: {len(found)} tensors that are no state; expected one")
-    return found[0]
+def _layout(spec: TensorSpec) -> Callable[[Array], Array]:
+    """Puts features (time, mel), or rows as they are, in a tensor's own axes; its other axes have size 1."""
+    expected, turned, meaning = spec.shape, False, "(rows, units)"
+    if spec.role == "features":
+        time, mel = expected = tuple(spec.shape[spec.axes.index(axis)] for axis in ("time", "mel"))
+        turned = spec.axes.index("mel") < spec.axes.index("time")
+        meaning = f"{time} frames of {mel} mel bins"
 
+    def laid_out(value: Array) -> Array:
+        if value.shape != expected:
+            raise ContractError(f"{spec.name} are {value.shape}; expected {expected}: {meaning}")
+        return np.ascontiguousarray(value.T if turned else value, np.float32).reshape(spec.shape)
 
-def _laid_out(value: Array, spec: TensorSpec) -> Array:
-    """Features (time, mel), or rows as they are, in a tensor's own axes; its other axes have size 1."""
-    if spec.role != "features":
-        return value
-    time, mel = (spec.shape[spec.axes.index(axis)] for axis in ("time", "mel"))
-    if value.shape != (time, mel):
-        raise ContractError(f"features are {value.shape}; expected {(time, mel)}: {time} frames of {mel} mel bins")
-    if spec.axes.index("mel") < spec.axes.index("time"):
-        value = value.T
-    return np.ascontiguousarray(value).reshape(spec.shape)
+    return laid_out
 
 
 def _check_rate(contract: StreamContract, sample_rate: int | None) -> None:

@@ -10,7 +10,7 @@ from artefacts import FRONT_END, LABELS, contract, sound
 from edge_asc.contract import Signature, TensorSpec
 from edge_asc.errors import AudioError, ContractError
 from edge_asc.frontend import LogMel
-from edge_asc.runtimes import open_runtime
+from edge_asc.runtimes import Runtime, open_runtime
 from edge_asc.runtimes.torch import TorchRuntime
 from edge_asc.streaming import StreamingClassifier, WindowedClassifier
 
@@ -162,7 +162,7 @@ class TestStreamingClassifier:
         assert_same(found.push(sound(1)), StreamingClassifier(tflite, decision="last").push(sound(1)))
 
 
-class Counter:
+class Counter(Runtime):
     """A windowed model in an engine of its own: the GRU state counts the embeddings it was given."""
 
     engine = "counter"

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from edge_asc.contract import StreamContract
 from edge_asc.errors import ContractError
+from edge_asc.runtimes.loop import Loop
 
 Tensors = dict[str, npt.NDArray[Any]]
 
@@ -17,7 +18,7 @@ MANIFEST = "manifest.json"
 
 
 class Runtime(Protocol):
-    """An artefact in an engine. It holds no stream: states go in and come out, so streams share nothing."""
+    """An artefact in an engine. Streams through it share nothing: their states come and go, or are kept apart."""
 
     engine: str
     """"onnxruntime", "litert" or "torch", and its version."""
@@ -30,6 +31,14 @@ class Runtime(Protocol):
             ContractError: an input is missing, unknown, or of another shape or type, or features are not finite.
         """
         ...
+
+    def loop(self, signature: str) -> Loop:
+        """A stream through a signature, at the start.
+
+        Raises:
+            ContractError: no such signature, or one with several inputs or outputs that are no state.
+        """
+        return Loop(self, self.contract.signature(signature))
 
 
 def check_inputs(contract: StreamContract, signature: str, inputs: Mapping[str, npt.NDArray[Any]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import warnings
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -15,9 +16,10 @@ import numpy.typing as npt
 
 from edge_asc.contract import METADATA_KEY, Signature
 from edge_asc.errors import ContractError, MissingExtraError, require
-from edge_asc.runtimes import Tensors, check_inputs
+from edge_asc.runtimes import Runtime, Tensors, check_inputs
 from edge_asc.runtimes.flatbuffer import tflite_metadata
 from edge_asc.runtimes.interface import Tensor, check_interface, read_contract
+from edge_asc.runtimes.loop import Loop
 
 Run = Callable[[Mapping[str, npt.NDArray[Any]]], Tensors]
 
@@ -36,7 +38,7 @@ OLDER: tuple[tuple[str, Callable[[], Any], str], ...] = (
 )
 
 
-class LiteRTRuntime:
+class LiteRTRuntime(Runtime):
     """A TFLite artefact and its signatures."""
 
     def __init__(self, path: str | Path, threads: int = 1) -> None:
@@ -69,6 +71,8 @@ class LiteRTRuntime:
                 )
         # The interpreter keeps the tensors of a run inside itself; streams in several threads take turns.
         self._lock = Lock()
+        self._resident: _ResidentLoop | None = None
+        self._memory: Tensors = {}
         self._runs: dict[str, Run] = {}
         for signature in self.contract.signatures:
             self._runs[signature.name] = self._opened(path, signature)
@@ -81,7 +85,23 @@ class LiteRTRuntime:
         """
         check_inputs(self.contract, signature, inputs)
         with self._lock:
+            self._admit(None)
             return self._runs[signature](inputs)
+
+    def loop(self, signature: str) -> Loop:
+        """A stream through a signature, at the start; in a file of one signature, states stay in the interpreter."""
+        found = self.contract.signature(signature)
+        return _ResidentLoop(self, found) if self._memory else Loop(self, found)
+
+    def _admit(self, loop: _ResidentLoop | None) -> None:
+        """Have a loop's states in the interpreter, after those of another have been saved."""
+        if self._resident is loop:
+            return
+        if self._resident is not None:
+            self._resident.save()
+        self._resident = loop
+        if loop is not None:
+            loop.restore()
 
     def _opened(self, path: Path, signature: Signature) -> Run:
         runner = self._interpreter.get_signature_runner(signature.name)
@@ -96,7 +116,18 @@ class LiteRTRuntime:
             self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             raise ContractError(f"{path}: {self.engine} cannot prepare it ({error}); export it again") from error
-        return self._plain({k: v["index"] for k, v in inputs.items()}, {k: v["index"] for k, v in outputs.items()})
+        indices = {k: v["index"] for k, v in (inputs | outputs).items()}
+        self._memory = {name: self._seen(index) for name, index in indices.items()}
+        return self._plain({k: indices[k] for k in inputs}, {k: indices[k] for k in outputs})
+
+    def _seen(self, index: int) -> npt.NDArray[Any]:
+        """A tensor in the interpreter's memory, which does not move until tensors are allocated again.
+
+        The view is made from the address: the interpreter refuses to run while one that it gave out is held.
+        """
+        tensor = self._interpreter.tensor(index)()
+        memory = (ctypes.c_char * tensor.nbytes).from_address(tensor.ctypes.data)
+        return np.frombuffer(memory, tensor.dtype).reshape(tensor.shape)
 
     def _plain(self, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> Run:
         interpreter = self._interpreter
@@ -108,6 +139,53 @@ class LiteRTRuntime:
             return {name: interpreter.get_tensor(index) for name, index in outputs.items()}
 
         return run
+
+
+class _ResidentLoop(Loop):
+    """States that stay in the interpreter as long as nothing else is run there."""
+
+    _runtime: LiteRTRuntime
+
+    def _prepare(self) -> None:
+        memory = self._runtime._memory
+        self._value, self._result = memory[self.source.name], memory[self.result.name]
+        self._resident = {spec.name: memory[spec.name] for spec in self.signature.states()}
+        self._fed = [(memory[target], memory[name]) for name, target in self._feeds.items()]
+        self.call = self._runtime._interpreter.invoke
+
+    @property
+    def state(self) -> Tensors:
+        """A copy of the states that the next run starts from."""
+        with self._runtime._lock:
+            if self._runtime._resident is self:
+                self.save()
+            return self._state
+
+    @state.setter
+    def state(self, state: Tensors) -> None:
+        with self._runtime._lock:
+            self._state = state
+            if self._runtime._resident is self:
+                self.restore()
+
+    def save(self) -> None:
+        """Take the states out of the interpreter."""
+        self._state = {name: value.copy() for name, value in self._resident.items()}
+
+    def restore(self) -> None:
+        """Put the states into the interpreter."""
+        for name, value in self._resident.items():
+            value[...] = self._state[name]
+
+    def feed(self, value: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Run on finite values of the source's own shape and type; the result, which is the caller's."""
+        with self._runtime._lock:
+            self._runtime._admit(self)
+            self._value[...] = value
+            self.call()
+            for target, fed in self._fed:
+                target[...] = fed
+            return self._result.copy()
 
 
 def _through(runner: Any) -> Run:

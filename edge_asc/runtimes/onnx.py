@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import numpy.typing as npt
 
 from edge_asc.contract import METADATA_KEY
 from edge_asc.errors import ContractError, require
-from edge_asc.runtimes import Tensors, check_inputs
+from edge_asc.runtimes import Runtime, Tensors, check_inputs
 from edge_asc.runtimes.interface import check_interface, read_contract
+from edge_asc.runtimes.loop import Loop
 
 TYPES = {
     "tensor(float)": "float32",
@@ -22,7 +24,7 @@ TYPES = {
 }
 
 
-class OnnxRuntime:
+class OnnxRuntime(Runtime):
     """An ONNX artefact: one signature, in onnxruntime on the CPU."""
 
     def __init__(self, path: str | Path, threads: int = 1) -> None:
@@ -64,6 +66,52 @@ class OnnxRuntime:
         """
         check_inputs(self.contract, signature, inputs)
         return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs)), strict=True))
+
+    def loop(self, signature: str) -> Loop:
+        """A stream through the signature, at the start; its states are bound to the session and never copied."""
+        return _BoundLoop(self, self.contract.signature(signature))
+
+
+class _BoundLoop(Loop):
+    """Two sets of memory for the states, which are input and output in turns."""
+
+    _runtime: OnnxRuntime
+
+    def _prepare(self) -> None:
+        self._value, self._result = self.source.empty(), self.result.empty()
+        self._sets = [{spec.name: spec.empty() for spec in self.signature.states()} for _ in range(2)]
+        self._runs = [self._bound(*sets) for sets in (self._sets, self._sets[::-1])]
+        self._turn = 0
+
+    def _bound(self, before: Tensors, after: Tensors) -> Callable[[], None]:
+        session = self._runtime._session
+        binding = session.io_binding()
+        inputs = {self.source.name: self._value, **before}
+        outputs = {self.result.name: self._result, **{name: after[fed] for name, fed in self._feeds.items()}}
+        for bind, tensors in ((binding.bind_input, inputs), (binding.bind_output, outputs)):
+            for name, value in tensors.items():
+                bind(name, "cpu", 0, value.dtype, value.shape, value.ctypes.data)
+        return partial(session.run_with_iobinding, binding)
+
+    @property
+    def state(self) -> Tensors:
+        """A copy of the states that the next run starts from."""
+        return {name: value.copy() for name, value in self._sets[self._turn].items()}
+
+    @state.setter
+    def state(self, state: Tensors) -> None:
+        for name, value in self._sets[self._turn].items():
+            value[...] = state[name]
+
+    def feed(self, value: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Run on finite values of the source's own shape and type; the result, which is the caller's."""
+        self._value[...] = value
+        self.call()
+        self._turn ^= 1
+        return self._result.copy()
+
+    def _run(self) -> None:
+        self._runs[self._turn]()
 
 
 def _tensors(nodes: list[Any]) -> dict[str, tuple[tuple[int, ...], str]]:

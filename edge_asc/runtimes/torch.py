@@ -14,7 +14,8 @@ import numpy.typing as npt
 from edge_asc.contract import Signature, StreamContract, TensorSpec
 from edge_asc.errors import ContractError
 from edge_asc.frontend import Array
-from edge_asc.runtimes import Tensors, check_inputs
+from edge_asc.runtimes import Runtime, Tensors, check_inputs
+from edge_asc.runtimes.loop import Loop
 from edge_asc.streaming import Carry, embeddings_in
 from edge_asc.training.checkpoint import Checkpoint
 
@@ -30,7 +31,7 @@ PLANES = ("batch", "channel", "mel", "time")
 ROW, ROWS = ("batch", "unit"), ("time", "unit")
 
 
-class TorchRuntime:
+class TorchRuntime(Runtime):
     """A checkpoint's CRNN in float32 PyTorch, on the CPU unless it is told otherwise."""
 
     def __init__(self, checkpoint: Checkpoint, threads: int = 1, *, whole: bool = False, device: str = "cpu") -> None:
@@ -72,6 +73,10 @@ class TorchRuntime:
         with torch.inference_mode(), _threads(self._threads):
             outputs = self._computed(signature, values)
         return {name: value.contiguous().cpu().numpy() for name, value in outputs.items()}
+
+    def loop(self, signature: str) -> Loop:
+        """A stream through a signature, at the start; its states stay tensors."""
+        return _TensorLoop(self, self.contract.signature(signature))
 
     def _computed(self, signature: str, values: dict[str, Tensor]) -> dict[str, Tensor]:
         import torch
@@ -160,6 +165,39 @@ class TorchRuntime:
                     if carry == "aligned":
                         _, states[k] = model.gru(embeddings[:, :aligned], before)
         return results
+
+
+class _TensorLoop(Loop):
+    """States that stay tensors, on the runtime's device."""
+
+    _runtime: TorchRuntime
+
+    @property
+    def state(self) -> Tensors:
+        """A copy of the states that the next run starts from."""
+        return {name: value.numpy(force=True).copy() for name, value in self._tensors.items()}
+
+    @state.setter
+    def state(self, state: Tensors) -> None:
+        self._tensors = self._moved(state)
+
+    def feed(self, value: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Run on finite values of the source's own shape and type; the result, which is the caller's."""
+        self._given = self._moved({self.source.name: value})
+        self.call()
+        self._tensors = {target: self._found[name] for name, target in self._feeds.items()}
+        return self._found[self.result.name].numpy(force=True).copy()
+
+    def _moved(self, values: Mapping[str, npt.NDArray[Any]]) -> dict[str, Tensor]:
+        import torch
+
+        return {name: torch.tensor(value, device=self._runtime._device) for name, value in values.items()}
+
+    def _run(self) -> None:
+        import torch
+
+        with torch.inference_mode(), _threads(self._runtime._threads):
+            self._found = self._runtime._computed(self.signature.name, self._given | self._tensors)
 
 
 def contract_of(checkpoint: Checkpoint) -> StreamContract:

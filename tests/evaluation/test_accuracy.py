@@ -20,7 +20,7 @@ from edge_asc.evaluation.accuracy import Accuracy, evaluate, interval, pool
 from edge_asc.evaluation.logits import DECISIONS, BatchRuntime, at_level, decide, steps_at, stream_logits
 from edge_asc.evaluation.report import loss_table, recall_table, table
 from edge_asc.frontend import FrontEnd, LogMel
-from edge_asc.runtimes import Tensors, check_inputs
+from edge_asc.runtimes import Runtime, Tensors, check_inputs
 
 Array = npt.NDArray[np.float32]
 LABELS = ("bus", "metro", "park", "tram")
@@ -59,7 +59,7 @@ def contract(labels: tuple[str, ...] = LABELS, **changes: Any) -> StreamContract
     return StreamContract(**{**values, **changes})
 
 
-class Summing:
+class Summing(Runtime):
     """Logits are the sum of all frames since the reset, one class for each mel bin."""
 
     engine = "steps"

@@ -1,7 +1,7 @@
+import gc
 import json
 import sys
 from dataclasses import replace
-from itertools import pairwise
 from types import ModuleType
 
 import numpy as np
@@ -15,6 +15,7 @@ from edge_asc.files import sha256
 from edge_asc.frontend import LogMel
 from edge_asc.runtimes import litert, open_runtime
 from edge_asc.runtimes.litert import LiteRTRuntime
+from edge_asc.runtimes.loop import Loop
 from edge_asc.runtimes.onnx import OnnxRuntime
 from edge_asc.runtimes.torch import TorchRuntime, contract_of
 from edge_asc.streaming import StreamingClassifier, WindowedClassifier
@@ -67,22 +68,22 @@ def test_outputs_of_a_step_agree_by_name(runtimes):
     """With random states, all different: a state that reads or writes another's place shows."""
     inputs = valid_inputs(runtimes["torch"])
     expected = runtimes["torch"].run("step", inputs)
-    onnx = runtimes["onnx"].run("step", inputs)
-    assert expected.keys() == onnx.keys()
-    shapes = {spec.name: spec.shape for spec in runtimes["tflite"].contract.signature("step").inputs}
-    tflite = runtimes["tflite"].run("step", {k: time_first(v, shapes[k]) for k, v in inputs.items()})
-    assert expected.keys() == tflite.keys()
-    for name, value in expected.items():
-        np.testing.assert_allclose(onnx[name], value, rtol=0, atol=1e-4, err_msg=name)
-        found = tflite[name]
-        np.testing.assert_allclose(found, time_first(value, found.shape), rtol=0, atol=1e-4, err_msg=name)
+    for engine in ("onnx", "tflite"):
+        specs = {spec.name: spec for spec in runtimes[engine].contract.signature("step").inputs}
+        outputs = runtimes[engine].run(
+            "step", {k: laid_out(v, specs[k].axes, specs[k].shape) for k, v in inputs.items()}
+        )
+        assert expected.keys() == outputs.keys()
+        for spec in runtimes[engine].contract.signature("step").outputs:
+            value = laid_out(expected[spec.name], spec.axes, spec.shape)
+            np.testing.assert_allclose(outputs[spec.name], value, rtol=0, atol=1e-4, err_msg=spec.name)
 
 
-def time_first(value, shape):
-    """(batch, channel, mel, time) as (batch, time, mel, channel); the cache of the stem in blocks of four bins."""
+def laid_out(value, axes, shape):
+    """(batch, channel, mel, time) in another order; in TFLite the cache of the stem has blocks of four bins."""
     if value.ndim < 4:
         return value
-    value = value.transpose(0, 3, 2, 1)
+    value = value.transpose([("batch", "channel", "mel", "time").index(axis) for axis in axes])
     if value.shape != shape:
         value = np.pad(value, ((0, 0), (0, 0), (2, 2), (0, 0))).reshape(shape)
     return np.ascontiguousarray(value)
@@ -139,23 +140,93 @@ def test_integer_states_are_fed_back_raw(artefacts, name, dtype):
     assert caches
     assert {spec.dtype for spec in caches} == {dtype}
     classifier = StreamingClassifier(runtime)
-    seen = []
-    original = runtime.run
-
-    def spy(signature, inputs):
-        outputs = original(signature, inputs)
-        seen.append((inputs, outputs))
-        return outputs
-
-    runtime.run = spy
-    classifier.push(sound(2))
-    assert len(seen) == 7
     for spec in caches:
-        assert (seen[0][0][spec.name] == spec.quantisation.zero_point).all()
-        for (_, before), (after, _) in pairwise(seen):
-            assert after[spec.name] is before[f"{spec.name}_next"]
-            assert after[spec.name].dtype == dtype
-    assert any((after[spec.name] != spec.quantisation.zero_point).any() for spec in caches)
+        assert (classifier.loop.state[spec.name] == spec.quantisation.zero_point).all()
+    classifier.push(sound(2))
+    found = classifier.loop.state
+    assert {found[spec.name].dtype for spec in caches} == {np.dtype(dtype)}
+    assert any((found[spec.name] != spec.quantisation.zero_point).any() for spec in caches)
+
+
+EVERY = ["torch", "onnx", "tflite", "step-int8.onnx", "step-int8.tflite"]
+
+
+class TestLoop:
+    """States that stay in the engine are those that go out and come back."""
+
+    @pytest.fixture(params=EVERY)
+    def runtime(self, request, artefacts):
+        return open_runtime(artefacts.steps.get(request.param, artefacts.folder / request.param))
+
+    def values(self, loop, count=5, seed=0):
+        rng = np.random.default_rng(seed)
+        return [rng.normal(0, 1, loop.source.shape).astype(np.float32) for _ in range(count)]
+
+    def test_gives_what_run_gives(self, runtime):
+        kept, plain = runtime.loop("step"), Loop(runtime, runtime.contract.signature("step"))
+        assert type(kept) is not Loop
+        for value in self.values(kept):
+            np.testing.assert_array_equal(kept.feed(value), plain.feed(value))
+            assert kept.state.keys() == plain.state.keys()
+            for name, state in plain.state.items():
+                np.testing.assert_array_equal(kept.state[name], state, err_msg=name)
+
+    def test_loops_and_runs_in_turns_do_not_disturb_each_other(self, runtime):
+        alone = runtime.loop("step")
+        first, second = self.values(alone, seed=1), self.values(alone, seed=2)
+        expected = [alone.feed(value) for value in first]
+        one, other = runtime.loop("step"), runtime.loop("step")
+        found = []
+        for mine, its in zip(first, second, strict=True):
+            found.append(one.feed(mine))
+            other.feed(its)
+            runtime.run("step", valid_inputs(runtime))
+        np.testing.assert_array_equal(found, expected)
+
+    def test_results_and_states_are_the_callers(self, runtime):
+        loop = runtime.loop("step")
+        values = self.values(loop, 3)
+        result = loop.feed(values[0])
+        state, copy = loop.state, result.copy()
+        kept = {name: value.copy() for name, value in state.items()}
+        expected = loop.feed(values[1])
+        np.testing.assert_array_equal(result, copy)
+        for name, value in state.items():
+            np.testing.assert_array_equal(value, kept[name])
+        loop.feed(values[2])
+        loop.state = kept
+        np.testing.assert_array_equal(loop.feed(values[1]), expected)
+        result.fill(7)
+        loop.state = kept
+        np.testing.assert_array_equal(loop.feed(values[1]), expected)
+
+    def test_a_reset_goes_back_to_the_start(self, runtime):
+        loop = runtime.loop("step")
+        values = self.values(loop)
+        expected = [loop.feed(value) for value in values]
+        runtime.loop("step").feed(values[1])
+        loop.reset()
+        np.testing.assert_array_equal([loop.feed(value) for value in values], expected)
+
+    def test_its_call_can_be_watched(self, runtime):
+        loop, calls = runtime.loop("step"), []
+        call = loop.call
+
+        def watched():
+            calls.append(len(calls))
+            call()
+
+        loop.call = watched
+        values = self.values(loop, 3)
+        found = [loop.feed(value) for value in values]
+        assert calls == [0, 1, 2]
+        plain = runtime.loop("step")
+        np.testing.assert_array_equal(found, [plain.feed(value) for value in values])
+
+    def test_ends_with_its_runtime_kept_alive(self, artefacts):
+        loop = open_runtime(artefacts.steps["tflite"]).loop("step")
+        gc.collect()
+        assert np.isfinite(loop.feed(self.values(loop, 1)[0])).all()
 
 
 @pytest.mark.parametrize("engine", ["onnx", "tflite"])
@@ -168,8 +239,13 @@ def test_the_whole_contract_is_in_the_file(artefacts, engine):
 
 def test_the_contract_of_a_checkpoint_is_that_of_its_onnx_artefact(runtimes, artefacts):
     ours = contract_of(artefacts.causal)
-    assert ours.signatures[0].inputs == runtimes["onnx"].contract.signatures[0].inputs
-    assert set(ours.signatures[0].outputs) == set(runtimes["onnx"].contract.signatures[0].outputs)
+    theirs = runtimes["onnx"].contract.signatures[0]
+    for mine, others in ((ours.signatures[0].inputs, theirs.inputs), (ours.signatures[0].outputs, theirs.outputs)):
+        assert {(spec.name, spec.role, spec.dtype, spec.feeds) for spec in mine} == {
+            (spec.name, spec.role, spec.dtype, spec.feeds) for spec in others
+        }
+        sizes = {spec.name: dict(zip(spec.axes, spec.shape, strict=True)) for spec in others}
+        assert {spec.name: dict(zip(spec.axes, spec.shape, strict=True)) for spec in mine} == sizes
     assert StreamContract.parse(ours.dumps()) == ours
     auxiliary = sum(p.numel() for p in artefacts.causal.model.auxiliary.parameters())
     assert ours.parameters == sum(p.numel() for p in artefacts.causal.model.parameters()) - auxiliary

@@ -9,8 +9,8 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -37,24 +37,15 @@ def mark(number: int) -> None:
         os.getpriority(MARK, number)
 
 
-@contextmanager
-def marked(runtime: Runtime, index: int) -> Iterator[None]:
-    """A block in which the engine's own call, LiteRT's invoke or onnxruntime's run, is marked before and after."""
-    name = "_interpreter" if hasattr(runtime, "_interpreter") else "_session"
-    engine, call = getattr(runtime, name), {"_interpreter": "invoke", "_session": "run"}[name]
-    plain = getattr(engine, call)
+def between_marks(call: Callable[[], None], index: int) -> Callable[[], None]:
+    """An engine's own call, marked before and after."""
 
-    def between(*arguments: Any) -> Any:
+    def marked() -> None:
         mark(MARKS * index + ENTERED)
-        result = plain(*arguments)
+        call()
         mark(MARKS * index + LEFT)
-        return result
 
-    setattr(engine, call, between)
-    try:
-        yield
-    finally:
-        delattr(engine, call)
+    return marked
 
 
 def hear(folder: Path, artefacts: list[str]) -> dict[str, Any]:
@@ -81,8 +72,9 @@ def count(folder: Path, artefacts: list[str]) -> dict[str, Any]:
         chunks = [audio[k * size : (k + 1) * size] for k in range(WARM_UP + DECISIONS)]
         _decide(StreamingClassifier(runtime), runtime, chunks, MARKS * i)
         # The engine's share is counted in a run of its own: marks in the way would add to the others.
-        with marked(runtime, i):
-            _decide(StreamingClassifier(runtime), runtime, chunks)
+        marked = StreamingClassifier(runtime)
+        marked.loop.call = between_marks(marked.loop.call, i)
+        _decide(marked, runtime, chunks)
         for _ in range(DECISIONS):
             mark(MARKS * i + NOTHING)
     return {"engines": engines}

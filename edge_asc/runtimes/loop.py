@@ -1,0 +1,78 @@
+"""A stream through one signature, run after run, with its states where the engine wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from edge_asc.contract import Signature, TensorSpec
+from edge_asc.errors import ContractError
+
+if TYPE_CHECKING:
+    from edge_asc.runtimes import Runtime, Tensors
+
+
+class Loop:
+    """A stream whose states go out of the engine and come back with every run.
+
+    Engines that can keep states inside have loops of their own. Loops of one runtime do not disturb each other.
+
+    Attributes:
+        signature: what is run.
+        source, result: its input and its output that are no state.
+        call: the engine's own computation of a run and nothing else; replace it by a function around it to time it.
+    """
+
+    call: Callable[[], None]
+
+    def __init__(self, runtime: Runtime, signature: Signature) -> None:
+        """Start a stream.
+
+        Raises:
+            ContractError: the signature has several inputs or outputs that are no state.
+        """
+        self._runtime, self.signature = runtime, signature
+        self.source = _stateless(signature.inputs, f"{signature.name} input")
+        self.result = _stateless(signature.outputs, f"{signature.name} output")
+        self._feeds = {spec.name: spec.feeds for spec in signature.outputs if spec.feeds is not None}
+        self._initial = {spec.name: spec.initial() for spec in signature.states()}
+        self._inputs: Tensors = {}
+        self._outputs: Tensors = {}
+        self.call = self._run
+        self._prepare()
+        self.reset()
+
+    def _prepare(self) -> None:
+        """Make what an engine needs to keep states, before they are set."""
+
+    @property
+    def state(self) -> Tensors:
+        """The states that the next run starts from; setting it goes back, or on elsewhere."""
+        return self._state
+
+    @state.setter
+    def state(self, state: Tensors) -> None:
+        self._state = state
+
+    def reset(self) -> None:
+        """Go back to the start of a stream."""
+        self.state = self._initial
+
+    def feed(self, value: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Run on finite values of the source's own shape and type; the result, which is the caller's."""
+        self._inputs = {self.source.name: value, **self._state}
+        self.call()
+        self._state = {target: self._outputs[name] for name, target in self._feeds.items()}
+        return self._outputs[self.result.name]
+
+    def _run(self) -> None:
+        self._outputs = self._runtime.run(self.signature.name, self._inputs)
+
+
+def _stateless(specs: tuple[TensorSpec, ...], what: str) -> TensorSpec:
+    found = [spec for spec in specs if spec.role != "state"]
+    if len(found) != 1:
+        raise ContractError(f"{what}: {len(found)} tensors that are no state; expected one")
+    return found[0]
