@@ -152,8 +152,11 @@ class StreamingClassifier:
         """
         (logits,) = self._stream.feed(np.asarray(frames, np.float32))
         self._steps += 1
-        self._total += _log_softmax(logits)
-        scores = self._total / self._steps if self.decision == "mean" else logits
+        scores = logits
+        if self.decision == "mean":
+            # Log-softmax takes one number from all logits, which the softmax of the mean does not see.
+            self._total += logits
+            scores = self._total / self._steps
         samples = self._steps * self._stream.signature.samples
         return _decision(samples / self.contract.front_end.sample_rate, self.labels, logits, scores)
 
@@ -307,13 +310,8 @@ def _check_rate(contract: StreamContract, sample_rate: int | None) -> None:
         )
 
 
-def _log_softmax(logits: npt.NDArray[Any]) -> Vector:
-    shifted = logits.astype(np.float64) - logits.max()
-    result: Vector = shifted - np.log(np.exp(shifted).sum())
-    return result
-
-
 def _decision(time: float, labels: tuple[str, ...], logits: Array, scores: npt.NDArray[Any]) -> Decision:
-    probabilities = np.exp(_log_softmax(scores))
+    probabilities = np.exp(scores.astype(np.float64) - scores.max())
+    probabilities /= probabilities.sum()
     index = int(probabilities.argmax())
     return Decision(time, labels[index], index, float(probabilities[index]), probabilities, logits)
