@@ -16,7 +16,10 @@ EXPORTED := $(foreach model,$(MODELS),$(addprefix build/gate/$(model)/,float int
 # With REUSE=1, what was exported before is taken as it is.
 EXPORTS := $(if $(REUSE),,$(EXPORTED))
 
-.PHONY: demo test proof exported measured gate arm baselines check clean $(EXPORTED)
+# Other runtimes, in an environment of their own.
+PEERS := .venv-peers/bin
+
+.PHONY: demo test proof exported measured gate arm peers baselines check clean $(EXPORTED)
 
 demo: $(INSTALLED)
 	$(BIN)/edge-asc doctor
@@ -61,6 +64,13 @@ arm: $(EXPORTS)
 	$(BIN)/edge-asc check build/arm/cost.json --baseline $(BASELINES)/arm.json
 	$(BIN)/python -m pytest -m arm
 
+peers: pyproject.toml
+	$(PYTHON) -m venv .venv-peers
+	$(PEERS)/pip install --quiet --constraint $(PINS) --editable '.[peers]' pytest hypothesis
+	$(PEERS)/python -m pytest -m peers
+	$(PEERS)/python -m edge_asc_peers --output build/peers
+	for result in build/peers/*.json; do $(PEERS)/edge-asc report $$result --output $${result%.json}.html || exit; done
+
 baselines: measured
 	for model in $(MODELS); do \
 	    $(BIN)/edge-asc check build/gate/$$model.json --update-baseline \
@@ -80,4 +90,4 @@ $(INSTALLED): pyproject.toml $(PINS)
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-peers build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -49,6 +49,15 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def identity(path: Path) -> tuple[str, int]:
+    """The SHA-256 and the bytes of a file, or of a folder with all that is in it."""
+    if path.is_file():
+        return sha256(path), path.stat().st_size
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    listed = "".join(f"{sha256(file)} {file.relative_to(path).as_posix()}\n" for file in files)
+    return hashlib.sha256(listed.encode()).hexdigest(), sum(file.stat().st_size for file in files)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON to `path` atomically; NaN and infinities are refused."""
     write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())

@@ -45,12 +45,18 @@ class Decision:
 
 
 class Stream:
-    """One stream through one signature: checks what goes in, and lays it out as the artefact has it."""
+    """One stream through one signature: checks what goes in, and lays it out as the artefact has it.
+
+    Attributes:
+        loop: the stream in its engine.
+        signature: what is run.
+        laid_out: of features, (frames, mels), or an embedding: the loop's own layout.
+    """
 
     def __init__(self, runtime: Runtime, signature: str) -> None:
         self.loop = runtime.loop(signature)
         self.signature = self.loop.signature
-        self._laid_out = _layout(self.loop.source)
+        self.laid_out = _layout(self.loop.source)
 
     def reset(self) -> None:
         """Go back to the start of a stream."""
@@ -62,7 +68,7 @@ class Stream:
         Raises:
             ContractError: another shape, or not finite; the stream is unchanged.
         """
-        value = self._laid_out(value)
+        value = self.laid_out(value)
         if not np.isfinite(value).all():
             name = self.loop.source.name
             raise ContractError(
@@ -114,9 +120,9 @@ class StreamingClassifier:
         return self.contract.labels
 
     @property
-    def loop(self) -> Loop:
+    def loops(self) -> tuple[Loop, ...]:
         """The stream in its engine."""
-        return self._stream.loop
+        return (self._stream.loop,)
 
     def reset(self) -> None:
         """Forget all audio: what follows is decided as in a new stream, bit for bit."""
@@ -228,9 +234,9 @@ class WindowedClassifier:
         return self.contract.labels
 
     @property
-    def loop(self) -> Loop:
-        """The stream in its engine; of a model in two parts, the one that turns features into embeddings."""
-        return self._window.loop
+    def loops(self) -> tuple[Loop, ...]:
+        """The stream in its engine; of a model in two parts, the embeddings' and the GRU's."""
+        return tuple(stream.loop for stream in (self._window, self._gru) if stream is not None)
 
     def reset(self) -> None:
         """Forget all audio: what follows is decided as in a new stream, bit for bit."""

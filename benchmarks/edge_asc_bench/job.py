@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import edge_asc
-from edge_asc.files import sha256
+from edge_asc.files import identity
 
 JOB, AUDIO, FEATURES = "job.json", "audio.npy", "features.npy"
 EVENTS, LOCK, LOG = "events.jsonl", "runner.lock", "runner.log"
@@ -109,6 +109,4 @@ def write(folder: Path, job: Job, models: Mapping[str, Path], audio: Any, featur
     np.save(folder / AUDIO, audio)
     np.save(folder / FEATURES, np.concatenate([np.asarray(clip, np.float32) for clip in features]))
     (folder / JOB).write_text(json.dumps(job.to_json()))
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    listed = edge_asc.__version__ + "".join(f"{sha256(path)} {path.relative_to(folder)}\n" for path in files)
-    return hashlib.sha256(listed.encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{edge_asc.__version__} {identity(folder)[0]}".encode()).hexdigest()[:16]

@@ -20,9 +20,10 @@ from edge_asc.data.scenes import generate_scene
 from edge_asc.errors import EdgeAscError, MissingExtraError
 from edge_asc.evaluation.accuracy import Heard, check_comparable, compare
 from edge_asc.evaluation.logits import clip_logits, stream_logits
-from edge_asc.files import sha256
+from edge_asc.files import identity
 from edge_asc.frontend import Array
 from edge_asc.runtimes import Runtime, open_runtime
+from edge_asc.training.checkpoint import WEIGHTS, is_checkpoint
 from edge_asc_bench import job as jobs
 from edge_asc_bench.job import AUDIO_SECONDS, Job, Settings, Task
 from edge_asc_bench.latency import Latency, disturbances, short
@@ -68,7 +69,7 @@ class Model:
     @property
     def is_checkpoint(self) -> bool:
         """Float PyTorch, not an artefact."""
-        return self.path.is_dir()
+        return is_checkpoint(self.path)
 
     def windows(self, lengths: Sequence[int]) -> tuple[int | None, ...]:
         """What is measured of it: None for the step of a causal model, else windows of these lengths, s.
@@ -324,8 +325,9 @@ class _TaskFound:
         self.opened: dict[str, Any] = {}
         self.front_end: list[int] | None = []
         self.model: list[int] = []
+        self.engine: list[int] = []
         self.rounds: list[float] = []
-        self.medians: list[float] = []
+        self.sustained: dict[str, Any] = {}
         self.memory: dict[str, Any] | None = None
         self.logits: dict[str, Any] | None = None
 
@@ -335,11 +337,12 @@ class _TaskFound:
                 self.opened = event
             case "times":
                 self.model += event["model"]
+                self.engine += event["engine"]
                 self.front_end = None if event["front_end"] is None else (self.front_end or []) + event["front_end"]
                 total = np.add(event["model"], event["front_end"] or 0)
                 self.rounds.append(short(float(np.median(total)) / 1e6))
             case "sustained":
-                self.medians = event["medians"]
+                self.sustained = event
             case "memory":
                 peak = event["peak"] if self.opened["peak_reset"] else None  # else it is that of importing
                 parts = {name: self.opened[name] for name in ("bare", "front_end", "imported")}
@@ -432,21 +435,21 @@ def _rows(logits: Logits, lengths: set[int]) -> list[Array]:
 def describe_model(model: Model) -> dict[str, Any]:
     """What is known of a model without running it, as the fields of a result's variant; all else in it is empty."""
     contract = model.contract
-    file = model.path / "weights.safetensors" if model.is_checkpoint else model.path
+    digest, size = identity(model.path / WEIGHTS if model.is_checkpoint else model.path)
     state = contract.signatures[0].states() or contract.signatures[-1].states()
     return {
         "name": model.name,
         "file": model.path.name,
-        "sha256": (digest := sha256(file)),
+        "sha256": digest,
         "checkpoint_sha256": digest if model.is_checkpoint else contract.provenance.get("checkpoint_sha256", ""),
-        "bytes": file.stat().st_size,
+        "bytes": size,
         "engine": model.runtime.engine,
         "form": contract.form,
         "scheme": contract.scheme,
         "parameters": contract.parameters,
         "macs": dict(contract.macs),
         "state_bytes": sum(int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize for spec in state),
-        "graph": None if model.is_checkpoint else _graph(file),
+        "graph": _graph(model.path) if model.path.is_file() else None,
         "latency": {},
         **dict.fromkeys(("memory", "accuracy", "agreement", "loss", "instructions")),
     }
@@ -491,26 +494,30 @@ def _latency(
     return {
         "front_end": front_end and front_end.to_json(),
         "model": model.to_json(),
+        "engine": Latency.of(task.engine).to_json(),
         "total": total.to_json(),
         "rounds_ms": task.rounds,
         "period_s": period,
         "real_time_factor": total.mean / 1000 / period,
         "load_ms": task.opened["load_ms"],
         "cold_start_ms": task.opened["cold_start_ms"],
-        "sustained": _drift(task.medians, duration),
+        "sustained": _drift(task.sustained, duration, period),
         "unstable": [*total.doubts(), *disturbed],
     }
 
 
-def _drift(medians: Sequence[float], duration: float) -> dict[str, Any] | None:
-    """The first and the last tenth of a run without a pause."""
-    if not medians:
+def _drift(told: Mapping[str, Any], duration: float, period: float) -> dict[str, Any] | None:
+    """The first and the last tenth of a run without a pause, and the memory before and after it."""
+    if not told:
         return None
+    medians = told["medians"]
     tenth = max(1, len(medians) // 10)
     first, last = float(np.median(medians[:tenth])), float(np.median(medians[-tenth:]))
     parts = np.array_split(np.asarray(medians), min(len(medians), 60))
     return {
         "seconds": duration,
+        "audio_seconds": told["decisions"] * period,
+        "resident": told["resident"],
         "first_ms": first,
         "last_ms": last,
         "ratio": last / first,

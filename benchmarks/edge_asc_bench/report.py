@@ -128,10 +128,12 @@ COLUMNS: tuple[tuple[str, Get, str], ...] = (
     ("deviation", lambda _, latency: _of(latency, "total", "deviation"), ".2g"),
     ("front end, p50", lambda _, latency: _of(latency, "front_end", "p50"), ".3g"),
     ("model, p50", lambda _, latency: _of(latency, "model", "p50"), ".3g"),
+    ("engine, p50", lambda _, latency: _of(latency, "engine", "p50"), ".3g"),
     ("real time", lambda _, latency: _of(latency, "real_time_factor"), ".4f"),
     ("load ms", lambda _, latency: _of(latency, "load_ms"), ".0f"),
     ("cold start ms", lambda _, latency: _of(latency, "cold_start_ms"), ".0f"),
     ("sustained ×", lambda _, latency: _of(latency, "sustained", "ratio"), ".2f"),
+    ("grown KB", lambda _, latency: _grown(latency), ".0f"),
     ("peak MB", lambda variant, _: _mega(variant, "peak"), ".1f"),
     ("KB", lambda variant, _: variant["bytes"] / 1000, ".0f"),
     ("state KB", lambda variant, _: variant["state_bytes"] / 1000, ".1f"),
@@ -264,11 +266,7 @@ def _charts(value: dict[str, Any], variants: Sequence[dict[str, Any]]) -> list[t
     if entries:
         note = "The box holds the middle half, the stroke is the median, the line goes from 1st to 99th percentile."
         found.append(("Time of a decision", chart.latency_distributions(entries), note))
-    windows = {
-        v["name"]: {int(form): latency["total"]["p50"] for form, latency in v["latency"].items()}
-        for v in variants
-        if v["form"] == "windowed" and v["latency"]
-    }
+    windows = _windows(variants)
     steps = {v["name"]: v["latency"]["step"]["total"]["p50"] for v in variants if "step" in v["latency"]}
     if windows:
         note = "A windowed model hears its whole window for each decision; a step hears what is new."
@@ -289,6 +287,19 @@ def _charts(value: dict[str, Any], variants: Sequence[dict[str, Any]]) -> list[t
         note = "The peak is of the time since the model was opened."
         found.append(("Memory", chart.memory(parts), note))
     return found + _over_time(value, variants)
+
+
+def _windows(variants: Sequence[Mapping[str, Any]]) -> dict[str, dict[int, float]]:
+    """Medians by length of windowed models, ms; files of one model and engine, a length each, are one line."""
+    found: dict[tuple[str, ...], dict[int, float]] = {}
+    names: dict[tuple[str, ...], list[str]] = {}
+    for variant in variants:
+        if variant["form"] == "windowed" and variant["latency"]:
+            key = variant["engine"], variant["scheme"], variant["checkpoint_sha256"]
+            costs = {int(form): latency["total"]["p50"] for form, latency in variant["latency"].items()}
+            found[key] = dict(sorted((found.get(key, {}) | costs).items()))
+            names.setdefault(key, []).append(variant["name"])
+    return {names[key][0] if len(names[key]) == 1 else key[0]: costs for key, costs in found.items()}
 
 
 def _cost_points(variant: Mapping[str, Any]) -> list[tuple[float, float, float]]:
@@ -353,8 +364,14 @@ def _of(latency: Mapping[str, Any] | None, *path: str) -> float | None:
     for name in path:
         if value is None:
             return None
-        value = value[name]
+        value = value.get(name)
     return None if value is None else float(value)
+
+
+def _grown(latency: Mapping[str, Any] | None) -> float | None:
+    """How much more was resident after a run without a pause, KB."""
+    resident = ((latency or {}).get("sustained") or {}).get("resident", [None])
+    return None if None in resident else (resident[-1] - resident[0]) / 1000
 
 
 def _parts(memory: Mapping[str, int]) -> dict[str, float]:

@@ -139,7 +139,7 @@ def run(folder: Path, tell: Tell) -> None:
         for i, worker in enumerate(workers):
             if settings.duration:
                 tell("progress", what=f"sustained: {worker.task.name}", done=i, total=len(workers))
-                tell("sustained", task=i, medians=_sustained(worker, settings, sampler))
+                tell("sustained", task=i, **_sustained(worker, settings, sampler))
         for i, worker in enumerate(workers):
             tell("memory", task=i, **worker.ask(do="memory"))
         for i, worker in enumerate(workers):
@@ -150,17 +150,20 @@ def run(folder: Path, tell: Tell) -> None:
     sampler.sample("after", always=True)
 
 
-def _sustained(worker: Process, settings: Settings, sampler: _Sampler) -> list[float]:
-    """Run without a pause: the median of each burst, ms."""
+def _sustained(worker: Process, settings: Settings, sampler: _Sampler) -> dict[str, Any]:
+    """Run without a pause: the median of each burst, ms; decisions; and what was resident before and after, bytes."""
     medians: list[float] = []
-    end = time.monotonic() + settings.duration
     count = settings.burst if worker.task.seconds is None else 2
+    worker.ask(do="run", count=count)
+    before = worker.ask(do="memory")["now"]
+    end = time.monotonic() + settings.duration
     while time.monotonic() < end or len(medians) < 10:
         found = worker.ask(do="run", count=count)
         times = sorted(map(sum, zip(found["front_end"] or [0] * count, found["model"], strict=True)))
         medians.append(times[len(times) // 2] / 1e6)
         sampler.sample("sustained")
-    return medians
+    resident = [before, worker.ask(do="memory")["now"]]
+    return {"medians": medians, "decisions": count * len(medians), "resident": resident}
 
 
 @contextmanager

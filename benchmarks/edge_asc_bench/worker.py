@@ -18,7 +18,7 @@ from typing import Any
 PAGE = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
 
-Decide = Callable[[int], tuple[int | None, int]]
+Decide = Callable[[int], tuple[int | None, int, int]]
 
 
 class Worker:
@@ -63,13 +63,13 @@ class Worker:
         }
 
     def run(self, count: int) -> dict[str, Any]:
-        """Decide `count` times; the times of front end and model, ns."""
-        pairs = []
+        """Decide `count` times; the times of front end and model, and of the engine's own calls in the model's, ns."""
+        times = []
         for _ in range(count):
             self._count += 1
-            pairs.append(self._decide(self._count))
-        front_end, model = zip(*pairs, strict=True)
-        return {"front_end": None if None in front_end else front_end, "model": model}
+            times.append(self._decide(self._count))
+        front_end, model, engine = zip(*times, strict=True)
+        return {"front_end": None if None in front_end else front_end, "model": model, "engine": engine}
 
     def hear(self, features: str, frames: list[int], output: str) -> dict[str, Any]:
         """Write the logits of clips: (steps of all, classes), or a row for each clip that is as long as the window."""
@@ -104,8 +104,8 @@ def _steps(runtime: Any, audio: Any) -> Decide:
     size, frames = (getattr(runtime.contract.signature("step"), name) for name in ("samples", "frames"))
     if log_mel is None:
         features = _noise(runtime, len(audio) // size * frames)
-        return _timed(None, lambda x: classifier.push_features(x), _chunks(features, frames))
-    return _timed(log_mel.push, lambda x: classifier.push_features(x), _chunks(audio, size))
+        return _timed(None, classifier, _chunks(features, frames))
+    return _timed(log_mel.push, classifier, _chunks(audio, size))
 
 
 def _windows(runtime: Any, audio: Any, seconds: int) -> Decide:
@@ -114,9 +114,9 @@ def _windows(runtime: Any, audio: Any, seconds: int) -> Decide:
     classifier, log_mel = WindowedClassifier(runtime, seconds), _front_end(runtime)
     signature = runtime.contract.signature(f"window_{seconds}s")
     if log_mel is None:
-        return _timed(None, lambda x: classifier.push_features(x), [_noise(runtime, signature.frames)])
+        return _timed(None, classifier, [_noise(runtime, signature.frames)])
     window = audio[: seconds * runtime.contract.front_end.sample_rate]
-    return _timed(log_mel, lambda x: classifier.push_features(x), [window])
+    return _timed(log_mel, classifier, [window])
 
 
 def _chunks(values: Any, size: int) -> list[Any]:
@@ -124,17 +124,32 @@ def _chunks(values: Any, size: int) -> list[Any]:
     return [values[i : i + size] for i in range(0, len(values) - size + 1, size)]
 
 
-def _timed(front_end: Callable[[Any], Any] | None, model: Callable[[Any], Any], chunks: list[Any]) -> Decide:
-    """A decision on one chunk after another: the times of front end (None without one) and model, ns."""
+def _timed(front_end: Callable[[Any], Any] | None, classifier: Any, chunks: list[Any]) -> Decide:
+    """A decision on one chunk after another: the times of front end (None without one), model and engine, ns."""
+    spent = 0
 
-    def decide(index: int) -> tuple[int | None, int]:
-        frames = chunks[index % len(chunks)]
+    def watched(call: Callable[[], None]) -> Callable[[], None]:
+        def timed() -> None:
+            nonlocal spent
+            begun = time.perf_counter_ns()
+            call()
+            spent += time.perf_counter_ns() - begun
+
+        return timed
+
+    for loop in classifier.loops:
+        loop.call = watched(loop.call)
+
+    def decide(index: int) -> tuple[int | None, int, int]:
+        nonlocal spent
+        spent, frames = 0, chunks[index % len(chunks)]
         begun = time.perf_counter_ns()
         if front_end is not None:
             frames = front_end(frames)
         middle = time.perf_counter_ns()
-        model(frames)
-        return middle - begun if front_end is not None else None, time.perf_counter_ns() - middle
+        classifier.push_features(frames)
+        model = time.perf_counter_ns() - middle
+        return middle - begun if front_end is not None else None, model, spent
 
     return decide
 

@@ -106,7 +106,7 @@ def command(
     found = [(name, Path(path)) for name, path in named(list(map(str, files)), names)]
     if len({name for name, _ in found}) < len(found):
         raise ContractError(f"two models are called alike: {', '.join(name for name, _ in found)}; leave one out")
-    clips = _clips(found[0][1], data, fold)
+    clips = clips_of(found[0][1], data, fold)
     paths = {
         place.name: output if len(places) == 1 else output.with_stem(f"{output.stem}-{_slug(place.name)}")
         for place in places
@@ -172,7 +172,8 @@ def files_of(model: str) -> list[tuple[str, Path]]:
     return [(path.name, path)]
 
 
-def _clips(model: Path, data: Path | None, fold: int | None) -> Clips:
+def clips_of(model: Path, data: Path | None, fold: int | None) -> Clips:
+    """Labelled clips of a data set, or generated scenes, with the front end of a model."""
     import hashlib
 
     from edge_asc.files import sha256

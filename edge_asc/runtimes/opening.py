@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from edge_asc.errors import ContractError, MissingExtraError
 from edge_asc.files import sha256
 from edge_asc.runtimes import MANIFEST, Runtime
 
+# Entry points of this group, named after the ending of a file or folder, open what other engines run.
+PLUGGED = "edge_asc.runtimes"
 LITERT_PACKAGES = ("ai_edge_litert", "tflite_runtime", "tensorflow")
 
 
@@ -29,6 +32,9 @@ def locate(path: Path) -> Callable[[int], Runtime]:
         return lambda threads: _torch(path, threads)
     if path.is_dir() and (path / MANIFEST).is_file():
         path = preferred(path)
+    if plugged := entry_points(group=PLUGGED, name=path.suffix.removeprefix(".")):
+        opened = next(iter(plugged)).load()
+        return lambda threads: opened(path, threads)
     if not path.is_file():
         raise ContractError(
             f"{path}: no model there; expected an .onnx or .tflite file, an exported folder with {MANIFEST}, "

@@ -140,10 +140,11 @@ def test_integer_states_are_fed_back_raw(artefacts, name, dtype):
     assert caches
     assert {spec.dtype for spec in caches} == {dtype}
     classifier = StreamingClassifier(runtime)
+    (loop,) = classifier.loops
     for spec in caches:
-        assert (classifier.loop.state[spec.name] == spec.quantisation.zero_point).all()
+        assert (loop.state[spec.name] == spec.quantisation.zero_point).all()
     classifier.push(sound(2))
-    found = classifier.loop.state
+    found = loop.state
     assert {found[spec.name].dtype for spec in caches} == {np.dtype(dtype)}
     assert any((found[spec.name] != spec.quantisation.zero_point).any() for spec in caches)
 

@@ -73,7 +73,8 @@ def count(folder: Path, artefacts: list[str]) -> dict[str, Any]:
         _decide(StreamingClassifier(runtime), runtime, chunks, MARKS * i)
         # The engine's share is counted in a run of its own: marks in the way would add to the others.
         marked = StreamingClassifier(runtime)
-        marked.loop.call = between_marks(marked.loop.call, i)
+        (loop,) = marked.loops
+        loop.call = between_marks(loop.call, i)
         _decide(marked, runtime, chunks)
         for _ in range(DECISIONS):
             mark(MARKS * i + NOTHING)

@@ -1,0 +1,56 @@
+"""OpenVINO, from the ONNX artefact; in int8 by NNCF, which calibrates on recorded steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from edge_asc.contract import StreamContract
+from edge_asc.errors import require
+from edge_asc.runtimes import Tensors
+from edge_asc_peers.peer import Peer, Source
+
+MODEL = "model.xml"
+SETTINGS = {"NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+
+
+class OpenVino(Peer):
+    """OpenVINO's inference requests."""
+
+    name, package, schemes = "openvino", "openvino", ("float", "int8")
+
+    @classmethod
+    def convert(cls, source: Source, folder: Path, scheme: str) -> StreamContract:
+        """Read the artefact, quantise it where that is asked, and write OpenVINO's own format."""
+        openvino = require("openvino", "peers")
+        model = openvino.Core().read_model(source.onnx)
+        if scheme == "int8":
+            nncf = require("nncf", "peers")
+            model = nncf.quantize(model, nncf.Dataset(list(source.recording)), subset_size=len(source.recording))
+        openvino.save_model(model, folder / MODEL, compress_to_fp16=False)
+        return source.contract
+
+    def open(self) -> None:
+        """Compile the model for this processor."""
+        openvino = require("openvino", "peers")
+        settings = {**SETTINGS, "INFERENCE_NUM_THREADS": self.threads}
+        self._compiled = openvino.Core().compile_model(str(self.path / MODEL), "CPU", settings)
+        self._request: Any = self._compiled.create_infer_request()
+        specs = (self.signature.inputs, self.signature.outputs)
+        self._in, self._out = ({spec.name: self._request.get_tensor(spec.name).data for spec in side} for side in specs)
+
+    def put(self, values: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Copy them to the request's tensors."""
+        for name, memory in self._in.items():
+            memory[...] = values[name]
+
+    def compute(self) -> None:
+        """Run the request."""
+        self._request.infer(share_outputs=True)
+
+    def take(self) -> Tensors:
+        """Copy them from the request's tensors."""
+        return {name: memory.copy() for name, memory in self._out.items()}
