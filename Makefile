@@ -67,7 +67,7 @@ arm: $(EXPORTS)
 peers: pyproject.toml
 	$(PYTHON) -m venv .venv-peers
 	$(PEERS)/pip install --quiet --constraint $(PINS) --editable '.[peers]' pytest hypothesis
-	$(PEERS)/python -m pytest -m peers
+	$(PEERS)/python -m pytest tests/peers -m peers
 	$(PEERS)/python -m edge_asc_peers --output build/peers
 	for result in build/peers/*.json; do $(PEERS)/edge-asc report $$result --output $${result%.json}.html || exit; done
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,24 +19,24 @@ from edge_asc_bench.result import read
 from edge_asc_peers import comparison
 from edge_asc_peers.comparison import converted
 from edge_asc_peers.peer import CONTRACT, Source, peers
-from edge_asc_peers.torch import Eager
+from edge_asc_peers.torch import Eager, export_onnx
 
 
 @pytest.fixture
 def source(artefacts):
     path = artefacts.steps["onnx"]
-    return Source(artefacts.folder / "checkpoint", path, open_runtime(path).contract)
+    return Source(artefacts.folder / "checkpoint", path, path, open_runtime(path).contract)
 
 
 @pytest.fixture
 def window(artefacts, tmp_path):
     artefacts.windowed.save(tmp_path / "windowed")
     path = artefacts.folder / "window_1s.onnx"
-    return Source(tmp_path / "windowed", path, open_runtime(path).contract)
+    return Source(tmp_path / "windowed", path, path, open_runtime(path).contract)
 
 
 def test_every_peer_is_known_by_the_ending_of_its_folder():
-    assert list(peers()) == ["compile", "eager", "executorch", "iree", "mnn", "ncnn", "openvino"]
+    assert list(peers()) == ["compile", "eager", "executorch", "iree", "mnn", "ncnn", "onnxruntime", "openvino"]
     assert {name: kind.name for name, kind in peers().items()} == {name: name for name in peers()}
 
 
@@ -87,7 +88,7 @@ def test_an_integer_model_may_differ(source, tmp_path, monkeypatch):
 def test_a_peer_that_is_not_there_says_so(source, tmp_path, monkeypatch):
     monkeypatch.setattr(Eager, "package", "no-such-package")
     with pytest.raises(MissingExtraError, match="eager: no-such-package is not installed: pip install no-such-package"):
-        comparison._in_child("eager", source, tmp_path / "model.eager", "float")
+        Eager.installed()
     converted_by = tmp_path / "other.eager"
     converted_by.mkdir()
     (converted_by / CONTRACT).write_text(source.contract.dumps())
@@ -95,10 +96,29 @@ def test_a_peer_that_is_not_there_says_so(source, tmp_path, monkeypatch):
         open_runtime(converted_by)
 
 
-def test_a_converter_that_fails_ends_nothing_else(source, tmp_path):
+def crash(*_):
+    os.abort()
+
+
+def fail(*_):
+    raise RuntimeError("the converter's own words\nand more")
+
+
+@pytest.mark.parametrize(
+    ("function", "message"), [(crash, "the process that converts crashed"), (fail, "RuntimeError: .*own words")]
+)
+def test_a_converter_that_fails_ends_nothing_else(function, message, tmp_path):
+    with pytest.raises(EdgeAscError, match=message):
+        comparison._in_child(function, log=tmp_path / "log")
+
+
+def test_what_cannot_be_converted_is_told(source, tmp_path):
+    found, told = comparison.Comparison(), []
     broken = replace(source, checkpoint=tmp_path / "nothing")
-    with pytest.raises(EdgeAscError, match=r"eager: FileNotFoundError|nothing"):
-        comparison._in_child("eager", broken, tmp_path / "model.eager", "float")
+    comparison._try(found, "eager float", "eager", broken, tmp_path, "float", told.append)
+    assert told == ["converting eager float"]
+    assert found.models == []
+    assert list(found.absent) == ["eager float"]
 
 
 @pytest.mark.peers
@@ -113,13 +133,19 @@ def test_an_installed_peer_computes_the_model(name, scheme, source, tmp_path):
     except MissingExtraError as error:
         pytest.skip(str(error))
     recorded = replace(source, recording=comparison._recorded(source.onnx))
-    assert comparison._in_child(name, recorded, tmp_path / f"model.{name}", scheme) < (1e-3 if scheme == "float" else 1)
+    place = tmp_path / f"model.{name}"
+    error = comparison._in_child(converted, name, recorded, place, scheme, log=tmp_path / "log")
+    assert error < (1e-3 if scheme == "float" else 1)
+    if scheme == "float" and kind.reads_onnx:
+        plain = comparison._in_child(export_onnx, source, tmp_path / "torch.onnx", log=tmp_path / "log")
+        place = tmp_path / f"plain.{name}"
+        assert comparison._in_child(converted, name, plain, place, scheme, log=tmp_path / "log") < 1e-3
 
 
 @pytest.mark.peers
 def test_all_are_measured_side_by_side(tmp_path):
     command = [sys.executable, "-m", "edge_asc_peers", "fuse", "--windows", "1", "--rounds", "1"]
-    chosen = ["--peer", "eager", "--peer", "iree", "--output", str(tmp_path)]
+    chosen = ["--peer", "iree", "--output", str(tmp_path)]
     done = subprocess.run([*command, *chosen], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     result = read(tmp_path / "fuse.json")
@@ -132,7 +158,8 @@ def test_all_are_measured_side_by_side(tmp_path):
             assert 0 < latency["engine"]["minimum"] <= latency["model"]["minimum"]
     assert "litert int8" in done.stdout
     told = json.loads((tmp_path / "fuse.json").read_text())["peers"]
-    assert set(told["errors"]) | set(told["absent"]) == {"eager window 1 s", "iree float", "iree window 1 s"}
+    plain = {"iree float from torch.onnx", "onnxruntime float from torch.onnx"}
+    assert set(told["errors"]) | set(told["absent"]) == {"eager window 1 s", "iree float", "iree window 1 s", *plain}
 
 
 def test_a_model_that_is_not_there_is_refused(tmp_path):

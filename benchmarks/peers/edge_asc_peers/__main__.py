@@ -21,7 +21,7 @@ from edge_asc_bench.job import Settings
 from edge_asc_bench.measurement import bench
 from edge_asc_bench.result import agreement, titled
 from edge_asc_bench.targets import open_target
-from edge_asc_peers.comparison import prepare
+from edge_asc_peers.comparison import OURS, prepare
 from edge_asc_peers.peer import peers
 
 
@@ -31,7 +31,7 @@ from edge_asc_peers.peer import peers
     "--peer",
     "chosen",
     multiple=True,
-    type=click.Choice(sorted(peers())),
+    type=click.Choice([name for name in peers() if name not in OURS]),
     help="May be repeated. [default: all; those that are not installed are told]",
 )
 @click.option(

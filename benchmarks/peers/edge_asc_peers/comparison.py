@@ -10,6 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,8 +26,13 @@ from edge_asc_export import bundle
 from edge_asc_export.artefact import FORMATS
 from edge_asc_export.scheme import SCHEMES
 from edge_asc_peers.peer import CONTRACT, Source, peers
+from edge_asc_peers.torch import export_onnx
+
+Found = TypeVar("Found")
 
 REFERENCE = "torch eager"
+# What the reference and the artefacts are already; of windows, eager PyTorch is a peer.
+OURS = ("eager", "onnxruntime")
 # Largest error of a logit of what computes in float.
 TOLERANCE = 1e-3
 PROOF, CALIBRATION = "park", ("airport", "metro", "street_traffic")
@@ -69,7 +75,7 @@ def prepare(
         tell("exporting windows")
         bundle.export(bundle.Job(twin, SCHEMES["none"], FORMATS, tuple(windows)), folder / "windows")
         found.models += _listed(folder / "windows", "windows")
-        _convert(found, twin, folder / "windows", folder / "peers", ("eager", *chosen), tell)
+        _convert(found, twin, folder / "windows", folder / "peers", chosen, tell)
     return found
 
 
@@ -106,23 +112,38 @@ def _convert(
     """Have every peer convert every signature of a float export, in every scheme that it has."""
     for path in sorted(exported.glob("*.onnx")):
         contract = open_runtime(path).contract
-        step = contract.form == "causal"
-        source = Source(checkpoint, path, contract, _recorded(path) if step else ())
-        seconds = contract.windows[0] if contract.windows else 0
-        for name in chosen:
-            kind = peers()[name]
-            for scheme in kind.schemes if step else ("float",):
-                if step and name == "eager":
-                    continue  # the reference is that
-                label = f"{name} {scheme}" if step else f"{name} window {seconds} s"
-                place = folder / f"{label.replace(' ', '-')}.{name}"
-                tell(f"converting {label}")
-                try:
-                    found.errors[label] = _in_child(name, source, place, scheme)
-                except EdgeAscError as error:
-                    found.absent[label] = str(error)
-                else:
-                    found.models.append((label, place))
+        if contract.form == "causal":
+            source = Source(checkpoint, path, path, contract, _recorded(path))
+            kinds = {name: kind for name, kind in peers().items() if name in chosen and name not in OURS}
+            for name, kind in kinds.items():
+                for scheme in kind.schemes:
+                    _try(found, f"{name} {scheme}", name, source, folder, scheme, tell)
+            tell("exporting by torch.onnx")
+            try:
+                plain = _in_child(export_onnx, source, folder / "torch.onnx", log=folder / "torch.onnx.log")
+            except EdgeAscError as error:
+                found.absent["torch.onnx"] = str(error)
+                continue
+            for name in ("onnxruntime", *(name for name, kind in kinds.items() if kind.reads_onnx)):
+                _try(found, f"{name} float from torch.onnx", name, plain, folder, "float", tell)
+        else:
+            source = Source(checkpoint, path, path, contract)
+            for name in ("eager", *(name for name in chosen if name not in OURS)):
+                _try(found, f"{name} window {contract.windows[0]} s", name, source, folder, "float", tell)
+
+
+def _try(
+    found: Comparison, label: str, name: str, source: Source, folder: Path, scheme: str, tell: Callable[[str], None]
+) -> None:
+    """Convert and prove, or note why not."""
+    place = folder / f"{label.replace(' ', '-')}.{name}"
+    tell(f"converting {label}")
+    try:
+        peers()[name].installed()
+        found.errors[label] = _in_child(converted, name, source, place, scheme, log=place.with_suffix(".log"))
+        found.models.append((label, place))
+    except EdgeAscError as error:
+        found.absent[label] = str(error)
 
 
 def _recorded(path: Path) -> tuple[Tensors, ...]:
@@ -144,20 +165,22 @@ def _frames(contract: StreamContract, label: str, seconds: int) -> list[Array]:
     return [features[i : i + size] for i in range(0, len(features) - size + 1, size)]
 
 
-def _in_child(name: str, source: Source, place: Path, scheme: str) -> float:
-    """`converted`, in a process of its own: a converter that crashes ends nothing else."""
-    peers()[name].installed()
-    said = place.with_suffix(".log")
-    said.parent.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(1, get_context("spawn"), _silenced, (said,)) as pool:
+def _in_child(function: Callable[..., Found], *arguments: Any, log: Path) -> Found:
+    """Call a function in a process of its own: a converter that crashes ends nothing else, and speaks to a file.
+
+    Raises:
+        EdgeAscError: the function failed, or its process crashed.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(1, get_context("spawn"), _silenced, (log,)) as pool:
         try:
-            return pool.submit(converted, name, source, place, scheme).result()
-        except BrokenProcessPool as error:
-            raise EdgeAscError(f"{name}: its process crashed") from error
+            return pool.submit(function, *arguments).result()
         except EdgeAscError:
             raise
+        except BrokenProcessPool as error:
+            raise EdgeAscError("the process that converts crashed") from error
         except Exception as error:  # whatever a converter raises
-            raise EdgeAscError(f"{name}: {type(error).__name__}: {str(error).strip().splitlines()[:1]}") from error
+            raise EdgeAscError(f"{type(error).__name__}: {str(error).strip().splitlines()[:1]}") from error
 
 
 def _silenced(log: Path) -> None:
@@ -178,7 +201,7 @@ def converted(name: str, source: Source, place: Path, scheme: str) -> float:
     contract = kind.convert(source, place, scheme)
     write_json(place / CONTRACT, contract.to_json())
     signature = source.signature.name
-    streams = [Stream(runtime, signature) for runtime in (open_runtime(source.onnx), open_runtime(place))]
+    streams = [Stream(runtime, signature) for runtime in (open_runtime(source.artefact), open_runtime(place))]
     error = 0.0
     for frames in _frames(source.contract, PROOF, 10):
         expected, found = (stream.feed(frames) for stream in streams)

@@ -26,7 +26,7 @@ TARGET = (
 class Iree(Peer):
     """IREE's virtual machine, in one thread."""
 
-    name, package = "iree", "iree-base-compiler"
+    name, package, reads_onnx = "iree", "iree-base-compiler", True
 
     @classmethod
     def convert(cls, source: Source, folder: Path, scheme: str) -> StreamContract:

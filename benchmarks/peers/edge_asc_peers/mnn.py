@@ -21,7 +21,7 @@ MODEL = "model.mnn"
 class Mnn(Peer):
     """MNN's sessions."""
 
-    name, package, schemes = "mnn", "MNN", ("float", "int8")
+    name, package, schemes, reads_onnx = "mnn", "MNN", ("float", "int8"), True
 
     @classmethod
     def convert(cls, source: Source, folder: Path, scheme: str) -> StreamContract:

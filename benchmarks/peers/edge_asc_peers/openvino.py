@@ -20,7 +20,7 @@ SETTINGS = {"NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HI
 class OpenVino(Peer):
     """OpenVINO's inference requests."""
 
-    name, package, schemes = "openvino", "openvino", ("float", "int8")
+    name, package, schemes, reads_onnx = "openvino", "openvino", ("float", "int8"), True
 
     @classmethod
     def convert(cls, source: Source, folder: Path, scheme: str) -> StreamContract:

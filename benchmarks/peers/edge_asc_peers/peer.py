@@ -28,12 +28,14 @@ class Source:
 
     Attributes:
         checkpoint: folder of the model.
-        onnx: its float artefact, as edge-asc exports it.
-        contract: of that artefact, which has the one signature.
+        artefact: its float ONNX artefact, which every conversion is compared with.
+        onnx: that artefact, or what torch.onnx makes of the model.
+        contract: of `onnx`, which has the one signature.
         recording: what went into each step of some audio, inputs by name; for calibration.
     """
 
     checkpoint: Path
+    artefact: Path
     onnx: Path
     contract: StreamContract
     recording: tuple[Tensors, ...] = ()
@@ -56,6 +58,8 @@ class Peer(Runtime):
     """The distribution that is installed, and whose version is told."""
     schemes: ClassVar[tuple[str, ...]] = ("float",)
     """What it can convert to: "float", and "int8" where it has a quantiser of its own."""
+    reads_onnx: ClassVar[bool] = False
+    """It converts an ONNX file, not a module of PyTorch."""
 
     def __init__(self, path: Path, threads: int = 1) -> None:
         """Take a converted model; the runtime loads it when a stream begins.

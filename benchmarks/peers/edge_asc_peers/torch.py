@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,13 @@ from edge_asc.contract import StreamContract
 from edge_asc.errors import MissingExtraError
 from edge_asc.runtimes import Tensors
 from edge_asc.training.checkpoint import Checkpoint
-from edge_asc_peers.peer import Peer, Source, channels_first
+from edge_asc_peers.peer import Peer, Source, channels_first, zeros
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 CHECKPOINT = "checkpoint"
+OPSET = 20
 
 
 def module_of(checkpoint: Checkpoint, contract: StreamContract) -> nn.Module:
@@ -56,6 +58,25 @@ def contract_of(source: Source) -> StreamContract:
         model: Any = Checkpoint.load(source.checkpoint).model
         states = {name: tuple(value.shape) for name, value in model.initial_state().items()}
     return channels_first(source.contract, states)
+
+
+def export_onnx(source: Source, path: Path) -> Source:
+    """Have torch.onnx export the model to `path`; the source of that."""
+    import torch
+
+    contract = contract_of(source)
+    (signature,) = contract.signatures
+    inputs, outputs = ([spec.name for spec in specs] for specs in (signature.inputs, signature.outputs))
+    torch.onnx.export(
+        module_of(Checkpoint.load(source.checkpoint), contract),
+        tuple(torch.from_numpy(value) for value in zeros(signature)),
+        path,
+        input_names=inputs,
+        output_names=outputs,
+        opset_version=OPSET,
+        external_data=False,
+    )
+    return replace(source, onnx=path, contract=contract)
 
 
 class Eager(Peer):
