@@ -174,6 +174,12 @@ class OnnxWriter:
         if name in self.grids:
             integers = quantise(value, self.grids[name]) + 128
             self.integer[name] = self._initializer(name, integers.astype(np.uint8))
+        elif (rows := _equal_rows(value)) > 1:
+            # Stored once for a band of rows; onnxruntime spreads it when it loads the file.
+            shape = (*value.shape[:-1], value.shape[-1] // rows, rows)
+            bands = self._initializer(f"{name}_bands", value[..., ::rows, None])
+            spread = self._emit("Expand", [bands, self._shape(shape)], f"{name}_spread")
+            self.real[name] = self._emit("Reshape", [spread, self._shape(value.shape)], name)
         else:
             self.real[name] = self._initializer(name, value)
 
@@ -335,6 +341,13 @@ class OnnxWriter:
         ]
         self._emit("GRU", operands, f"{name}_all", hidden_size=n, linear_before_reset=1)
         self.real[name] = self._emit("Reshape", [f"{name}_all", self._shape((rows, n))], name)
+
+
+def _equal_rows(value: npt.NDArray[np.float32]) -> int:
+    """How many neighbours along the last axis are equal, everywhere and in blocks of as many."""
+    size = value.shape[-1]
+    changes = np.flatnonzero((value[..., 1:] != value[..., :-1]).reshape(-1, size - 1).any(axis=0)) + 1
+    return int(np.gcd.reduce([size, *changes])) if size > 1 else 1
 
 
 def _without_identities(nodes: list[Any], outputs: set[str]) -> list[Any]:

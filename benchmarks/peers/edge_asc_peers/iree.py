@@ -43,7 +43,10 @@ class Iree(Peer):
         self._config = runtime.Config("local-sync")
         context = runtime.SystemContext(config=self._config)
         context.add_vm_module(runtime.VmModule.mmap(context.instance, str(self.path / MODEL)))
-        self._function = dict(context.modules)["module"][self.signature.name]
+        module = dict(context.modules)["module"]
+        # The importer names it after the graph of the ONNX file.
+        names = [name for name in (self.signature.name, "main_graph") if name in module.vm_module.function_names]
+        self._function = module[names[0]]
         self._given: list[Any] = []
         self._found: tuple[Any, ...] = ()
 
