@@ -17,6 +17,9 @@ from edge_asc_peers.tool import run_tool
 
 MODEL = "model.mnn"
 
+# The command mnnconvert installs a package that breaks onnx, and reports each conversion to MNN's authors.
+CONVERT = "import sys, _tools; _tools.mnnconvert(sys.argv)"
+
 
 class Mnn(Peer):
     """MNN's sessions."""
@@ -25,10 +28,10 @@ class Mnn(Peer):
 
     @classmethod
     def convert(cls, source: Source, folder: Path, scheme: str) -> StreamContract:
-        """Run mnnconvert."""
+        """Run what mnnconvert runs."""
         options = ["--weightQuantBits", "8"] if scheme == "int8" else []
         files = ["--modelFile", str(source.onnx), "--MNNModel", str(folder / MODEL)]
-        run_tool("mnnconvert", "-f", "ONNX", *files, "--bizCode", "edge-asc", *options)
+        run_tool("python", "-c", CONVERT, "-f", "ONNX", *files, "--bizCode", "edge-asc", *options)
         return source.contract
 
     def open(self) -> None:
