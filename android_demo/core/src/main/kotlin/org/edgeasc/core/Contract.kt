@@ -1,0 +1,258 @@
+package org.edgeasc.core
+
+import org.json.JSONArray
+import org.json.JSONException
+import org.json.JSONObject
+
+/** An artefact that cannot be used; the message says what was found, what was expected and what to do. */
+class ContractException(message: String, cause: Throwable? = null) : Exception(message, cause)
+
+/** An integer's meaning: real = scale · (integer − zeroPoint). */
+data class Affine(val scale: Float, val zeroPoint: Int)
+
+/** Types of elements, with their size in bytes. */
+enum class ElementType(val bytes: Int) {
+    FLOAT32(4),
+    INT8(1),
+    UINT8(1),
+    INT16(2),
+}
+
+/** What a tensor is for. */
+enum class Role { FEATURES, STATE, EMBEDDING, LOGITS }
+
+/** Which scores become probabilities: the last logits, or their mean since the reset. */
+enum class Rule { LAST, MEAN }
+
+/** One input or output; [feeds] names, of an output state, the input that takes it at the next step, raw. */
+data class TensorSpec(
+    val name: String,
+    val role: Role,
+    val shape: List<Int>,
+    val axes: List<String>,
+    val type: ElementType,
+    val quantisation: Affine?,
+    val feeds: String?,
+) {
+    /** Number of elements. */
+    val size: Int = shape.fold(1, Int::times)
+}
+
+/** One computation: [frames] of log-mel, which stand for [samples] of audio, go in. */
+class Signature(
+    val name: String,
+    val frames: Int,
+    val samples: Int,
+    val inputs: List<TensorSpec>,
+    val outputs: List<TensorSpec>,
+) {
+    /** Input states. */
+    val states: List<TensorSpec> = inputs.filter { it.role == Role.STATE }
+
+    /** Of each input state, the output that feeds it. */
+    val feeders: Map<String, TensorSpec> =
+        outputs.filter { it.role == Role.STATE && it.feeds != null }.associateBy { it.feeds!! }
+
+    /** The one input of features. */
+    val features: TensorSpec get() = only(inputs, Role.FEATURES)
+
+    /** The one output of logits. */
+    val logits: TensorSpec get() = only(outputs, Role.LOGITS)
+
+    private fun only(specs: List<TensorSpec>, role: Role): TensorSpec =
+        specs.singleOrNull { it.role == role }
+            ?: throw ContractException("signature $name: expected one tensor of role ${role.name.lowercase()}; $AGAIN")
+
+    /** Refuses states that cannot be fed back raw, and logits that are not the labels'. */
+    internal fun check(labels: List<String>, frontEnd: FrontEnd) {
+        if (states.map { it.name }.toSet() != feeders.keys) {
+            throw ContractException(
+                "signature $name: states ${states.map { it.name }} are fed by outputs for ${feeders.keys}; $AGAIN",
+            )
+        }
+        for (state in states) {
+            val source = feeders.getValue(state.name)
+            if (listOf(state.shape, state.type, state.quantisation) != listOf(source.shape, source.type, source.quantisation)) {
+                throw ContractException("signature $name: state ${state.name} is not what feeds it; $AGAIN")
+            }
+        }
+        for (spec in outputs.filter { it.role == Role.LOGITS }) {
+            if (spec.shape.last() != labels.size) {
+                throw ContractException("signature $name: ${spec.shape.last()} logits for ${labels.size} labels; $AGAIN")
+            }
+        }
+        if (frames > 0 && samples != frames * frontEnd.hop) {
+            throw ContractException(
+                "signature $name: $frames frames stand for $samples samples; expected ${frames * frontEnd.hop} at a hop " +
+                    "of ${frontEnd.hop}; $AGAIN",
+            )
+        }
+    }
+}
+
+/** What turns samples into features: the front end's part of the contract. */
+class FrontEnd(
+    val sampleRate: Int,
+    val window: Int,
+    val hop: Int,
+    val mels: Int,
+    val low: Double,
+    val high: Double,
+    val floor: Float,
+    val mean: FloatArray,
+    val scale: FloatArray,
+    val clip: Float,
+) {
+    init {
+        fun refuse(found: String, expected: String): Nothing =
+            throw ContractException("front end: $found; expected $expected; $AGAIN")
+        if (sampleRate <= 0) refuse("sample rate is $sampleRate", "more than 0")
+        if (window < 4 || window and (window - 1) != 0) refuse("window is $window", "a power of two")
+        if (hop !in 1..window) refuse("hop is $hop", "1 to the window, $window")
+        if (mels <= 0) refuse("mels is $mels", "more than 0")
+        if (!(0 <= low && low < high && high <= sampleRate / 2.0)) {
+            refuse("mel filters reach from $low to $high Hz", "a band up to ${sampleRate / 2.0} Hz")
+        }
+        if (mean.size != scale.size || mean.size !in listOf(0, mels)) {
+            refuse("mean has ${mean.size} and scale ${scale.size} values", "$mels each, or none")
+        }
+        if (!(mean + scale).all(Float::isFinite)) refuse("mean or scale holds NaN or infinite values", "finite ones")
+    }
+
+    /** The same without normalisation and clipping: plain log-mel. */
+    val raw: FrontEnd
+        get() = FrontEnd(sampleRate, window, hop, mels, low, high, floor, FloatArray(0), FloatArray(0), clip)
+
+    internal companion object {
+        fun of(value: JSONObject): FrontEnd {
+            for ((key, expected) in listOf("mel_scale" to "slaney", "mel_norm" to "slaney", "log" to "ln")) {
+                val found = value.getString(key)
+                if (found != expected) throw ContractException("front end: $key is $found; expected $expected; $AGAIN")
+            }
+            return FrontEnd(
+                sampleRate = value.getInt("sample_rate"),
+                window = value.getInt("window"),
+                hop = value.getInt("hop"),
+                mels = value.getInt("mels"),
+                low = value.getDouble("low"),
+                high = value.getDouble("high"),
+                floor = value.getDouble("floor").toFloat(),
+                mean = value.getJSONArray("mean").floats(),
+                scale = value.getJSONArray("scale").floats(),
+                clip = value.getDouble("clip").toFloat(),
+            )
+        }
+    }
+}
+
+/** The document inside every artefact that says all that is needed to stream with it. */
+class Contract private constructor(
+    val name: String,
+    val backbone: String,
+    val scheme: String,
+    val labels: List<String>,
+    val frontEnd: FrontEnd,
+    val rule: Rule,
+    val step: Signature,
+) {
+    companion object {
+        /** The version of the document that is read here. */
+        const val SCHEMA_VERSION = 1
+
+        /** Where an artefact keeps the document: the ONNX metadata property, and the TFLite metadata buffer. */
+        const val METADATA_KEY = "edge_asc_contract"
+
+        /**
+         * Reads a contract.
+         *
+         * @throws ContractException not a contract, of another version, malformed, or of a model without steps.
+         */
+        fun parse(text: String): Contract =
+            try {
+                read(JSONObject(text))
+            } catch (error: JSONException) {
+                throw ContractException("contract: malformed (${error.message}); $AGAIN", error)
+            }
+
+        private fun read(value: JSONObject): Contract {
+            val version = value.opt("schema_version")
+                ?: throw ContractException("contract: no schema_version; this is not an edge-asc stream contract")
+            if (version != SCHEMA_VERSION) {
+                val advice = if (version is Int && version > SCHEMA_VERSION) "update this app" else AGAIN
+                throw ContractException("contract: schema version $version; this app reads $SCHEMA_VERSION: $advice")
+            }
+            val name = value.getString("name")
+            val form = value.getString("form")
+            if (form != "causal") {
+                throw ContractException("$name: a $form model has no steps; expected a causal one")
+            }
+            val labels = value.getJSONArray("labels").strings()
+            if (labels.isEmpty() || labels.toSet().size != labels.size) {
+                throw ContractException("contract: labels are $labels; expected distinct names; $AGAIN")
+            }
+            val frontEnd = FrontEnd.of(value.getJSONObject("front_end"))
+            val signatures = value.getJSONArray("signatures").objects().map(::signature)
+            val step = signatures.singleOrNull { it.name == "step" }
+                ?: throw ContractException("$name: no signature step among ${signatures.map { it.name }}; $AGAIN")
+            step.check(labels, frontEnd)
+            checkFeatures(step, frontEnd)
+            return Contract(
+                name,
+                value.getString("backbone"),
+                value.getString("scheme"),
+                labels,
+                frontEnd,
+                choice("decision", value.getString("decision")),
+                step,
+            )
+        }
+
+        /** Frames, as the front end gives them one after another, must be the features' own order in memory. */
+        private fun checkFeatures(step: Signature, frontEnd: FrontEnd) {
+            val spec = step.features
+            val kept = spec.axes.zip(spec.shape).filter { it.second != 1 || it.first == "time" || it.first == "mel" }
+            if (kept != listOf("time" to step.frames, "mel" to frontEnd.mels) || spec.type != ElementType.FLOAT32) {
+                throw ContractException(
+                    "signature ${step.name}: features are ${spec.type} of ${spec.axes} ${spec.shape}; expected float32 of " +
+                        "${step.frames} frames of ${frontEnd.mels} mel bins; $AGAIN",
+                )
+            }
+            step.logits
+        }
+
+        private fun signature(value: JSONObject) = Signature(
+            value.getString("name"),
+            value.getInt("frames"),
+            value.getInt("samples"),
+            value.getJSONArray("inputs").objects().map(::tensor),
+            value.getJSONArray("outputs").objects().map(::tensor),
+        )
+
+        private fun tensor(value: JSONObject): TensorSpec {
+            val grid = value.optJSONObject("quantisation")
+            return TensorSpec(
+                name = value.getString("name"),
+                role = choice("role", value.getString("role")),
+                shape = value.getJSONArray("shape").run { List(length(), ::getInt) },
+                axes = value.getJSONArray("axes").strings(),
+                type = choice("dtype", value.getString("dtype")),
+                quantisation = grid?.let { Affine(it.getDouble("scale").toFloat(), it.getInt("zero_point")) },
+                feeds = if (value.isNull("feeds")) null else value.getString("feeds"),
+            )
+        }
+
+        private inline fun <reified T : Enum<T>> choice(field: String, found: String): T =
+            enumValues<T>().singleOrNull { it.name.lowercase() == found }
+                ?: throw ContractException(
+                    "contract: $field is $found; expected ${enumValues<T>().joinToString { it.name.lowercase() }}; $AGAIN",
+                )
+    }
+}
+
+private const val AGAIN = "export the artefact again"
+
+internal fun JSONArray.strings(): List<String> = List(length(), ::getString)
+
+internal fun JSONArray.objects(): List<JSONObject> = List(length(), ::getJSONObject)
+
+internal fun JSONArray.floats(): FloatArray = FloatArray(length()) { getDouble(it).toFloat() }

@@ -1,0 +1,137 @@
+package org.edgeasc.core
+
+import kotlin.math.PI
+import kotlin.math.cos
+import kotlin.math.exp
+import kotlin.math.ln
+import kotlin.math.max
+import kotlin.math.min
+
+/** Samples that are no audio; the stream is unchanged. */
+class AudioException(message: String) : Exception(message)
+
+/** Takes a frame, which is overwritten by the next one. */
+fun interface FrameSink {
+    fun take(frame: FloatArray)
+}
+
+/**
+ * Samples in, normalised log-mel frames out: the front end of a [FrontEnd].
+ *
+ * Frame t covers samples [hop·t + hop − window, hop·t + hop); zeros stand before the first. Any chunking of a signal gives the
+ * same frames. Nothing is allocated after construction. Not safe for use by several threads.
+ */
+class LogMel(val config: FrontEnd) {
+    private val window = config.window
+    private val hop = config.hop
+
+    // The last samples, twice, so that any window of them lies in one piece.
+    private val ring = FloatArray(2 * window)
+    private var position = 0
+    private var pending = 0
+
+    private val hann = FloatArray(window) { (0.5 - 0.5 * cos(2 * PI * it / window)).toFloat() }
+    private val fft = RealFft(window)
+    private val samples = FloatArray(window)
+    private val power = FloatArray(window / 2 + 1)
+    private val frame = FloatArray(config.mels)
+    private val filters = MelFilters(config)
+
+    /** Forgets all audio. */
+    fun reset() {
+        ring.fill(0f)
+        position = 0
+        pending = 0
+    }
+
+    /**
+     * Takes [count] samples in [−1, 1] from [offset] on, any number of them, and gives the frames that they complete.
+     *
+     * @throws AudioException NaN, infinite or unscaled values; the stream is unchanged.
+     */
+    fun push(chunk: FloatArray, offset: Int, count: Int, sink: FrameSink) {
+        check(chunk, offset, count)
+        var taken = offset
+        val end = offset + count
+        while (taken < end) {
+            val part = min(min(hop - pending, window - position), end - taken)
+            chunk.copyInto(ring, position, taken, taken + part)
+            chunk.copyInto(ring, position + window, taken, taken + part)
+            position = (position + part) % window
+            pending += part
+            taken += part
+            if (pending == hop) {
+                pending = 0
+                compute()
+                sink.take(frame)
+            }
+        }
+    }
+
+    private fun check(chunk: FloatArray, offset: Int, count: Int) {
+        for (i in offset until offset + count) {
+            val value = chunk[i]
+            // Not a number compares as false.
+            if (!(value <= LOUDEST && value >= -LOUDEST)) {
+                throw AudioException("sample $i is $value; expected about [-1, 1]")
+            }
+        }
+    }
+
+    private fun compute() {
+        ring.copyInto(samples, 0, position, position + window)
+        fft.power(samples, hann, power)
+        filters.apply(power, frame)
+        val normalised = config.mean.isNotEmpty()
+        for (i in frame.indices) {
+            var value = ln(frame[i] + config.floor)
+            if (normalised) value = max(-config.clip, min(config.clip, (value - config.mean[i]) * config.scale[i]))
+            frame[i] = value
+        }
+    }
+
+    private companion object {
+        /** Far above any float recording; what is louder was not scaled to [−1, 1]. */
+        const val LOUDEST = 100f
+    }
+}
+
+/** Triangular filters of unit area on Slaney's mel scale (Auditory Toolbox, 1998), of which only what is not zero is kept. */
+private class MelFilters(config: FrontEnd) {
+    private val starts = IntArray(config.mels)
+    private val weights: Array<FloatArray>
+
+    init {
+        val bottom = mel(config.low)
+        val top = mel(config.high)
+        val edges = DoubleArray(config.mels + 2) { hertz(bottom + (top - bottom) * it / (config.mels + 1)) }
+        val bins = config.window / 2 + 1
+        weights = Array(config.mels) { i ->
+            val row = FloatArray(bins) { bin ->
+                val frequency = bin * config.sampleRate / 2.0 / (bins - 1)
+                val rising = (frequency - edges[i]) / (edges[i + 1] - edges[i])
+                val falling = (edges[i + 2] - frequency) / (edges[i + 2] - edges[i + 1])
+                (max(0.0, min(rising, falling)) * 2 / (edges[i + 2] - edges[i])).toFloat()
+            }
+            val first = row.indexOfFirst { it > 0 }
+            starts[i] = max(0, first)
+            if (first < 0) FloatArray(0) else row.copyOfRange(first, row.indexOfLast { it > 0 } + 1)
+        }
+    }
+
+    fun apply(power: FloatArray, mels: FloatArray) {
+        for (i in mels.indices) {
+            val row = weights[i]
+            val start = starts[i]
+            var sum = 0f
+            for (k in row.indices) sum += row[k] * power[start + k]
+            mels[i] = sum
+        }
+    }
+
+    private fun mel(hertz: Double) =
+        if (hertz < 1000) 3 * hertz / 200 else 15 + 27 * ln(hertz / 1000) / ln(6.4)
+
+    private fun hertz(mel: Double) =
+        if (mel < 15) 200 * mel / 3 else 1000 * exp(ln(6.4) * (mel - 15) / 27)
+}

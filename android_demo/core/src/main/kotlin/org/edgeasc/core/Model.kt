@@ -1,0 +1,46 @@
+package org.edgeasc.core
+
+import java.nio.ByteBuffer
+
+/** One stream through an artefact's steps in an engine, which keeps the states. Not safe for use by several threads. */
+interface Model : AutoCloseable {
+    /** What the artefact says of itself. */
+    val contract: Contract
+
+    /** The engine and its version, such as "onnxruntime 1.29.0". */
+    val engine: String
+
+    /** Goes back to the start of a stream: every state is real zero. */
+    fun reset()
+
+    /** Runs a step on frames · mels [features], frame after frame, and writes the logits of all labels to [logits]. */
+    fun step(features: FloatArray, logits: FloatArray)
+
+    /** What the input state [name] will be fed at the next step, as real values. */
+    fun state(name: String): FloatArray
+}
+
+/** The raw value of this tensor that means zero. */
+fun TensorSpec.zero(): Int = quantisation?.zeroPoint ?: 0
+
+/** Fills [memory], of this tensor, with real zeros. */
+fun TensorSpec.clear(memory: ByteBuffer) {
+    for (i in 0 until size) {
+        when (type) {
+            ElementType.FLOAT32 -> memory.putFloat(4 * i, 0f)
+            ElementType.INT16 -> memory.putShort(2 * i, zero().toShort())
+            ElementType.INT8, ElementType.UINT8 -> memory.put(i, zero().toByte())
+        }
+    }
+}
+
+/** The real values of this tensor in [memory]. */
+fun TensorSpec.real(memory: ByteBuffer): FloatArray = FloatArray(size) { i ->
+    val raw = when (type) {
+        ElementType.FLOAT32 -> memory.getFloat(4 * i)
+        ElementType.INT16 -> memory.getShort(2 * i).toFloat()
+        ElementType.INT8 -> memory.get(i).toFloat()
+        ElementType.UINT8 -> (memory.get(i).toInt() and 0xFF).toFloat()
+    }
+    quantisation?.let { (raw - it.zeroPoint) * it.scale } ?: raw
+}

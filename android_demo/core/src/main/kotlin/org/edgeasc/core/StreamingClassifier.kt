@@ -1,0 +1,118 @@
+package org.edgeasc.core
+
+import kotlin.math.exp
+
+/** What a classifier holds the scene to be. It is overwritten by the next decision. */
+class Decision internal constructor(
+    /** In the order of [probabilities] and [logits]. */
+    val labels: List<String>,
+) {
+    /** Audio since the reset, s. */
+    var time = 0.0
+        internal set
+
+    /** The most probable class. */
+    var index = 0
+        internal set
+
+    /** Of all classes. */
+    val probabilities = FloatArray(labels.size)
+
+    /** What the model gave last. */
+    val logits = FloatArray(labels.size)
+
+    /** What front end and model took for it, ns. */
+    var frontEndNanos = 0L
+        internal set
+    var modelNanos = 0L
+        internal set
+
+    /** The most probable class. */
+    val label: String get() = labels[index]
+}
+
+/**
+ * Exact streaming: samples in, a decision after each step of audio, of the same cost every time.
+ *
+ * It is the only one that uses its model. Nothing is allocated by a step but what the engine's own interface allocates. Not safe
+ * for use by several threads.
+ */
+class StreamingClassifier(private val model: Model) {
+    val contract: Contract = model.contract
+
+    private val step = contract.step
+    private val logMel = LogMel(contract.frontEnd)
+    private val features = FloatArray(step.frames * contract.frontEnd.mels)
+    private val decision = Decision(contract.labels)
+    private val total = DoubleArray(contract.labels.size)
+    private val scores = DoubleArray(contract.labels.size)
+    private var frames = 0
+    private var steps = 0
+    private var spent = 0L
+    private var begun = 0L
+    private var listener: (Decision) -> Unit = {}
+
+    private val sink = FrameSink { frame ->
+        frame.copyInto(features, frames * frame.size)
+        if (++frames == step.frames) {
+            frames = 0
+            spent += System.nanoTime() - begun
+            val made = decide(features)
+            made.frontEndNanos = spent
+            spent = 0
+            listener(made)
+            begun = System.nanoTime()
+        }
+    }
+
+    init {
+        reset()
+    }
+
+    /** Forgets all audio: what follows is decided as in a new stream. */
+    fun reset() {
+        model.reset()
+        logMel.reset()
+        total.fill(0.0)
+        frames = 0
+        steps = 0
+        spent = 0
+    }
+
+    /**
+     * Takes [count] samples in [−1, 1] from [offset] on, at the contract's rate, and tells the decisions that they complete.
+     *
+     * @throws AudioException NaN, infinite or unscaled values; the stream is unchanged.
+     */
+    fun push(samples: FloatArray, offset: Int, count: Int, onDecision: (Decision) -> Unit) {
+        listener = onDecision
+        begun = System.nanoTime()
+        logMel.push(samples, offset, count, sink)
+        spent += System.nanoTime() - begun
+    }
+
+    /** Decides on the frames of one step, normalised log-mel, frame after frame. */
+    fun decide(features: FloatArray): Decision {
+        val begun = System.nanoTime()
+        model.step(features, decision.logits)
+        steps++
+        for (i in scores.indices) {
+            total[i] += decision.logits[i]
+            // Log-softmax takes one number from all logits, which the softmax of the mean does not see.
+            scores[i] = if (contract.rule == Rule.MEAN) total[i] / steps else decision.logits[i].toDouble()
+        }
+        softmax()
+        decision.time = steps.toDouble() * step.samples / contract.frontEnd.sampleRate
+        decision.modelNanos = System.nanoTime() - begun
+        return decision
+    }
+
+    private fun softmax() {
+        var best = 0
+        for (i in scores.indices) if (scores[i] > scores[best]) best = i
+        var sum = 0.0
+        for (score in scores) sum += exp(score - scores[best])
+        for (i in scores.indices) decision.probabilities[i] = (exp(scores[i] - scores[best]) / sum).toFloat()
+        decision.index = best
+    }
+}

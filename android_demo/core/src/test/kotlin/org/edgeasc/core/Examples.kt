@@ -1,0 +1,94 @@
+package org.edgeasc.core
+
+import java.io.File
+import org.json.JSONArray
+import org.json.JSONObject
+
+/** A small contract that holds. */
+fun contractJson(): JSONObject {
+    fun tensor(name: String, role: String, shape: List<Int>, axes: List<String>, feeds: String? = null) = JSONObject()
+        .put("name", name)
+        .put("role", role)
+        .put("shape", JSONArray(shape))
+        .put("axes", JSONArray(axes))
+        .put("dtype", "float32")
+        .put("quantisation", JSONObject.NULL)
+        .put("feeds", feeds ?: JSONObject.NULL)
+    val features = tensor("features", "features", listOf(1, 2, 16, 1), listOf("batch", "time", "mel", "channel"))
+    val state = tensor("hidden", "state", listOf(1, 3), listOf("batch", "unit"))
+    val next = tensor("hidden_next", "state", listOf(1, 3), listOf("batch", "unit"), feeds = "hidden")
+    val logits = tensor("logits", "logits", listOf(1, 3), listOf("batch", "unit"))
+    val step = JSONObject()
+        .put("name", "step")
+        .put("frames", 2)
+        .put("samples", 128)
+        .put("inputs", JSONArray(listOf(features, state)))
+        .put("outputs", JSONArray(listOf(logits, next)))
+    val frontEnd = JSONObject()
+        .put("sample_rate", 16000)
+        .put("window", 256)
+        .put("hop", 64)
+        .put("mels", 16)
+        .put("low", 0.0)
+        .put("high", 8000.0)
+        .put("mel_scale", "slaney")
+        .put("mel_norm", "slaney")
+        .put("log", "ln")
+        .put("floor", 1e-8)
+        .put("mean", JSONArray())
+        .put("scale", JSONArray())
+        .put("clip", 4.0)
+    return JSONObject()
+        .put("schema_version", 1)
+        .put("name", "tiny")
+        .put("backbone", "fuse")
+        .put("form", "causal")
+        .put("scheme", "none")
+        .put("labels", JSONArray(listOf("park", "rain", "tram")))
+        .put("front_end", frontEnd)
+        .put("decision", "last")
+        .put("signatures", JSONArray(listOf(step)))
+}
+
+/** A model that gives the mean of its features, and how many steps it has run, as logits. */
+class FakeModel(json: JSONObject = contractJson()) : Model {
+    override val contract = Contract.parse(json.toString())
+    override val engine = "fake 1"
+    var steps = 0
+    var closed = false
+
+    override fun reset() {
+        steps = 0
+    }
+
+    override fun step(features: FloatArray, logits: FloatArray) {
+        steps++
+        logits[0] = features.average().toFloat()
+        logits[1] = steps.toFloat()
+        logits[2] = 0f
+    }
+
+    override fun state(name: String) = FloatArray(3) { steps.toFloat() }
+
+    override fun close() {
+        closed = true
+    }
+}
+
+/** What Python wrote. */
+object Golden {
+    val folder: File? = System.getProperty("org.edgeasc.golden")?.let(::File)?.takeIf { File(it, "golden.json").exists() }
+
+    fun document() = JSONObject(File(folder, "golden.json").readText())
+
+    fun bytes(name: String): ByteArray = File(folder, name).readBytes()
+
+    fun floats(name: String): FloatArray = floats(bytes(name))
+}
+
+/** Bytes that this thread has allocated since it began. */
+fun allocated(): Long {
+    val bean = java.lang.management.ManagementFactory.getThreadMXBean() as com.sun.management.ThreadMXBean
+    @Suppress("DEPRECATION")
+    return bean.getThreadAllocatedBytes(Thread.currentThread().id)
+}

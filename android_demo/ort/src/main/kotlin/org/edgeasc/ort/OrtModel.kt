@@ -1,0 +1,118 @@
+package org.edgeasc.ort
+
+import ai.onnxruntime.OnnxJavaType
+import ai.onnxruntime.OnnxTensor
+import ai.onnxruntime.OrtEnvironment
+import ai.onnxruntime.OrtException
+import ai.onnxruntime.OrtSession
+import java.nio.ByteBuffer
+import java.nio.ByteOrder
+import org.edgeasc.core.Contract
+import org.edgeasc.core.ContractException
+import org.edgeasc.core.ElementType
+import org.edgeasc.core.Model
+import org.edgeasc.core.TensorSpec
+import org.edgeasc.core.clear
+import org.edgeasc.core.real
+
+/**
+ * An ONNX artefact in ONNX Runtime.
+ *
+ * States live in two sets of memory that take turns: what a step writes, the next one reads where it lies.
+ */
+class OrtModel private constructor(
+    private val environment: OrtEnvironment,
+    private val session: OrtSession,
+    override val contract: Contract,
+) : Model {
+    private val signature = contract.step
+    private val features = memory(signature.features)
+    private val logits = memory(signature.logits)
+    private val states = List(2) { signature.states.associate { spec -> spec.name to memory(spec) } }
+    private val tensors = mutableListOf<OnnxTensor>()
+    private val turns = buildTurns()
+    private var turn = 0
+
+    override val engine: String = "onnxruntime ${environment.version}"
+
+    init {
+        reset()
+    }
+
+    override fun reset() {
+        turn = 0
+        for (spec in signature.states) spec.clear(states[0].getValue(spec.name))
+    }
+
+    override fun step(features: FloatArray, logits: FloatArray) {
+        val frames = this.features.asFloatBuffer()
+        require(features.size == frames.capacity()) { "${features.size} features; expected ${frames.capacity()}" }
+        frames.put(features)
+        val (inputs, outputs) = turns[turn]
+        session.run(inputs, outputs).close()
+        turn = 1 - turn
+        this.logits.asFloatBuffer().get(logits)
+    }
+
+    override fun state(name: String): FloatArray {
+        val spec = signature.states.single { it.name == name }
+        return spec.real(states[turn].getValue(name))
+    }
+
+    override fun close() {
+        tensors.forEach(OnnxTensor::close)
+        session.close()
+    }
+
+    private fun buildTurns(): List<Pair<Map<String, OnnxTensor>, Map<String, OnnxTensor>>> {
+        val held = states.map { set -> signature.states.associate { it.name to tensor(it, set.getValue(it.name)) } }
+        val input = mapOf(signature.features.name to tensor(signature.features, features))
+        val output = mapOf(signature.logits.name to tensor(signature.logits, logits))
+        return List(2) { now ->
+            val fed = signature.feeders.entries.associate { (name, spec) -> spec.name to held[1 - now].getValue(name) }
+            (input + held[now]) to (output + fed)
+        }
+    }
+
+    private fun memory(spec: TensorSpec): ByteBuffer =
+        ByteBuffer.allocateDirect(spec.size * spec.type.bytes).order(ByteOrder.nativeOrder())
+
+    private fun tensor(spec: TensorSpec, memory: ByteBuffer): OnnxTensor {
+        val shape = LongArray(spec.shape.size) { spec.shape[it].toLong() }
+        val type = when (spec.type) {
+            ElementType.FLOAT32 -> OnnxJavaType.FLOAT
+            ElementType.INT8 -> OnnxJavaType.INT8
+            ElementType.UINT8 -> OnnxJavaType.UINT8
+            ElementType.INT16 -> OnnxJavaType.INT16
+        }
+        return OnnxTensor.createTensor(environment, memory, shape, type).also { tensors += it }
+    }
+
+    companion object {
+        /**
+         * Opens an artefact.
+         *
+         * @throws ContractException not an ONNX file, or without a contract that can be used.
+         */
+        fun open(file: ByteArray, threads: Int = 1): OrtModel {
+            val environment = OrtEnvironment.getEnvironment()
+            val session = OrtSession.SessionOptions().use { options ->
+                options.setIntraOpNumThreads(threads)
+                options.setInterOpNumThreads(1)
+                try {
+                    environment.createSession(file, options)
+                } catch (error: OrtException) {
+                    throw ContractException("not a model that ONNX Runtime opens (${error.message}); copy it again", error)
+                }
+            }
+            try {
+                val text = session.metadata.customMetadata[Contract.METADATA_KEY]
+                    ?: throw ContractException("no contract in this ONNX file; export it with edge-asc")
+                return OrtModel(environment, session, Contract.parse(text))
+            } catch (error: ContractException) {
+                session.close()
+                throw error
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+package org.edgeasc.ort
+
+import java.io.File
+import java.nio.ByteBuffer
+import java.nio.ByteOrder
+import kotlin.math.abs
+import org.edgeasc.core.ContractException
+import org.edgeasc.core.StreamingClassifier
+import org.edgeasc.core.pcm
+import org.json.JSONObject
+import org.junit.Assert.assertArrayEquals
+import org.junit.Assert.assertEquals
+import org.junit.Assert.assertThrows
+import org.junit.Assert.assertTrue
+import org.junit.Assume.assumeTrue
+import org.junit.Before
+import org.junit.Test
+
+/** The artefacts in the real engine, against what Python wrote. */
+class OrtModelTest {
+    private val folder = System.getProperty("org.edgeasc.golden")?.let(::File)?.takeIf { File(it, "golden.json").exists() }
+
+    @Before
+    fun `golden vectors are there`() = assumeTrue("no golden vectors: see the README", folder != null)
+
+    private fun bytes(name: String) = File(folder, name).readBytes()
+
+    private fun floats(name: String): FloatArray {
+        val values = ByteBuffer.wrap(bytes(name)).order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer()
+        return FloatArray(values.limit()) { values[it] }
+    }
+
+    private val golden by lazy { JSONObject(String(bytes("golden.json"))) }
+    private val artefacts by lazy { golden.getJSONArray("artefacts").run { List(length(), ::getJSONObject) } }
+    private val samples by lazy { pcm(bytes(golden.getString("samples"))) }
+
+    private fun tolerance(name: String) = golden.getJSONObject("tolerances").getDouble(name)
+
+    private fun largest(expected: FloatArray, row: Int, found: FloatArray) =
+        found.indices.maxOf { abs(expected[row * found.size + it] - found[it]) }
+
+    @Test
+    fun `streams what Python streams`() {
+        assertEquals(6, artefacts.size)
+        for (entry in artefacts) {
+            val isFloat = entry.getString("scheme") == "none"
+            val logits = floats(entry.getString("logits"))
+            val probabilities = floats(entry.getString("probabilities"))
+            val decisions = entry.getJSONArray("decisions")
+            var worst = 0f
+            var likely = 0f
+            var step = 0
+            OrtModel.open(bytes(entry.getString("file"))).use { model ->
+                StreamingClassifier(model).push(samples, 0, samples.size) { decision ->
+                    worst = maxOf(worst, largest(logits, step, decision.logits))
+                    likely = maxOf(likely, largest(probabilities, step, decision.probabilities))
+                    assertEquals("step $step", decisions.getInt(step), decision.index)
+                    step++
+                }
+            }
+            println("${entry.getString("file")}: $step steps, logits differ by $worst, probabilities by $likely")
+            assertEquals(entry.getInt("steps"), step)
+            assertTrue("probabilities differ by $likely", likely <= tolerance("probabilities"))
+            if (isFloat) assertTrue("logits differ by $worst", worst <= tolerance("logits"))
+        }
+    }
+
+    @Test
+    fun `keeps the states that Python keeps`() {
+        for (entry in artefacts) {
+            val isFloat = entry.getString("scheme") == "none"
+            val files = entry.getJSONObject("states")
+            val expected = files.keys().asSequence().map { "$it" }.associateWith { floats(files.getString(it)) }
+            var worst = 0f
+            var other = 0L
+            var all = 0L
+            var step = 0
+            OrtModel.open(bytes(entry.getString("file"))).use { model ->
+                val grids = model.contract.step.states.associate { it.name to (it.quantisation?.scale ?: 0f) }
+                assertEquals(grids.keys, expected.keys)
+                StreamingClassifier(model).push(samples, 0, samples.size) {
+                    for ((name, values) in expected) {
+                        val found = model.state(name)
+                        worst = maxOf(worst, largest(values, step, found))
+                        all += found.size
+                        val half = grids.getValue(name) / 2
+                        other += found.indices.count { abs(values[step * found.size + it] - found[it]) > half }
+                    }
+                    step++
+                }
+            }
+            if (isFloat) {
+                println("${entry.getString("file")}: states differ by $worst")
+                assertTrue("states differ by $worst", worst <= tolerance("states"))
+            } else {
+                val share = other.toDouble() / all
+                println("${entry.getString("file")}: $other of $all values of states lie on another step of their grid")
+                assertTrue("$share of values differ", share <= tolerance("integer_states"))
+            }
+        }
+    }
+
+    @Test
+    fun `a reset begins anew`() {
+        for (entry in artefacts) {
+            OrtModel.open(bytes(entry.getString("file"))).use { model ->
+                val classifier = StreamingClassifier(model)
+                val runs = List(2) {
+                    classifier.reset()
+                    buildList { classifier.push(samples, 0, 5 * 4096) { add(it.logits.copyOf()) } }
+                }
+                runs[0].zip(runs[1]).forEach { (a, b) -> assertArrayEquals(a, b, 0f) }
+                assertEquals(5, runs[0].size)
+            }
+        }
+    }
+
+    @Test
+    fun `two streams of an artefact do not disturb each other`() {
+        val file = bytes(artefacts[0].getString("file"))
+        OrtModel.open(file).use { one ->
+            OrtModel.open(file).use { other ->
+                val classifiers = listOf(StreamingClassifier(one), StreamingClassifier(other))
+                val found = List(2) { mutableListOf<FloatArray>() }
+                for (offset in 0 until 5 * 4096 step 4096) {
+                    for ((classifier, list) in classifiers.zip(found)) {
+                        classifier.push(samples, offset, 4096) { list += it.logits.copyOf() }
+                    }
+                }
+                found[0].zip(found[1]).forEach { (a, b) -> assertArrayEquals(a, b, 0f) }
+            }
+        }
+    }
+
+    @Test
+    fun `refuses what is no model, and wrong features`() {
+        assertThrows(ContractException::class.java) { OrtModel.open(ByteArray(100)) }
+        val file = bytes(artefacts[0].getString("file"))
+        assertThrows(ContractException::class.java) { OrtModel.open(file.copyOf(file.size / 2)) }
+        OrtModel.open(file).use { model ->
+            assertThrows(IllegalArgumentException::class.java) { model.step(FloatArray(5), FloatArray(10)) }
+        }
+    }
+
+    @Test
+    fun `refuses a contract of a newer schema, or none`() {
+        val file = String(bytes(artefacts[0].getString("file")), Charsets.ISO_8859_1)
+        for ((from, to) in listOf(
+            "\"schema_version\":1," to "\"schema_version\":7,",
+            "edge_asc_contract" to "edge_asc_contrast",
+        )) {
+            assertTrue(from in file)
+            val error = assertThrows(ContractException::class.java) {
+                OrtModel.open(file.replace(from, to).toByteArray(Charsets.ISO_8859_1))
+            }
+            assertTrue(error.message, "update this app" in error.message!! || "no contract" in error.message!!)
+        }
+    }
+}
