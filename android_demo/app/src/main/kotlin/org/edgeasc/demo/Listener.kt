@@ -1,0 +1,144 @@
+package org.edgeasc.demo
+
+import android.os.Handler
+import android.os.Looper
+import java.util.concurrent.atomic.AtomicBoolean
+import kotlin.concurrent.thread
+import kotlin.math.log10
+import kotlin.math.max
+import kotlin.math.sqrt
+import org.edgeasc.core.ContractException
+import org.edgeasc.core.RingBuffer
+import org.edgeasc.core.StreamingClassifier
+
+/** What is shown: it does not change. */
+class Snapshot(
+    val labels: List<String>,
+    val probabilities: List<Float>,
+    val index: Int,
+    val history: List<Int>,
+    val historyCapacity: Int,
+    val levelDb: Float,
+    val frontEndMs: Double,
+    val modelMs: Double,
+    val stepMs: Double,
+    val lostSamples: Long,
+)
+
+/** Listens with one model; told on the main thread. It outlives an activity that is rotated. */
+class Listener {
+    /** Told of each decision. */
+    var onSnapshot: (Snapshot) -> Unit = {}
+
+    /** Told what is wrong with the microphone; null when nothing is. */
+    var onProblem: (Problem?) -> Unit = {}
+
+    /** Told why a model cannot be used. */
+    var onRefused: (String) -> Unit = {}
+
+    /** The last decision, for an activity that comes anew. */
+    var last: Snapshot? = null
+        private set
+
+    private val main = Handler(Looper.getMainLooper())
+    private var session: Session? = null
+
+    /** Listens with a file among the artefacts, in place of the one before. */
+    fun start(artefacts: Artefacts, file: String) {
+        stop()
+        session = Session(artefacts, file)
+    }
+
+    /** Lets the microphone go. */
+    fun stop() {
+        session?.finish()
+        session = null
+    }
+
+    private inner class Session(private val artefacts: Artefacts, private val file: String) {
+        private val gap = AtomicBoolean()
+
+        @Volatile
+        private var finished = false
+
+        @Volatile
+        private var ring: RingBuffer? = null
+        private val worker = thread(name = "classifier") { run() }
+
+        fun finish() {
+            finished = true
+            ring?.close()
+            worker.interrupt()
+        }
+
+        private fun tell(what: () -> Unit) {
+            main.post { if (!finished) what() }
+        }
+
+        private fun run() {
+            try {
+                artefacts.open(file).use { model -> classify(StreamingClassifier(model)) }
+            } catch (error: ContractException) {
+                tell { onRefused("$file: ${error.message}") }
+            } catch (_: InterruptedException) {
+                // It was finished while it waited.
+            }
+        }
+
+        private fun classify(classifier: StreamingClassifier) {
+            val contract = classifier.contract
+            val rate = contract.frontEnd.sampleRate
+            val buffer = RingBuffer(BUFFER_SECONDS * rate)
+            ring = buffer
+            if (finished) return
+            val microphone = Microphone(rate, buffer, { problem -> tell { onProblem(problem) } }, { gap.set(true) })
+            microphone.start()
+            try {
+                val stepSeconds = contract.step.samples.toDouble() / rate
+                val capacity = (HISTORY_SECONDS / stepSeconds).toInt()
+                val history = ArrayDeque<Int>(capacity)
+                val chunk = FloatArray(contract.frontEnd.hop)
+                var level = 0f
+                while (buffer.read(chunk)) {
+                    if (gap.getAndSet(false)) classifier.reset()
+                    level = max(level * LEVEL_DECAY, rms(chunk))
+                    classifier.push(chunk, 0, chunk.size) { decision ->
+                        if (history.size == capacity) history.removeFirst()
+                        history.addLast(decision.index)
+                        val snapshot = Snapshot(
+                            decision.labels,
+                            decision.probabilities.toList(),
+                            decision.index,
+                            history.toList(),
+                            capacity,
+                            20 * log10(max(level, 1e-5f)),
+                            decision.frontEndNanos / 1e6,
+                            decision.modelNanos / 1e6,
+                            1000 * stepSeconds,
+                            buffer.lost,
+                        )
+                        tell {
+                            last = snapshot
+                            onSnapshot(snapshot)
+                        }
+                    }
+                }
+            } finally {
+                microphone.finish()
+                microphone.join()
+            }
+        }
+
+        private fun rms(chunk: FloatArray): Float {
+            var sum = 0f
+            for (value in chunk) sum += value * value
+            return sqrt(sum / chunk.size)
+        }
+    }
+
+    private companion object {
+        const val BUFFER_SECONDS = 4
+        const val HISTORY_SECONDS = 60
+        const val LEVEL_DECAY = 0.9f
+    }
+}

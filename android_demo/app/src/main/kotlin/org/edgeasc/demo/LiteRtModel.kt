@@ -1,0 +1,91 @@
+package org.edgeasc.demo
+
+import android.content.res.AssetManager
+import com.google.ai.edge.litert.CompiledModel
+import com.google.ai.edge.litert.LiteRtException
+import com.google.ai.edge.litert.TensorBuffer
+import org.edgeasc.core.Contract
+import org.edgeasc.core.ContractException
+import org.edgeasc.core.ElementType
+import org.edgeasc.core.Model
+import org.edgeasc.core.TensorSpec
+import org.edgeasc.core.TfliteMetadata
+import org.edgeasc.core.zero
+
+/**
+ * A TFLite artefact in LiteRT, on the processor.
+ *
+ * States live in two sets of buffers that take turns: what a step writes, the next one reads where it lies.
+ */
+class LiteRtModel private constructor(private val model: CompiledModel, override val contract: Contract) : Model {
+    private val signature = contract.step
+    private val features = model.createInputBuffer(signature.features.name, signature.name)
+    private val logits = model.createOutputBuffer(signature.logits.name, signature.name)
+    private val states: List<Map<String, TensorBuffer>> = listOf(
+        signature.states.associate { it.name to model.createInputBuffer(it.name, signature.name) },
+        signature.feeders.entries.associate { (name, spec) -> name to model.createOutputBuffer(spec.name, signature.name) },
+    )
+    private val turns = List(2) { now ->
+        val fed = signature.feeders.entries.associate { (name, spec) -> spec.name to states[1 - now].getValue(name) }
+        (states[now] + (signature.features.name to features)) to (fed + (signature.logits.name to logits))
+    }
+    private var turn = 0
+
+    override val engine = "litert"
+
+    init {
+        reset()
+    }
+
+    override fun reset() {
+        turn = 0
+        for (spec in signature.states) clear(spec, states[0].getValue(spec.name))
+    }
+
+    override fun step(features: FloatArray, logits: FloatArray) {
+        this.features.writeFloat(features)
+        val (inputs, outputs) = turns[turn]
+        model.run(inputs, outputs, signature.name)
+        turn = 1 - turn
+        this.logits.readFloat().copyInto(logits)
+    }
+
+    override fun state(name: String): FloatArray {
+        val spec = signature.states.single { it.name == name }
+        val buffer = states[turn].getValue(name)
+        val grid = spec.quantisation ?: return buffer.readFloat()
+        val raw = buffer.readInt8()
+        return FloatArray(raw.size) { (raw[it] - grid.zeroPoint) * grid.scale }
+    }
+
+    override fun close() {
+        (states.flatMap { it.values } + features + logits).forEach(TensorBuffer::close)
+        model.close()
+    }
+
+    private fun clear(spec: TensorSpec, buffer: TensorBuffer) = when (spec.type) {
+        ElementType.FLOAT32 -> buffer.writeFloat(FloatArray(spec.size))
+        ElementType.INT8 -> buffer.writeInt8(ByteArray(spec.size) { spec.zero().toByte() })
+        else -> throw ContractException("state ${spec.name} is ${spec.type}; LiteRT's interface has float32 and int8 only")
+    }
+
+    companion object {
+        /**
+         * Opens an artefact among the app's assets.
+         *
+         * @throws ContractException not a TFLite file, or without a contract that can be used.
+         */
+        fun open(assets: AssetManager, path: String, threads: Int = 1): LiteRtModel {
+            val contract = TfliteMetadata.contract(assets.open(path).use { it.readBytes() })
+            try {
+                val options = CompiledModel.Options.CPU
+                options.cpuOptions = CompiledModel.CpuOptions(threads, null, null)
+                return LiteRtModel(CompiledModel.create(assets, path, options), contract)
+            } catch (error: LiteRtException) {
+                throw ContractException("$path: LiteRT does not open it (${error.message})", error)
+            } catch (error: LinkageError) {
+                throw ContractException("LiteRT is not in this build of the app, or not for this processor", error)
+            }
+        }
+    }
+}

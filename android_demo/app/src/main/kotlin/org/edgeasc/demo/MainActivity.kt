@@ -1,0 +1,216 @@
+package org.edgeasc.demo
+
+import android.Manifest
+import android.app.Activity
+import android.content.Intent
+import android.content.pm.PackageManager
+import android.net.Uri
+import android.os.Bundle
+import android.provider.Settings
+import android.view.Gravity
+import android.view.View
+import android.view.ViewGroup.LayoutParams.MATCH_PARENT
+import android.view.ViewGroup.LayoutParams.WRAP_CONTENT
+import android.widget.AdapterView
+import android.widget.ArrayAdapter
+import android.widget.Button
+import android.widget.LinearLayout
+import android.widget.ScrollView
+import android.widget.Spinner
+import android.widget.Switch
+import android.widget.TextView
+
+/** Shows what the microphone hears. */
+class MainActivity : Activity() {
+    private lateinit var artefacts: Artefacts
+    private lateinit var listener: Listener
+    private lateinit var models: Spinner
+    private lateinit var litert: Switch
+    private lateinit var scene: TextView
+    private lateinit var message: TextView
+    private lateinit var allow: Button
+    private lateinit var bars: BarsView
+    private lateinit var history: HistoryView
+    private lateinit var level: LevelView
+    private lateinit var cost: TextView
+    private var asked = false
+    private var listensTo: String? = null
+
+    override fun onCreate(savedInstanceState: Bundle?) {
+        super.onCreate(savedInstanceState)
+        if (intent.getBooleanExtra(BenchActivity.BENCH, false)) {
+            startActivity(Intent(this, BenchActivity::class.java).putExtras(intent))
+            finish()
+        }
+        artefacts = Artefacts(assets)
+        @Suppress("DEPRECATION")
+        listener = lastNonConfigurationInstance as Listener? ?: Listener()
+        asked = savedInstanceState?.getBoolean(ASKED) ?: false
+        setContentView(content())
+        savedInstanceState?.let {
+            models.setSelection(it.getInt(MODEL))
+            litert.isChecked = it.getBoolean(LITERT)
+        }
+        listener.onSnapshot = ::show
+        listener.onProblem = { problem -> report(problem?.let { getString(it.text) }) }
+        listener.onRefused = ::report
+        listener.last?.let(::show)
+    }
+
+    // It keeps the listener over a rotation. Old releases of Android alone call it deprecated.
+    @Suppress("OVERRIDE_DEPRECATION")
+    override fun onRetainNonConfigurationInstance(): Any = listener
+
+    override fun onSaveInstanceState(outState: Bundle) {
+        super.onSaveInstanceState(outState)
+        outState.putBoolean(ASKED, asked)
+        outState.putInt(MODEL, models.selectedItemPosition)
+        outState.putBoolean(LITERT, litert.isChecked)
+    }
+
+    override fun onStart() {
+        super.onStart()
+        if (isFinishing) return
+        listen()
+    }
+
+    override fun onStop() {
+        super.onStop()
+        if (!isChangingConfigurations) {
+            listener.stop()
+            listensTo = null
+        }
+    }
+
+    override fun onDestroy() {
+        super.onDestroy()
+        listener.onSnapshot = {}
+        listener.onProblem = {}
+        listener.onRefused = {}
+    }
+
+    override fun onRequestPermissionsResult(requestCode: Int, permissions: Array<out String>, grantResults: IntArray) {
+        listen()
+    }
+
+    /** Listens with the chosen model, once it may. */
+    private fun listen() {
+        val mayListen = checkSelfPermission(Manifest.permission.RECORD_AUDIO) == PackageManager.PERMISSION_GRANTED
+        allow.visibility = if (mayListen) View.GONE else View.VISIBLE
+        if (!mayListen) {
+            if (asked) report(getString(R.string.permission_needed)) else ask()
+            return
+        }
+        val name = models.selectedItem as String? ?: return report(getString(R.string.no_models))
+        val engine = if (litert.isChecked) Engine.LITERT else Engine.ONNX_RUNTIME
+        val file = artefacts.file(name, engine)
+        if (file == listensTo) return
+        listensTo = file
+        if (file == null) {
+            listener.stop()
+            report(getString(R.string.no_such_artefact, name, getString(engine.title)))
+        } else {
+            report(null)
+            listener.start(artefacts, file)
+        }
+    }
+
+    private fun ask() {
+        asked = true
+        requestPermissions(arrayOf(Manifest.permission.RECORD_AUDIO), 0)
+    }
+
+    /** Asks again; where the system does not ask any more, leads to its settings. */
+    private fun allowed() {
+        if (shouldShowRequestPermissionRationale(Manifest.permission.RECORD_AUDIO)) return ask()
+        startActivity(
+            Intent(Settings.ACTION_APPLICATION_DETAILS_SETTINGS, Uri.fromParts("package", packageName, null)),
+        )
+    }
+
+    private fun show(now: Snapshot) {
+        val name = now.labels[now.index]
+        // Only what changed is spoken.
+        if (scene.text.toString() != name) scene.text = name
+        bars.show(now.labels, now.probabilities)
+        history.show(now.history, now.historyCapacity, now.labels.size)
+        level.show(now.levelDb)
+        cost.text = getString(R.string.cost, now.frontEndMs + now.modelMs, now.frontEndMs, now.modelMs, now.stepMs) +
+            if (now.lostSamples > 0) "\n" + getString(R.string.lost, now.lostSamples) else ""
+    }
+
+    private fun report(text: String?) {
+        message.visibility = if (text == null) View.GONE else View.VISIBLE
+        message.text = text.orEmpty()
+    }
+
+    private fun content(): View {
+        val space = (16 * resources.displayMetrics.density).toInt()
+        val column = LinearLayout(this).apply {
+            orientation = LinearLayout.VERTICAL
+            setPadding(space, space, space, space)
+        }
+        models = Spinner(this).apply {
+            contentDescription = getString(R.string.model)
+            adapter = ArrayAdapter(context, android.R.layout.simple_spinner_dropdown_item, artefacts.names)
+            onItemSelectedListener = object : AdapterView.OnItemSelectedListener {
+                override fun onItemSelected(parent: AdapterView<*>?, view: View?, position: Int, id: Long) = listenIfStarted()
+
+                override fun onNothingSelected(parent: AdapterView<*>?) = Unit
+            }
+        }
+        litert = Switch(this).apply {
+            text = getString(R.string.litert)
+            setOnCheckedChangeListener { _, _ -> listenIfStarted() }
+        }
+        scene = TextView(this).apply {
+            textSize = 34f
+            gravity = Gravity.CENTER
+            text = getString(R.string.nothing_yet)
+            accessibilityLiveRegion = View.ACCESSIBILITY_LIVE_REGION_POLITE
+        }
+        message = TextView(this).apply {
+            textSize = 16f
+            visibility = View.GONE
+            accessibilityLiveRegion = View.ACCESSIBILITY_LIVE_REGION_ASSERTIVE
+        }
+        allow = Button(this).apply {
+            text = getString(R.string.allow)
+            setOnClickListener { allowed() }
+        }
+        bars = BarsView(this)
+        history = HistoryView(this).apply { contentDescription = getString(R.string.history) }
+        level = LevelView(this)
+        cost = TextView(this)
+        val chooser = LinearLayout(this)
+        chooser.addView(models, LinearLayout.LayoutParams(0, WRAP_CONTENT, 1f))
+        chooser.addView(litert, LinearLayout.LayoutParams(WRAP_CONTENT, WRAP_CONTENT))
+        val heights = listOf(
+            chooser to WRAP_CONTENT,
+            scene to WRAP_CONTENT,
+            message to WRAP_CONTENT,
+            allow to WRAP_CONTENT,
+            level to space / 2,
+            bars to WRAP_CONTENT,
+            history to 2 * space,
+            cost to WRAP_CONTENT,
+        )
+        for ((view, height) in heights) {
+            column.addView(view, LinearLayout.LayoutParams(MATCH_PARENT, height).apply { bottomMargin = space / 2 })
+        }
+        return ScrollView(this).apply {
+            fitsSystemWindows = true
+            addView(column)
+        }
+    }
+
+    private fun listenIfStarted() {
+        if (listensTo != null) listen()
+    }
+
+    private companion object {
+        const val ASKED = "asked"
+        const val MODEL = "model"
+        const val LITERT = "litert"
+    }
+}
