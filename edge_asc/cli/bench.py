@@ -50,6 +50,7 @@ SCENES = 2
     show_default=True,
     help="local, ssh://[user@]host[:port] or adb://[serial]; several at once if repeated.",
 )
+@click.option("--app", is_flag=True, help="On an ADB target: the Android demo's own benchmark of a model that it has.")
 @click.option("--python", default="python3", show_default=True, help="Python on a remote target.")
 @click.option(
     "--torch/--no-torch", default=False, help="Run checkpoints on remote targets too; installs PyTorch there."
@@ -69,6 +70,7 @@ def command(
     duration: float,
     output: Path,
     targets: tuple[str, ...],
+    app: bool,
     python: str,
     torch: bool,
     clean: bool,
@@ -83,8 +85,9 @@ def command(
     runs the model.
 
     A remote target needs Python 3.11 on a 64-bit system. Over SSH, the runtimes go to an environment under
-    ~/.cache/edge-asc there; over ADB, its Python must have them. With several targets, each result is named after its
-    target. A target that is lost leaves a result marked incomplete, and exit code 2.
+    ~/.cache/edge-asc there; over ADB, its Python must have them, or --app has the installed Android demo measure the
+    artefacts in it, on its own clips. With several targets, each result is named after its target. A target that is
+    lost leaves a result marked incomplete, and exit code 2.
     """
     from edge_asc.errors import require
 
@@ -94,6 +97,12 @@ def command(
     from edge_asc_bench.measurement import bench
     from edge_asc_bench.targets import open_target
 
+    line = shlex.join(["edge-asc", *sys.argv[1:]])
+    if app:
+        if len(targets) > 1 or len(models) > 1 or data is not None or torch or threads != 1:
+            raise click.UsageError("--app takes one model, one target and one thread; and its clips are in the app")
+        _bench_app(targets[0], models[0], rounds, duration, output, line, as_json)
+        return
     if fold is not None and data is None:
         raise click.UsageError("--fold belongs to --data")
     if len(set(targets)) < len(targets):
@@ -127,12 +136,30 @@ def command(
                 _show(result)
 
         settings = Settings(lengths, threads, rounds, duration)
-        line = shlex.join(["edge-asc", *sys.argv[1:]])
         results = bench(found, clips, settings, places, command=line, progress=tell, finished=finished)
     if as_json:
         print_json(results[0] if len(results) == 1 else results)
     if any(not result["complete"] for result in results):
         sys.exit(2)
+
+
+def _bench_app(target: str, model: str, rounds: int, duration: float, output: Path, line: str, as_json: bool) -> None:
+    from edge_asc.files import write_json
+    from edge_asc_bench.targets.app import bench_app
+
+    with progress() as bar:
+        task = bar.add_task("starting the app", total=1.0)
+
+        def tell(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        result = bench_app(target, model, rounds=rounds, duration=duration, command=line, progress=tell)
+    write_json(output, result)
+    log.print(f"written to {output}")
+    if as_json:
+        print_json(result)
+    else:
+        _show(result)
 
 
 def _show(result: dict[str, Any]) -> None:

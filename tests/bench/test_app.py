@@ -1,0 +1,169 @@
+"""The Android demo's benchmark, with a shell of this machine in the phone's place."""
+
+import json
+import stat
+import subprocess
+from contextlib import asynccontextmanager
+
+import pytest
+from click.testing import CliRunner
+
+from edge_asc.cli import cli
+from edge_asc.errors import EdgeAscError
+from edge_asc_bench.result import KIND, SCHEMA_VERSION, read
+from edge_asc_bench.targets import TargetLostError, app
+from edge_asc_bench.targets.adb import AdbDevice
+from edge_asc_bench.targets.remote import Finished
+
+# What Android's am does here: it starts the app, which reports on what it does while it does it.
+AM = """#!/usr/bin/env python3
+import json, pathlib, subprocess, sys
+arguments = sys.argv[1:]
+here = pathlib.Path(__file__).parent
+(here / "arguments").write_text(json.dumps(arguments))
+name = arguments[arguments.index("id") + 1]
+script = (here / "app.sh").read_text().replace("ID", name)
+subprocess.Popen(["sh", "-c", script], cwd=here, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+print("Starting: Intent")
+"""
+
+
+def told_by_app():
+    distribution = dict.fromkeys(("p50", "p90", "p99", "maximum", "minimum", "mean", "deviation"), 1.0)
+    latency = {
+        "front_end": distribution,
+        "model": distribution,
+        "total": distribution,
+        "rounds_ms": [1.0],
+        "period_s": 0.256,
+        "real_time_factor": 0.004,
+        "load_ms": 1.0,
+        "cold_start_ms": 2.0,
+        "sustained": None,
+        "unstable": [],
+    }
+    variant = {
+        **{"name": "fuse-int8.tflite", "file": "fuse-int8.tflite", "sha256": "0", "checkpoint_sha256": "1", "bytes": 1},
+        **{"engine": "litert", "form": "causal", "scheme": "int8", "parameters": 1, "macs": {}, "state_bytes": 1},
+        **dict.fromkeys(("graph", "memory", "accuracy", "loss", "instructions")),
+        "latency": {"step": latency},
+        "agreement": {"steps": 10, "share": 1.0, "mean_error": 0.0, "max_error": 0.0},
+    }
+    machine = {"cpu": "SoC", "architecture": "aarch64", "emulated": None}
+    return {
+        "kind": KIND,
+        "schema_version": SCHEMA_VERSION,
+        "complete": True,
+        "incomplete": None,
+        "made": {"edge_asc": "0", "at": "now", "seconds": 1, "target": "app", "command": ""},
+        "machine": machine,
+        "conditions": [],
+        "settings": {"threads": 1},
+        "data": {"name": "generated", "clips": 1, "sha256": "2"},
+        "reference": None,
+        "whole_clip": None,
+        "variants": [variant],
+    }
+
+
+class Connection:
+    def __init__(self, folder):
+        self.folder = folder
+
+    async def run(self, command, text=""):
+        path = f"PATH={self.folder}:$PATH; {command}"
+        done = subprocess.run(["sh", "-c", path], capture_output=True, text=True, check=False)
+        return Finished(done.returncode, done.stdout, done.stderr)
+
+    async def get(self, source, target):
+        target.write_bytes((self.folder / source).read_bytes())
+
+
+@pytest.fixture
+def phone(tmp_path, monkeypatch):
+    """A folder that is the phone's; `app.sh` in it is what the app does."""
+
+    @asynccontextmanager
+    async def connect(self):
+        yield Connection(tmp_path)
+
+    monkeypatch.setattr(AdbDevice, "connect", connect)
+    monkeypatch.setattr(app, "FOLDER", str(tmp_path))
+    monkeypatch.setattr(app, "POLL", 0.02)
+    (tmp_path / "am").write_text(AM)
+    (tmp_path / "am").chmod(stat.S_IRWXU)
+    (tmp_path / "result").write_text(json.dumps(told_by_app()))
+    return tmp_path
+
+
+def test_starts_the_app_waits_and_fetches_the_result(phone):
+    events = [{"what": what, "done": i, "total": 2} for i, what in enumerate(("opening", "latency"))]
+    lines = "".join(
+        f"echo '{json.dumps(e)}' > bench-ID.part; mv bench-ID.part bench-ID.progress; sleep 0.3\n" for e in events
+    )
+    (phone / "app.sh").write_text(f"{lines}cp result bench-ID.part; mv bench-ID.part bench-ID.json")
+    said = []
+    result = app.bench_app(
+        "adb://x", "fuse", rounds=3, duration=0.5, command="line", progress=lambda *event: said.append(event)
+    )
+    assert said == [("opening", 0, 2), ("latency", 1, 2)]
+    assert result["made"]["target"] == "adb://x"
+    assert result["made"]["command"] == "line"
+    arguments = json.loads((phone / "arguments").read_text())
+    extras = dict(zip(arguments[5::3], arguments[6::3], strict=True))
+    assert {key: extras[key] for key in ("bench", "model", "rounds", "duration")} == {
+        "bench": "true",
+        "model": "fuse",
+        "rounds": "3",
+        "duration": "0.5",
+    }
+    assert not list(phone.glob("bench-*"))
+
+
+def test_the_command_writes_and_shows_the_result(phone):
+    (phone / "app.sh").write_text("cp result bench-ID.part; mv bench-ID.part bench-ID.json")
+    output = phone / "phone.json"
+    done = CliRunner().invoke(cli, ["bench", "fuse", "--target", "adb://", "--app", "--output", str(output)])
+    assert done.exit_code == 0, done.output
+    assert "fuse-int8.tflite" in done.output
+    assert read(output)["made"]["target"] == "adb://"
+
+
+def test_what_the_app_refuses_is_told(phone):
+    event = json.dumps({"error": "no plan for model bird; this app has fuse"})
+    (phone / "app.sh").write_text(f"echo '{event}' > bench-ID.part; mv bench-ID.part bench-ID.progress")
+    with pytest.raises(EdgeAscError, match="no plan for model bird"):
+        app.bench_app("adb://", "bird", rounds=1, duration=0)
+
+
+def test_an_app_that_is_not_installed(phone):
+    (phone / "am").write_text("#!/bin/sh\necho 'Error: Activity class does not exist.'\n")
+    with pytest.raises(EdgeAscError, match=r"does not exist.*install it: adb install"):
+        app.bench_app("adb://", "fuse", rounds=1, duration=0)
+
+
+def test_an_app_that_tells_nothing(phone, monkeypatch):
+    monkeypatch.setattr(app, "PATIENCE", 0.1)
+    (phone / "app.sh").write_text("true")
+    with pytest.raises(TargetLostError, match="is the phone locked"):
+        app.bench_app("adb://", "fuse", rounds=1, duration=0)
+
+
+def test_a_result_that_is_none(phone):
+    (phone / "app.sh").write_text("echo '{}' > bench-ID.part; mv bench-ID.part bench-ID.json")
+    with pytest.raises(EdgeAscError, match="not a result"):
+        app.bench_app("adb://", "fuse", rounds=1, duration=0)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["fuse", "resnet", "--target", "adb://"], ["fuse", "--target", "adb://", "--target", "adb://x"]]
+)
+def test_one_model_and_one_phone(phone, arguments):
+    done = CliRunner().invoke(cli, ["bench", *arguments, "--app"])
+    assert done.exit_code == 2
+    assert "--app takes one model" in done.output
+
+
+def test_the_app_is_on_a_phone(phone):
+    with pytest.raises(EdgeAscError, match="expected adb://"):
+        app.bench_app("local", "fuse", rounds=1, duration=0)
