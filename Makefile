@@ -19,7 +19,7 @@ EXPORTS := $(if $(REUSE),,$(EXPORTED))
 # Other runtimes, in an environment of their own.
 PEERS := .venv-peers/bin
 
-.PHONY: demo test proof exported measured gate arm peers baselines check clean $(EXPORTED)
+.PHONY: demo test proof exported measured gate arm peers android android-assets baselines check clean $(EXPORTED)
 
 demo: $(INSTALLED)
 	$(BIN)/edge-asc doctor
@@ -70,6 +70,12 @@ peers: pyproject.toml
 	$(PEERS)/python -m pytest tests/peers -m peers
 	$(PEERS)/python -m edge_asc_peers --output build/peers
 	for result in build/peers/*.json; do $(PEERS)/edge-asc report $$result --output $${result%.json}.html || exit; done
+
+android-assets: $(INSTALLED) $(EXPORTS)
+	$(BIN)/python -m edge_asc_android assets build/gate $(MODELS)
+
+android: android-assets
+	$(BIN)/python -m edge_asc_android build
 
 baselines: measured
 	for model in $(MODELS); do \

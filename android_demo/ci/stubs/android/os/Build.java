@@ -1,0 +1,20 @@
+package android.os;
+
+/** What the app uses of a class that is newer in the phone than in the oldest android.jar. */
+public class Build {
+    public static final String HARDWARE = null;
+    public static final String MANUFACTURER = null;
+    public static final String MODEL = null;
+    public static final String SOC_MANUFACTURER = null;
+    public static final String SOC_MODEL = null;
+
+    public static class VERSION {
+        public static final String RELEASE = null;
+        public static final int SDK_INT = Integer.parseInt("0");
+    }
+
+    public static class VERSION_CODES {
+        public static final int Q = 29;
+        public static final int S = 31;
+    }
+}

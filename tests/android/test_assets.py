@@ -1,0 +1,94 @@
+"""The app's assets and the golden vectors."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from edge_asc.cli import cli
+from edge_asc.contract import METADATA_KEY, SCHEMA_VERSION
+from edge_asc.errors import EdgeAscError
+from edge_asc.files import sha256
+from edge_asc.frontend import LogMel
+from edge_asc.runtimes import open_runtime
+from edge_asc_android import assets, golden
+from edge_asc_android.jvm import DEMO
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory):
+    """What make exported makes, of one model in one format."""
+    folder = tmp_path_factory.mktemp("bundles")
+    for name, scheme in (("float", "none"), ("int8", "int8")):
+        arguments = ["--quantize", scheme, "--format", "onnx", "--output", str(folder / "fuse" / name)]
+        done = CliRunner().invoke(cli, ["export", "fuse", *arguments])
+        assert done.exit_code == 0, done.output
+    return folder
+
+
+def test_assets_hold_artefacts_clips_and_what_pytorch_says(bundles, tmp_path):
+    output = tmp_path / "assets"
+    output.mkdir()
+    (output / "old").write_text("is replaced")
+    assets.write(bundles, ["fuse"], output)
+    assert {path.name for path in output.iterdir()} == {"models", "bench"}
+    plan = json.loads((output / "bench/fuse.json").read_text())
+    reference, *variants = plan["variants"]
+    assert reference["name"] == plan["reference"] == "fuse"
+    assert {variant["file"] for variant in variants} == {path.name for path in (output / "models").iterdir()}
+    for variant in variants:
+        assert variant["sha256"] == sha256(output / "models" / variant["file"])
+    labels = len(open_runtime(bundles / "fuse/float").contract.labels)
+    assert len(plan["clips"]) == plan["data"]["clips"] == 10
+    for entry in plan["clips"]:
+        pcm = np.fromfile(output / "bench" / entry["audio"], "<i2")
+        assert len(pcm) == assets.SECONDS * 16000
+        assert np.abs(pcm).max() > 1000
+        logits = np.fromfile(output / "bench" / entry["logits"], "<f4").reshape(-1, labels)
+        assert len(logits) == len(pcm) // 4096
+    found = np.stack(assets.stream(open_runtime(bundles / "fuse/float"), pcm))
+    np.testing.assert_allclose(found, logits, atol=1e-4)
+
+
+def test_golden_vectors_are_a_stream_s(bundles, tmp_path):
+    output = tmp_path / "golden"
+    golden.write(bundles, ["fuse"], output)
+    document = json.loads((output / "golden.json").read_text())
+    assert document["schema_version"] == golden.SCHEMA_VERSION
+    pcm = np.fromfile(output / document["samples"], "<i2")
+    samples = pcm.astype(np.float32) / np.float32(32768)
+    np.testing.assert_array_equal(np.fromfile(output / document["log_mel"], "<f4").reshape(-1, 256), LogMel()(samples))
+    assert {entry["scheme"] for entry in document["artefacts"]} == {"none", "int8"}
+    for entry in document["artefacts"]:
+        runtime = open_runtime(output / entry["file"])
+        step = runtime.contract.signature("step")
+        logits = np.fromfile(output / entry["logits"], "<f4").reshape(entry["steps"], -1)
+        assert entry["steps"] == len(samples) // step.samples
+        np.testing.assert_array_equal(logits, np.stack(assets.stream(runtime, pcm)))
+        # The state after the first step, put into the engine by hand, gives the logits of the second.
+        frames = LogMel(runtime.contract.front_end)(samples)[step.frames : 2 * step.frames]
+        inputs = {spec.name: _raw(spec, output / entry["states"][spec.name]) for spec in step.states()}
+        inputs[step.input("features").name] = frames.reshape(step.input("features").shape)
+        found = runtime.run("step", inputs)[step.output("logits").name]
+        np.testing.assert_array_equal(np.ravel(found), logits[1])
+
+
+def _raw(spec, path):
+    real = np.fromfile(path, "<f4")[: int(np.prod(spec.shape))]
+    if spec.quantisation:
+        real = np.round(real / np.float32(spec.quantisation.scale)) + spec.quantisation.zero_point
+    return real.astype(spec.dtype).reshape(spec.shape)
+
+
+def test_what_was_not_exported_is_said(tmp_path):
+    with pytest.raises(EdgeAscError, match="make exported"):
+        assets.write(tmp_path, ["fuse"], tmp_path / "assets")
+    assert not (tmp_path / "assets").exists()
+
+
+def test_the_app_reads_the_version_of_contracts_that_python_writes():
+    source = (DEMO / "core/src/main/kotlin/org/edgeasc/core/Contract.kt").read_text()
+    assert re.search(r"SCHEMA_VERSION = (\d+)", source)[1] == str(SCHEMA_VERSION)
+    assert re.search(r'METADATA_KEY = "(\w+)"', source)[1] == METADATA_KEY
