@@ -7,7 +7,6 @@ import kotlin.concurrent.thread
 import kotlin.math.log10
 import kotlin.math.max
 import kotlin.math.sqrt
-import org.edgeasc.core.ContractException
 import org.edgeasc.core.RingBuffer
 import org.edgeasc.core.StreamingClassifier
 
@@ -36,12 +35,20 @@ class Listener {
     /** Told why a model cannot be used. */
     var onRefused: (String) -> Unit = {}
 
-    /** The last decision, for an activity that comes anew. */
+    /** The last of each that was told, for an activity that comes anew. */
     var last: Snapshot? = null
         private set
+    var problem: Problem? = null
+        private set
+    var refusal: String? = null
+        private set
+
+    /** The file that it listens with; null when it does not listen. */
+    val file: String? get() = session?.file
 
     private val main = Handler(Looper.getMainLooper())
     private var session: Session? = null
+    private var worker: Thread? = null
 
     /** Listens with a file among the artefacts, in place of the one before. */
     fun start(artefacts: Artefacts, file: String) {
@@ -53,9 +60,12 @@ class Listener {
     fun stop() {
         session?.finish()
         session = null
+        last = null
+        problem = null
+        refusal = null
     }
 
-    private inner class Session(private val artefacts: Artefacts, private val file: String) {
+    private inner class Session(private val artefacts: Artefacts, val file: String) {
         private val gap = AtomicBoolean()
 
         @Volatile
@@ -63,25 +73,40 @@ class Listener {
 
         @Volatile
         private var ring: RingBuffer? = null
-        private val worker = thread(name = "classifier") { run() }
+
+        init {
+            // A microphone is opened when the session before has let it go.
+            val before = worker
+            worker = thread(name = "classifier") {
+                before?.join()
+                run()
+            }
+        }
 
         fun finish() {
             finished = true
             ring?.close()
-            worker.interrupt()
         }
 
         private fun tell(what: () -> Unit) {
             main.post { if (!finished) what() }
         }
 
+        private fun report(now: Problem?) = tell {
+            problem = now
+            onProblem(now)
+        }
+
         private fun run() {
             try {
                 artefacts.open(file).use { model -> classify(StreamingClassifier(model)) }
-            } catch (error: ContractException) {
-                tell { onRefused("$file: ${error.message}") }
-            } catch (_: InterruptedException) {
-                // It was finished while it waited.
+            } catch (error: Exception) {
+                // Whatever it is, the one who looks is told why nothing is heard.
+                val told = "$file: ${error.message ?: error.javaClass.simpleName}"
+                tell {
+                    refusal = told
+                    onRefused(told)
+                }
             }
         }
 
@@ -91,7 +116,7 @@ class Listener {
             val buffer = RingBuffer(BUFFER_SECONDS * rate)
             ring = buffer
             if (finished) return
-            val microphone = Microphone(rate, buffer, { problem -> tell { onProblem(problem) } }, { gap.set(true) })
+            val microphone = Microphone(rate, buffer, ::report) { gap.set(true) }
             microphone.start()
             try {
                 val stepSeconds = contract.step.samples.toDouble() / rate

@@ -34,7 +34,7 @@ class MainActivity : Activity() {
     private lateinit var level: LevelView
     private lateinit var cost: TextView
     private var asked = false
-    private var listensTo: String? = null
+    private var started = false
 
     override fun onCreate(savedInstanceState: Bundle?) {
         super.onCreate(savedInstanceState)
@@ -55,6 +55,7 @@ class MainActivity : Activity() {
         listener.onProblem = { problem -> report(problem?.let { getString(it.text) }) }
         listener.onRefused = ::report
         listener.last?.let(::show)
+        report(listener.refusal ?: listener.problem?.let { getString(it.text) })
     }
 
     // It keeps the listener over a rotation. Old releases of Android alone call it deprecated.
@@ -71,15 +72,14 @@ class MainActivity : Activity() {
     override fun onStart() {
         super.onStart()
         if (isFinishing) return
+        started = true
         listen()
     }
 
     override fun onStop() {
         super.onStop()
-        if (!isChangingConfigurations) {
-            listener.stop()
-            listensTo = null
-        }
+        started = false
+        if (!isChangingConfigurations) listener.stop()
     }
 
     override fun onDestroy() {
@@ -104,8 +104,7 @@ class MainActivity : Activity() {
         val name = models.selectedItem as String? ?: return report(getString(R.string.no_models))
         val engine = if (litert.isChecked) Engine.LITERT else Engine.ONNX_RUNTIME
         val file = artefacts.file(name, engine)
-        if (file == listensTo) return
-        listensTo = file
+        if (file != null && file == listener.file) return
         if (file == null) {
             listener.stop()
             report(getString(R.string.no_such_artefact, name, getString(engine.title)))
@@ -205,7 +204,7 @@ class MainActivity : Activity() {
     }
 
     private fun listenIfStarted() {
-        if (listensTo != null) listen()
+        if (started) listen()
     }
 
     private companion object {
