@@ -160,6 +160,8 @@ def _bench_app(target: str, model: str, rounds: int, duration: float, output: Pa
         print_json(result)
     else:
         _show(result)
+    if not result["complete"]:
+        sys.exit(2)
 
 
 def _show(result: dict[str, Any]) -> None:

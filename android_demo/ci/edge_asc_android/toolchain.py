@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -100,7 +101,11 @@ def toolchain() -> Toolchain:
     lacking = [name for tool, name in TOOLS.items() if shutil.which(tool) is None]
     lacking += [name for path, name in LIBRARIES.items() if not path.exists()]
     if lacking:
-        raise EdgeAscError(f"not installed: {', '.join(dict.fromkeys(lacking))}; run: sudo apt install (those)")
+        raise EdgeAscError(f"tools are missing; run: sudo apt install {' '.join(dict.fromkeys(lacking))}")
+    if platform.machine() != "x86_64":
+        raise EdgeAscError(
+            f"this machine is {platform.machine()}; expected x86_64, as the tests' ONNX Runtime"
+        )
     cache = default_cache() / "android"
     npm = _cached(cache, "npm", (HERE / "package-lock.json").read_bytes(), _npm)
     android = _cached(cache, "interface", f"{ANDROID_RELEASE} {ANDROID_PACKAGE}".encode(), _android)

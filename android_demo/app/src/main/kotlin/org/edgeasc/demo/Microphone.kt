@@ -47,6 +47,8 @@ class Microphone(
                 } else {
                     try {
                         listen(record)
+                    } catch (_: IllegalStateException) {
+                        onProblem(Problem.LOST)
                     } finally {
                         record.release()
                     }
@@ -68,6 +70,8 @@ class Microphone(
                 AudioRecord(MediaRecorder.AudioSource.VOICE_RECOGNITION, candidate, CHANNEL, ENCODING, max(size, candidate))
             } catch (_: IllegalArgumentException) {
                 continue
+            } catch (_: SecurityException) {
+                return null
             }
             if (record.state == AudioRecord.STATE_INITIALIZED) return record
             record.release()
@@ -79,11 +83,7 @@ class Microphone(
         val resampler = Resampler(record.sampleRate, rate).takeIf { record.sampleRate != rate }
         val chunk = FloatArray(record.sampleRate / CHUNKS_PER_SECOND)
         val resampled = resampler?.let { FloatArray(it.most(chunk.size)) }
-        try {
-            record.startRecording()
-        } catch (_: IllegalStateException) {
-            return onProblem(Problem.UNAVAILABLE)
-        }
+        record.startRecording()
         onGap()
         var silent = 0
         var problem: Problem? = null

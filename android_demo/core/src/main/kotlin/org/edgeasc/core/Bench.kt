@@ -42,6 +42,7 @@ class Bench(
     private val conditions = mutableListOf<JSONObject>()
     private val bare = device.resident()
     private val starts = JSONObject()
+    private val refused = mutableListOf<String>()
     private val begun = System.nanoTime()
 
     private class Clip(val samples: FloatArray, val logits: FloatArray)
@@ -51,7 +52,7 @@ class Bench(
      *
      * @param rounds turns of each model; null for the plan's.
      * @param duration s that each runs without a pause, afterwards; null for the plan's.
-     * @throws ContractException an artefact cannot be used.
+     * @throws ContractException no artefact can be used; where some can, the result is marked incomplete with the reasons.
      */
     fun run(rounds: Int?, duration: Double?, progress: BenchProgress): JSONObject {
         rounds?.let { settings.put("rounds", it) }
@@ -59,13 +60,21 @@ class Bench(
         val variants = plan.getJSONArray("variants").objects()
         sample("before")
         val entries = mutableListOf<Entry>()
+        val opened = mutableListOf<JSONObject>()
         try {
             val artefacts = variants.filter { plan.getString("reference") != it.getString("name") }
             for ((i, variant) in artefacts.withIndex()) {
                 progress.tell("opening", i, artefacts.size)
-                Entry(variant).use(Entry::describe)
+                try {
+                    Entry(variant).use(Entry::describe)
+                } catch (error: ContractException) {
+                    refused += "${variant.getString("name")}: ${error.message}"
+                    continue
+                }
+                opened += variant
             }
-            for (variant in artefacts) entries += Entry(variant)
+            if (opened.isEmpty()) throw ContractException(refused.joinToString("; "))
+            for (variant in opened) entries += Entry(variant)
             entries.forEach { entry -> repeat(settings.getInt("warm_up")) { entry.decide() } }
             for (round in 0 until settings.getInt("rounds")) {
                 progress.tell("latency", round, settings.getInt("rounds"))
@@ -98,8 +107,8 @@ class Bench(
         return JSONObject()
             .put("kind", plan.getString("kind"))
             .put("schema_version", plan.getInt("schema_version"))
-            .put("complete", true)
-            .put("incomplete", JSONObject.NULL)
+            .put("complete", refused.isEmpty())
+            .put("incomplete", if (refused.isEmpty()) JSONObject.NULL else refused.joinToString("; "))
             .put(
                 "made",
                 JSONObject()

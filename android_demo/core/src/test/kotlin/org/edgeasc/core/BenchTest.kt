@@ -87,6 +87,20 @@ class BenchTest {
     }
 
     @Test
+    fun `an artefact that cannot be opened is told, and the others are measured`() {
+        val plan = plan()
+        plan.getJSONArray("variants").put(JSONObject().put("name", "b.tflite").put("file", "b.tflite").put("latency", JSONObject()))
+        val result = Bench(plan, device, ::files) { file ->
+            if (file == "b.tflite") throw ContractException("not in this build") else FakeModel()
+        }.run(null, null) { _, _, _ -> }
+        assertTrue(!result.getBoolean("complete"))
+        assertEquals("b.tflite: not in this build", result.getString("incomplete"))
+        val (_, measured, other) = result.getJSONArray("variants").objects()
+        assertTrue(measured.getJSONObject("latency").has("step"))
+        assertEquals(0, other.getJSONObject("latency").length())
+    }
+
+    @Test
     fun `times are summed up as Python does`() {
         val latency = Latency(longArrayOf(5_000_000, 1_000_000, 2_000_000, 4_000_000))
         assertEquals(3.0, latency.percentile(50.0), 1e-12)
