@@ -103,9 +103,7 @@ def toolchain() -> Toolchain:
     if lacking:
         raise EdgeAscError(f"tools are missing; run: sudo apt install {' '.join(dict.fromkeys(lacking))}")
     if platform.machine() != "x86_64":
-        raise EdgeAscError(
-            f"this machine is {platform.machine()}; expected x86_64, as the tests' ONNX Runtime"
-        )
+        raise EdgeAscError(f"this machine is {platform.machine()}; expected x86_64, as the tests' ONNX Runtime")
     cache = default_cache() / "android"
     npm = _cached(cache, "npm", (HERE / "package-lock.json").read_bytes(), _npm)
     android = _cached(cache, "interface", f"{ANDROID_RELEASE} {ANDROID_PACKAGE}".encode(), _android)
