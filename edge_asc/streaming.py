@@ -20,6 +20,9 @@ from edge_asc.runtimes.loop import Loop
 Vector = npt.NDArray[np.float64]
 Carry = Literal["final", "aligned", "none"]
 
+# Far above log-mel of any audio, which lies within ±60, and above embeddings.
+LARGEST = 1e6
+
 # Frames that the backbones turn into one embedding.
 EMBEDDING_FRAMES = 8
 
@@ -66,13 +69,15 @@ class Stream:
         """Run on features, (frames, mels), or an embedding, (1, channels): logits or embeddings, (n, units).
 
         Raises:
-            ContractError: another shape, or not finite; the stream is unchanged.
+            ContractError: another shape, not finite, or out of all reach; the stream is unchanged.
         """
         value = self.laid_out(value)
-        if not np.isfinite(value).all():
+        # NaN compares as false. What is far out of reach may overflow in a state, and stay there unseen.
+        if not np.abs(value).max() <= LARGEST:
             name = self.loop.source.name
             raise ContractError(
-                f"{self.signature.name}: input {name} holds NaN or infinite values; expected finite ones"
+                f"{self.signature.name}: input {name} holds NaN or infinite values, or some beyond ±{LARGEST:g}; "
+                "expected what a front end and a model give"
             )
         return self.loop.feed(value)
 

@@ -299,7 +299,9 @@ def _windows(variants: Sequence[Mapping[str, Any]]) -> dict[str, dict[int, float
             costs = {int(form): latency["total"]["p50"] for form, latency in variant["latency"].items()}
             found[key] = dict(sorted((found.get(key, {}) | costs).items()))
             names.setdefault(key, []).append(variant["name"])
-    return {names[key][0] if len(names[key]) == 1 else key[0]: costs for key, costs in found.items()}
+    engines = [key[0] for key in found]
+    alone = {key for key in found if len(names[key]) > 1 and engines.count(key[0]) == 1}
+    return {key[0] if key in alone else names[key][0]: costs for key, costs in found.items()}
 
 
 def _cost_points(variant: Mapping[str, Any]) -> list[tuple[float, float, float]]:

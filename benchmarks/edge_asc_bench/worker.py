@@ -89,8 +89,11 @@ class Worker:
     @staticmethod
     def _import(path: str) -> None:
         """Import the engine that will run `path`, without opening it."""
-        names = {".onnx": ("onnxruntime",), ".tflite": ("ai_edge_litert.interpreter",)}.get(Path(path).suffix)
-        for name in names or ("torch", "edge_asc.training.checkpoint"):
+        engines = {".onnx": ("onnxruntime",), ".tflite": ("ai_edge_litert.interpreter",)}
+        names: tuple[str, ...] = engines.get(Path(path).suffix, ())
+        if (Path(path) / "checkpoint.json").is_file():
+            names = ("torch", "edge_asc.training.checkpoint")
+        for name in names:
             try:
                 import_module(name)
             except ImportError:

@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from threading import Lock
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import numpy.typing as npt
@@ -71,7 +72,7 @@ class LiteRTRuntime(Runtime):
                 )
         # The interpreter keeps the tensors of a run inside itself; streams in several threads take turns.
         self._lock = Lock()
-        self._resident: _ResidentLoop | None = None
+        self._resident: Callable[[], _ResidentLoop | None] = _nobody
         self._memory: Tensors = {}
         self._runs: dict[str, Run] = {}
         for signature in self.contract.signatures:
@@ -91,17 +92,19 @@ class LiteRTRuntime(Runtime):
     def loop(self, signature: str) -> Loop:
         """A stream through a signature, at the start; in a file of one signature, states stay in the interpreter."""
         found = self.contract.signature(signature)
-        return _ResidentLoop(self, found) if self._memory else Loop(self, found)
+        return _ResidentLoop(self, found) if self._memory else _RunnerLoop(self, found)
 
     def _admit(self, loop: _ResidentLoop | None) -> None:
         """Have a loop's states in the interpreter, after those of another have been saved."""
-        if self._resident is loop:
+        before = self._resident()
+        if before is loop:
             return
-        if self._resident is not None:
-            self._resident.save()
-        self._resident = loop
+        if before is not None:
+            before.save()
+        self._resident = _nobody
         if loop is not None:
             loop.restore()
+            self._resident = ref(loop)
 
     def _opened(self, path: Path, signature: Signature) -> Run:
         runner = self._interpreter.get_signature_runner(signature.name)
@@ -157,15 +160,15 @@ class _ResidentLoop(Loop):
     def state(self) -> Tensors:
         """A copy of the states that the next run starts from."""
         with self._runtime._lock:
-            if self._runtime._resident is self:
+            if self._runtime._resident() is self:
                 self.save()
-            return self._state
+            return {name: value.copy() for name, value in self._state.items()}
 
     @state.setter
     def state(self, state: Tensors) -> None:
         with self._runtime._lock:
-            self._state = state
-            if self._runtime._resident is self:
+            self._state = self._checked(state)
+            if self._runtime._resident() is self:
                 self.restore()
 
     def save(self) -> None:
@@ -186,6 +189,24 @@ class _ResidentLoop(Loop):
             for target, fed in self._fed:
                 target[...] = fed
             return self._result.copy()
+
+
+class _RunnerLoop(Loop):
+    """States that go through the runner of a signature, of a file with several."""
+
+    _runtime: LiteRTRuntime
+
+    def feed(self, value: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Run on finite values of the source's own shape and type; the result, which is the caller's."""
+        with self._runtime._lock:
+            return super().feed(value)
+
+    def _run(self) -> None:
+        self._outputs = self._runtime._runs[self.signature.name](self._inputs)
+
+
+def _nobody() -> None:
+    """No stream has its states in an interpreter."""
 
 
 def _through(runner: Any) -> Run:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 
 from edge_asc.contract import Signature, TensorSpec
@@ -22,10 +23,7 @@ class Loop:
     Attributes:
         signature: what is run.
         source, result: its input and its output that are no state.
-        call: the engine's own computation of a run and nothing else; replace it by a function around it to time it.
     """
-
-    call: Callable[[], None]
 
     def __init__(self, runtime: Runtime, signature: Signature) -> None:
         """Start a stream.
@@ -40,7 +38,7 @@ class Loop:
         self._initial = {spec.name: spec.initial() for spec in signature.states()}
         self._inputs: Tensors = {}
         self._outputs: Tensors = {}
-        self.call = self._run
+        self._watched: Callable[[], None] | None = None
         self._prepare()
         self.reset()
 
@@ -48,13 +46,44 @@ class Loop:
         """Make what an engine needs to keep states, before they are set."""
 
     @property
+    def call(self) -> Callable[[], None]:
+        """The engine's own computation of a run and nothing else; set it to a function around it to time it."""
+        # Not bound once: a loop that holds itself would keep the engine's memory after its last user.
+        return self._watched or self._run
+
+    @call.setter
+    def call(self, call: Callable[[], None]) -> None:
+        self._watched = call
+
+    @property
     def state(self) -> Tensors:
-        """The states that the next run starts from; setting it goes back, or on elsewhere."""
-        return self._state
+        """A copy of the states that the next run starts from; setting it goes back, or on elsewhere.
+
+        Raises:
+            ContractError: on setting: a state is missing, unknown, of another shape or type, or not finite; nothing is
+                changed.
+        """
+        return _copied(self._state)
 
     @state.setter
     def state(self, state: Tensors) -> None:
-        self._state = state
+        self._state = self._checked(state)
+
+    def _checked(self, state: Tensors) -> Tensors:
+        """A copy of what are this signature's states."""
+        specs = {spec.name: spec for spec in self.signature.states()}
+        if state.keys() != specs.keys():
+            raise ContractError(f"{self.signature.name}: states are {sorted(state)}; expected {sorted(specs)}")
+        for name, spec in specs.items():
+            value = np.asarray(state[name])
+            if (value.shape, value.dtype) != (spec.shape, np.dtype(spec.dtype)):
+                found = f"{value.dtype}{value.shape}; expected {spec.dtype}{spec.shape}"
+                raise ContractError(f"{self.signature.name}: state {name} is {found}")
+            if not np.isfinite(value).all():
+                raise ContractError(
+                    f"{self.signature.name}: state {name} holds NaN or infinite values; reset the stream"
+                )
+        return _copied(state)
 
     def reset(self) -> None:
         """Go back to the start of a stream."""
@@ -69,6 +98,10 @@ class Loop:
 
     def _run(self) -> None:
         self._outputs = self._runtime.run(self.signature.name, self._inputs)
+
+
+def _copied(state: Tensors) -> Tensors:
+    return {name: np.array(value) for name, value in state.items()}
 
 
 def _stateless(specs: tuple[TensorSpec, ...], what: str) -> TensorSpec:

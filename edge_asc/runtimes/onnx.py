@@ -100,8 +100,8 @@ class _BoundLoop(Loop):
 
     @state.setter
     def state(self, state: Tensors) -> None:
-        for name, value in self._sets[self._turn].items():
-            value[...] = state[name]
+        for name, value in self._checked(state).items():
+            self._sets[self._turn][name][...] = value
 
     def feed(self, value: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Run on finite values of the source's own shape and type; the result, which is the caller's."""

@@ -32,7 +32,10 @@ def locate(path: Path) -> Callable[[int], Runtime]:
         return lambda threads: _torch(path, threads)
     if path.is_dir() and (path / MANIFEST).is_file():
         path = preferred(path)
-    if plugged := entry_points(group=PLUGGED, name=path.suffix.removeprefix(".")):
+    if path.is_file() and path.suffix in (".onnx", ".tflite"):
+        verify(path)
+        return lambda threads: (_onnx if path.suffix == ".onnx" else _litert)(path, threads)
+    if path.exists() and (plugged := entry_points(group=PLUGGED, name=path.suffix.removeprefix("."))):
         opened = next(iter(plugged)).load()
         return lambda threads: opened(path, threads)
     if not path.is_file():
@@ -40,14 +43,7 @@ def locate(path: Path) -> Callable[[int], Runtime]:
             f"{path}: no model there; expected an .onnx or .tflite file, an exported folder with {MANIFEST}, "
             "a checkpoint folder, or the name of a model of the zoo"
         )
-    verify(path)
-    match path.suffix:
-        case ".onnx":
-            return lambda threads: _onnx(path, threads)
-        case ".tflite":
-            return lambda threads: _litert(path, threads)
-        case suffix:
-            raise ContractError(f"{path}: a file ending in {suffix or 'nothing'}; expected .onnx or .tflite")
+    raise ContractError(f"{path}: a file ending in {path.suffix or 'nothing'}; expected .onnx or .tflite")
 
 
 def verify(path: Path) -> None:

@@ -51,6 +51,7 @@ MOVES = {
         "Concat",
         "DequantizeLinear",
         "DynamicQuantizeLinear",
+        "Expand",
         "Identity",
         "QuantizeLinear",
         "Pad",

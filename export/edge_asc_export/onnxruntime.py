@@ -64,8 +64,16 @@ def merge_bands(graph: Graph) -> Graph:
 
 
 def _cover(rows: Sequence[Slice], bands: Sequence[Conv], graph: Graph) -> bool:
-    """Whether bands of rows are together all rows of one tensor, computed alike and read by nothing else."""
-    alone = all(len(list(graph.consumers(part.output))) == 1 for part in (*rows, *bands))
+    """Whether bands of rows are together all rows of one tensor, in order, computed alike and read by nothing else."""
+    given_out = {port.tensor for port in graph.outputs}
+    parts = (*rows, *bands)
+    alone = all(len(list(graph.consumers(part.output))) == 1 and part.output not in given_out for part in parts)
+    start = 0
+    for part, band in zip(rows, bands, strict=True):
+        # The first row under the kernel, be it there or padded.
+        if part.begin - band.padding[0][0] != start - len(band.weight) // 2:
+            return False
+        start += graph.shapes[band.output][0]
     plain = all(band.depthwise and not band.relu and band.stride == (1, 1) for band in bands)
     alike = {(part.input, band.weight.shape, band.padding[1]) for part, band in zip(rows, bands, strict=True)}
     total = sum(graph.shapes[band.output][0] for band in bands)

@@ -9,7 +9,7 @@ import pytest
 
 from artefacts import clips
 from edge_asc.errors import EdgeAscError
-from edge_asc_bench import chart
+from edge_asc_bench import chart, report
 from edge_asc_bench.job import Settings
 from edge_asc_bench.machine import unknown
 from edge_asc_bench.measurement import Clips, bench
@@ -34,6 +34,24 @@ def loaded(tmp_path, *results):
         paths.append(tmp_path / f"{i}.json")
         paths[-1].write_text(json.dumps(value))
     return load(paths)
+
+
+def test_windows_in_files_of_their_own_are_a_line_for_each_model():
+    def variant(name, scheme, form, p50):
+        latency = {form: {"total": {"p50": p50}}}
+        return {
+            "name": name,
+            "engine": "ort",
+            "scheme": scheme,
+            "checkpoint_sha256": "",
+            "form": "windowed",
+            "latency": latency,
+        }
+
+    files = [variant("a1", "none", "1", 3.0), variant("a2", "none", "2", 6.0)]
+    assert report._windows(files) == {"ort": {1: 3.0, 2: 6.0}}
+    files += [variant("b1", "int8", "1", 2.0), variant("b2", "int8", "2", 4.0)]
+    assert report._windows(files) == {"a1": {1: 3.0, 2: 6.0}, "b1": {1: 2.0, 2: 4.0}}
 
 
 def test_the_page_shows_what_was_measured(result, tmp_path):

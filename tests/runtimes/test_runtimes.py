@@ -1,6 +1,7 @@
 import gc
 import json
 import sys
+import weakref
 from dataclasses import replace
 from types import ModuleType
 
@@ -225,9 +226,61 @@ class TestLoop:
         np.testing.assert_array_equal(found, [plain.feed(value) for value in values])
 
     def test_ends_with_its_runtime_kept_alive(self, artefacts):
+        kept = open_runtime(artefacts.steps["tflite"])
+        expected = [kept.loop("step").feed(value) for value in self.values(kept.loop("step"), 1)]
         loop = open_runtime(artefacts.steps["tflite"]).loop("step")
         gc.collect()
-        assert np.isfinite(loop.feed(self.values(loop, 1)[0])).all()
+        np.testing.assert_array_equal([loop.feed(value) for value in self.values(loop, 1)], expected)
+
+    @pytest.mark.parametrize("evicted", [False, True])
+    def test_a_state_that_is_written_to_changes_no_stream(self, runtime, evicted):
+        loop, plain = runtime.loop("step"), runtime.loop("step")
+        first, second = self.values(loop, 2)
+        expected = [plain.feed(first), plain.feed(second)]
+        for fresh in (loop.state, loop.feed(first) is None or loop.state):
+            if evicted:
+                runtime.loop("step").feed(second)
+            for value in (*fresh.values(), *loop.state.values()):
+                value[...] = 7
+        np.testing.assert_array_equal(loop.feed(second), expected[1])
+        loop.reset()
+        np.testing.assert_array_equal(loop.feed(first), expected[0])
+
+    @pytest.mark.parametrize("change", ["missing", "unknown", "shape", "dtype", "nan"])
+    def test_a_state_that_is_none_is_refused_and_changes_nothing(self, runtime, change):
+        loop, plain = runtime.loop("step"), runtime.loop("step")
+        first, second = self.values(loop, 2)
+        np.testing.assert_array_equal(loop.feed(first), plain.feed(first))
+        runtime.loop("step").feed(second)
+        state = loop.state
+        name = next((key for key, value in state.items() if value.dtype == np.float32 or change != "nan"), None)
+        if name is None:
+            pytest.skip("integers are always finite")
+        match change:
+            case "missing":
+                del state[name]
+            case "unknown":
+                state["other"] = state[name]
+            case "shape":
+                state[name] = state[name][..., :1]
+            case "dtype":
+                state[name] = state[name].astype(np.float64)
+            case "nan":
+                state[name][...] = np.nan
+        with pytest.raises(ContractError, match=r"state"):
+            loop.state = state
+        np.testing.assert_array_equal(loop.feed(second), plain.feed(second))
+
+    def test_a_runtime_goes_with_its_last_stream(self, runtime):
+        loop = runtime.loop("step")
+        loop.feed(self.values(loop, 1)[0])
+        gone = weakref.ref(loop)
+        gc.disable()
+        try:
+            del loop
+            assert gone() is None
+        finally:
+            gc.enable()
 
 
 @pytest.mark.parametrize("engine", ["onnx", "tflite"])
@@ -424,6 +477,12 @@ def test_windowed_and_causal_artefacts_are_not_confused(artefacts):
         WindowedClassifier.from_artefact(artefacts.steps["onnx"], 1)
     with pytest.raises(ContractError, match="use WindowedClassifier"):
         StreamingClassifier.from_artefact(artefacts.folder / "windows.tflite")
+
+
+@pytest.mark.parametrize("name", ["nothing.eager", "nothing.mnn", "nothing.onnx"])
+def test_nothing_of_another_engine_s_ending_is_refused(tmp_path, name):
+    with pytest.raises(ContractError, match="no model there"):
+        open_runtime(tmp_path / name)
 
 
 def test_what_is_not_there_is_refused(tmp_path):

@@ -180,7 +180,8 @@ def _in_child(function: Callable[..., Found], *arguments: Any, log: Path) -> Fou
         except BrokenProcessPool as error:
             raise EdgeAscError("the process that converts crashed") from error
         except Exception as error:  # whatever a converter raises
-            raise EdgeAscError(f"{type(error).__name__}: {str(error).strip().splitlines()[:1]}") from error
+            said = next(iter(str(error).strip().splitlines()), "nothing said")
+            raise EdgeAscError(f"{type(error).__name__}: {said}") from error
 
 
 def _silenced(log: Path) -> None:

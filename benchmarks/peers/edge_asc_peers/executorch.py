@@ -45,7 +45,9 @@ class ExecuTorch(Peer):
         return contract
 
     def open(self) -> None:
-        """Load the program."""
+        """Load the program; its threads are all programs' of a process."""
+        library = require("executorch.extension.pybindings.portable_lib", "peers")
+        library._unsafe_reset_threadpool(self.threads)
         runtime = require("executorch.runtime", "peers").Runtime
         self._program = runtime.get().load_program(self.path / MODEL)
         self._method: Any = self._program.load_method("forward")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy.typing as npt
 
 from edge_asc.contract import StreamContract
-from edge_asc.errors import require
+from edge_asc.errors import EdgeAscError, require
 from edge_asc.runtimes import Tensors
 from edge_asc_peers.peer import Peer, Source
 from edge_asc_peers.tool import run_tool
@@ -38,7 +38,13 @@ class Iree(Peer):
         return source.contract
 
     def open(self) -> None:
-        """Load the module."""
+        """Load the module.
+
+        Raises:
+            EdgeAscError: more threads than one are asked for.
+        """
+        if self.threads != 1:
+            raise EdgeAscError(f"iree: computes in one thread here; not in {self.threads}")
         self._runtime = runtime = require("iree.runtime", "peers")
         self._config = runtime.Config("local-sync")
         context = runtime.SystemContext(config=self._config)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_asc.contract import Signature, StreamContract
-from edge_asc.errors import MissingExtraError
+from edge_asc.errors import ContractError, MissingExtraError
 from edge_asc.frontend import Array
 from edge_asc.runtimes import Runtime, Tensors, check_inputs
 from edge_asc.runtimes.loop import Loop
@@ -65,11 +65,18 @@ class Peer(Runtime):
         """Take a converted model; the runtime loads it when a stream begins.
 
         Raises:
+            ContractError: the folder holds no contract, or a damaged one.
             MissingExtraError: the peer is not installed.
         """
         self.path, self.threads = path, threads
         self.engine = f"{self.name} {self.installed()}"
-        self.contract = StreamContract.parse((path / CONTRACT).read_text())
+        try:
+            text = (path / CONTRACT).read_text()
+        except OSError as error:
+            raise ContractError(
+                f"{path}: no folder with {CONTRACT} ({error.strerror}); convert the model again"
+            ) from error
+        self.contract = StreamContract.parse(text)
         self.signature = self.contract.signatures[0]
         self._is_open = False
 
@@ -136,15 +143,6 @@ class _PeerLoop(Loop):
 
     def _prepare(self) -> None:
         self.call = self._runtime.compute
-
-    @property
-    def state(self) -> Tensors:
-        """The states that the next run starts from."""
-        return self._state
-
-    @state.setter
-    def state(self, state: Tensors) -> None:
-        self._state = state
 
     def feed(self, value: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Run on finite values of the source's own shape and type; the result, which is the caller's."""
