@@ -23,7 +23,7 @@ android {
     androidResources { noCompress += listOf("onnx", "tflite") }
 
     // Written by `make android-assets` in the checkout.
-    sourceSets["main"].assets.srcDir("../../build/android/assets")
+    sourceSets["main"].assets.directories.add("../../build/android/assets")
 }
 
 dependencies {

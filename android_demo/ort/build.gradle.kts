@@ -1,10 +1,21 @@
+import org.jetbrains.kotlin.gradle.dsl.JvmTarget
+
 plugins {
     alias(libs.plugins.kotlin.jvm)
 }
 
+// For any JDK from 17 on.
 kotlin {
-    jvmToolchain(17)
-    compilerOptions { allWarningsAsErrors = true }
+    compilerOptions {
+        jvmTarget = JvmTarget.JVM_17
+        freeCompilerArgs.add("-Xjdk-release=17")
+        allWarningsAsErrors = true
+    }
+}
+
+java {
+    sourceCompatibility = JavaVersion.VERSION_17
+    targetCompatibility = JavaVersion.VERSION_17
 }
 
 dependencies {
@@ -18,5 +29,7 @@ dependencies {
 
 tasks.test {
     // Written by `make android-assets`; see the README.
-    systemProperty("org.edgeasc.golden", rootDir.resolve("../build/android/golden").path)
+    val golden = rootDir.resolve("../build/android/golden")
+    inputs.files(fileTree(golden))
+    systemProperty("org.edgeasc.golden", golden.path)
 }

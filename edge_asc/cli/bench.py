@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from rich.table import Table
 
 from edge_asc.cli.console import Lengths, json_option, log, out, print_json, progress, threads_option
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from edge_asc_bench.targets import Target
 
 SCENES = 2
+NOT_OF_APP = ("lengths", "data", "fold", "python", "torch", "clean", "ssh_config", "threads")
 
 
 @click.command("bench", short_help="Latency, memory and accuracy of models, side by side, here or on a device.")
@@ -99,8 +101,11 @@ def command(
 
     line = shlex.join(["edge-asc", *sys.argv[1:]])
     if app:
-        if len(targets) > 1 or len(models) > 1 or data is not None or torch or threads != 1:
-            raise click.UsageError("--app takes one model, one target and one thread; and its clips are in the app")
+        given = click.get_current_context().get_parameter_source
+        others = [name.replace("_", "-") for name in NOT_OF_APP if given(name) is ParameterSource.COMMANDLINE]
+        if len(targets) > 1 or len(models) > 1 or others:
+            but = f"; not --{', --'.join(others)}" if others else ""
+            raise click.UsageError(f"--app takes one model and one target{but}: clips and settings are in the app")
         _bench_app(targets[0], models[0], rounds, duration, output, line, as_json)
         return
     if fold is not None and data is None:

@@ -1,6 +1,7 @@
 """The Android demo's benchmark, with a shell of this machine in the phone's place."""
 
 import json
+import re
 import stat
 import subprocess
 from contextlib import asynccontextmanager
@@ -92,6 +93,8 @@ def phone(tmp_path, monkeypatch):
     monkeypatch.setattr(app, "POLL", 0.02)
     (tmp_path / "am").write_text(AM)
     (tmp_path / "am").chmod(stat.S_IRWXU)
+    (tmp_path / "pidof").write_text("#!/bin/sh\n")
+    (tmp_path / "pidof").chmod(stat.S_IRWXU)
     (tmp_path / "result").write_text(json.dumps(told_by_app()))
     return tmp_path
 
@@ -149,6 +152,14 @@ def test_an_app_that_tells_nothing(phone, monkeypatch):
         app.bench_app("adb://", "fuse", rounds=1, duration=0)
 
 
+def test_an_app_that_dies(phone, monkeypatch):
+    monkeypatch.setattr(app, "START", 0.1)
+    (phone / "app.sh").write_text("true")
+    (phone / "pidof").write_text("#!/bin/sh\nexit 1\n")
+    with pytest.raises(EdgeAscError, match="ended before it was done"):
+        app.bench_app("adb://", "fuse", rounds=1, duration=0)
+
+
 def test_a_result_that_is_none(phone):
     (phone / "app.sh").write_text("echo '{}' > bench-ID.part; mv bench-ID.part bench-ID.json")
     with pytest.raises(EdgeAscError, match="not a result"):
@@ -156,12 +167,17 @@ def test_a_result_that_is_none(phone):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["fuse", "resnet", "--target", "adb://"], ["fuse", "--target", "adb://", "--target", "adb://x"]]
+    ("arguments", "said"),
+    [
+        (["fuse", "resnet", "--target", "adb://"], "--app takes one model and one target"),
+        (["fuse", "--target", "adb://", "--target", "adb://x"], "--app takes one model and one target"),
+        (["fuse", "--target", "adb://", "--lengths", "1", "--ssh-config", __file__], "not --lengths, --ssh-config"),
+    ],
 )
-def test_one_model_and_one_phone(phone, arguments):
+def test_one_model_and_one_phone_and_nothing_else(phone, arguments, said):
     done = CliRunner().invoke(cli, ["bench", *arguments, "--app"])
     assert done.exit_code == 2
-    assert "--app takes one model" in done.output
+    assert said in re.sub(r"[\s│]+", " ", done.output)
 
 
 def test_the_app_is_on_a_phone(phone):

@@ -18,9 +18,9 @@ from edge_asc_bench.targets.adb import AdbDevice
 
 PACKAGE = "org.edgeasc.demo"
 FOLDER = f"/sdcard/Android/data/{PACKAGE}/files"
-POLL = 0.5
+POLL = 2.0
 # Android may take its time to start an app; what it does then takes no longer from one message to the next.
-PATIENCE = 120.0
+START, PATIENCE = 20.0, 120.0
 
 
 def bench_app(
@@ -69,16 +69,20 @@ async def _bench(
     )
     async with device.connect() as connection:
         started = await connection.run(f"am start -S -n {PACKAGE}/.MainActivity {extras}")
-        said = f"{started.output}\n{started.errors}"
-        if started.code or "Error" in said:
+        said = f"{started.output}\n{started.errors}".strip().splitlines() or ["nothing said"]
+        if started.code or any("Error" in line for line in said):
             raise EdgeAscError(
-                f"{device.name}: {PACKAGE} cannot be started ({said.strip().splitlines()[-1]}); install it: "
-                "adb install -r demo-debug.apk, and unlock the phone"
+                f"{device.name}: {PACKAGE} cannot be started ({said[-1]}); install it: adb install -r demo-debug.apk, "
+                "and unlock the phone"
             )
+        # One command, and not often: what adb's shell does is done while times are taken.
+        look = f"if test -e {result}; then echo DONE; elif ! pidof {PACKAGE} > /dev/null; then echo DEAD;"
+        look += f" else cat {told}; fi"
         quiet, before = 0.0, ""
-        while (await connection.run(f"test -e {result}")).code:
-            now = (await connection.run(f"cat {told} 2>/dev/null")).output.strip()
-            if now and now != before:
+        while (now := (await connection.run(look)).output.strip()) != "DONE":
+            if now == "DEAD" and (before or quiet > START):
+                raise EdgeAscError(f"{device.name}: the app ended before it was done; see: adb logcat")
+            if now.startswith("{") and now != before:
                 event = json.loads(now)
                 if "error" in event:
                     raise EdgeAscError(f"{device.name}: the app says: {event['error']}")

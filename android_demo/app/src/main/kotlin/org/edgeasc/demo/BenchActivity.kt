@@ -11,7 +11,7 @@ import org.edgeasc.core.Bench
 import org.json.JSONObject
 
 /**
- * Measures the artefacts of a model and writes the result beside what it is doing: `adb shell am start -n
+ * Measures the artefacts of a model and writes the result beside what it is doing: `adb shell am start -S -n
  * org.edgeasc.demo/.MainActivity --ez bench true --es model fuse --es id 1`. `edge-asc bench fuse --target adb:// --app` does so.
  *
  * Extras: `model` (the first one), `rounds` (int) and `duration` (float, s; both as planned), `id` (of the files, "last").
@@ -39,7 +39,11 @@ class BenchActivity : Activity() {
             text.text = getString(R.string.bad_id)
             return
         }
-        // Rotation does not restart it: the manifest says so.
+        // An activity that comes anew, in this process or in a later one, does not measure again.
+        if (savedInstanceState != null || !started.add(id)) {
+            text.text = getString(R.string.bench_started)
+            return
+        }
         thread(name = "bench") {
             val folder = getExternalFilesDir(null) ?: filesDir
             val show = { line: String -> runOnUiThread { if (!destroyed) text.text = line } }
@@ -52,10 +56,10 @@ class BenchActivity : Activity() {
                     show("$what $done/$total")
                 })
                 show(getString(R.string.bench_done, result.path))
-            } catch (error: Exception) {
-                // Whatever went wrong, the one who waits is told.
+            } catch (error: Throwable) {
+                // Whatever went wrong, the one who waits is told, if that is still possible.
                 val told = error.message ?: error.javaClass.simpleName
-                tell(JSONObject().put("error", told))
+                runCatching { tell(JSONObject().put("error", told)) }
                 show(told)
             }
         }
@@ -88,6 +92,7 @@ class BenchActivity : Activity() {
         /** The extra that asks for it. */
         const val BENCH = "bench"
         private const val FOLDER = "bench"
+        private val started = mutableSetOf<String>()
         private const val PLAN = ".json"
     }
 }

@@ -2,8 +2,7 @@ package org.edgeasc.demo
 
 import android.os.Handler
 import android.os.Looper
-import java.util.concurrent.atomic.AtomicBoolean
-import kotlin.concurrent.thread
+import java.util.concurrent.Executors
 import kotlin.math.log10
 import kotlin.math.max
 import kotlin.math.sqrt
@@ -48,12 +47,14 @@ class Listener {
 
     private val main = Handler(Looper.getMainLooper())
     private var session: Session? = null
-    private var worker: Thread? = null
+
+    // One after another: a microphone is opened when the session before has let it go.
+    private val sessions = Executors.newSingleThreadExecutor()
 
     /** Listens with a file among the artefacts, in place of the one before. */
     fun start(artefacts: Artefacts, file: String) {
         stop()
-        session = Session(artefacts, file)
+        session = Session(artefacts, file).also { sessions.execute(it::run) }
     }
 
     /** Lets the microphone go. */
@@ -66,22 +67,11 @@ class Listener {
     }
 
     private inner class Session(private val artefacts: Artefacts, val file: String) {
-        private val gap = AtomicBoolean()
-
         @Volatile
         private var finished = false
 
         @Volatile
         private var ring: RingBuffer? = null
-
-        init {
-            // A microphone is opened when the session before has let it go.
-            val before = worker
-            worker = thread(name = "classifier") {
-                before?.join()
-                run()
-            }
-        }
 
         fun finish() {
             finished = true
@@ -97,10 +87,11 @@ class Listener {
             onProblem(now)
         }
 
-        private fun run() {
+        fun run() {
+            if (finished) return
             try {
                 artefacts.open(file).use { model -> classify(StreamingClassifier(model)) }
-            } catch (error: Exception) {
+            } catch (error: Throwable) {
                 // Whatever it is, the one who looks is told why nothing is heard.
                 val told = "$file: ${error.message ?: error.javaClass.simpleName}"
                 tell {
@@ -116,7 +107,7 @@ class Listener {
             val buffer = RingBuffer(BUFFER_SECONDS * rate)
             ring = buffer
             if (finished) return
-            val microphone = Microphone(rate, buffer, ::report) { gap.set(true) }
+            val microphone = Microphone(rate, buffer, ::report)
             microphone.start()
             try {
                 val stepSeconds = contract.step.samples.toDouble() / rate
@@ -124,8 +115,13 @@ class Listener {
                 val history = ArrayDeque<Int>(capacity)
                 val chunk = FloatArray(contract.frontEnd.hop)
                 var level = 0f
+                var gaps = buffer.gaps
                 while (buffer.read(chunk)) {
-                    if (gap.getAndSet(false)) classifier.reset()
+                    // What was heard before does not join what comes after a gap.
+                    if (buffer.gaps != gaps) {
+                        gaps = buffer.gaps
+                        classifier.reset()
+                    }
                     level = max(level * LEVEL_DECAY, rms(chunk))
                     classifier.push(chunk, 0, chunk.size) { decision ->
                         if (history.size == capacity) history.removeFirst()

@@ -1,6 +1,7 @@
 package org.edgeasc.demo
 
 import android.content.res.AssetManager
+import com.google.ai.edge.litert.Accelerator
 import com.google.ai.edge.litert.CompiledModel
 import com.google.ai.edge.litert.LiteRtException
 import com.google.ai.edge.litert.TensorBuffer
@@ -78,9 +79,15 @@ class LiteRtModel private constructor(private val model: CompiledModel, override
         fun open(assets: AssetManager, path: String, threads: Int = 1): LiteRtModel {
             val contract = TfliteMetadata.contract(assets.open(path).use { it.readBytes() })
             try {
-                val options = CompiledModel.Options.CPU
+                val options = CompiledModel.Options(Accelerator.CPU)
                 options.cpuOptions = CompiledModel.CpuOptions(threads, null, null)
-                return LiteRtModel(CompiledModel.create(assets, path, options), contract)
+                val model = CompiledModel.create(assets, path, options)
+                try {
+                    return LiteRtModel(model, contract)
+                } catch (error: Throwable) {
+                    model.close()
+                    throw error
+                }
             } catch (error: LiteRtException) {
                 throw ContractException("$path: LiteRT does not open it (${error.message})", error)
             } catch (error: LinkageError) {

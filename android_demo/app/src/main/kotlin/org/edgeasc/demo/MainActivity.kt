@@ -6,6 +6,7 @@ import android.content.Intent
 import android.content.pm.PackageManager
 import android.net.Uri
 import android.os.Bundle
+import android.os.SystemClock
 import android.provider.Settings
 import android.view.Gravity
 import android.view.View
@@ -34,6 +35,7 @@ class MainActivity : Activity() {
     private lateinit var level: LevelView
     private lateinit var cost: TextView
     private var asked = false
+    private var askedAt = 0L
     private var started = false
 
     override fun onCreate(savedInstanceState: Bundle?) {
@@ -90,7 +92,15 @@ class MainActivity : Activity() {
     }
 
     override fun onRequestPermissionsResult(requestCode: Int, permissions: Array<out String>, grantResults: IntArray) {
-        listen()
+        // The button was pressed, and no dialog was seen: the system does not ask any more, its settings do.
+        val unseen = SystemClock.elapsedRealtime() - askedAt < UNSEEN_MS
+        val denied = grantResults.any { it != PackageManager.PERMISSION_GRANTED }
+        if (denied && unseen && !shouldShowRequestPermissionRationale(Manifest.permission.RECORD_AUDIO)) {
+            startActivity(
+                Intent(Settings.ACTION_APPLICATION_DETAILS_SETTINGS, Uri.fromParts("package", packageName, null)),
+            )
+        }
+        listenIfStarted()
     }
 
     /** Listens with the chosen model, once it may. */
@@ -105,6 +115,7 @@ class MainActivity : Activity() {
         val engine = if (litert.isChecked) Engine.LITERT else Engine.ONNX_RUNTIME
         val file = artefacts.file(name, engine)
         if (file != null && file == listener.file) return
+        forget()
         if (file == null) {
             listener.stop()
             report(getString(R.string.no_such_artefact, name, getString(engine.title)))
@@ -119,14 +130,6 @@ class MainActivity : Activity() {
         requestPermissions(arrayOf(Manifest.permission.RECORD_AUDIO), 0)
     }
 
-    /** Asks again; where the system does not ask any more, leads to its settings. */
-    private fun allowed() {
-        if (shouldShowRequestPermissionRationale(Manifest.permission.RECORD_AUDIO)) return ask()
-        startActivity(
-            Intent(Settings.ACTION_APPLICATION_DETAILS_SETTINGS, Uri.fromParts("package", packageName, null)),
-        )
-    }
-
     private fun show(now: Snapshot) {
         val name = now.labels[now.index]
         // Only what changed is spoken.
@@ -138,7 +141,17 @@ class MainActivity : Activity() {
             if (now.lostSamples > 0) "\n" + getString(R.string.lost, now.lostSamples) else ""
     }
 
+    /** What another model found is not this one's. */
+    private fun forget() {
+        scene.text = getString(R.string.nothing_yet)
+        bars.show(emptyList(), emptyList())
+        history.show(emptyList(), 1, 1)
+        cost.text = ""
+    }
+
     private fun report(text: String?) {
+        // A screen reader says it once.
+        if (text.orEmpty() == message.text.toString()) return
         message.visibility = if (text == null) View.GONE else View.VISIBLE
         message.text = text.orEmpty()
     }
@@ -175,7 +188,10 @@ class MainActivity : Activity() {
         }
         allow = Button(this).apply {
             text = getString(R.string.allow)
-            setOnClickListener { allowed() }
+            setOnClickListener {
+                askedAt = SystemClock.elapsedRealtime()
+                ask()
+            }
         }
         bars = BarsView(this)
         history = HistoryView(this).apply { contentDescription = getString(R.string.history) }
@@ -208,6 +224,7 @@ class MainActivity : Activity() {
     }
 
     private companion object {
+        const val UNSEEN_MS = 400L
         const val ASKED = "asked"
         const val MODEL = "model"
         const val LITERT = "litert"

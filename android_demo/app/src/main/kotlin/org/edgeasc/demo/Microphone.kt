@@ -20,17 +20,16 @@ enum class Problem(val text: Int) {
  *
  * When the microphone is taken away, it tries again every second.
  *
- * @param onProblem told what is wrong, or null when nothing is any more.
- * @param onGap told when audio went missing, so that what was heard before does not join what comes.
+ * @param onProblem told what is wrong, or null when nothing is any more; only when that changes.
  */
 class Microphone(
     private val rate: Int,
     private val ring: RingBuffer,
     private val onProblem: (Problem?) -> Unit,
-    private val onGap: () -> Unit,
 ) : Thread("microphone") {
     @Volatile
     private var stopped = false
+    private var told: Problem? = null
 
     /** Ends the recording. */
     fun finish() {
@@ -43,12 +42,12 @@ class Microphone(
             while (!stopped) {
                 val record = open()
                 if (record == null) {
-                    onProblem(Problem.UNAVAILABLE)
+                    tell(Problem.UNAVAILABLE)
                 } else {
                     try {
                         listen(record)
                     } catch (_: IllegalStateException) {
-                        onProblem(Problem.LOST)
+                        tell(Problem.LOST)
                     } finally {
                         record.release()
                     }
@@ -84,21 +83,17 @@ class Microphone(
         val chunk = FloatArray(record.sampleRate / CHUNKS_PER_SECOND)
         val resampled = resampler?.let { FloatArray(it.most(chunk.size)) }
         record.startRecording()
-        onGap()
+        ring.clear()
         var silent = 0
-        var problem: Problem? = null
-        onProblem(null)
         while (!stopped) {
             val count = record.read(chunk, 0, chunk.size, AudioRecord.READ_BLOCKING)
-            if (count <= 0) return onProblem(Problem.LOST)
+            if (count <= 0) return tell(Problem.LOST)
             // A microphone has noise: nothing but zeros is what the system gives while another app, or a call, has it.
             silent = if ((0 until count).all { chunk[it] == 0f }) silent + count else 0
             val now = if (silent > SILENT_SECONDS * record.sampleRate) Problem.SILENT else null
-            if (now != problem) {
-                problem = now
-                onProblem(now)
-                onGap()
-            }
+            if (now != null && told != now) ring.clear()
+            tell(now)
+            if (now != null) continue
             if (resampler == null || resampled == null) {
                 ring.write(chunk, 0, count)
             } else {
@@ -106,6 +101,11 @@ class Microphone(
             }
         }
         record.stop()
+    }
+
+    private fun tell(now: Problem?) {
+        if (now != told) onProblem(now)
+        told = now
     }
 
     private companion object {

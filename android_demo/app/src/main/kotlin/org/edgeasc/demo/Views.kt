@@ -10,7 +10,7 @@ import android.view.View
 import kotlin.math.max
 import kotlin.math.min
 
-/** A colour for each class, of the same lightness, that can be told apart in light and dark. */
+/** A colour for each class. */
 fun colourOf(index: Int, count: Int): Int = Color.HSVToColor(floatArrayOf(360f * index / max(1, count), 0.6f, 0.8f))
 
 /** A view that draws. */
@@ -30,7 +30,9 @@ abstract class Drawn(context: Context) : View(context) {
     protected fun sp(value: Float): Float =
         TypedValue.applyDimension(TypedValue.COMPLEX_UNIT_SP, value, resources.displayMetrics)
 
-    protected fun faint(colour: Int): Int = Color.argb(40, Color.red(colour), Color.green(colour), Color.blue(colour))
+    /** A colour through which the background is seen, so that text upon it keeps its contrast. */
+    protected fun faint(colour: Int, alpha: Int = 40): Int =
+        Color.argb(alpha, Color.red(colour), Color.green(colour), Color.blue(colour))
 }
 
 /** A bar for the probability of each class. */
@@ -66,7 +68,7 @@ class BarsView(context: Context) : Drawn(context) {
             paint.color = faint(colourOf(i, labels.size))
             box.set(0f, top + dp(1f), width.toFloat(), top + row - dp(1f))
             canvas.drawRoundRect(box, dp(4f), dp(4f), paint)
-            paint.color = colourOf(i, labels.size)
+            paint.color = faint(colourOf(i, labels.size), 100)
             box.right = width * values[i]
             canvas.drawRoundRect(box, dp(4f), dp(4f), paint)
             paint.color = ink

@@ -6,6 +6,8 @@ import android.content.res.AssetManager
 
 // The signatures of LiteRT's library that the app uses; Gradle builds with the library itself.
 
+enum class Accelerator { CPU }
+
 class LiteRtException : Exception()
 
 class TensorBuffer : AutoCloseable {
@@ -23,13 +25,8 @@ class TensorBuffer : AutoCloseable {
 class CompiledModel : AutoCloseable {
     data class CpuOptions(val numThreads: Int?, val xnnPackFlags: Int?, val xnnPackWeightCachePath: String?)
 
-    class Options {
+    class Options(vararg val accelerators: Accelerator) {
         var cpuOptions: CpuOptions? = null
-
-        companion object {
-            @JvmStatic
-            val CPU = Options()
-        }
     }
 
     fun createInputBuffer(inputName: String, signature: String?): TensorBuffer = TODO()

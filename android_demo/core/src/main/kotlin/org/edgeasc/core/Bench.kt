@@ -67,8 +67,9 @@ class Bench(
                 progress.tell("opening", i, artefacts.size)
                 try {
                     Entry(variant).use(Entry::describe)
-                } catch (error: ContractException) {
-                    refused += "${variant.getString("name")}: ${error.message}"
+                } catch (error: Exception) {
+                    // An engine has errors of its own.
+                    refused += "${variant.getString("name")}: ${error.message ?: error.javaClass.simpleName}"
                     continue
                 }
                 opened += variant
@@ -139,7 +140,7 @@ class Bench(
         private val opening = System.nanoTime()
         private val model = open(variant.getString("file"))
         private val loaded = System.nanoTime()
-        private val classifier = StreamingClassifier(model)
+        private val classifier = model.orClose { StreamingClassifier(it) }
         private val step = classifier.contract.step
         private val logMel = LogMel(classifier.contract.frontEnd)
         private val features = FloatArray(step.frames * classifier.contract.frontEnd.mels)
@@ -231,7 +232,7 @@ class Bench(
             }
             val tenth = max(1, medians.size / 10)
             val (start, last) = median(medians.take(tenth)) to median(medians.takeLast(tenth))
-            val parts = medians.chunked(max(1, medians.size / 60))
+            val parts = medians.chunked((medians.size + PARTS - 1) / PARTS)
             sustained = JSONObject()
                 .put("seconds", seconds)
                 .put("audio_seconds", medians.size * count * period())
@@ -341,6 +342,17 @@ private class LongList {
 
     fun toArray(): LongArray = memory.copyOf(size)
 }
+
+/** What [make] makes; the model is closed where it fails. */
+private fun <T> Model.orClose(make: (Model) -> T): T = try {
+    make(this)
+} catch (error: Throwable) {
+    close()
+    throw error
+}
+
+// Of a run without a pause, at most.
+private const val PARTS = 60
 
 private fun median(values: List<Double>): Double {
     val sorted = values.sorted()

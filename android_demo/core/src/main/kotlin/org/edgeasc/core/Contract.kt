@@ -77,8 +77,8 @@ class Signature(
             }
         }
         for (spec in outputs.filter { it.role == Role.LOGITS }) {
-            if (spec.shape.last() != labels.size) {
-                throw ContractException("signature $name: ${spec.shape.last()} logits for ${labels.size} labels; $AGAIN")
+            if (spec.size != labels.size) {
+                throw ContractException("signature $name: ${spec.size} logits for ${labels.size} labels; $AGAIN")
             }
         }
         if (frames > 0 && samples != frames * frontEnd.hop) {
@@ -217,7 +217,9 @@ class Contract private constructor(
                         "${step.frames} frames of ${frontEnd.mels} mel bins; $AGAIN",
                 )
             }
-            step.logits
+            if (step.logits.type != ElementType.FLOAT32) {
+                throw ContractException("signature ${step.name}: logits are ${step.logits.type}; expected float32; $AGAIN")
+            }
         }
 
         private fun signature(value: JSONObject) = Signature(

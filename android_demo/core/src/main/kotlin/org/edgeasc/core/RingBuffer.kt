@@ -17,7 +17,18 @@ class RingBuffer(private val capacity: Int) {
         get() = lock.withLock { field }
         private set
 
-    /** Adds samples; the oldest are lost where there is no room. */
+    /** How often audio went missing: what was read before does not join what is read after. */
+    var gaps = 0
+        get() = lock.withLock { field }
+        private set
+
+    /** Drops what was not read: what comes does not join it. */
+    fun clear() = lock.withLock {
+        size = 0
+        gaps++
+    }
+
+    /** Adds samples; the oldest are lost where there is no room, which is a gap. */
     fun write(samples: FloatArray, offset: Int, count: Int) = lock.withLock {
         val skipped = maxOf(0, count - capacity)
         val new = count - skipped
@@ -25,6 +36,7 @@ class RingBuffer(private val capacity: Int) {
         begin = (begin + dropped) % capacity
         size -= dropped
         lost += dropped + skipped
+        if (dropped + skipped > 0) gaps++
         copy(new) { at, done, part -> samples.copyInto(memory, at, offset + skipped + done, offset + skipped + done + part) }
         size += new
         changed.signalAll()

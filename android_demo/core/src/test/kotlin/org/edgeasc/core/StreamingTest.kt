@@ -115,6 +115,20 @@ class StreamingTest {
         assertEquals(18L, ring.lost)
         assertTrue(ring.read(chunk))
         assertArrayEquals(FloatArray(10) { 15f + it }, chunk, 0f)
+        assertEquals(2, ring.gaps)
+    }
+
+    @Test
+    fun `a cleared ring buffer gives what comes after`() {
+        val ring = RingBuffer(10)
+        ring.write(FloatArray(7) { it.toFloat() }, 0, 7)
+        ring.clear()
+        ring.write(FloatArray(6) { 50f + it }, 0, 6)
+        val chunk = FloatArray(6)
+        assertTrue(ring.read(chunk))
+        assertArrayEquals(FloatArray(6) { 50f + it }, chunk, 0f)
+        assertEquals(1, ring.gaps)
+        assertEquals(0L, ring.lost)
     }
 
     @Test

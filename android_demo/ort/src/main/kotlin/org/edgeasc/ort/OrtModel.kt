@@ -109,7 +109,7 @@ class OrtModel private constructor(
                 val text = session.metadata.customMetadata[Contract.METADATA_KEY]
                     ?: throw ContractException("no contract in this ONNX file; export it with edge-asc")
                 return OrtModel(environment, session, Contract.parse(text))
-            } catch (error: ContractException) {
+            } catch (error: Throwable) {
                 session.close()
                 throw error
             }
