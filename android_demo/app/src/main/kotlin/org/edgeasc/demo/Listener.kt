@@ -2,6 +2,7 @@ package org.edgeasc.demo
 
 import android.os.Handler
 import android.os.Looper
+import java.util.concurrent.ExecutorService
 import java.util.concurrent.Executors
 import kotlin.math.log10
 import kotlin.math.max
@@ -47,9 +48,6 @@ class Listener {
 
     private val main = Handler(Looper.getMainLooper())
     private var session: Session? = null
-
-    // One after another: a microphone is opened when the session before has let it go.
-    private val sessions = Executors.newSingleThreadExecutor()
 
     /** Listens with a file among the artefacts, in place of the one before. */
     fun start(artefacts: Artefacts, file: String) {
@@ -158,6 +156,8 @@ class Listener {
     }
 
     private companion object {
+        // One after another: a microphone is opened when the session before has let it go.
+        val sessions: ExecutorService = Executors.newSingleThreadExecutor()
         const val BUFFER_SECONDS = 4
         const val HISTORY_SECONDS = 60
         const val LEVEL_DECAY = 0.9f
