@@ -24,6 +24,8 @@ DTYPES = ("float32", "int8", "uint8", "int16")
 
 Role = Literal["features", "state", "embedding", "logits"]
 Decision = Literal["last", "mean"]
+# Shape and numpy type of tensors, by name.
+Kinds = Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
 
 
 @dataclass(frozen=True)
@@ -217,6 +219,22 @@ class StreamContract:
     def dumps(self) -> str:
         """The contract as compact JSON text."""
         return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, separators=(",", ":"), allow_nan=False)
+
+
+def check_tensors(signature: str, what: str, expected: Kinds, found: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Refuse tensors that are not the expected ones; `what` they are, as an error says.
+
+    Raises:
+        ContractError: one is missing, unknown, of another shape or type, or a float one is not finite.
+    """
+    if expected.keys() != found.keys():
+        raise ContractError(f"{signature}: got {what}s {sorted(found)}; expected {sorted(expected)}")
+    for name, (shape, dtype) in expected.items():
+        value = found[name]
+        if value.shape != shape or value.dtype != dtype:
+            raise ContractError(f"{signature}: {what} {name} is {value.dtype} {value.shape}; expected {dtype} {shape}")
+        if dtype.kind == "f" and not np.isfinite(value).all():
+            raise ContractError(f"{signature}: {what} {name} holds NaN or infinite values; reset the stream")
 
 
 def _only(specs: tuple[TensorSpec, ...], role: Role, signature: str, side: str) -> TensorSpec:

@@ -89,9 +89,11 @@ class Worker:
     @staticmethod
     def _import(path: str) -> None:
         """Import the engine that will run `path`, without opening it."""
+        from edge_asc.training.checkpoint import is_checkpoint
+
         engines = {".onnx": ("onnxruntime",), ".tflite": ("ai_edge_litert.interpreter",)}
         names: tuple[str, ...] = engines.get(Path(path).suffix, ())
-        if (Path(path) / "checkpoint.json").is_file():
+        if is_checkpoint(Path(path)):
             names = ("torch", "edge_asc.training.checkpoint")
         for name in names:
             try:

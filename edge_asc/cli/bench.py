@@ -94,7 +94,6 @@ def command(
     from edge_asc.errors import require
 
     require("edge_asc_bench", "bench")
-    from edge_asc.files import write_json
     from edge_asc_bench.job import Settings
     from edge_asc_bench.measurement import bench
     from edge_asc_bench.targets import open_target
@@ -106,7 +105,9 @@ def command(
         if len(targets) > 1 or len(models) > 1 or others:
             but = f"; not --{', --'.join(others)}" if others else ""
             raise click.UsageError(f"--app takes one model and one target{but}: clips and settings are in the app")
-        _bench_app(targets[0], models[0], rounds, duration, output, line, as_json)
+        result = _bench_app(targets[0], models[0], rounds, duration, line)
+        _keep(result, output, as_json)
+        _end([result], as_json)
         return
     if fold is not None and data is None:
         raise click.UsageError("--fold belongs to --data")
@@ -135,21 +136,14 @@ def command(
             bar.update(tasks[target], description=f"{where}{what}", completed=done, total=total)
 
         def finished(target: Target, result: dict[str, Any]) -> None:
-            write_json(paths[target.name], result)
-            log.print(f"written to {paths[target.name]}")
-            if not as_json:
-                _show(result)
+            _keep(result, paths[target.name], as_json)
 
         settings = Settings(lengths, threads, rounds, duration)
         results = bench(found, clips, settings, places, command=line, progress=tell, finished=finished)
-    if as_json:
-        print_json(results[0] if len(results) == 1 else results)
-    if any(not result["complete"] for result in results):
-        sys.exit(2)
+    _end(results, as_json)
 
 
-def _bench_app(target: str, model: str, rounds: int, duration: float, output: Path, line: str, as_json: bool) -> None:
-    from edge_asc.files import write_json
+def _bench_app(target: str, model: str, rounds: int, duration: float, line: str) -> dict[str, Any]:
     from edge_asc_bench.targets.app import bench_app
 
     with progress() as bar:
@@ -158,14 +152,24 @@ def _bench_app(target: str, model: str, rounds: int, duration: float, output: Pa
         def tell(what: str, done: int, total: int) -> None:
             bar.update(task, description=what, completed=done, total=total)
 
-        result = bench_app(target, model, rounds=rounds, duration=duration, command=line, progress=tell)
-    write_json(output, result)
-    log.print(f"written to {output}")
-    if as_json:
-        print_json(result)
-    else:
+        return bench_app(target, model, rounds=rounds, duration=duration, command=line, progress=tell)
+
+
+def _keep(result: dict[str, Any], path: Path, as_json: bool) -> None:
+    """Write a result, and show it to people."""
+    from edge_asc.files import write_json
+
+    write_json(path, result)
+    log.print(f"written to {path}")
+    if not as_json:
         _show(result)
-    if not result["complete"]:
+
+
+def _end(results: list[dict[str, Any]], as_json: bool) -> None:
+    """Print results to machines, and end with an error if one is incomplete."""
+    if as_json:
+        print_json(results[0] if len(results) == 1 else results)
+    if any(not result["complete"] for result in results):
         sys.exit(2)
 
 

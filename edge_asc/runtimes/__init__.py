@@ -8,8 +8,7 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
-from edge_asc.contract import StreamContract
-from edge_asc.errors import ContractError
+from edge_asc.contract import StreamContract, check_tensors
 from edge_asc.runtimes.loop import Loop
 
 Tensors = dict[str, npt.NDArray[Any]]
@@ -49,17 +48,7 @@ def check_inputs(contract: StreamContract, signature: str, inputs: Mapping[str, 
     Raises:
         ContractError: an input is missing, unknown, of another shape or type, or a float input is not finite.
     """
-    import numpy as np
-
-    expected = contract.signature(signature).input_kinds
-    if expected.keys() != inputs.keys():
-        raise ContractError(f"{signature}: got inputs {sorted(inputs)}; expected {sorted(expected)}")
-    for name, (shape, dtype) in expected.items():
-        value = inputs[name]
-        if value.shape != shape or value.dtype != dtype:
-            raise ContractError(f"{signature}: input {name} is {value.dtype} {value.shape}; expected {dtype} {shape}")
-        if dtype.kind == "f" and not np.isfinite(value).all():
-            raise ContractError(f"{signature}: input {name} holds NaN or infinite values; reset the stream")
+    check_tensors(signature, "input", contract.signature(signature).input_kinds, inputs)
 
 
 def open_runtime(path: str | Path, *, threads: int = 1) -> Runtime:

@@ -20,7 +20,7 @@ from edge_asc.errors import ContractError, MissingExtraError, require
 from edge_asc.runtimes import Runtime, Tensors, check_inputs
 from edge_asc.runtimes.flatbuffer import tflite_metadata
 from edge_asc.runtimes.interface import Tensor, check_interface, read_contract
-from edge_asc.runtimes.loop import Loop
+from edge_asc.runtimes.loop import Loop, copied
 
 Run = Callable[[Mapping[str, npt.NDArray[Any]]], Tensors]
 
@@ -162,18 +162,19 @@ class _ResidentLoop(Loop):
         with self._runtime._lock:
             if self._runtime._resident() is self:
                 self.save()
-            return {name: value.copy() for name, value in self._state.items()}
+            return copied(self._state)
 
     @state.setter
     def state(self, state: Tensors) -> None:
+        self._check(state)
         with self._runtime._lock:
-            self._state = self._checked(state)
+            self._state = copied(state)
             if self._runtime._resident() is self:
                 self.restore()
 
     def save(self) -> None:
         """Take the states out of the interpreter."""
-        self._state = {name: value.copy() for name, value in self._resident.items()}
+        self._state = copied(self._resident)
 
     def restore(self) -> None:
         """Put the states into the interpreter."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
-from edge_asc.contract import Signature, TensorSpec
+from edge_asc.contract import Signature, TensorSpec, check_tensors
 from edge_asc.errors import ContractError
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ class Loop:
         self.result = _stateless(signature.outputs, f"{signature.name} output")
         self._feeds = {spec.name: spec.feeds for spec in signature.outputs if spec.feeds is not None}
         self._initial = {spec.name: spec.initial() for spec in signature.states()}
+        self._kinds = {name: signature.input_kinds[name] for name in self._initial}
         self._inputs: Tensors = {}
         self._outputs: Tensors = {}
         self._watched: Callable[[], None] | None = None
@@ -63,27 +63,15 @@ class Loop:
             ContractError: on setting: a state is missing, unknown, of another shape or type, or not finite; nothing is
                 changed.
         """
-        return _copied(self._state)
+        return copied(self._state)
 
     @state.setter
     def state(self, state: Tensors) -> None:
-        self._state = self._checked(state)
+        self._check(state)
+        self._state = copied(state)
 
-    def _checked(self, state: Tensors) -> Tensors:
-        """A copy of what are this signature's states."""
-        specs = {spec.name: spec for spec in self.signature.states()}
-        if state.keys() != specs.keys():
-            raise ContractError(f"{self.signature.name}: states are {sorted(state)}; expected {sorted(specs)}")
-        for name, spec in specs.items():
-            value = np.asarray(state[name])
-            if (value.shape, value.dtype) != (spec.shape, np.dtype(spec.dtype)):
-                found = f"{value.dtype}{value.shape}; expected {spec.dtype}{spec.shape}"
-                raise ContractError(f"{self.signature.name}: state {name} is {found}")
-            if not np.isfinite(value).all():
-                raise ContractError(
-                    f"{self.signature.name}: state {name} holds NaN or infinite values; reset the stream"
-                )
-        return _copied(state)
+    def _check(self, state: Tensors) -> None:
+        check_tensors(self.signature.name, "state", self._kinds, state)
 
     def reset(self) -> None:
         """Go back to the start of a stream."""
@@ -100,8 +88,9 @@ class Loop:
         self._outputs = self._runtime.run(self.signature.name, self._inputs)
 
 
-def _copied(state: Tensors) -> Tensors:
-    return {name: np.array(value) for name, value in state.items()}
+def copied(state: Tensors) -> Tensors:
+    """States of their own memory."""
+    return {name: value.copy() for name, value in state.items()}
 
 
 def _stateless(specs: tuple[TensorSpec, ...], what: str) -> TensorSpec:

@@ -13,7 +13,7 @@ from edge_asc.contract import METADATA_KEY
 from edge_asc.errors import ContractError, require
 from edge_asc.runtimes import Runtime, Tensors, check_inputs
 from edge_asc.runtimes.interface import check_interface, read_contract
-from edge_asc.runtimes.loop import Loop
+from edge_asc.runtimes.loop import Loop, copied
 
 TYPES = {
     "tensor(float)": "float32",
@@ -96,12 +96,13 @@ class _BoundLoop(Loop):
     @property
     def state(self) -> Tensors:
         """A copy of the states that the next run starts from."""
-        return {name: value.copy() for name, value in self._sets[self._turn].items()}
+        return copied(self._sets[self._turn])
 
     @state.setter
     def state(self, state: Tensors) -> None:
-        for name, value in self._checked(state).items():
-            self._sets[self._turn][name][...] = value
+        self._check(state)
+        for name, value in self._sets[self._turn].items():
+            value[...] = state[name]
 
     def feed(self, value: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Run on finite values of the source's own shape and type; the result, which is the caller's."""

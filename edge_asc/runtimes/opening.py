@@ -32,9 +32,10 @@ def locate(path: Path) -> Callable[[int], Runtime]:
         return lambda threads: _torch(path, threads)
     if path.is_dir() and (path / MANIFEST).is_file():
         path = preferred(path)
-    if path.is_file() and path.suffix in (".onnx", ".tflite"):
+    ours = {".onnx": _onnx, ".tflite": _litert}.get(path.suffix)
+    if ours is not None and path.is_file():
         verify(path)
-        return lambda threads: (_onnx if path.suffix == ".onnx" else _litert)(path, threads)
+        return lambda threads: ours(path, threads)
     if path.exists() and (plugged := entry_points(group=PLUGGED, name=path.suffix.removeprefix("."))):
         opened = next(iter(plugged)).load()
         return lambda threads: opened(path, threads)

@@ -179,7 +179,8 @@ class _TensorLoop(Loop):
 
     @state.setter
     def state(self, state: Tensors) -> None:
-        self._tensors = self._moved(self._checked(state))
+        self._check(state)
+        self._tensors = self._moved(state)
 
     def feed(self, value: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Run on finite values of the source's own shape and type; the result, which is the caller's."""

@@ -237,10 +237,12 @@ class TestLoop:
         loop, plain = runtime.loop("step"), runtime.loop("step")
         first, second = self.values(loop, 2)
         expected = [plain.feed(first), plain.feed(second)]
-        for fresh in (loop.state, loop.feed(first) is None or loop.state):
-            if evicted:
-                runtime.loop("step").feed(second)
-            for value in (*fresh.values(), *loop.state.values()):
+        states = [loop.state]
+        loop.feed(first)
+        if evicted:
+            runtime.loop("step").feed(second)
+        for state in (*states, loop.state, loop.state):
+            for value in state.values():
                 value[...] = 7
         np.testing.assert_array_equal(loop.feed(second), expected[1])
         loop.reset()

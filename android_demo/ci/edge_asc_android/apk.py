@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from edge_asc.errors import EdgeAscError
@@ -31,7 +31,7 @@ def setting(name: str) -> str:
     return found[1]
 
 
-def compile_app(tools: Toolchain, classes: dict[str, Path], output: Path, assets: Path) -> tuple[Path, Path]:
+def compile_app(tools: Toolchain, mains: Sequence[Path], output: Path, assets: Path) -> tuple[Path, Path]:
     """Link resources, and compile the app against Android's interface; its classes, and an APK without code.
 
     What LiteRT's library has is there as signatures alone, and so is what Android has since its oldest interface.
@@ -56,13 +56,12 @@ def compile_app(tools: Toolchain, classes: dict[str, Path], output: Path, assets
     resources = sorted((output / "generated").rglob("*.java"))
     run("javac", "--release", JVM, "-d", output / "resources", *resources, failure="R cannot be compiled")
     litert = compile_kotlin(tools, sorted((HERE / "stubs").rglob("*.kt")), output / "litert", [tools.android])
-    mains = [folder for name, folder in classes.items() if name.endswith("main")]
     classpath = [output / "stubs", litert, output / "resources", *mains, tools.ort, tools.android]
     return compile_kotlin(tools, [APP / "kotlin"], output / "classes", classpath), unsigned
 
 
-def package(tools: Toolchain, classes: Iterable[Path], unsigned: Path, output: Path) -> Path:
-    """Dex classes, put everything into one file, align, sign and verify it.
+def package(tools: Toolchain, classes: Iterable[Path], unsigned: Path, output: Path) -> str:
+    """Dex classes, put everything into one file, align, sign and verify it; what was found.
 
     Args:
         tools: the dexer, and what else goes in.
@@ -106,19 +105,9 @@ def package(tools: Toolchain, classes: Iterable[Path], unsigned: Path, output: P
     aligned = work / "aligned.apk"
     run("zipalign", "-f", "-p", "4", unsigned, aligned, failure="the APK cannot be aligned")
     key = work / "debug.keystore"
-    secret = [
-        "-storepass",
-        PASSWORD,
-        "-keypass",
-        PASSWORD,
-        "-alias",
-        "debug",
-        "-dname",
-        "CN=Debug",
-        "-validity",
-        "10000",
-    ]
-    run("keytool", "-genkeypair", "-keystore", key, "-keyalg", "RSA", "-keysize", "2048", *secret, failure="no key")
+    kind = ["-keyalg", "RSA", "-keysize", "2048", "-alias", "debug", "-dname", "CN=Debug", "-validity", "10000"]
+    secret = ["-storepass", PASSWORD, "-keypass", PASSWORD]
+    run("keytool", "-genkeypair", "-keystore", key, *kind, *secret, failure="no key")
     output.parent.mkdir(parents=True, exist_ok=True)
     signing: list[str | Path] = ["--ks", key, "--ks-pass", f"pass:{PASSWORD}", "--out", output]
     run(
@@ -130,11 +119,10 @@ def package(tools: Toolchain, classes: Iterable[Path], unsigned: Path, output: P
         aligned,
         failure="the APK cannot be signed",
     )
-    verify(output)
-    return output
+    return verify(output)
 
 
-def verify(apk: Path) -> list[str]:
+def verify(apk: Path) -> str:
     """Check alignment, signatures, and that all is inside; what was found.
 
     Raises:
@@ -163,7 +151,7 @@ def verify(apk: Path) -> list[str]:
     ]
     if lacking:
         raise EdgeAscError(f"{apk}: lacks {'; '.join(lacking)}")
-    return [f"{apk.stat().st_size / 1e6:.0f} MB, {len(models)} artefacts, signatures v2 and v3"]
+    return f"{apk.stat().st_size / 1e6:.0f} MB, {len(models)} artefacts, signatures v2 and v3"
 
 
 def _jar(folder: Path, target: Path) -> Path:

@@ -74,7 +74,7 @@ def test(tools: Toolchain, classes: dict[str, Path], golden: Path) -> str:
     """Run the tests; what they print.
 
     Raises:
-        EdgeAscError: some fail, or were skipped: golden vectors are there.
+        EdgeAscError: some fail.
     """
     names = [
         str(path.relative_to(DEMO / module / "src/test/kotlin").with_suffix("")).replace("/", ".")

@@ -17,7 +17,7 @@ from pathlib import Path
 from edge_asc.data.cache import default_cache
 from edge_asc.errors import EdgeAscError
 from edge_asc.files import locked
-from edge_asc_arm.board import bootstrap, call
+from edge_asc_arm.board import bootstrap
 
 HERE = Path(__file__).parents[1]
 # The only Debian release with an android.jar of classes; nothing newer is in any.
@@ -45,7 +45,7 @@ ORT_LIBRARIES = ("libonnxruntime.so", "libonnxruntime4j_jni.so")
 
 @dataclass(frozen=True)
 class Wheel:
-    """A package of Python of which one file is used; nothing of it is installed."""
+    """A package of Python of which one file is used, or all where none is named; nothing of it is installed."""
 
     requirement: str
     sha256: str
@@ -117,7 +117,7 @@ def toolchain() -> Toolchain:
     return Toolchain(
         kotlin=npm / "node_modules/kotlin-compiler",
         android=android / Path(ANDROID_JAR).name,
-        dexer=dexer / Path(DEXER.member).name,
+        dexer=dexer / DEXER.member,
         interface=interface,
         ort=ort / "classes.jar",
         phone={
@@ -165,7 +165,7 @@ def _npm(folder: Path) -> None:
     for name in ("package.json", "package-lock.json"):
         shutil.copyfile(HERE / name, folder / name)
     quiet = ["--no-audit", "--no-fund", "--loglevel=error"]
-    call(["npm", "ci", "--ignore-scripts", f"--prefix={folder}", *quiet], "npm packages cannot be fetched")
+    run("npm", "ci", "--ignore-scripts", f"--prefix={folder}", *quiet, failure="npm packages cannot be fetched")
 
 
 def _android(folder: Path) -> None:
@@ -181,24 +181,12 @@ def _wheel(wheel: Wheel, folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as fetched:
         requirements = Path(fetched) / "requirements.txt"
         requirements.write_text(f"{wheel.requirement} --hash=sha256:{wheel.sha256}\n")
-        pip = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--no-deps",
-            "--require-hashes",
-            "--only-binary=:all:",
-        ]
-        call([*pip, "--dest", fetched, "--requirement", str(requirements)], f"{wheel.requirement} cannot be fetched")
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
+        files = ["--only-binary=:all:", "--dest", fetched, "--requirement", str(requirements)]
+        run(*pip, *files, failure=f"{wheel.requirement} cannot be fetched")
         (path,) = Path(fetched).glob("*.whl")
         with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist() if not wheel.member else [wheel.member]:
-                if wheel.member:
-                    (folder / Path(name).name).write_bytes(archive.read(name))
-                else:
-                    archive.extract(name, folder)
+            archive.extractall(folder, [wheel.member] if wheel.member else None)
 
 
 def _onnxruntime(plugins: Path, folder: Path) -> None:
@@ -230,4 +218,4 @@ def _ort_version(native: Path) -> str:
 def _shim(target: Path, source: Path, versions: Path, libraries: Sequence[str] = ()) -> None:
     flags = ["-shared", "-fPIC", "-O1", "-fno-builtin", "-fno-stack-protector", "-Wall", "-Werror"]
     link = [f"-Wl,-soname,{target.name}", f"-Wl,--version-script={versions}", "-Wl,--no-as-needed"]
-    call(["gcc", *flags, *link, "-o", str(target), str(source), *libraries], f"{target.name} cannot be built")
+    run("gcc", *flags, *link, "-o", target, source, *libraries, failure=f"{target.name} cannot be built")
