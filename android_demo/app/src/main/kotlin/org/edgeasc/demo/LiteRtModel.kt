@@ -5,13 +5,16 @@ import com.google.ai.edge.litert.Accelerator
 import com.google.ai.edge.litert.CompiledModel
 import com.google.ai.edge.litert.LiteRtException
 import com.google.ai.edge.litert.TensorBuffer
+import java.nio.ByteBuffer
 import org.edgeasc.core.Contract
 import org.edgeasc.core.ContractException
 import org.edgeasc.core.ElementType
 import org.edgeasc.core.Model
 import org.edgeasc.core.TensorSpec
 import org.edgeasc.core.TfliteMetadata
-import org.edgeasc.core.zero
+import org.edgeasc.core.clear
+import org.edgeasc.core.real
+import org.edgeasc.core.turns
 
 /**
  * A TFLite artefact in LiteRT, on the processor.
@@ -26,10 +29,7 @@ class LiteRtModel private constructor(private val model: CompiledModel, override
         signature.states.associate { it.name to model.createInputBuffer(it.name, signature.name) },
         signature.feeders.entries.associate { (name, spec) -> name to model.createOutputBuffer(spec.name, signature.name) },
     )
-    private val turns = List(2) { now ->
-        val fed = signature.feeders.entries.associate { (name, spec) -> spec.name to states[1 - now].getValue(name) }
-        (states[now] + (signature.features.name to features)) to (fed + (signature.logits.name to logits))
-    }
+    private val turns = signature.turns(features, logits, states)
     private var turn = 0
 
     override val engine = "litert"
@@ -54,9 +54,7 @@ class LiteRtModel private constructor(private val model: CompiledModel, override
     override fun state(name: String): FloatArray {
         val spec = signature.states.single { it.name == name }
         val buffer = states[turn].getValue(name)
-        val grid = spec.quantisation ?: return buffer.readFloat()
-        val raw = buffer.readInt8()
-        return FloatArray(raw.size) { (raw[it] - grid.zeroPoint) * grid.scale }
+        return if (spec.type == ElementType.FLOAT32) buffer.readFloat() else spec.real(ByteBuffer.wrap(buffer.readInt8()))
     }
 
     override fun close() {
@@ -66,7 +64,7 @@ class LiteRtModel private constructor(private val model: CompiledModel, override
 
     private fun clear(spec: TensorSpec, buffer: TensorBuffer) = when (spec.type) {
         ElementType.FLOAT32 -> buffer.writeFloat(FloatArray(spec.size))
-        ElementType.INT8 -> buffer.writeInt8(ByteArray(spec.size) { spec.zero().toByte() })
+        ElementType.INT8 -> buffer.writeInt8(ByteArray(spec.size).also { spec.clear(ByteBuffer.wrap(it)) })
         else -> throw ContractException("state ${spec.name} is ${spec.type}; LiteRT's interface has float32 and int8 only")
     }
 

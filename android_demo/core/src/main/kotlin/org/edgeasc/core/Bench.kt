@@ -151,6 +151,7 @@ class Bench(
         private var decisions = 0
         private var spentFrontEnd = 0L
         private var spentModel = 0L
+        private var sustained: JSONObject? = null
         private val sink = FrameSink { frame -> frame.copyInto(features, frame.size * frames++) }
 
         init {
@@ -242,8 +243,6 @@ class Bench(
                 .put("ratio", last / start)
                 .put("medians_ms", JSONArray(parts.map { short(median(it)) }))
         }
-
-        private var sustained: JSONObject? = null
 
         private fun period() = step.samples.toDouble() / classifier.contract.frontEnd.sampleRate
 

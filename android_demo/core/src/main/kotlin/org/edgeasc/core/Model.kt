@@ -20,16 +20,27 @@ interface Model : AutoCloseable {
     fun state(name: String): FloatArray
 }
 
-/** The raw value of this tensor that means zero. */
-fun TensorSpec.zero(): Int = quantisation?.zeroPoint ?: 0
+/**
+ * Inputs and outputs of every other step, for an engine that writes states where the next step reads them.
+ *
+ * @param features the input of features, in both.
+ * @param logits the output of logits, in both.
+ * @param states two sets of an engine's tensors for the states, by the names of the inputs.
+ */
+fun <T> Signature.turns(features: T, logits: T, states: List<Map<String, T>>): List<Pair<Map<String, T>, Map<String, T>>> =
+    List(2) { now ->
+        val fed = feeders.entries.associate { (name, spec) -> spec.name to states[1 - now].getValue(name) }
+        (states[now] + (this.features.name to features)) to (fed + (this.logits.name to logits))
+    }
 
 /** Fills [memory], of this tensor, with real zeros. */
 fun TensorSpec.clear(memory: ByteBuffer) {
+    val zero = quantisation?.zeroPoint ?: 0
     for (i in 0 until size) {
         when (type) {
             ElementType.FLOAT32 -> memory.putFloat(4 * i, 0f)
-            ElementType.INT16 -> memory.putShort(2 * i, zero().toShort())
-            ElementType.INT8, ElementType.UINT8 -> memory.put(i, zero().toByte())
+            ElementType.INT16 -> memory.putShort(2 * i, zero.toShort())
+            ElementType.INT8, ElementType.UINT8 -> memory.put(i, zero.toByte())
         }
     }
 }

@@ -1,8 +1,11 @@
 package org.edgeasc.core
 
+import com.sun.management.ThreadMXBean
 import java.io.File
+import java.lang.management.ManagementFactory
 import org.json.JSONArray
 import org.json.JSONObject
+import org.junit.Assert.assertTrue
 
 /** A small contract that holds. */
 fun contractJson(): JSONObject {
@@ -86,9 +89,15 @@ object Golden {
     fun floats(name: String): FloatArray = floats(bytes(name))
 }
 
-/** Bytes that this thread has allocated since it began. */
-fun allocated(): Long {
-    val bean = java.lang.management.ManagementFactory.getThreadMXBean() as com.sun.management.ThreadMXBean
+/** Fails where a step allocates, once the JVM has compiled it. */
+fun assertAllocatesNothing(step: () -> Unit) {
+    val bean = ManagementFactory.getThreadMXBean() as ThreadMXBean
+
     @Suppress("DEPRECATION")
-    return bean.getThreadAllocatedBytes(Thread.currentThread().id)
+    fun allocated() = bean.getThreadAllocatedBytes(Thread.currentThread().id)
+    repeat(3000) { step() }
+    val before = allocated()
+    repeat(1000) { step() }
+    val spent = allocated() - before
+    assertTrue("$spent bytes in 1000 steps", spent < 1000)
 }

@@ -14,6 +14,7 @@ import org.edgeasc.core.Model
 import org.edgeasc.core.TensorSpec
 import org.edgeasc.core.clear
 import org.edgeasc.core.real
+import org.edgeasc.core.turns
 
 /**
  * An ONNX artefact in ONNX Runtime.
@@ -30,7 +31,11 @@ class OrtModel private constructor(
     private val logits = memory(signature.logits)
     private val states = List(2) { signature.states.associate { spec -> spec.name to memory(spec) } }
     private val tensors = mutableListOf<OnnxTensor>()
-    private val turns = buildTurns()
+    private val turns = signature.turns(
+        tensor(signature.features, features),
+        tensor(signature.logits, logits),
+        states.map { set -> signature.states.associate { it.name to tensor(it, set.getValue(it.name)) } },
+    )
     private var turn = 0
 
     override val engine: String = "onnxruntime ${environment.version}"
@@ -62,16 +67,6 @@ class OrtModel private constructor(
     override fun close() {
         tensors.forEach(OnnxTensor::close)
         session.close()
-    }
-
-    private fun buildTurns(): List<Pair<Map<String, OnnxTensor>, Map<String, OnnxTensor>>> {
-        val held = states.map { set -> signature.states.associate { it.name to tensor(it, set.getValue(it.name)) } }
-        val input = mapOf(signature.features.name to tensor(signature.features, features))
-        val output = mapOf(signature.logits.name to tensor(signature.logits, logits))
-        return List(2) { now ->
-            val fed = signature.feeders.entries.associate { (name, spec) -> spec.name to held[1 - now].getValue(name) }
-            (input + held[now]) to (output + fed)
-        }
     }
 
     private fun memory(spec: TensorSpec): ByteBuffer =

@@ -1,11 +1,10 @@
 package org.edgeasc.ort
 
 import java.io.File
-import java.nio.ByteBuffer
-import java.nio.ByteOrder
 import kotlin.math.abs
 import org.edgeasc.core.ContractException
 import org.edgeasc.core.StreamingClassifier
+import org.edgeasc.core.floats
 import org.edgeasc.core.pcm
 import org.json.JSONObject
 import org.junit.Assert.assertArrayEquals
@@ -25,10 +24,7 @@ class OrtModelTest {
 
     private fun bytes(name: String) = File(folder, name).readBytes()
 
-    private fun floats(name: String): FloatArray {
-        val values = ByteBuffer.wrap(bytes(name)).order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer()
-        return FloatArray(values.limit()) { values[it] }
-    }
+    private fun floats(name: String): FloatArray = floats(bytes(name))
 
     private val golden by lazy { JSONObject(String(bytes("golden.json"))) }
     private val artefacts by lazy { golden.getJSONArray("artefacts").run { List(length(), ::getJSONObject) } }
