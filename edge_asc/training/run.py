@@ -304,7 +304,7 @@ def evaluate_levels(
     checkpoint: Checkpoint, dataset: Dataset, clips: Sequence[Clip], cache: FeatureCache
 ) -> dict[int, Accuracy]:
     """Accuracy by length at each input level of LEVELS, dB."""
-    from edge_asc.runtimes.torch import TorchRuntime
+    from edge_asc.engines.pytorch import TorchRuntime
 
     features = cache.features(dataset, clips)
     longest, rate, hop = max(len(clip) for clip in features), cache.front_end.sample_rate, cache.front_end.hop

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edge_asc.cli.recordings import Recordings
     from edge_asc.data import Dataset, FeatureCache
     from edge_asc.reproduction.grid import Grid, Unit, Watcher
-    from edge_asc.runtimes import Runtime
+    from edge_asc.runtime import Runtime
 
 
 def models_option(text: str) -> Callable[[Any], Any]:
@@ -278,8 +278,8 @@ def _cache() -> FeatureCache:
 
 def _runtime(model: str, threads: int, device: str) -> Runtime:
     """A model in its engine; a checkpoint on `device`."""
-    from edge_asc.runtimes import open_runtime
-    from edge_asc.runtimes.torch import TorchRuntime
+    from edge_asc.engine import open_runtime
+    from edge_asc.engines.pytorch import TorchRuntime
     from edge_asc.training.checkpoint import Checkpoint
 
     if folder := checkpoint_folder(model):
