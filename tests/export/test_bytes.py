@@ -20,9 +20,9 @@ from edge_asc.models import CRNN, ModelConfig, build
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc.zoo import zoo, zoo_path
 from edge_asc_export.artefact import Draft, write
-from edge_asc_export.calibration import _shared
-from edge_asc_export.lowering import expand_gru, lower_gru, lower_window
-from edge_asc_export.plan import Plan, SharedRange, digest
+from edge_asc_export.lowering import lower_gru, lower_window
+from edge_asc_export.passes.expand_gru import expand_gru
+from edge_asc_export.plan import Plan, SharedRange, digest, sharing_of_all
 from edge_asc_export.scheme import SCHEMES
 
 GOLDEN = Path(__file__).parents[1] / "golden/artefacts.json"
@@ -53,10 +53,10 @@ def windowed() -> CRNN:
 def plan(model: CRNN) -> Plan:
     """A plan whose recorded ranges are all −2 to 3."""
     frames = 16000 * WINDOWS[0] // 512
-    graphs = [lower_window(model, WINDOWS[0], frames, recurrent=False), lower_gru(model)]
+    graphs = [lower_window(model, WINDOWS[0], frames), lower_gru(model)]
     ranges = [
         SharedRange(tensors, *(fixed or (-2.0, 3.0)), fixed is not None)
-        for tensors, fixed in _shared([expand_gru(graph) for graph in graphs], FRONT_END.clip)
+        for tensors, fixed in sharing_of_all([expand_gru(graph) for graph in graphs], FRONT_END.clip)
     ]
     return Plan(SCHEMES["int8"], digest(model), tuple(ranges))
 
