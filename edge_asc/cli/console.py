@@ -59,6 +59,7 @@ class ConsoleProgress(Progress):
         try:
             yield _Bar(display, task)
         finally:
+            display.refresh()  # the last state, which may be newer than the last regular refresh
             display.remove_task(task)
             self._open -= 1
             if not self._open:

@@ -52,7 +52,8 @@ def test_phases_may_overlap_and_bars_leave_nothing_behind() -> None:
         inner.advance()
         outer.advance()
         progress.note("between")
-    assert {"outer", "inner", "between"} <= set(stream.getvalue().replace("\x1b[0m", " ").split())
+    for text in ("outer", "inner", "between"):
+        assert text in stream.getvalue()
     assert progress._bars is None
     with pytest.raises(ValueError, match="mine"), progress.phase("failing"):
         raise ValueError("mine")
