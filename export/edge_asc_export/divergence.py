@@ -152,8 +152,8 @@ class _Comparison:
         local = self.integer.round(name, value) - value
         qparams = self.integer.qparams.get(name)
         outside = float((local.abs() > 0.51 * qparams.scale).sum()) if qparams else 0.0
-        energies = (float((each**2).sum()) for each in (value, integer - value, local))
-        return _Sums(*energies, outside, value.numel())
+        energy, error, local_error = (float((each**2).sum()) for each in (value, integer - value, local))
+        return _Sums(energy, error, local_error, outside, value.numel())
 
     def layers(self) -> tuple[Layer, ...]:
         """Return the layers that compute, in order."""

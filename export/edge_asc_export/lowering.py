@@ -35,10 +35,10 @@ class _Backbone:
     def lower(self, features: str) -> str | Scaled:
         for node in self.traced.nodes:
             match node.op:
-                case "placeholder" if node.target == "x":
-                    self.values[node] = features
                 case "placeholder":
-                    continue
+                    # The features come first; what follows, the caches of a stream, is left out of the trace.
+                    if not self.values:
+                        self.values[node] = features
                 case "call_module":
                     self.values[node] = self._lower_module(node)
                 case "call_function" if node.target is operator.add:

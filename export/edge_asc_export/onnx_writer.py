@@ -257,7 +257,7 @@ class _Writer:
     def _write_conv(self, node: Conv2D) -> None:
         (low, high), (before, after) = node.padding
         weight = np.ascontiguousarray(node.weight.transpose(3, 2, 1, 0))
-        attributes = {
+        attributes: dict[str, Attribute] = {
             "kernel_shape": weight.shape[2:],
             "strides": node.stride[::-1],
             "pads": [before, low, after, high],
@@ -363,8 +363,10 @@ class _Writer:
 def _repetition(value: Array) -> int:
     """Return the largest n for which the last axis consists of blocks of n equal values."""
     size = value.shape[-1]
+    if size < 2:
+        return 1
     changes = np.flatnonzero((value[..., 1:] != value[..., :-1]).reshape(-1, size - 1).any(axis=0)) + 1
-    return int(np.gcd.reduce([size, *changes])) if size > 1 else 1
+    return int(np.gcd.reduce([size, *changes]))
 
 
 def _remove_identities(nodes: list[NodeProto], outputs: set[str]) -> list[NodeProto]:

@@ -150,7 +150,7 @@ class SubgraphBuilder:
         name = f"zeros_{len(self.subgraph.tensors)}"
         if not integer:
             return self.add_float(name, shape, np.zeros(shape, np.float32))
-        return self._add_integers(name, np.full(shape, self.qparams[tensor].zero_point), like=tensor)
+        return self._add_integers(name, np.full(shape, self.qparams[tensor].zero_point, np.int16), like=tensor)
 
     def add_index(self, values: Sequence[int] | npt.NDArray[np.int32]) -> int:
         """Append a constant of integers that an operation takes as a parameter."""
@@ -193,7 +193,7 @@ class SubgraphBuilder:
             w = self.add_float(f"{name}_weight", weight.shape, weight.astype(np.float32))
         return [w, self.add_float(f"{name}_bias", bias_shape, node.bias.astype(np.float32))]
 
-    def _add_integers(self, name: str, values: npt.NDArray[np.integer[npt.NBitBase]], *, like: str) -> int:
+    def _add_integers(self, name: str, values: npt.NDArray[np.int16], *, like: str) -> int:
         """Append a constant of integers with the quantisation parameters of a graph's tensor."""
         data, qparams = values.astype(np.int16 if self.int16 else np.int8), self.qparams[like]
         shape = self.shape_of(name) if name == like else data.shape
