@@ -25,7 +25,7 @@ from edge_asc.runtime import Tensors
 from edge_asc.streaming import Stream
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc_export import bundle
-from edge_asc_export.artefact import FORMATS
+from edge_asc_export.format import FORMATS
 from edge_asc_export.scheme import SCHEMES
 from edge_asc_peers.peer import CONTRACT, PEERS, Source
 from edge_asc_peers.torch import export_onnx
@@ -68,14 +68,14 @@ def prepare(
     found = Comparison([(REFERENCE, checkpoint)])
     for scheme in ("none", "int8"):
         tell(f"exporting {scheme}")
-        bundle.export(bundle.Job(checkpoint, SCHEMES[scheme], FORMATS), folder / scheme)
+        bundle.export(bundle.ExportRequest(checkpoint, SCHEMES[scheme], FORMATS.names()), folder / scheme)
         found.models += _listed(folder / scheme, "float" if scheme == "none" else scheme)
     _convert(found, checkpoint, folder / "none", folder / "peers", chosen, tell)
     if windows:
         twin = folder / "windowed"
         _untrained(Checkpoint.load(checkpoint)).save(twin)
         tell("exporting windows")
-        bundle.export(bundle.Job(twin, SCHEMES["none"], FORMATS, tuple(windows)), folder / "windows")
+        bundle.export(bundle.ExportRequest(twin, SCHEMES["none"], FORMATS.names(), tuple(windows)), folder / "windows")
         found.models += _listed(folder / "windows", "windows")
         _convert(found, twin, folder / "windows", folder / "peers", chosen, tell)
     return found
