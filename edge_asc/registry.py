@@ -14,13 +14,13 @@ Names are read without importing any of these modules.
 from __future__ import annotations
 
 import pkgutil
+import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from importlib.util import find_spec
 from typing import Generic, TypeVar
 
 from edge_asc.errors import EdgeAscError
@@ -72,15 +72,11 @@ class Registry(Generic[T]):
         if point.attr:
             yield point.name, Source(point.module, point.attr, distribution)
             return
-        try:
-            spec = find_spec(point.module)
-        except ImportError as error:
-            self._warn(point.name, distribution, error)
-            return
-        if spec is None or spec.submodule_search_locations is None:
+        folders = _find_package(point.module)
+        if not folders:
             self._warn(point.name, distribution, ImportError(f"no package {point.module}"))
             return
-        for module in pkgutil.iter_modules(spec.submodule_search_locations):
+        for module in pkgutil.iter_modules(folders):
             if not module.name.startswith("_"):
                 yield module.name, Source(f"{point.module}.{module.name}", self.attribute, distribution)
 
@@ -129,3 +125,16 @@ class Registry(Generic[T]):
             f"{self.noun} {name!r} of {distribution} does not load ({error}); reinstall or uninstall that distribution",
             stacklevel=4,
         )
+
+
+def _find_package(name: str) -> list[str]:
+    """Return the folders of a package, none where there is no such package. Imports neither it nor its parents."""
+    folders: list[str] | None = None
+    parts = name.split(".")
+    for i in range(len(parts)):
+        specs = (finder.find_spec(".".join(parts[: i + 1]), folders) for finder in sys.meta_path)
+        spec = next(filter(None, specs), None)
+        if spec is None or spec.submodule_search_locations is None:
+            return []
+        folders = list(spec.submodule_search_locations)
+    return folders or []

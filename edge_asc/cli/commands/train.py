@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_asc.cli.console import json_option, log, out, print_json, progress, threads_option
+from edge_asc.cli.console import ConsoleProgress, json_option, log, out, print_json, progress, threads_option
 from edge_asc.cli.training import chosen_recipe, compute_options, recipe_option, record, settings_option
 from edge_asc.errors import require
 
@@ -137,7 +137,7 @@ def command(
     )
     with launched(device, precision, loaders) as compute:
         if compute.leads:
-            dataset.check(progress=True)
+            dataset.check(ConsoleProgress())
         checkpoint = _trained(run, compute, resume=resume, cross_validate=cross_validate)
     if not compute.leads:
         return
