@@ -110,7 +110,7 @@ class Provenance:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Parity:
     """Differences between an artefact and float PyTorch on the same audio, both streamed.
 

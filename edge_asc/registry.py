@@ -13,7 +13,6 @@ Names are read without importing any of these modules.
 
 from __future__ import annotations
 
-import pkgutil
 import sys
 import warnings
 from collections.abc import Iterator
@@ -76,7 +75,9 @@ class Registry(Generic[T]):
         if not folders:
             self._warn(point.name, distribution, ImportError(f"no package {point.module}"))
             return
-        for module in pkgutil.iter_modules(folders):
+        from pkgutil import iter_modules  # here, since the list of commands does not need it
+
+        for module in iter_modules(folders):
             if not module.name.startswith("_"):
                 yield module.name, Source(f"{point.module}.{module.name}", self.attribute, distribution)
 
@@ -97,7 +98,7 @@ class Registry(Generic[T]):
             source = self.sources[name]
             try:
                 descriptor = getattr(import_module(source.module), source.attribute)
-            except (ImportError, AttributeError) as error:
+            except Exception as error:  # another distribution's module, which may raise anything
                 raise EdgeAscError(
                     f"{self.noun} {name!r} of {source.distribution} does not load ({error}); "
                     "upgrade, reinstall or uninstall that distribution"
@@ -112,13 +113,13 @@ class Registry(Generic[T]):
 
     def all(self) -> dict[str, T]:
         """Every descriptor that loads, by name in sorted order; a warning names each one that does not."""
-        found: dict[str, T] = {}
+        loaded: dict[str, T] = {}
         for name in self.names():
             try:
-                found[name] = self.load(name)
+                loaded[name] = self.load(name)
             except EdgeAscError as error:
                 warnings.warn(str(error), stacklevel=2)
-        return found
+        return loaded
 
     def _warn(self, name: str, distribution: str, error: ImportError) -> None:
         warnings.warn(
