@@ -8,24 +8,25 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Literal, TypeVar, get_args
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from edge_asc.contract import STEP_FRAMES
 from edge_asc.errors import ExportError
 from edge_asc.evaluation.logits import at_level
 from edge_asc.frontend import Array, FrontEnd, LogMel
+from edge_asc.jsonobject import JsonObject, JsonValue
 from edge_asc.models import CRNN
-from edge_asc.models.crnn import STEP_FRAMES
 from edge_asc.progress import SILENT, Phase, Progress
+from edge_asc.provenance import Calibration
 from edge_asc.training.recorder import Recorder
 from edge_asc_export.graph import Graph, group_tied
 from edge_asc_export.lowering import lower_gru, lower_step, lower_window
 from edge_asc_export.passes.equalise import equalise_by_plan, groups
 from edge_asc_export.passes.expand_gru import expand_gru
-from edge_asc_export.plan import CalibrationRecord, Equalisation, Plan, SharedRange, Sharing, digest, sharing_of_all
+from edge_asc_export.plan import Equalisation, Plan, SharedRange, Sharing, digest, sharing_of_all
 from edge_asc_export.scheme import SCHEMES
 from edge_asc_export.simulation import Observer, Simulation
 
@@ -108,7 +109,7 @@ def calibrate(
             for each, plan in plans.items():
                 errors[each] = recording.logit_error(plan, judged)
     chosen = min(errors, key=lambda each: errors[each]) if errors else method
-    record = CalibrationRecord(
+    record = Calibration(
         data=source.data,
         recorded_on=source.recorded_on,
         classes=source.classes,
@@ -354,8 +355,10 @@ def _run(simulations: Sequence[Simulation], batch: Tensor, observe: Observer | N
 
 def _record(
     model: CRNN, front_end: FrontEnd, features: Features, source: Mapping[str, object], progress: Progress = SILENT
-) -> dict[str, object]:
-    return calibrate(model, front_end, features, source=msgspec.convert(source, Source), progress=progress).to_json()
+) -> dict[str, JsonValue]:
+    clips = JsonObject(source, "source of the calibration clips")
+    described = Source(clips.text("data", ""), clips.text("recorded_on", ""), clips.integer("classes", 0) or None)
+    return calibrate(model, front_end, features, source=described, progress=progress).to_json()
 
 
 RECORDER = Recorder(field="quantisation", record=_record)

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
-import msgspec
-
 from edge_asc.contract import Affine
 from edge_asc.errors import ExportError
+from edge_asc.jsonobject import JsonObject, JsonValue
+from edge_asc.provenance import Calibration
 from edge_asc_export.graph import Add, Concat, Graph, MaxPool, Multiply, Reshape, Sigmoid, Slice, Tanh, group_tied
 from edge_asc_export.quantisation import asymmetric, symmetric
 from edge_asc_export.scheme import SCHEMES, Scheme
@@ -75,47 +75,6 @@ class Equalisation:
     scales: tuple[float, ...]
 
 
-class CalibrationRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the ranges of a plan were recorded on, and how.
-
-    Attributes:
-        data: name of the data set.
-        recorded_on: which of its clips.
-        classes: number of their labels; None where unknown.
-        clips: number of clips used.
-        clips_sha256: of their features.
-        levels_db: input levels that the ranges cover, dB.
-        method: by which the ranges were chosen.
-        mean_logit_error: of the simulated integer model, by method; empty where only one was tried.
-        warnings: what may make the ranges unfit, in words.
-    """
-
-    data: str = ""
-    recorded_on: str = ""
-    classes: int | None = None
-    clips: int
-    clips_sha256: str
-    levels_db: tuple[float, ...]
-    method: str
-    mean_logit_error: dict[str, float]
-    warnings: tuple[str, ...]
-
-    def to_json(self) -> dict[str, object]:
-        """Return a JSON object."""
-        value: dict[str, object] = msgspec.to_builtins(self)
-        return value
-
-
-class _Document(msgspec.Struct):
-    """The JSON object of a plan."""
-
-    scheme: dict[str, object]
-    model: str
-    ranges: tuple[SharedRange, ...]
-    equalisation: tuple[Equalisation, ...]
-    provenance: dict[str, object]
-
-
 @dataclass(frozen=True)
 class Plan:
     """Everything that quantises a model; the writers and the simulation read it, and nothing else.
@@ -133,7 +92,7 @@ class Plan:
     model: str = ""
     ranges: tuple[SharedRange, ...] = ()
     equalisation: tuple[Equalisation, ...] = ()
-    provenance: CalibrationRecord | None = None
+    provenance: Calibration | None = None
 
     @property
     def int16(self) -> bool:
@@ -198,7 +157,7 @@ class Plan:
             if len({id(planned[tensor]) for tensor in tensors}) != 1:
                 raise ExportError(f"{', '.join(tensors)} share their integers, but not their range in the plan")
 
-    def to_json(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, JsonValue]:
         """Return a JSON object that `from_json` reads back to an equal plan."""
         return {
             "schema_version": SCHEMA_VERSION,
@@ -223,13 +182,21 @@ class Plan:
                 f"a quantisation plan of schema version {version}; expected {SCHEMA_VERSION}: "
                 "record it again with --calibration DIR"
             )
+        document = JsonObject(value, "plan")
         try:
-            document = msgspec.convert(value, _Document)
-            record = msgspec.convert(document.provenance, CalibrationRecord) if document.provenance else None
-        except msgspec.ValidationError as error:
+            ranges = tuple(
+                SharedRange(each.texts("tensors"), each.number("low"), each.number("high"), each.flag("fixed"))
+                for each in document.children("ranges")
+            )
+            equalisation = tuple(
+                Equalisation(each.texts("tensors"), tuple(map(float, each.numbers("scales"))))
+                for each in document.children("equalisation")
+            )
+            record = Calibration.from_json(document.child("provenance")) if value["provenance"] else None
+            scheme, model = Scheme.from_json(value["scheme"]), document.text("model")
+        except (KeyError, ValueError) as error:
             raise ExportError(f"a malformed quantisation plan ({error}); record it again") from error
-        scheme = Scheme.from_json(document.scheme)
-        return cls(scheme, document.model, document.ranges, document.equalisation, record)
+        return cls(scheme, model, ranges, equalisation, record)
 
 
 def sharing(graph: Graph, clip: float) -> list[Sharing]:

@@ -12,9 +12,9 @@ from edge_asc.engine import open_runtime
 from edge_asc.errors import ContractError, EdgeAscError, ExportError
 from edge_asc.files import sha256
 from edge_asc.progress import Progress
+from edge_asc.provenance import Parity
 from edge_asc_export import bundle, parity
 from edge_asc_export.bundle import ExportRequest, export
-from edge_asc_export.parity import Parity
 from edge_asc_export.plan import Plan
 from edge_asc_export.recording import record_plan
 from edge_asc_export.scheme import SCHEMES
@@ -85,10 +85,10 @@ def test_an_export_is_proven_and_listed(folder, tmp_path):
         assert sha256(output / name) == entry.sha256
         contract = open_runtime(output / name).contract
         assert contract == entry.contract
-        found = contract.measured["parity"]
-        assert found["steps"] >= 60
-        assert found["agreement"] > 0.8
-        assert contract.provenance["calibration"]["clips"] == 3
+        found = contract.measured.parity
+        assert found.steps >= 60
+        assert found.agreement > 0.8
+        assert contract.provenance.calibration.clips == 3
     assert open_runtime(output).engine.startswith("litert")
     damaged = bytearray((output / "random-causal-int8.tflite").read_bytes())
     damaged[len(damaged) // 2] ^= 1
@@ -148,7 +148,7 @@ def test_windows_of_a_windowed_model(tmp_path, monkeypatch):
         "random-windowed-float.tflite",
     }
     for entry in manifest.files.values():
-        assert entry.contract.measured["parity"]["max_error"] < 1e-4
+        assert entry.contract.measured.parity.max_error < 1e-4
     signatures = manifest.files["random-windowed-float.tflite"].contract.signatures
     assert [s.name for s in signatures] == ["window_1s", "window_2s", "gru"]
 
@@ -171,10 +171,10 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_written(form, hea
 
 
 def test_ranges_can_be_recorded_on_a_data_set(folder, tmp_path, monkeypatch):
-    from edge_asc.data.scenes import write_scenes
+    from edge_asc.data.generated import write_scenes
 
     monkeypatch.setenv("EDGE_ASC_CACHE", str(tmp_path / "cache"))
-    write_scenes(tmp_path / "data", 2, 0, seconds=1.0, progress=False)
+    write_scenes(tmp_path / "data", 2, 0, seconds=1.0)
     recorded = record_plan(folder, tmp_path / "data", method="mse")
     assert recorded.provenance.clips == 20
     assert recorded.provenance.method == "mse"

@@ -7,11 +7,11 @@ import pytest
 
 from artefacts import checkpoint, planned
 from edge_asc.progress import SILENT
+from edge_asc.provenance import Parity
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc_export import artefact, bundle, parity
 from edge_asc_export.bundle import ExportRequest, write_bundle
 from edge_asc_export.format import FORMATS
-from edge_asc_export.parity import Parity
 from edge_asc_export.scheme import SCHEMES
 
 QUICK = Parity("noise", 60, 1.0, 1e-6, 1e-7, {"1": 1.0}, 1e-6, 1e-6)

@@ -4,11 +4,13 @@ import pytest
 
 from artefacts import checkpoint, clips, planned
 from edge_asc.errors import ExportError
+from edge_asc.evaluation.checkpoints import stream_clips
+from edge_asc.evaluation.comparison import LabelledClips
 from edge_asc_export import bundle, selection
 from edge_asc_export.bundle import ExportRequest, export
 from edge_asc_export.scheme import SCHEMES
 from edge_asc_export.scheme import SELECTION_ORDER as ORDER
-from edge_asc_export.selection import LabelledClips, select
+from edge_asc_export.selection import Trial, select
 
 FEATURES = clips(10, 40, seed=3)
 
@@ -35,7 +37,7 @@ def quick(monkeypatch):
 def chosen(folder, formats, max_drop, targets=tuple(range(10))):
     labels = checkpoint().labels
     request = ExportRequest(folder, SCHEMES["none"], formats)
-    selection = select(request, LabelledClips(FEATURES, targets, labels, (1,)), max_drop)
+    selection = select(request, Trial(LabelledClips(FEATURES, targets, labels), (1,), max_drop))
     return selection.scheme, selection.attempts
 
 
@@ -67,7 +69,7 @@ def test_schemes_are_tried_until_one_keeps_every_decision(folder, monkeypatch):
         ]
 
     monkeypatch.setattr(selection, "evaluate", evaluate)
-    (logits,) = open_runtime(folder).stream(clips(1, 40, seed=3))
+    (logits,) = stream_clips(open_runtime(folder), clips(1, 40, seed=3))
     right = [int(logits[-1].argmax())] * 10
     scheme, attempts = chosen(folder, ("tflite",), 0.5, right)
     assert scheme.name not in spoilt

@@ -15,7 +15,7 @@ from edge_asc_export.format import FORMATS
 from edge_asc_export.scheme import AUTO, SCHEMES, Scheme
 
 if TYPE_CHECKING:
-    from edge_asc.cli.recordings import Recordings
+    from edge_asc.data.recordings import Recordings
     from edge_asc.evaluation.accuracy import Accuracy
     from edge_asc.manifest import Manifest
     from edge_asc_export.bundle import ExportRequest
@@ -97,7 +97,8 @@ def command(
             raise click.UsageError(f"{AUTO} tries several schemes and is none itself; name one of them")
         print_json(chosen.to_json())
         return
-    progress, recordings = ConsoleProgress(), _open_recordings(data, fold)
+    progress = ConsoleProgress()
+    recordings = _open_recordings(data, fold, progress)
     request = _parse_request(checkpoint, chosen, formats or _default_formats(scheme, chosen), windows)
     request = replace(request, plan=_record_plan(request, calibration, ranges or "auto", progress))
     selection = None
@@ -108,7 +109,7 @@ def command(
     from edge_asc_export.bundle import export
 
     manifest = export(request, output, progress=progress)
-    results = _measure(recordings, request.checkpoint, output, manifest) if recordings else []
+    results = _measure(recordings, request.checkpoint, output, manifest, progress) if recordings else []
     if as_json:
         tried = [attempt.to_json() for attempt in selection.attempts] if selection else []
         accuracy = [result.to_json() for result in results]
@@ -155,12 +156,12 @@ def _parse_request(
     return ExportRequest(folder, scheme, formats, windows)
 
 
-def _open_recordings(data: Path | None, fold: int | None) -> Recordings | None:
+def _open_recordings(data: Path | None, fold: int | None, progress: ConsoleProgress) -> Recordings | None:
     if data is None:
         return None
-    from edge_asc.cli.recordings import Recordings
+    from edge_asc.data.recordings import Recordings
 
-    return Recordings.open(data, fold)
+    return Recordings.open(data, fold, progress)
 
 
 def _record_plan(request: ExportRequest, data: Path | None, method: Method, progress: ConsoleProgress) -> Plan | None:
@@ -176,23 +177,26 @@ def _record_plan(request: ExportRequest, data: Path | None, method: Method, prog
 
 
 def _select(request: ExportRequest, recordings: Recordings, max_drop: float, progress: ConsoleProgress) -> Selection:
+    from edge_asc.evaluation.comparison import LabelledClips
     from edge_asc.training.checkpoint import Checkpoint
-    from edge_asc_export.selection import LabelledClips, select
+    from edge_asc_export.selection import Trial, select
 
-    features = recordings.features(Checkpoint.load(request.checkpoint).front_end)
-    clips = LabelledClips(features, recordings.targets, recordings.dataset.labels, LENGTHS)
-    return select(request, clips, max_drop, progress=progress)
+    features = recordings.features(Checkpoint.load(request.checkpoint).front_end, progress)
+    clips = LabelledClips(features, recordings.targets, recordings.dataset.labels)
+    return select(request, Trial(clips, LENGTHS, max_drop), progress=progress)
 
 
-def _measure(recordings: Recordings, checkpoint: Path, output: Path, manifest: Manifest) -> list[Accuracy]:
-    from edge_asc.cli.commands.evaluate import measured, opened
+def _measure(
+    recordings: Recordings, checkpoint: Path, output: Path, manifest: Manifest, progress: ConsoleProgress
+) -> list[Accuracy]:
+    from edge_asc.evaluation.models import measure_models, open_models
 
     models = (str(checkpoint), *(str(output / name) for name in manifest.files))
-    return measured(recordings, models, opened(models), LENGTHS)
+    return measure_models(recordings, models, open_models(models), LENGTHS, progress=progress)
 
 
 def _print(selection: Selection | None, manifest: Manifest, results: Sequence[Accuracy]) -> None:
-    from edge_asc.evaluation.report import table
+    from edge_asc.cli.tables import accuracy_table
     from edge_asc_export.commands import _tables as tables
 
     if selection:
@@ -202,4 +206,4 @@ def _print(selection: Selection | None, manifest: Manifest, results: Sequence[Ac
     out.print(tables.parity_table(manifest, parities))
     out.print(tables.length_table(parities))
     if results:
-        out.print(table(list(results)))
+        out.print(accuracy_table(results))
