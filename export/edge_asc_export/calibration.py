@@ -54,7 +54,7 @@ Graphs = Mapping[int, tuple[Graph, ...]]
 
 @dataclass(frozen=True)
 class Source:
-    """What calibration clips are.
+    """Description of calibration clips.
 
     Attributes:
         data: name of the data set.
@@ -102,7 +102,7 @@ def calibrate(
     with progress.phase("recording activation ranges", total) as phase:
         recording = _Recording.start(model, front_end, batches, phase)
         ranges = recording.ranges_by(candidates)
-        plans = {each: replace(recording.plan, ranges=found) for each, found in ranges.items()}
+        plans = {each: replace(recording.plan, ranges=chosen) for each, chosen in ranges.items()}
         errors: dict[Method, float] = {}
         if method == "auto":
             judged = _batches(front_end, evenly(features, JUDGED_CLIPS))
@@ -187,25 +187,25 @@ def evenly(items: Sequence[T], most: int) -> list[T]:
 
 def _warnings(front_end: FrontEnd, features: Features, classes: int | None) -> list[str]:
     silent = sum(float(clip.max()) <= np.log(front_end.floor) + 1.0 for clip in features if len(clip))
-    found = []
+    warnings = []
     if classes == 1:
-        found.append("all calibration clips have one label: ranges of other sounds may be clipped")
+        warnings.append("all calibration clips have one label: ranges of other sounds may be clipped")
     if len(features) < FEW_CLIPS:
-        found.append(f"{len(features)} calibration clips are few: ranges of other sounds may be clipped")
+        warnings.append(f"{len(features)} calibration clips are few: ranges of other sounds may be clipped")
     if silent:
-        found.append(f"{silent} of {len(features)} calibration clips are silent")
-    return found
+        warnings.append(f"{silent} of {len(features)} calibration clips are silent")
+    return warnings
 
 
 def _channel_maxima(models: Graphs, batches: Sequence[Tensor]) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
+    maxima: dict[str, Tensor] = {}
 
     def observe(name: str, value: Tensor) -> None:
         largest = value.abs().amax(dim=(0, 2, 3) if value.ndim == 4 else (0, 1))
-        found[name] = torch.maximum(found.get(name, largest), largest)
+        maxima[name] = torch.maximum(maxima.get(name, largest), largest)
 
     _observe(models, batches, observe)
-    return found
+    return maxima
 
 
 def _equalisation(graphs: Sequence[Graph], maxima: Mapping[str, Tensor]) -> tuple[Equalisation, ...]:
@@ -215,7 +215,7 @@ def _equalisation(graphs: Sequence[Graph], maxima: Mapping[str, Tensor]) -> tupl
     """
     all_groups = [group for graph in graphs for group in groups(graph)]
     parts = [group.tensors for group in all_groups]
-    found = []
+    equalisation = []
     for tensors in group_tied(dict.fromkeys(chain.from_iterable(parts)), parts):
         free = all(group.free for group in all_groups if group.tensors[0] in tensors)
         each = [maxima[tensor].double() for tensor in tensors if tensor in maxima]
@@ -223,8 +223,8 @@ def _equalisation(graphs: Sequence[Graph], maxima: Mapping[str, Tensor]) -> tupl
         exponent = 1.0 if free else DENSE_EXPONENT
         scale = torch.where(share > 0, share.clamp_min(1e-12) ** -exponent, torch.ones_like(share))
         values = tuple(float(v) for v in scale.clamp(1.0, LARGEST_SCALE).float())
-        found.append(Equalisation(tensors, values))
-    return tuple(found)
+        equalisation.append(Equalisation(tensors, values))
+    return tuple(equalisation)
 
 
 def _spans(shared: Sequence[Sharing], models: Graphs, batches: Sequence[Tensor]) -> list[SharedRange]:
@@ -239,12 +239,12 @@ def _spans(shared: Sequence[Sharing], models: Graphs, batches: Sequence[Tensor])
     _observe(models, batches, observe)
     for graph in next(iter(models.values())):
         seen |= {name: (float(value.min()), float(value.max())) for name, value in graph.constants.items()}
-    found = []
+    spans = []
     for tensors, fixed in shared:
         known = [seen[tensor] for tensor in tensors if tensor in seen] or [(0.0, 0.0)]
         low, high = fixed or (min(0.0, *(k[0] for k in known)), max(0.0, *(k[1] for k in known)))
-        found.append(SharedRange(tensors, low, high, fixed is not None))
-    return found
+        spans.append(SharedRange(tensors, low, high, fixed is not None))
+    return spans
 
 
 def _histograms(spans: Sequence[SharedRange], models: Graphs, batches: Sequence[Tensor]) -> list[Histogram]:
@@ -268,13 +268,13 @@ def _ranges(method: Method, spans: Sequence[SharedRange], histograms: Sequence[H
     if method == "minmax":
         return tuple(spans)
     narrow = _percentile if method == "percentile" else _least_squares
-    found = []
+    ranges = []
     for span, counts in zip(spans, histograms, strict=True):
         if not span.fixed and counts.any():
             low, high = narrow(counts, span.low, span.high)
             span = replace(span, low=low, high=high)
-        found.append(span)
-    return tuple(found)
+        ranges.append(span)
+    return tuple(ranges)
 
 
 def _percentile(counts: Histogram, low: float, high: float) -> tuple[float, float]:

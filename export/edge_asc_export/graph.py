@@ -1,4 +1,4 @@
-"""The export form: a folded network as a short list of operations, written alike to ONNX and TFLite.
+"""The export form: a folded network as a short list of operations, which every format writes.
 
 A tensor of the convolutional part has shape (mel, time, channel), one of the recurrent part (row, unit). There is no
 batch axis: an artefact serves one stream.
@@ -208,16 +208,16 @@ class Graph:
     constants: dict[str, Array] = field(default_factory=dict)
 
     def consumers(self, tensor: str) -> Iterator[Node]:
-        """The nodes that read a tensor."""
+        """Return the nodes that read a tensor."""
         return (node for node in self.nodes if tensor in node.inputs)
 
     def states(self) -> Iterator[tuple[Port, Port]]:
-        """Pairs of an input state and the output state that feeds it."""
+        """Return pairs of an input state and the output state that feeds it."""
         fed = {port.feeds: port for port in self.outputs if port.feeds}
         return ((port, fed[port.name]) for port in self.inputs if port.name in fed)
 
     def macs(self) -> int:
-        """Multiply-accumulates of convolutions, linear layers and recurrent layers."""
+        """Count the multiply-accumulates of convolutions, linear layers and recurrent layers."""
         total = 0
         for node in self.nodes:
             if isinstance(node, Conv2D):
@@ -244,7 +244,7 @@ def group_tied(tensors: Iterable[str], ties: Iterable[Sequence[str]]) -> list[tu
 
 
 def conv_shape(shape: Shape, node: Conv2D) -> Shape:
-    """The output shape of a convolution of a (mel, time, channel) tensor."""
+    """Return the output shape of a convolution of a (mel, time, channel) tensor."""
     sizes = []
     for axis in (0, 1):
         padded = shape[axis] + sum(node.padding[axis])
@@ -253,7 +253,7 @@ def conv_shape(shape: Shape, node: Conv2D) -> Shape:
 
 
 def output_shape(node: Node, shapes: dict[str, Shape]) -> Shape:
-    """The shape of a node's output, from the shapes of its inputs."""
+    """Return the shape of a node's output, from the shapes of its inputs."""
     first = shapes[node.inputs[0]]
     match node:
         case Conv2D():

@@ -79,7 +79,7 @@ class Scheme:
 
     @property
     def float_part(self) -> str:
-        """What computes in float in every format, in words; "" where nothing does."""
+        """The part that computes in float in every format, in words; "" where nothing does."""
         named = f"tensors named {', '.join(self.float_tensors)}" if self.float_tensors else ""
         return named or COMBINATIONS[self.weights, self.activations]
 

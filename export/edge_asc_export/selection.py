@@ -59,7 +59,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Trial:
-    """What artefacts are tried on, and what they have to keep.
+    """Clips that artefacts are tried on, and the accuracy that they have to keep.
 
     Attributes:
         clips: to measure accuracy on.

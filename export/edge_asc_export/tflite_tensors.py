@@ -38,7 +38,7 @@ INT16_VERSIONS = {
 
 
 class Model(Protocol):
-    """What the subgraphs of a file share."""
+    """The parts of a file that its subgraphs share."""
 
     schema: ModuleType
 

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from artefacts import checkpoint, planned
-from edge_asc.children import ChildError, run_in_child
 from edge_asc.engine import open_runtime
-from edge_asc.errors import ContractError, EdgeAscError, ExportError
+from edge_asc.errors import ContractError, ExportError
 from edge_asc.files import sha256
 from edge_asc.progress import Progress
 from edge_asc.provenance import Parity
@@ -45,31 +44,11 @@ def kill(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def leave(*_):
-    os._exit(3)
-
-
-def fail(*_):
-    raise ExportError("as expected")
-
-
-def stumble(*_):
-    raise ZeroDivisionError("unforeseen")
-
-
-@pytest.mark.parametrize(
-    ("function", "message"),
-    [
-        (kill, "ended by SIGKILL .out of memory"),
-        (leave, "exit code 3"),
-        (fail, "^as expected$"),
-        (stumble, "(?s)unexpectedly.*ZeroDivisionError"),
-    ],
-)
-def test_the_end_of_a_child_is_an_error_with_a_name(function, message):
-    with pytest.raises(EdgeAscError, match=message) as raised:
-        run_in_child(function, name="export")
-    assert isinstance(raised.value, ExportError if function is fail else ChildError)
+def test_a_writer_that_is_killed_leaves_nothing(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(bundle, "write_bundle", kill)
+    with pytest.raises(ExportError, match=r"(?s)ended by SIGKILL \(out of memory\?\).*nothing was written"):
+        export(ExportRequest(folder, SCHEMES["none"], ("onnx",)), tmp_path / "out")
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_export_is_proven_and_listed(folder, tmp_path):

@@ -132,7 +132,7 @@ def _count_operations(artefact: Path) -> Inspection | None:
 
 
 class _Audio(NamedTuple):
-    """What to compare on: clips of a data set or of a fold of it, or generated scenes; at most so many."""
+    """Clips to compare on: of a data set or a fold of it, or generated scenes; at most `most`."""
 
     data: Path | None
     fold: int | None

@@ -26,7 +26,7 @@ PASSES = (
     equalise.PASS,
     # TFLite has no GRU.
     expand_gru.PASS,
-    # XNNPACK's kernels gain from more channels and fewer taps; the first convolution is found before means are cut.
+    # XNNPACK's kernels gain from more channels and fewer taps; means are cut after the first convolution is folded.
     fold_mel.PASS,
     shorten_means.PASS,
 )

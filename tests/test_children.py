@@ -1,0 +1,165 @@
+"""Child processes: what they return, report and raise, and that they end."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from edge_asc.children import ChildError, run_in_child
+from edge_asc.errors import DatasetError, EdgeAscError
+from edge_asc.progress import Phase, Progress
+
+
+def add(left, right, progress):
+    return left + right, os.getpid()
+
+
+def kill(progress):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave(progress):
+    os._exit(3)
+
+
+def fail(progress):
+    raise DatasetError("as expected")
+
+
+def stumble(progress):
+    raise ZeroDivisionError("unforeseen")
+
+
+def sleep(progress):
+    time.sleep(600)
+
+
+def report(progress):
+    progress.note("starting")
+    with progress.phase("outer", 2) as outer:
+        outer.advance(loss=0.5)
+        with progress.phase("inner") as inner:
+            inner.update(3, 4, "renamed")
+        outer.advance()
+
+
+class Recorded(Progress):
+    """Keeps what is reported."""
+
+    def __init__(self):
+        self.events = []
+
+    def note(self, text):
+        self.events.append(("note", text))
+
+    @contextmanager
+    def phase(self, title, total=None):
+        self.events.append(("open", title, total))
+        yield RecordedPhase(self.events, title)
+        self.events.append(("close", title))
+
+
+class RecordedPhase(Phase):
+    def __init__(self, events, title):
+        self.events, self.title = events, title
+
+    def advance(self, count=1, **figures):
+        self.events.append(("advance", self.title, count, figures))
+
+    def update(self, done, total=None, title=""):
+        self.events.append(("update", self.title, done, total, title))
+
+
+def test_a_result_comes_from_another_process():
+    total, process = run_in_child(add, 2, 3)
+    assert total == 5
+    assert process != os.getpid()
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (kill, r"the export process was ended by SIGKILL \(out of memory\?\)"),
+        (leave, "the export process ended with exit code 3 and no error message"),
+        (stumble, "(?s)the export process failed unexpectedly.*ZeroDivisionError: unforeseen"),
+    ],
+)
+def test_the_end_of_a_child_is_an_error_with_a_name(function, message):
+    with pytest.raises(ChildError, match=message):
+        run_in_child(function, name="export")
+
+
+def test_an_error_for_the_user_is_raised_as_it_is():
+    with pytest.raises(EdgeAscError, match=r"^as expected$") as raised:
+        run_in_child(fail)
+    assert type(raised.value) is DatasetError
+
+
+def test_a_child_is_killed_after_its_time():
+    with pytest.raises(ChildError, match=r"the sleeper process did not finish within 0\.1 s and was killed"):
+        run_in_child(sleep, name="sleeper", timeout=0.1)
+
+
+def test_progress_reaches_the_caller():
+    progress = Recorded()
+    run_in_child(report, progress=progress)
+    assert progress.events == [
+        ("note", "starting"),
+        ("open", "outer", 2),
+        ("advance", "outer", 1, {"loss": 0.5}),
+        ("open", "inner", None),
+        ("update", "inner", 3, 4, "renamed"),
+        ("close", "inner"),
+        ("advance", "outer", 1, {}),
+        ("close", "outer"),
+    ]
+
+
+PARENT = """
+import os, pathlib, sys
+sys.path.insert(0, {tests!r})
+import test_children
+from edge_asc.children import run_in_child
+
+if __name__ == "__main__":
+    run_in_child(test_children.announce, {file!r})
+"""
+
+
+def announce(file, progress):
+    Path(file).write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+def test_a_child_ends_with_its_parent(tmp_path):
+    file, script = tmp_path / "pid", tmp_path / "parent.py"
+    script.write_text(PARENT.format(tests=str(Path(__file__).parent), file=str(file)))
+    parent = subprocess.Popen([sys.executable, str(script)])
+    try:
+        while not (file.is_file() and file.read_text()):
+            assert parent.poll() is None
+            time.sleep(0.05)
+    finally:
+        parent.kill()
+        parent.wait()
+    child = int(file.read_text())
+    for _ in range(600):
+        try:
+            os.kill(child, 0)
+        except ProcessLookupError:
+            return
+        if (state := status_of(child)) == "Z":
+            return
+        time.sleep(0.1)
+    pytest.fail(f"process {child} is still there, in state {state}")
+
+
+def status_of(process):
+    """The state of a process; "Z" for one that has ended and waits to be collected."""
+    listed = subprocess.run(["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True, check=False)
+    return listed.stdout.strip()[:1] or "Z"
