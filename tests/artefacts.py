@@ -10,6 +10,7 @@ from edge_asc.contract import StreamContract
 from edge_asc.files import sha256
 from edge_asc.frontend import FrontEnd
 from edge_asc.models import ModelConfig, build
+from edge_asc.provenance import Provenance
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc_export.calibration import calibrate
 from edge_asc_export.lowering import lower_gru, lower_step, lower_window
@@ -68,7 +69,7 @@ def contract(signatures, form="causal", scheme="none", weights=None):
         macs={},
         scheme=scheme,
         signatures=tuple(signatures),
-        provenance={"checkpoint_sha256": sha256(weights)} if weights else {},
+        provenance=Provenance(checkpoint_sha256=sha256(weights)) if weights else Provenance(),
     )
 
 

@@ -6,10 +6,10 @@ import torch
 
 from edge_asc.data import Dataset, FeatureCache
 from edge_asc.data.cache import default_cache
-from edge_asc.data.dataset import TAU_LABELS
+from edge_asc.data.layouts.tau import TAU_LABELS
 from edge_asc.data.scenes import generate_scene
 from edge_asc.engine import open_runtime
-from edge_asc.evaluation.accuracy import evaluate
+from edge_asc.evaluation.comparison import LabelledClips, evaluate
 from edge_asc.evaluation.logits import decide, stream_logits
 from edge_asc.frontend import FrontEnd, LogMel
 from edge_asc.training.checkpoint import Checkpoint
@@ -83,7 +83,8 @@ def test_int8_keeps_accuracy_at_every_length(exported, recordings):
     dataset, features = recordings
     targets = [dataset.labels.index(clip.label) for clip in dataset.clips]
     schemes = [(f"{fmt} {s}", exported.runtime(fmt, s)) for s in ("int8", "int8-dynamic") for fmt in ("onnx", "tflite")]
-    base, *results = evaluate([("float", exported.reference), *schemes], features, targets, dataset.labels, range(1, 6))
+    labelled = LabelledClips(features, targets, dataset.labels)
+    base, *results = evaluate([("float", exported.reference), *schemes], labelled, range(1, 6))
     failures = []
     for result in results:
         drop = 100 * (base.all_steps.accuracy - result.all_steps.accuracy)

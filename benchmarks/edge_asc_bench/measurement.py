@@ -19,7 +19,7 @@ from edge_asc.contract import StreamContract
 from edge_asc.data.scenes import generate_scene
 from edge_asc.engine import open_runtime
 from edge_asc.errors import EdgeAscError, MissingExtraError
-from edge_asc.evaluation.accuracy import Heard, check_comparable, compare
+from edge_asc.evaluation.comparison import ClipLogits, check_comparable, compare
 from edge_asc.evaluation.logits import clip_logits, stream_logits
 from edge_asc.files import identity
 from edge_asc.frontend import Array
@@ -172,16 +172,16 @@ class _Here:
                     seconds: clip_logits(model.runtime, clips.features, [seconds] if seconds else ())
                     for seconds in model.windows(settings.lengths)
                 }
-        self.whole: Heard | None = None
+        self.whole: ClipLogits | None = None
         reference = _reference(models)
         if clips.labels and reference is not None and models[reference].contract.form == "causal":
-            from edge_asc.engines.pytorch import TorchRuntime
+            from edge_asc.evaluation.checkpoints import WholeClipRuntime
             from edge_asc.training.checkpoint import Checkpoint
 
             model = models[reference]
-            whole = TorchRuntime(Checkpoint.load(model.path), settings.threads, whole=True)
+            whole = WholeClipRuntime(Checkpoint.load(model.path), settings.threads)
             logits = stream_logits(whole, clips.features)
-            self.whole = Heard(f"{model.name}, whole clip", whole.engine, model.contract, logits)
+            self.whole = ClipLogits(f"{model.name}, whole clip", whole.engine, model.contract, logits)
 
 
 class _Run:
@@ -364,8 +364,8 @@ def _heard(run: _Run, models: Sequence[Model], here: _Here) -> list[Logits]:
     return [here.logits[i] if i not in there else logits for i, logits in enumerate(heard)]
 
 
-def _as_heard(model: Model, logits: list[Array]) -> Heard:
-    return Heard(model.name, model.runtime.engine, model.contract, logits)
+def _as_heard(model: Model, logits: list[Array]) -> ClipLogits:
+    return ClipLogits(model.name, model.runtime.engine, model.contract, logits)
 
 
 def _reference(models: Sequence[Model]) -> int | None:
@@ -442,7 +442,7 @@ def describe_model(model: Model) -> dict[str, Any]:
         "name": model.name,
         "file": model.path.name,
         "sha256": digest,
-        "checkpoint_sha256": digest if model.is_checkpoint else contract.provenance.get("checkpoint_sha256", ""),
+        "checkpoint_sha256": digest if model.is_checkpoint else contract.provenance.checkpoint_sha256,
         "bytes": size,
         "engine": model.runtime.engine,
         "form": contract.form,

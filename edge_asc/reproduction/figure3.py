@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_asc.contract import STEP_FRAMES
 from edge_asc.data import FeatureCache
 from edge_asc.data.dataset import Clip, Dataset
 from edge_asc.errors import EdgeAscError, require
@@ -19,7 +20,6 @@ KIND = "figure3"
 # 1: first version.
 SCHEMA_VERSION = 1
 POINTS = 1000
-STEP_FRAMES = 8
 
 Points = npt.NDArray[np.float32]
 

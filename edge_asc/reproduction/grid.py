@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from edge_asc.contract import Form
 from edge_asc.data import Dataset, FeatureCache
 from edge_asc.data.cache import Crop
 from edge_asc.errors import EdgeAscError, require
@@ -26,7 +27,6 @@ from edge_asc.evaluation.whole import last_logits
 from edge_asc.files import locked, write_json
 from edge_asc.frontend import FrontEnd
 from edge_asc.models import ModelConfig
-from edge_asc.models.layers import Form
 from edge_asc.training.checkpoint import is_checkpoint, read_metadata
 from edge_asc.training.compute import Precision, launched
 from edge_asc.training.loop import LOG
@@ -161,7 +161,7 @@ def run_unit(grid: Grid, unit: Unit) -> dict[str, Any]:
     with locked(folder / LOCK), launched(grid.device, grid.precision, grid.loaders) as compute:
         checkpoint = fit(run, cache, Listener(), resume=True, compute=compute)
         clips = run.held_out()
-        features = cache.features(dataset, clips, progress=False)
+        features = cache.features(dataset, clips)
         known = _read(folder / RESULT)
         told = {
             "schema_version": SCHEMA_VERSION,
@@ -172,7 +172,7 @@ def run_unit(grid: Grid, unit: Unit) -> dict[str, Any]:
         }
         if known and {name: known.get(name) for name in told} == told:
             return known
-        crops = cache.features(dataset, clips, progress=False, crop=Crop(grid.crop_seconds, unit.seed))
+        crops = cache.features(dataset, clips, crop=Crop(grid.crop_seconds, unit.seed))
         longest = max(map(len, features)) * cache.front_end.hop / cache.front_end.sample_rate
         targets = np.array([dataset.labels.index(clip.label) for clip in clips], np.intp)
         parts = {}

@@ -7,8 +7,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from edge_asc.contract import Form
 from edge_asc.errors import EdgeAscError
-from edge_asc.models.layers import Form
 from edge_asc.reproduction.grid import VARIANTS, Grid, Unit
 
 KIND = "table1"

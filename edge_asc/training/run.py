@@ -12,11 +12,12 @@ from typing import Any
 
 import torch
 
-from edge_asc.contract import Decision
+from edge_asc.contract import DecisionRule
 from edge_asc.data.cache import FeatureCache
 from edge_asc.data.dataset import Clip, Credits, Dataset
 from edge_asc.errors import EdgeAscError
-from edge_asc.evaluation.accuracy import Accuracy, evaluate, pool
+from edge_asc.evaluation.accuracy import Accuracy, pool
+from edge_asc.evaluation.comparison import LabelledClips, evaluate
 from edge_asc.frontend import FrontEnd
 from edge_asc.models import CRNN, ModelConfig
 from edge_asc.training.checkpoint import Checkpoint, is_checkpoint
@@ -58,7 +59,7 @@ class Run:
     initial: Path | None = None
     fold: int | None = None
     folds_of: Dataset | None = None
-    decision: Decision = "mean"
+    decision: DecisionRule = "mean"
     name: str = ""
 
     def of_fold(self, fold: int) -> Run:
@@ -149,7 +150,7 @@ def fit(
     if not clips:
         raise EdgeAscError(f"{run.dataset.root}: no clip is left to train on; ask for other licences, or another fold")
     with compute.leader_first():
-        features = cache.features(run.dataset, clips, progress=compute.leads)
+        features = cache.features(run.dataset, clips)
     initial = Checkpoint.load(run.of_same_fold(run.initial)) if run.initial else None
     if initial and initial.labels != run.dataset.labels:
         listener.noted(f"{run.initial} knows other labels: its last layers start afresh")
@@ -238,7 +239,7 @@ def _finished(run: Run, cache: FeatureCache, listener: Listener) -> Checkpoint:
 
 def _digest(run: Run, clips: Sequence[Clip], cache: FeatureCache) -> str:
     """Of the clips' audio and labels."""
-    return cache.features(run.dataset, clips, progress=False).digest(clip.label for clip in clips)
+    return cache.features(run.dataset, clips).digest(clip.label for clip in clips)
 
 
 def _evaluated(checkpoint: Checkpoint, run: Run, cache: FeatureCache, listener: Listener) -> Checkpoint:
@@ -311,10 +312,8 @@ def evaluate_levels(
     lengths = [seconds for seconds in LENGTHS if seconds * rate // hop <= longest]
     runtime = TorchRuntime(checkpoint)
     targets = [dataset.labels.index(clip.label) for clip in clips]
-    return {
-        level: evaluate([(checkpoint.name, runtime)], features, targets, dataset.labels, lengths, gain=float(level))[0]
-        for level in LEVELS
-    }
+    labelled = LabelledClips(features, targets, dataset.labels)
+    return {level: evaluate([(checkpoint.name, runtime)], labelled, lengths, gain=float(level))[0] for level in LEVELS}
 
 
 def evaluation_json(dataset: Dataset, protocol: str, results: dict[int, Accuracy]) -> dict[str, Any]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal
+from typing import Literal
 
 import edge_asc
 from edge_asc.contract import Signature, StreamContract
 from edge_asc.errors import ExportError
+from edge_asc.jsonobject import JsonObject
 from edge_asc.models import CRNN
-from edge_asc.models.complexity import deployed_parameters
+from edge_asc.provenance import Calibration, Measured, Provenance
 from edge_asc.training.checkpoint import Checkpoint
+from edge_asc.training.checkpoint_contract import checkpoint_contract
 from edge_asc_export.graph import Graph
 from edge_asc_export.lowering import expand_gru, lower_gru, lower_step, lower_window
 from edge_asc_export.onnx import OnnxWriter
@@ -95,31 +97,25 @@ class Draft:
         fmt: Format,
         signatures: Sequence[Signature],
         graphs: Sequence[Graph],
-        measured: Mapping[str, Any],
+        measured: Measured,
     ) -> StreamContract:
         """The contract of an artefact with these signatures."""
-        checkpoint, config = self.checkpoint, self.model.config
-        return StreamContract(
-            name=checkpoint.name,
-            backbone=config.backbone,
-            form=config.form,
-            output=config.output,
-            labels=checkpoint.labels,
-            front_end=checkpoint.front_end,
-            decision=checkpoint.decision,
-            parameters=deployed_parameters(self.model),
+        calibration = JsonObject(self.plan.provenance, "calibration")
+        provenance = Provenance(
+            edge_asc=edge_asc.__version__,
+            tools=_versions(("torch", "onnx") if fmt == "onnx" else ("torch", "ai-edge-litert", "flatbuffers")),
+            checkpoint_sha256=self.checkpoint_hash,
+            scheme=self.scheme.to_json(),
+            float_parts=float_parts(fmt, self.plan, self.model.config.form),
+            calibration=Calibration.from_json(calibration) if self.scheme.static else None,
+        )
+        return checkpoint_contract(
+            self.checkpoint,
+            signatures,
             macs={graph.name: graph.macs() for graph in graphs},
             scheme=self.scheme.name,
-            signatures=tuple(signatures),
-            provenance={
-                "edge_asc": edge_asc.__version__,
-                "tools": _versions(("torch", "onnx") if fmt == "onnx" else ("torch", "ai-edge-litert", "flatbuffers")),
-                "checkpoint_sha256": self.checkpoint_hash,
-                "scheme": self.scheme.to_json(),
-                "float": float_parts(fmt, self.plan, config.form),
-                "calibration": dict(self.plan.provenance) if self.scheme.static else None,
-            },
-            measured=dict(measured),
+            provenance=provenance,
+            measured=measured,
         )
 
 
@@ -132,7 +128,7 @@ class Artefact:
     data: bytes
 
 
-def write(draft: Draft, fmt: Format, measured: Mapping[str, Any] | None = None) -> list[Artefact]:
+def write(draft: Draft, fmt: Format, measured: Measured | None = None) -> list[Artefact]:
     """The artefacts of a format: TFLite is one file of signatures, ONNX a file a graph."""
     hop, stem = draft.checkpoint.front_end.hop, f"{draft.checkpoint.name}-{label(draft.scheme)}"
     if fmt == "tflite":
@@ -141,12 +137,12 @@ def write(draft: Draft, fmt: Format, measured: Mapping[str, Any] | None = None) 
         signatures = [writer.signature(graph, hop) for graph in graphs]
         for graph in graphs:
             writer.add(graph)
-        contract = draft.contract(fmt, signatures, graphs, measured or {})
+        contract = draft.contract(fmt, signatures, graphs, measured or Measured())
         return [Artefact(f"{stem}.tflite", contract, writer.finish(contract))]
     result = []
     for graph in draft.graphs(recurrent=True):
         onnx = OnnxWriter(graph, draft.plan)
-        contract = draft.contract(fmt, [onnx.signature(hop)], [graph], measured or {})
+        contract = draft.contract(fmt, [onnx.signature(hop)], [graph], measured or Measured())
         result.append(Artefact(f"{stem}-{graph.name}.onnx", contract, onnx.write(contract)))
     return result
 

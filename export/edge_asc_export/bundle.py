@@ -17,6 +17,7 @@ from edge_asc.engine import open_runtime
 from edge_asc.errors import EdgeAscError, ExportError
 from edge_asc.files import sha256, write_bytes, write_json
 from edge_asc.manifest import MANIFEST
+from edge_asc.provenance import Measured
 from edge_asc.training.checkpoint import Checkpoint, read_metadata
 from edge_asc_export import artefact as artefacts
 from edge_asc_export import parity
@@ -106,14 +107,14 @@ def export(job: Job, output: Path, *, progress: Callable[[str], None] | None = N
 def _write_format(job: Job, fmt: Format, staging: Path) -> None:
     """Write the artefacts of one format, measure each in its own runtime, and note what was found."""
     draft = job.draft()
-    measured: dict[str, dict[str, Any]] = {}
+    measured: dict[str, Measured] = {}
     reference = open_runtime(job.checkpoint)
     for artefact in artefacts.write(draft, fmt):
         path = staging / artefact.name
         write_bytes(path, artefact.data)
         found = parity.measure(reference, open_runtime(path))
         parity.check(artefact.name, job.scheme, found)
-        measured[artefact.name] = {"parity": found.to_json()}
+        measured[artefact.name] = Measured(parity=found)
     entries = {}
     for artefact in _with_measurements(draft, fmt, measured):
         path = staging / artefact.name
@@ -129,9 +130,7 @@ def _write_format(job: Job, fmt: Format, staging: Path) -> None:
     write_json(staging / f"{fmt}.json", entries)
 
 
-def _with_measurements(
-    draft: Draft, fmt: Format, measured: Mapping[str, Mapping[str, Any]]
-) -> Sequence[artefacts.Artefact]:
+def _with_measurements(draft: Draft, fmt: Format, measured: Mapping[str, Measured]) -> Sequence[artefacts.Artefact]:
     """The same artefacts, each with what was measured on it in its contract."""
     return [a for name, m in measured.items() for a in artefacts.write(draft, fmt, m) if a.name == name]
 
@@ -230,7 +229,7 @@ def plan_of(artefact: Path, checkpoint: Checkpoint) -> Plan:
             raise ExportError(f"{manifest}: damaged ({error!r}); export again") from error
         if listed is not None:
             return Plan.from_json(plan)
-    scheme = Scheme.from_json(open_runtime(artefact).contract.provenance.get("scheme"))
+    scheme = Scheme.from_json(open_runtime(artefact).contract.provenance.scheme)
     return Plan.from_json(checkpoint.quantisation).with_scheme(scheme)
 
 

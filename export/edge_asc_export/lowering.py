@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import fx, nn
 
+from edge_asc.contract import STEP_FRAMES
 from edge_asc.errors import ExportError
-from edge_asc.models.crnn import CRNN, HIDDEN, MELS, STEP_FRAMES
-from edge_asc.models.layers import Conv as ConvLayer
-from edge_asc.models.layers import InputNorm, MelMean, ResNorm, SubSpectralNorm
+from edge_asc.models.crnn import CRNN, HIDDEN, MELS
+from edge_asc.models.layers import InputNorm, MelMean, ResNorm, StreamConv, SubSpectralNorm
 from edge_asc_export.graph import (
     GRU,
     Add,
@@ -36,7 +36,7 @@ from edge_asc_export.graph import (
 
 
 class _Tracer(fx.Tracer):
-    LEAVES = (ConvLayer, InputNorm, SubSpectralNorm, MelMean, ResNorm)
+    LEAVES = (StreamConv, InputNorm, SubSpectralNorm, MelMean, ResNorm)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, self.LEAVES) or super().is_leaf_module(m, module_qualified_name)
@@ -136,7 +136,7 @@ class _Lowering:
         x = self._tensor(source)
         sole = len(source.users) == 1  # type: ignore[union-attr]
         match module:
-            case ConvLayer():
+            case StreamConv():
                 return self._conv(name, module, x)
             case nn.BatchNorm2d():
                 scale, shift = _affine(module)
@@ -172,7 +172,7 @@ class _Lowering:
             case _:
                 raise ExportError(f"{name}: a {type(module).__name__} has no export form")
 
-    def _conv(self, name: str, layer: ConvLayer, x: str) -> str:
+    def _conv(self, name: str, layer: StreamConv, x: str) -> str:
         if layer.cached_columns:
             mels, _, channels = self.builder.shapes[x]
             cache = layer.cache_name

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_asc.data.dataset import TAU_LABELS
+from edge_asc.data.layouts.tau import TAU_LABELS
 from edge_asc.data.scenes import generate_scene
 from edge_asc.errors import ExportError
 from edge_asc.evaluation.logits import decide, steps_at, stream_logits
 from edge_asc.frontend import LogMel
+from edge_asc.provenance import Parity
 from edge_asc.runtime import Runtime
 from edge_asc.streaming import WindowedClassifier
 from edge_asc_export.scheme import Scheme
@@ -22,33 +22,6 @@ TOLERANCE = 1e-4
 SEED = 20
 SECONDS = 10
 WINDOWED_SECONDS = 26
-
-
-@dataclass(frozen=True)
-class Parity:
-    """How far an artefact is from float PyTorch, on generated scenes.
-
-    Attributes:
-        audio: what was streamed.
-        steps: decisions compared.
-        agreement: share of decisions with the same arg-max.
-        max_error, mean_error: of the logits.
-        agreement_by_length: share at each second since reset; decision by the contract.
-        max_error_first, max_error_last: in the first and the last quarter of one stream without reset: its drift.
-    """
-
-    audio: str
-    steps: int
-    agreement: float
-    max_error: float
-    mean_error: float
-    agreement_by_length: dict[str, float]
-    max_error_first: float
-    max_error_last: float
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object."""
-        return asdict(self)
 
 
 def scenes() -> list[npt.NDArray[np.float32]]:

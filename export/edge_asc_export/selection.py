@@ -13,7 +13,8 @@ import numpy as np
 
 from edge_asc.engine import open_runtime
 from edge_asc.errors import ExportError
-from edge_asc.evaluation.accuracy import Accuracy, evaluate
+from edge_asc.evaluation.accuracy import Accuracy
+from edge_asc.evaluation.comparison import LabelledClips, evaluate
 from edge_asc.frontend import Array
 from edge_asc.runtime import Runtime
 from edge_asc.streaming import StreamingClassifier
@@ -100,7 +101,7 @@ def select(
             manifest = export(replace(job, scheme=scheme), Path(folder))
             runtimes = {name: open_runtime(Path(folder) / name) for name in manifest["files"]}
             models = [("float PyTorch", reference), *runtimes.items()]
-            base, *results = evaluate(models, features, targets, labels, lengths)
+            base, *results = evaluate(models, LabelledClips(features, targets, labels), lengths)
             for result in results:
                 size, runtime = manifest["files"][result.model]["bytes"], runtimes[result.model]
                 attempts.append(_attempt(scheme.name, size, runtime, features, base, result, max_drop))

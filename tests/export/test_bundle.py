@@ -70,10 +70,10 @@ def test_an_export_is_proven_and_listed(folder, tmp_path):
         assert sha256(output / name) == entry["sha256"]
         contract = open_runtime(output / name).contract
         assert contract.to_json() == entry["contract"]
-        found = contract.measured["parity"]
-        assert found["steps"] >= 60
-        assert found["agreement"] > 0.8
-        assert contract.provenance["calibration"]["clips"] == 3
+        found = contract.measured.parity
+        assert found.steps >= 60
+        assert found.agreement > 0.8
+        assert contract.provenance.calibration.clips == 3
     assert open_runtime(output).engine.startswith("litert")
     damaged = bytearray((output / "random-causal-int8.tflite").read_bytes())
     damaged[len(damaged) // 2] ^= 1
@@ -156,10 +156,10 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_written(form, hea
 
 
 def test_ranges_can_be_recorded_on_a_data_set(folder, tmp_path, monkeypatch):
-    from edge_asc.data.scenes import write_scenes
+    from edge_asc.data.generated import write_scenes
 
     monkeypatch.setenv("EDGE_ASC_CACHE", str(tmp_path / "cache"))
-    write_scenes(tmp_path / "data", 2, 0, seconds=1.0, progress=False)
+    write_scenes(tmp_path / "data", 2, 0, seconds=1.0)
     recorded = bundle.record_plan(folder, tmp_path / "data", method="mse")
     assert recorded["provenance"]["clips"] == 20
     assert recorded["provenance"]["method"] == "mse"

@@ -4,6 +4,7 @@ import pytest
 
 from artefacts import checkpoint, clips, planned
 from edge_asc.errors import ExportError
+from edge_asc.evaluation.checkpoints import stream_clips
 from edge_asc_export import bundle, selection
 from edge_asc_export.bundle import Job, export
 from edge_asc_export.scheme import SCHEMES
@@ -62,7 +63,7 @@ def test_schemes_are_tried_until_one_keeps_every_decision(folder, monkeypatch):
         ]
 
     monkeypatch.setattr(selection, "evaluate", evaluate)
-    (logits,) = open_runtime(folder).stream(clips(1, 40, seed=3))
+    (logits,) = stream_clips(open_runtime(folder), clips(1, 40, seed=3))
     right = [int(logits[-1].argmax())] * 10
     scheme, attempts = chosen(folder, ("tflite",), 0.5, right)
     assert scheme.name not in spoilt

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from edge_asc.data import Dataset, FeatureCache
-from edge_asc.data.scenes import write_scenes
+from edge_asc.data.generated import write_scenes
 from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import FrontEnd
 from edge_asc.models import ModelConfig
@@ -29,7 +29,7 @@ def recorded(*_: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, FeatureCache]:
     folder = tmp_path_factory.mktemp("run")
-    dataset = write_scenes(folder / "data", 2, 0, seconds=1.0, folds=2, progress=False)
+    dataset = write_scenes(folder / "data", 2, 0, seconds=1.0, folds=2)
     return dataset, FeatureCache(folder / "cache", FrontEnd())
 
 
@@ -71,7 +71,7 @@ def test_cross_validation_judges_every_clip_once_by_a_model_that_has_not_heard_i
 
 def test_pretraining_has_not_heard_what_the_other_data_set_holds_out(data: Any, tmp_path: Path) -> None:
     dataset, cache = data
-    wide = write_scenes(tmp_path / "wide", 2, 0, seconds=1.0, folds=2, progress=False)
+    wide = write_scenes(tmp_path / "wide", 2, 0, seconds=1.0, folds=2)
     wide = replace(wide, name="wide", labels=(*wide.labels, "zoo"))
     pretrained = run_of(wide, tmp_path / "pre", folds_of=dataset)
     final = cross_validate(pretrained, cache, Listener(), resume=False, record=recorded)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 import edge_asc
-from edge_asc.data.dataset import TAU_LABELS
+from edge_asc.data.layouts.tau import TAU_LABELS
 from edge_asc.data.scenes import VERSION, generate_scene
 from edge_asc.engine import open_runtime
 from edge_asc.errors import EdgeAscError

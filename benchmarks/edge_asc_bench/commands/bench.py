@@ -13,8 +13,8 @@ from click.core import ParameterSource
 from rich.table import Table
 
 from edge_asc.cli.console import Lengths, json_option, log, out, print_json, progress, threads_option
-from edge_asc.cli.models import named
 from edge_asc.errors import ContractError
+from edge_asc.evaluation.models import name_models
 
 if TYPE_CHECKING:
     from edge_asc_bench.measurement import Clips
@@ -118,7 +118,7 @@ def command(
     output.parent.mkdir(parents=True, exist_ok=True)
     found = [entry for model in models for entry in files_of(model)]
     names, files = zip(*found, strict=True)
-    found = [(name, Path(path)) for name, path in named(list(map(str, files)), names)]
+    found = [(name, Path(path)) for name, path in name_models(list(map(str, files)), names)]
     if len({name for name, _ in found}) < len(found):
         raise ContractError(f"two models are called alike: {', '.join(name for name, _ in found)}; leave one out")
     clips = clips_of(found[0][1], data, fold)
@@ -220,7 +220,7 @@ def clips_of(model: Path, data: Path | None, fold: int | None) -> Clips:
 
     front_end = open_runtime(model).contract.front_end
     if data is None:
-        from edge_asc.data.dataset import TAU_LABELS
+        from edge_asc.data.layouts.tau import TAU_LABELS
         from edge_asc.data.scenes import VERSION, generate_scene
         from edge_asc.frontend import LogMel
 
@@ -229,7 +229,7 @@ def clips_of(model: Path, data: Path | None, fold: int | None) -> Clips:
         # What they are made of: their samples differ in the last bit from one processor to another.
         digest = hashlib.sha256(repr((VERSION, TAU_LABELS, SCENES)).encode()).hexdigest()
         return Clips("generated", [raw(scene) for scene in scenes], (), (), digest)
-    from edge_asc.cli.recordings import Recordings
+    from edge_asc.data.recordings import Recordings
 
     recordings = Recordings.open(data, fold)
     dataset = recordings.dataset

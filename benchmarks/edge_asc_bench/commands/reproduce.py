@@ -13,14 +13,14 @@ import click
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from edge_asc.cli.console import Lengths, json_option, log, out, print_json, threads_option
-from edge_asc.cli.models import checkpoint_folder, heard_notes, named
+from edge_asc.cli.console import ConsoleProgress, Lengths, json_option, log, out, print_json, threads_option
 from edge_asc.cli.training import chosen_recipe, compute_options, recipe_option, settings_option
 from edge_asc.errors import EdgeAscError, require
+from edge_asc.evaluation.models import checkpoint_folder, leakage_notes, name_models
 
 if TYPE_CHECKING:
-    from edge_asc.cli.recordings import Recordings
     from edge_asc.data import Dataset, FeatureCache
+    from edge_asc.data.recordings import Recordings
     from edge_asc.reproduction.grid import Grid, Unit, Watcher
     from edge_asc.runtime import Runtime
 
@@ -122,7 +122,7 @@ def table1(
     if engine == "local":
         found_device(device)
     dataset = Dataset.open(data)
-    dataset.check(progress=True)
+    dataset.check(ConsoleProgress())
     longest = _longest(dataset, folds)
     if "frames" not in settings and chosen.frames == PAPER.frames:
         chosen = replace(chosen, frames=(longest // 8 * 8,) * 2)
@@ -211,7 +211,7 @@ def figure4(
         track=lambda clips, title: track(clips, title, console=log, transient=True),
     )
     for model, (_, seeds) in zip(found["models"], members, strict=True):
-        model["notes"] += heard_notes(seeds, recordings.clips)
+        model["notes"] += leakage_notes(seeds, recordings.clips)
     _written({**found, "fold": fold}, output, as_json=as_json)
 
 
@@ -243,10 +243,9 @@ def figure3(
     from edge_asc.zoo import located
 
     recordings = _recordings(data, fold)
-    loaded = [
-        (name, Checkpoint.load(located(model) or model)) for name, model in named(models, list(map(_name, models)))
-    ]
-    for note in heard_notes(models, recordings.clips):
+    pairs = name_models(models, list(map(_name, models)))
+    loaded = [(name, Checkpoint.load(located(model) or model)) for name, model in pairs]
+    for note in leakage_notes(models, recordings.clips):
         log.print(note)
     with log.status("mapping"):
         found = figures.figure(
@@ -263,7 +262,7 @@ def figure3(
 
 def _recordings(data: Path, fold: int) -> Recordings:
     """The held-out clips of a fold; all clips for fold 0."""
-    from edge_asc.cli.recordings import Recordings
+    from edge_asc.data.recordings import Recordings
 
     return Recordings.open(data, fold or None)
 
@@ -297,7 +296,7 @@ def _with_seeds(models: Sequence[str]) -> list[tuple[str, list[str]]]:
         members.append(list(map(str, seeds)) or [model])
         pooled = f"{Path(model).resolve().parent.name}, {len(seeds)} seed{'s' * (len(seeds) > 1)}"
         names.append(pooled if seeds else _name(model))
-    return [(name, seeds) for (name, _), seeds in zip(named(models, names), members, strict=True)]
+    return [(name, seeds) for (name, _), seeds in zip(name_models(models, names), members, strict=True)]
 
 
 def _name(model: str) -> str:

@@ -155,7 +155,7 @@ def _recorded(path: Path) -> tuple[Tensors, ...]:
     for label in CALIBRATION:
         stream = Stream(runtime, "step")
         for frames in _frames(runtime.contract, label, 10):
-            recorded.append({stream.loop.source.name: stream.laid_out(frames), **stream.loop.state})
+            recorded.append({stream.loop.source.name: stream.to_layout(frames), **stream.loop.state})
             stream.feed(frames)
     return tuple(recorded)
 

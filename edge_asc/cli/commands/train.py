@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_asc.cli.console import json_option, log, out, print_json, progress, threads_option
+from edge_asc.backbone import BACKBONES
+from edge_asc.cli.console import ConsoleProgress, json_option, log, out, print_json, progress, threads_option
 from edge_asc.cli.training import chosen_recipe, compute_options, recipe_option, record, settings_option
 from edge_asc.errors import require
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 @click.command("train", short_help="Train a classifier.")
 @click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="Checkpoint folder.")
-@click.option("--backbone", type=click.Choice(["fuse", "bcresnet", "resnet"]), default="fuse", show_default=True)
+@click.option("--backbone", type=click.Choice(BACKBONES.names()), default="fuse", show_default=True)
 @click.option("--form", type=click.Choice(["causal", "windowed"]), default="causal", show_default=True)
 @click.option(
     "--head",
@@ -137,7 +138,7 @@ def command(
     )
     with launched(device, precision, loaders) as compute:
         if compute.leads:
-            dataset.check(progress=True)
+            dataset.check(ConsoleProgress())
         checkpoint = _trained(run, compute, resume=resume, cross_validate=cross_validate)
     if not compute.leads:
         return

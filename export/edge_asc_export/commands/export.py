@@ -14,7 +14,7 @@ from edge_asc.cli.console import json_option, log, out, print_json
 from edge_asc.zoo import DEFAULT
 
 if TYPE_CHECKING:
-    from edge_asc.cli.recordings import Recordings
+    from edge_asc.data.recordings import Recordings
     from edge_asc_export.bundle import Job
     from edge_asc_export.scheme import Scheme
     from edge_asc_export.selection import Attempt
@@ -109,7 +109,7 @@ def command(
         raise ContractError(f"{checkpoint}: no such checkpoint; expected a folder or one of {', '.join(zoo())}")
     recordings = None
     if data is not None:
-        from edge_asc.cli.recordings import Recordings
+        from edge_asc.data.recordings import Recordings
 
         recordings = Recordings.open(data, fold)
     attempts: list[Any] = []
@@ -128,10 +128,10 @@ def command(
         manifest = bundle.export(job, output, progress=status.update)
     results = []
     if recordings is not None:
-        from edge_asc.cli.commands.evaluate import measured, opened
+        from edge_asc.evaluation.models import measure_models, open_models
 
         models = (str(folder), *(str(output / name) for name in manifest["files"]))
-        results = measured(recordings, models, opened(models), tuple(range(1, 11)))
+        results = measure_models(recordings, models, open_models(models), range(1, 11))
     if as_json:
         tried = [attempt.to_json() for attempt in attempts]
         accuracy = [result.to_json() for result in results]
@@ -143,9 +143,9 @@ def command(
     out.print(_table(manifest))
     out.print(_by_length(manifest))
     if results:
-        from edge_asc.evaluation.report import table
+        from edge_asc.cli.tables import accuracy_table
 
-        out.print(table(results))
+        out.print(accuracy_table(results))
     out.print(f"written to {output}")
 
 

@@ -170,7 +170,7 @@ def _clips(front_end: Any, data: Path | None, fold: int | None, most: int) -> tu
         raw = LogMel(front_end.raw)
         clips = scenes()[:most]
         return [f"generated scene {i + 1}" for i in range(len(clips))], [raw(clip) for clip in clips]
-    from edge_asc.cli.recordings import Recordings
+    from edge_asc.data.recordings import Recordings
     from edge_asc_export.calibration import evenly
 
     recordings = Recordings.open(data, fold)
@@ -225,21 +225,19 @@ def _facts(contract: Any, size: int, engine: str, found: dict[str, Any] | None) 
             "running mean of log-softmax since reset" if contract.decision == "mean" else "last output",
         ),
         ("quantisation", contract.scheme),
-        ("in float", str(provenance.get("float"))),
+        ("in float", provenance.float_parts),
         (
             "made with",
-            ", ".join(
-                f"{k} {v}" for k, v in {"edge-asc": provenance.get("edge_asc"), **provenance.get("tools", {})}.items()
-            ),
+            ", ".join(f"{k} {v}" for k, v in {"edge-asc": provenance.edge_asc, **provenance.tools}.items()),
         ),
         ("runs in", engine),
     ]
-    if parity := contract.measured.get("parity"):
+    if parity := contract.measured.parity:
         rows.append(
             (
                 "against PyTorch",
-                f"agreement {parity['agreement']:.4f}, max logit error {parity['max_error']:.2g} "
-                f"over {parity['steps']} steps ({parity['audio']})",
+                f"agreement {parity.agreement:.4f}, max logit error {parity.max_error:.2g} "
+                f"over {parity.steps} steps ({parity.audio})",
             )
         )
     if found:

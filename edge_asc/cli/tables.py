@@ -11,7 +11,7 @@ from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.accuracy import Accuracy, LengthResult
 
 
-def table(results: Sequence[Accuracy]) -> Table:
+def accuracy_table(results: Sequence[Accuracy]) -> Table:
     """Models as rows, lengths as columns: accuracy and 95 % interval in per cent, then agreement."""
     title = "Accuracy, % \\[95 % interval]" + _level(results)
     notes = dict.fromkeys(note for result in results for note in result.notes)
