@@ -16,6 +16,11 @@ T = TypeVar("T")
 Document = dict[str, object]
 
 _PLACE = re.compile(r"^(?P<problem>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$")
+_PROBLEMS = (
+    (re.compile(r"Expected `(.+)`, got `(.+)`"), r"got \2, expected \1"),
+    (re.compile(r"Object missing required field `(.+)`"), r"lacks the field \1"),
+    (re.compile(r"Object contains unknown field `(.+)`"), r"has the unknown field \1"),
+)
 
 
 def load(path: Path, expected: str) -> Document:
@@ -73,27 +78,29 @@ def convert(path: Path, value: Document, kind: type[T], advice: str) -> T:
 
 
 def _describe(message: str, value: Document) -> str:
-    """Turn "Expected `int`, got `str` - at `$.variants[0].bytes`" into words with the names of variants and models."""
+    """Turn "Expected `int`, got `str` - at `$.variants[0].bytes`" into "variants[0] (NAME).bytes: got str, …"."""
     match = _PLACE.match(message)
     assert match is not None
-    problem = match["problem"].replace("`", "")
-    place = _name_place(match["path"] or "", value)
-    return f"{place} has a wrong value: {problem[0].lower()}{problem[1:]}" if place else problem
+    problem = match["problem"]
+    for pattern, text in _PROBLEMS:
+        problem = pattern.sub(text, problem)
+    return f"{_name_place(match['path'] or '', value) or 'result'}: {problem}"
 
 
 def _name_place(path: str, value: object) -> str:
     """Return the place of a path such as ".variants[0].bytes", with the name of what an index selects beside it."""
-    shown: list[str] = []
+    shown = ""
     for part in re.findall(r"\.\w+|\[\d+\]|\[\.\.\.\]", path):
         if part.startswith("."):
-            shown.append(part[1:] if not shown else part)
+            shown += part if shown else part[1:]
             value = value.get(part[1:]) if isinstance(value, dict) else None
         elif part == "[...]":
-            shown.append(part)
-            value = None
+            only = next(iter(value)) if isinstance(value, dict) and len(value) == 1 else "*"
+            shown += f".{only}"
+            value = value.get(only) if isinstance(value, dict) else None
         else:
             index = int(part[1:-1])
             value = value[index] if isinstance(value, list) and index < len(value) else None
             name = value.get("name") if isinstance(value, dict) else None
-            shown.append(f"[{index}]" if name is None else f"[{index}] ({name})")
-    return "".join(shown)
+            shown += part if name is None else f"{part} ({name})"
+    return shown
