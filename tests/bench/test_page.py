@@ -3,17 +3,21 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import asdict, replace
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 
 from artefacts import clips
 from edge_asc.errors import EdgeAscError
-from edge_asc_bench import chart, report
+from edge_asc_bench import chart, drawing
+from edge_asc_bench.inputs import Clips
 from edge_asc_bench.job import Settings
-from edge_asc_bench.machine import unknown
-from edge_asc_bench.measurement import Clips, bench
-from edge_asc_bench.report import load, markdown, page
+from edge_asc_bench.machine import Machine
+from edge_asc_bench.measurement import Benchmark, bench
+from edge_asc_bench.page import load, to_html, to_markdown
+from edge_asc_bench.pictures import group_windows
 from edge_asc_bench.targets.local import LocalTarget
 
 
@@ -22,10 +26,11 @@ def result(artefacts):
     """Of a labelled data set: a reference, steps in float and int8, and windows."""
     models = [("torch", artefacts.steps["torch"]), ("float.tflite", artefacts.steps["tflite"])]
     models += [(name, artefacts.folder / name) for name in ("step-int8.tflite", "windows.tflite")]
-    heard = Clips("noise", clips(3, 80), artefacts.causal.labels, (0, 1, 2), "digest")
+    audio = Clips("noise", clips(3, 80), artefacts.causal.labels, (0, 1, 2), "digest")
     settings = Settings((1, 2), rounds=1, duration=0.01, warm_up=1, lead=1, burst=3, window_burst=2)
-    (found,) = bench(models, heard, settings, [LocalTarget()], command="edge-asc bench torch --output x.json")
-    return json.loads(json.dumps(found))
+    benchmark = Benchmark(models, audio, settings, "edge-asc bench torch --output x.json")
+    (measured,) = bench(benchmark, [LocalTarget()])
+    return json.loads(json.dumps(measured.to_json()))
 
 
 def loaded(tmp_path, *results):
@@ -36,26 +41,24 @@ def loaded(tmp_path, *results):
     return load(paths)
 
 
-def test_windows_in_files_of_their_own_are_a_line_for_each_model():
+def test_windows_in_files_of_their_own_are_a_line_for_each_model(result, tmp_path):
+    (bench,) = loaded(tmp_path, result).benches
+    measured = bench.variants[3]
+
     def variant(name, scheme, form, p50):
-        latency = {form: {"total": {"p50": p50}}}
-        return {
-            "name": name,
-            "engine": "ort",
-            "scheme": scheme,
-            "checkpoint_sha256": "",
-            "form": "windowed",
-            "latency": latency,
-        }
+        latency = measured.latency["1"]
+        latency = msgspec.structs.replace(latency, total=replace(latency.total, p50=p50))
+        facts = {"name": name, "engine": "ort", "scheme": scheme, "checkpoint_sha256": ""}
+        return msgspec.structs.replace(measured, **facts, latency={form: latency})
 
     files = [variant("a1", "none", "1", 3.0), variant("a2", "none", "2", 6.0)]
-    assert report._windows(files) == {"ort": {1: 3.0, 2: 6.0}}
+    assert group_windows(files) == {"ort": {1: 3.0, 2: 6.0}}
     files += [variant("b1", "int8", "1", 2.0), variant("b2", "int8", "2", 4.0)]
-    assert report._windows(files) == {"a1": {1: 3.0, 2: 6.0}, "b1": {1: 2.0, 2: 4.0}}
+    assert group_windows(files) == {"a1": {1: 3.0, 2: 6.0}, "b1": {1: 2.0, 2: 4.0}}
 
 
 def test_the_page_shows_what_was_measured(result, tmp_path):
-    html = page(loaded(tmp_path, result))
+    html = to_html(loaded(tmp_path, result))
     for variant in result["variants"]:
         assert variant["name"] in html
         for latency in variant["latency"].values():
@@ -88,7 +91,7 @@ def test_the_page_shows_what_was_measured(result, tmp_path):
 def test_a_model_without_a_length_leaves_its_place_empty(result, tmp_path):
     shorter = copy.deepcopy(result)
     del shorter["variants"][3]["accuracy"]["lengths"][1]
-    html = page(loaded(tmp_path, shorter))
+    html = to_html(loaded(tmp_path, shorter))
     table = html[html.index("<h3>Accuracy by length</h3>") :]
     row = re.search(r"<tr><td>windows.tflite</td>(.*?)</tr>", table, re.DOTALL)[1]
     cells = re.findall("<td>(.*?)</td>", row)
@@ -100,7 +103,8 @@ def test_a_model_without_a_length_leaves_its_place_empty(result, tmp_path):
 
 def test_instructions_and_conformance_are_shown(result, tmp_path):
     def parts(total):
-        return {"front_end": 9e5, "model": total - 9e5, "total": total, "runtime": 1e6, "dot_products": 2e5}
+        parts = {"front_end": 900_000, "model": int(total) - 900_000, "total": int(total)}
+        return {**parts, "runtime": 1_000_000, "dot_products": 200_000, "matrix_products": 0}
 
     counts = copy.deepcopy(result)
     counts["variants"][1]["instructions"] = {"cortex-a72": parts(3e6), "cortex-a76": parts(3e6)}
@@ -116,29 +120,29 @@ def test_instructions_and_conformance_are_shown(result, tmp_path):
         "holds": False,
         "comparisons": [row, other],
     }
-    html = page(loaded(tmp_path, counts, conformance))
+    html = to_html(loaded(tmp_path, counts, conformance))
     assert "step-int8.tflite takes more than float.tflite on cortex-a72" in html
     assert "on cortex-a76" not in html[html.index("not always cheaper") : html.index("not always cheaper") + 100]
     assert "bit-equal" in html
     assert "0.25, 1.000 <mark>too much</mark>" in html
-    text = markdown(loaded(tmp_path, counts, conformance))
+    text = to_markdown(loaded(tmp_path, counts, conformance))
     assert "| step-int8.tflite | cortex-a76 | 0.90 | 1.10 | 2.00 | 1.00 |" in text
     assert "| a | litert | bit-equal | 0.25, 1.000 **too much** | 0.0 |" in text
 
 
 def test_several_machines_stand_side_by_side(result, tmp_path):
     other = {**result, "machine": {**result["machine"], "board": "Raspberry Pi 5"}}
-    html = page(loaded(tmp_path, result, other))
+    html = to_html(loaded(tmp_path, result, other))
     assert "The same models on several machines" in html
     assert "Raspberry Pi 5 (local)" in html
-    assert "several machines" not in page(loaded(tmp_path, result))
+    assert "several machines" not in to_html(loaded(tmp_path, result))
 
 
 def test_temperature_and_frequency_are_drawn_where_they_are_known(result, tmp_path):
     warm = copy.deepcopy(result)
     for i, sample in enumerate(warm["conditions"]):
         sample.update(temperature_c=50.0 + i, frequency_mhz=[1500.0, 1800.0], throttling=["throttled"])
-    html = page(loaded(tmp_path, warm))
+    html = to_html(loaded(tmp_path, warm))
     assert "<h3>Temperature</h3>" in html
     assert "<h3>Frequency</h3>" in html
     assert "Throttling: throttled." in html
@@ -146,25 +150,31 @@ def test_temperature_and_frequency_are_drawn_where_they_are_known(result, tmp_pa
 
 def test_emulated_times_and_memory_are_left_out(result, tmp_path):
     emulated = {**result, "machine": {**result["machine"], "emulated": "qemu"}}
-    found = loaded(tmp_path, emulated)
-    for text in (page(found), markdown(found)):
+    documents = loaded(tmp_path, emulated)
+    for text in (to_html(documents), to_markdown(documents)):
         assert "emulation" in text
         assert "p50 ms" not in text
         assert "peak MB" not in text
         assert "accuracy %" in text
-    assert "Time of a decision" not in page(found)
+    assert "Time of a decision" not in to_html(documents)
 
 
 def test_an_incomplete_result_says_so(result, tmp_path):
-    cut = {**result, "complete": False, "incomplete": "the connection was lost", "conditions": [], "machine": unknown()}
+    cut = {
+        **result,
+        "complete": False,
+        "incomplete": "the connection was lost",
+        "conditions": [],
+        "machine": asdict(Machine()),
+    }
     cut["variants"] = [{**v, "latency": {}, "memory": None, "accuracy": None, "loss": None} for v in cut["variants"]]
-    found = loaded(tmp_path, cut)
-    assert "Incomplete: the connection was lost" in page(found)
-    assert "**Incomplete:** the connection was lost" in markdown(found)
+    documents = loaded(tmp_path, cut)
+    assert "Incomplete: the connection was lost" in to_html(documents)
+    assert "**Incomplete:** the connection was lost" in to_markdown(documents)
 
 
 def test_markdown_holds_the_tables(result, tmp_path):
-    text = markdown(loaded(tmp_path, result))
+    text = to_markdown(loaded(tmp_path, result))
     rows = [line for line in text.splitlines() if line.startswith("| step-int8.tflite")]
     assert len(rows) == 2  # measured; and what quantisation cost
     tables = re.findall(r"((?:^\|.*\|$\n?)+)", text, re.MULTILINE)
@@ -179,7 +189,7 @@ def test_charts_are_well_formed_and_take_the_pages_colours():
     root = ElementTree.fromstring(svg.replace("xlink:href", "href"))
     assert root.get("role") == "img"
     assert "a <b> & c" in root.get("aria-label")
-    assert chart.INK not in svg
+    assert drawing.INK not in svg
     assert "currentColor" in svg
     assert svg == chart.over_time({"a <b> & c": [(0, 1.0), (1, 2.0)]}, "°C")
 
@@ -196,7 +206,7 @@ def test_a_browser_shows_it(result, tmp_path, scheme):
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no chromium: apt-get install chromium")
-    (tmp_path / "report.html").write_text(page(loaded(tmp_path, result)))
+    (tmp_path / "report.html").write_text(to_html(loaded(tmp_path, result)))
     probe = """<iframe src="report.html" width="390" height="800"></iframe><script>
     onload = () => {
       const page = frames[0].document, style = frames[0].getComputedStyle(page.querySelector("svg.chart text"));
