@@ -14,9 +14,10 @@ import pytest
 
 from artefacts import clips
 from edge_asc.errors import EdgeAscError
-from edge_asc_arm.board import PI4, PI5, RELEASE, bootstrap, build, copy, describe
-from edge_asc_arm.conformance import conform
-from edge_asc_arm.cost import count
+from edge_asc_arm.board import PI4, PI5, RELEASE, build, copy, describe
+from edge_asc_arm.conformance import measure_conformance
+from edge_asc_arm.cost import measure_cost
+from edge_asc_arm.debian import bootstrap
 from edge_asc_arm.emulator import Machine
 from edge_asc_arm.phone import SERIAL, build_phone
 from edge_asc_arm.server import serve
@@ -29,7 +30,7 @@ from edge_asc_bench.targets.local import LocalTarget
 
 pytestmark = pytest.mark.arm
 
-HEARD = Clips("noise", clips(2, 40), (), (), "digest")
+CLIPS = Clips("noise", clips(2, 40), (), (), "digest")
 QUICK = Settings((1,), rounds=2, warm_up=1, lead=1, burst=3)
 
 
@@ -40,7 +41,7 @@ def machines():
 
 def test_counts_are_the_same_again(machines, artefacts):
     models = [("int8", artefacts.folder / "step-int8.tflite")]
-    first, again = (count(models, machines)["variants"][0]["instructions"] for _ in range(2))
+    first, again = (measure_cost(models, machines)["variants"][0]["instructions"] for _ in range(2))
     for processor, parts in first.items():
         for part, value in parts.items():
             assert abs(again[processor][part] - value) <= 0.001 * value, part
@@ -51,11 +52,11 @@ def test_counts_are_the_same_again(machines, artefacts):
 
 def test_static_int8_is_bit_equal(machines, artefacts):
     models = [("int8", artefacts.folder / "step-int8.tflite"), ("float", artefacts.steps["onnx"])]
-    found = conform(models, machines)
-    assert found["holds"]
-    equal = {row["artefact"]: row["equal"] for row in found["comparisons"]}
+    result = measure_conformance(models, machines)
+    assert result.holds
+    equal = {comparison.artefact: comparison.equal for comparison in result.comparisons}
     assert equal["int8"]
-    assert all(row["processor"].startswith("cortex") for row in found["comparisons"])
+    assert all(comparison.processor.startswith("cortex") for comparison in result.comparisons)
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +70,8 @@ def pi(tmp_path_factory):
     shutil.rmtree(folder / "root")
 
 
-def test_the_way_of_a_pis_owner(pi, artefacts):
-    """The same call as for a real board; the connection is cut on the way."""
+def test_a_pi_is_measured_over_ssh(pi, artefacts):
+    """The same call as for a real board; the connection is cut during the measurement."""
     models = [("torch", artefacts.steps["torch"]), ("int8", artefacts.folder / "step-int8.tflite")]
     cut = []
 
@@ -81,7 +82,7 @@ def test_the_way_of_a_pis_owner(pi, artefacts):
                 os.kill(session, signal.SIGKILL)
 
     target = open_target(pi.target, ssh_config=pi.config)
-    there, here = bench(models, HEARD, QUICK, [target, LocalTarget()], progress=progress)
+    there, here = bench(models, CLIPS, QUICK, [target, LocalTarget()], progress=progress)
     assert cut
     assert there["complete"]
     assert there["machine"]["architecture"] == "aarch64"
@@ -97,11 +98,11 @@ def test_a_full_card_is_refused_before_anything_is_copied(artefacts, tmp_path):
     with serve(PI4, tmp_path, home="32m") as server:
         target = open_target(server.target, ssh_config=server.config)
         with pytest.raises(EdgeAscError, match=r"3\d MB are free under /home/pi/.cache/edge-asc; expected 5\d\d MB"):
-            bench([("x", artefacts.folder / "step-int8.tflite")], HEARD, QUICK, [target])
+            bench([("x", artefacts.folder / "step-int8.tflite")], CLIPS, QUICK, [target])
 
 
 def test_a_32_bit_system_is_refused(pi, artefacts, tmp_path):
-    """What a real armv7 Python says of itself, in place of the board's."""
+    """The output of a real armv7 Python, in place of the board's."""
     armv7 = tmp_path / "armv7"
     armv7.mkdir()
     bootstrap(armv7, RELEASE, "armhf", ("python3-minimal", "libpython3.11-stdlib"))
@@ -114,15 +115,15 @@ def test_a_32_bit_system_is_refused(pi, artefacts, tmp_path):
     (home / "python").chmod(0o755)
     target = open_target(pi.target, ssh_config=pi.config, python="/home/pi/python")
     with pytest.raises(EdgeAscError, match=r"32-bit Python on armv7l.*install a 64-bit system"):
-        bench([("x", artefacts.folder / "step-int8.tflite")], HEARD, QUICK, [target])
+        bench([("x", artefacts.folder / "step-int8.tflite")], CLIPS, QUICK, [target])
 
 
-def test_the_way_of_a_phones_owner(artefacts, tmp_path):
-    """The transport alone: a real adbd before a board, with the Python that a stock phone has not."""
+def test_a_phone_is_measured_over_adb(artefacts, tmp_path):
+    """The transport alone: a real adbd before a board, with a Python, which stock phones do not have."""
     left = build_phone(PI5) / "data/local/tmp/edge-asc"
     shutil.rmtree(left, ignore_errors=True)
-    command = [sys.executable, "-m", "edge_asc_arm", "phone", "pi5", "--", sys.executable, "-c"]
-    command += ["from edge_asc.cli import main; main()", "bench", str(artefacts.steps["torch"])]
+    command = [sys.executable, "-m", "edge_asc", "arm", "phone", "pi5", "--", sys.executable, "-m", "edge_asc"]
+    command += ["bench", str(artefacts.steps["torch"])]
     command += [str(artefacts.folder / "step-int8.tflite"), "--target", f"adb://{SERIAL}", "--rounds", "1"]
     done = subprocess.run(
         [*command, "--output", str(tmp_path / "x.json")],
