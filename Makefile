@@ -10,7 +10,7 @@ BASELINES := benchmarks/baselines
 # Labelled recordings for the gate; without them it compares agreement on generated scenes.
 DATA ?= $(wildcard ../shared/data/scenes10)
 
-# What boards run, and therefore this machine where it is compared with them.
+# Versions on the boards, and therefore on a machine that is compared with them.
 PINS := benchmarks/arm/edge_asc_arm/pins.txt
 EXPORTED := $(foreach model,$(MODELS),$(addprefix build/gate/$(model)/,float int8 int8-dynamic))
 # With REUSE=1, what was exported before is taken as it is.

@@ -48,10 +48,10 @@ def test_a_converted_step_streams_like_the_artefact(source, tmp_path):
     assert convert_and_verify("eager", source, place, "float") < 1e-4
     runtime = open_runtime(place)
     assert runtime.engine.startswith("eager ")
-    found = StreamingClassifier(runtime).push(sound(3))
+    decisions = StreamingClassifier(runtime).push(sound(3))
     expected = StreamingClassifier(open_runtime(source.onnx)).push(sound(3))
-    assert len(found) == 11
-    np.testing.assert_allclose([d.logits for d in found], [d.logits for d in expected], atol=1e-4)
+    assert len(decisions) == 11
+    np.testing.assert_allclose([d.logits for d in decisions], [d.logits for d in expected], atol=1e-4)
     inputs = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in runtime.contract.signature("step").inputs}
     loop = runtime.loop("step")
     np.testing.assert_array_equal(runtime.run("step", inputs)["logits"], loop.feed(inputs["features"]))
@@ -62,10 +62,10 @@ def test_a_converted_step_streams_like_the_artefact(source, tmp_path):
 def test_a_converted_window_decides_like_the_artefact(window, tmp_path):
     place = tmp_path / "model.eager"
     assert convert_and_verify("eager", window, place, "float") < 1e-4
-    found = WindowedClassifier.from_artefact(place, 1).push(sound(2))
+    decisions = WindowedClassifier.from_artefact(place, 1).push(sound(2))
     expected = WindowedClassifier.from_artefact(window.onnx, 1).push(sound(2))
-    assert len(found) == 5
-    np.testing.assert_allclose([d.logits for d in found], [d.logits for d in expected], atol=1e-4)
+    assert len(decisions) == 5
+    np.testing.assert_allclose([d.logits for d in decisions], [d.logits for d in expected], atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -90,9 +90,7 @@ def test_an_integer_model_may_differ(source, tmp_path, monkeypatch):
 
 def test_a_missing_package_is_named(source, tmp_path, monkeypatch):
     monkeypatch.setattr(Eager, "distribution", "no-such-package")
-    with pytest.raises(
-        MissingExtraError, match="eager: no-such-package is not installed; run: pip install"
-    ):
+    with pytest.raises(MissingExtraError, match="eager: no-such-package is not installed; run: pip install"):
         Eager.installed_version()
     folder = tmp_path / "other.eager"
     folder.mkdir()

@@ -15,7 +15,7 @@ from edge_asc_bench.result import read
 
 @dataclass(frozen=True)
 class BuildSummary:
-    """What a build has verified.
+    """The results of a successful build.
 
     Attributes:
         tests: output of the tests.

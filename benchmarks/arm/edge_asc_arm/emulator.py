@@ -113,7 +113,7 @@ def run_guest(
         command += ["-plugin", f"{compile_plugin()},out={counts}"]
     command += [argument for name, value in variables.items() for argument in ("-E", f"{name}={value}")]
     command += [str(machine.root / f"usr/bin/python{PYTHON}"), *program]
-    # The program's environment is part of what is counted, so it holds nothing of this machine's but the path.
+    # The environment takes part in the counts, so it holds nothing of this machine's but the path.
     run_tool(command, failure, environment={"PATH": os.environ["PATH"], "HOME": str(output)})
     return Report.read(output)
 

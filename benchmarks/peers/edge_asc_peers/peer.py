@@ -25,7 +25,7 @@ ALWAYS_MEASURED = ("eager", "onnxruntime")
 
 @dataclass(frozen=True)
 class Source:
-    """One signature of a model, a step or a window: what a peer converts.
+    """One signature of a model, a step or a window, for a peer to convert.
 
     Attributes:
         checkpoint: folder of the model.

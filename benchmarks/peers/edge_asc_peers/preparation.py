@@ -148,7 +148,7 @@ def call_in_child(log: Path, function: Callable[P, R], *args: P.args, **kwargs: 
             raise
         except BrokenProcessPool as error:
             raise EdgeAscError(f"the converter's process crashed; its output is in {log}") from error
-        except Exception as error:  # whatever a converter raises
+        except Exception as error:  # of any converter
             detail = next(iter(str(error).strip().splitlines()), "no message")
             raise EdgeAscError(f"{type(error).__name__}: {detail}") from error
 

@@ -1,4 +1,4 @@
-"""A trained model as a PyTorch module with the tensors of a contract's one signature: what peers convert from."""
+"""A trained model as a PyTorch module with the tensors of a contract's one signature, from which peers convert."""
 
 from __future__ import annotations
 

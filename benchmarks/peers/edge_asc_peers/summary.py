@@ -1,4 +1,4 @@
-"""A summary of a result: one row for each model and form, with what the table of `edge-asc peers` shows."""
+"""A summary of a result: one row for each model and form, as the table of `edge-asc peers` shows it."""
 
 from __future__ import annotations
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from edge_asc.contract import StreamContract
 from edge_asc.errors import require
+from edge_asc.frontend import Array
 from edge_asc.runtime import Tensors
 from edge_asc.tool import CommandLine, run_tool
 from edge_asc_peers.peer import Peer, Source
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
 
 MODEL = "model.mnn"
 
@@ -67,7 +65,7 @@ class Mnn(Peer):
             outputs[name] = np.array(host.getNumpyData(), np.float32).reshape(spec.shape)
         return outputs
 
-    def _to_host_tensor(self, array: npt.NDArray[Any]) -> Any:
+    def _to_host_tensor(self, array: Array) -> Any:
         dtype, layout = self._mnn.Halide_Type_Float, self._mnn.Tensor_DimensionType_Caffe
         return self._mnn.Tensor(array.shape, dtype, np.ascontiguousarray(array), layout)
 
