@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge_asc.cli.console import ConsoleProgress, log
+from edge_asc.cli.console import ConsoleProgress, log, quiet_option
 
 folder_option = click.option(
     "--folder",
@@ -26,6 +26,7 @@ def command() -> None:
 @click.argument("bundles", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("models", nargs=-1)
 @folder_option
+@quiet_option
 def assets_command(bundles: Path, models: tuple[str, ...], folder: Path) -> None:
     """Write the app's assets and the golden vectors of its tests.
 
@@ -42,6 +43,7 @@ def assets_command(bundles: Path, models: tuple[str, ...], folder: Path) -> None
 
 @command.command("build")
 @folder_option
+@quiet_option
 def build_command(folder: Path) -> None:
     """Compile the app, test it on the JVM, check its references to Android, and build a debug APK.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table
 
-from edge_asc.cli.console import ConsoleProgress, log, out
+from edge_asc.cli.console import ConsoleProgress, log, out, quiet_option
 from edge_asc_arm.board import BOARDS, build
 
 if TYPE_CHECKING:
@@ -42,9 +42,10 @@ def command() -> None:
     """
 
 
-@command.command("build")
+@command.command("build", short_help="Build a board's system in the cache.")
 @board_argument
 @click.option("--refresh", is_flag=True, help="Build it again.")
+@quiet_option
 def build_command(board: str, refresh: bool) -> None:
     """Build a board's system in the cache, and print its folder."""
     with ConsoleProgress().phase(f"Building {board}"):
@@ -52,7 +53,7 @@ def build_command(board: str, refresh: bool) -> None:
     click.echo(root)
 
 
-@command.command("enter")
+@command.command("enter", short_help="Open a shell on a board.")
 @board_argument
 @click.option("--command", "line", default="", help="Command for its shell. [default: an interactive shell]")
 @click.option("--home", default="", help="Size of a home folder in memory, such as 64m. [default: on disk]")
@@ -68,7 +69,11 @@ def enter_command(board: str, line: str, home: str, phone: bool, root: Path | No
     enter(BOARDS[board], root, line or os.environ.get("SSH_ORIGINAL_COMMAND", ""), home=home, keep=keep)
 
 
-@command.command("phone", context_settings={"ignore_unknown_options": True})
+@command.command(
+    "phone",
+    short_help="Run a command beside a board that adb lists.",
+    context_settings={"ignore_unknown_options": True},
+)
 @board_argument
 @click.argument("line", metavar="COMMAND", nargs=-1, required=True)
 def phone_command(board: str, line: tuple[str, ...]) -> None:
@@ -78,7 +83,7 @@ def phone_command(board: str, line: tuple[str, ...]) -> None:
     run_beside_phone(BOARDS[board], line)
 
 
-@command.command("serve")
+@command.command("serve", short_help="Run an SSH server whose logins land on a board.")
 @board_argument
 @click.option("--port", default=0, help="Port on loopback. [default: any free one]")
 @click.option(
@@ -100,10 +105,11 @@ def serve_command(board: str, port: int, folder: Path) -> None:
             time.sleep(3600)
 
 
-@command.command("conformance")
+@command.command("conformance", short_help="Compare logits on boards with logits here.")
 @models_argument
 @boards_option
 @output_option
+@quiet_option
 def conformance_command(models: tuple[str, ...], boards: tuple[str, ...], output: Path | None) -> None:
     """Stream MODELS here and on boards, and compare the logits.
 
@@ -122,10 +128,11 @@ def conformance_command(models: tuple[str, ...], boards: tuple[str, ...], output
         sys.exit(1)
 
 
-@command.command("cost")
+@command.command("cost", short_help="Count the aarch64 instructions of a decision.")
 @models_argument
 @boards_option
 @output_option
+@quiet_option
 def cost_command(models: tuple[str, ...], boards: tuple[str, ...], output: Path | None) -> None:
     """Count the aarch64 instructions of a decision of MODELS, artefacts or bundles."""
     from edge_asc.files import write_json

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table
 
-from edge_asc.cli.console import ConsoleProgress, Lengths, log, out, threads_option
+from edge_asc.cli.console import ConsoleProgress, Lengths, log, out, quiet_option, threads_option
 from edge_asc.errors import EdgeAscError
 from edge_asc.zoo import located, zoo
 from edge_asc_peers.peer import ALWAYS_MEASURED, PEERS
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     help="Folder for the results: MODEL.json of each model.",
 )
 @threads_option
+@quiet_option
 def command(
     models: tuple[str, ...],
     peers: tuple[str, ...],
