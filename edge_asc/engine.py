@@ -44,6 +44,8 @@ class Engine:
         suffixes: of the artefacts that it runs, preferred first; empty where it runs folders only.
         substitutes: packages that run its files in its place.
         preference: of a bundle's artefacts, those of the installed engine with the highest preference are run.
+        preload: modules that `open` imports, where that is not `module` alone: a benchmark imports them beforehand, to
+            report their memory separately.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Engine:
     suffixes: tuple[str, ...] = ()
     substitutes: tuple[Substitute, ...] = ()
     preference: int = 0
+    preload: tuple[str, ...] = ()
 
     def is_installed(self) -> bool:
         """Whether its package or a substitute can be imported. Imports nothing."""

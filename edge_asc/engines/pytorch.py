@@ -314,4 +314,5 @@ ENGINE = Engine(
     distribution="torch",
     module="torch",
     extra="train",
+    preload=("torch", "edge_asc.training.checkpoint"),
 )

@@ -1,4 +1,4 @@
-"""What a device is, as JSON: sent to its own Python, which may be an old one."""
+"""Describes a device as JSON: sent to its own Python, which may be an old one."""
 
 import importlib.util
 import json
@@ -9,11 +9,11 @@ import shutil
 import struct
 import sys
 
-# What a login shell prints before it is not the answer.
+# Marks the reply; a login shell may print lines before it.
 MARK = "edge-asc: "
 
 
-def _found(module: str) -> bool:
+def _is_installed(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
     except ImportError:
@@ -21,7 +21,7 @@ def _found(module: str) -> bool:
 
 
 def main(folder: str, modules: "list[str]") -> None:
-    """Print it."""
+    """Print the description."""
     place = pathlib.Path(folder).expanduser()
     parent = next(path for path in (place, *place.parents) if path.is_dir())
     print(
@@ -36,8 +36,8 @@ def main(folder: str, modules: "list[str]") -> None:
                 "folder": str(place),
                 "writable": os.access(str(parent), os.W_OK),
                 "free_bytes": shutil.disk_usage(str(parent)).free,
-                "has_venv": _found("venv") and _found("ensurepip"),
-                "modules": [module for module in modules if _found(module)],
+                "has_venv": _is_installed("venv") and _is_installed("ensurepip"),
+                "modules": [module for module in modules if _is_installed(module)],
             }
         )
     )
