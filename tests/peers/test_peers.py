@@ -201,17 +201,21 @@ def test_all_are_measured_side_by_side(tmp_path):
     done = subprocess.run([*command, *chosen], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     result = read(tmp_path / "fuse.json")
-    names = [variant["name"] for variant in result["variants"]]
+    names = [variant.name for variant in result.variants]
     assert names[:5] == ["torch eager", "litert float", "onnxruntime float", "litert int8", "onnxruntime int8"]
     assert {"litert windows", "onnxruntime window 1 s", "eager window 1 s"} <= set(names)
-    assert result["reference"] == "torch eager"
-    for variant in result["variants"]:
-        for latency in variant["latency"].values():
-            assert 0 < latency["engine"]["minimum"] <= latency["model"]["minimum"]
+    assert result.reference == "torch eager"
+    for variant in result.variants:
+        for latency in variant.latency.values():
+            assert 0 < latency.engine.minimum <= latency.model.minimum
     assert "litert int8" in done.stdout
-    peers = json.loads((tmp_path / "fuse.json").read_text())["peers"]
     plain = {"iree float from torch.onnx", "onnxruntime float from torch.onnx"}
-    assert set(peers["errors"]) | set(peers["absent"]) == {"eager window 1 s", "iree float", "iree window 1 s", *plain}
+    assert set(result.peers.errors) | set(result.peers.absent) == {
+        "eager window 1 s",
+        "iree float",
+        "iree window 1 s",
+        *plain,
+    }
 
 
 def test_a_model_that_does_not_exist_is_refused(tmp_path):

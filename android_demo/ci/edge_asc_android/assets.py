@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -26,9 +26,10 @@ from edge_asc.runtime import Runtime
 from edge_asc.streaming import StreamingClassifier
 from edge_asc.zoo import located, zoo
 from edge_asc_bench import latency
+from edge_asc_bench.inputs import Model
 from edge_asc_bench.job import Settings
-from edge_asc_bench.measurement import Model, describe_model
-from edge_asc_bench.result import KIND, SCHEMA_VERSION
+from edge_asc_bench.result import KIND, SCHEMA_VERSION, Variant
+from edge_asc_bench.variant import describe_model
 
 SECONDS = 10
 
@@ -62,7 +63,7 @@ class BenchmarkPlan:
     reference: str
     clips: tuple[ClipFiles, ...]
     samples_sha256: str
-    variants: tuple[Mapping[str, Any], ...]
+    variants: tuple[Variant, ...]
 
     def to_json(self) -> dict[str, object]:
         """Return the JSON object that the app reads."""
@@ -86,7 +87,7 @@ class BenchmarkPlan:
                 "labels": [],
             },
             "clips": [asdict(clip) for clip in self.clips],
-            "variants": list(self.variants),
+            "variants": msgspec.to_builtins(self.variants),
         }
 
 
@@ -163,5 +164,5 @@ def _plan_benchmark(model: str, artefacts: Sequence[Path], clips: Mapping[str, P
         reference=checkpoint.name,
         clips=tuple(files),
         samples_sha256=hashlib.sha256(b"".join(samples.tobytes() for samples in clips.values())).hexdigest(),
-        variants=tuple(describe_model(Model(path.name, path, open_runtime(path))) for path in (checkpoint, *artefacts)),
+        variants=tuple(describe_model(Model.open(path.name, path)) for path in (checkpoint, *artefacts)),
     )

@@ -73,10 +73,11 @@ def build(folder: Path, progress: Progress = SILENT) -> BuildSummary:
 
 def _summarise(path: Path) -> Iterator[str]:
     """Yield a line for each model in a result: cost of the front end beside the model, and agreement."""
-    for variant in read(path)["variants"]:
-        if times := variant["latency"].get("step"):
-            front_end, model = (1000 * times[part]["p50"] for part in ("front_end", "model"))
+    for variant in read(path).variants:
+        times = variant.latency.get("step")
+        if times is not None and times.front_end is not None:
+            front_end, model = 1000 * times.front_end.p50, 1000 * times.model.p50
             yield (
-                f"{variant['name']}: front end {front_end:.0f} µs, model {model:.0f} µs, "
-                f"ratio {front_end / model:.2f}; agreement {variant['agreement']['share']:.4g}"
+                f"{variant.name}: front end {front_end:.0f} µs, model {model:.0f} µs, "
+                f"ratio {front_end / model:.2f}; agreement {variant.agreed_share:.4g}"
             )

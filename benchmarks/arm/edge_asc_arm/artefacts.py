@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edge_asc.engine import open_runtime
 from edge_asc.errors import EdgeAscError
-from edge_asc_bench.commands.bench import files_of
+from edge_asc_bench.inputs import models_from
 
 
 def find_artefacts(models: Sequence[str]) -> list[tuple[str, Path]]:
@@ -19,7 +19,7 @@ def find_artefacts(models: Sequence[str]) -> list[tuple[str, Path]]:
     Raises:
         EdgeAscError: a model is a checkpoint or windowed, two have one name, or their front ends differ.
     """
-    artefacts = [entry for model in models for entry in files_of(model)]
+    artefacts = [entry for model in models for entry in models_from(model)]
     for name, path in artefacts:
         if path.is_dir():
             raise EdgeAscError(f"{name} is a checkpoint, which does not run on a board; export it: edge-asc export")

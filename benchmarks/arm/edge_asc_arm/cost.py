@@ -7,21 +7,22 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import Any
+
+import msgspec
 
 import edge_asc
 from edge_asc.data.scenes import VERSION
-from edge_asc.engine import open_runtime
 from edge_asc.progress import SILENT, Progress
 from edge_asc_arm.emulator import SECONDS, Machine, prepare_inputs, run_guest
 from edge_asc_arm.guest import BEGIN, CALL, DECIDED, FRONT_END_DONE, MARKS, NOTHING, RETURNED, Report
-from edge_asc_bench.machine import unknown
-from edge_asc_bench.measurement import Model, describe_model
-from edge_asc_bench.result import KIND, SCHEMA_VERSION
+from edge_asc_bench.inputs import Model
+from edge_asc_bench.machine import Machine as MeasuredMachine
+from edge_asc_bench.result import Data, Instructions, Made, MeasuredSettings, Result
+from edge_asc_bench.variant import describe_model
 
 # The parts of a decision, and the marks at their begin and end.
 PARTS = {
@@ -32,24 +33,6 @@ PARTS = {
 }
 Marks = Sequence[tuple[int, ...]]
 """Each mark's number, and the instructions, dot products and matrix products executed before it."""
-
-
-@dataclass(frozen=True)
-class Instructions:
-    """aarch64 instructions of a decision, from samples to probabilities: medians over decisions.
-
-    Attributes:
-        front_end, model, total: all instructions of the part, Python included.
-        runtime: those of the engine's own call. The rest of the model's are Python's checks and copies.
-        dot_products, matrix_products: those of bytes, in all of the decision.
-    """
-
-    front_end: int
-    model: int
-    total: int
-    runtime: int
-    dot_products: int
-    matrix_products: int
 
 
 @dataclass(frozen=True)
@@ -73,7 +56,7 @@ def measure_cost(
     *,
     command: str = "",
     progress: Progress = SILENT,
-) -> dict[str, Any]:
+) -> Result:
     """Count the instructions of a decision of each artefact on each board.
 
     Args:
@@ -90,7 +73,7 @@ def measure_cost(
         EdgeAscError: an artefact cannot be opened, or the program fails on a board.
     """
     start, at = time.monotonic(), datetime.now(UTC)
-    models = [Model(name, path, open_runtime(path)) for name, path in artefacts]
+    models = [Model.open(name, path) for name, path in artefacts]
     paths = [model.path for model in models]
     with (
         prepare_inputs(paths, models[0].contract.front_end) as (inputs, _),
@@ -108,18 +91,21 @@ def measure_cost(
 
         with ThreadPoolExecutor(2) as pool:
             counts = list(pool.map(count, machines))
-    made = {
-        "edge_asc": edge_asc.__version__,
-        "at": at.isoformat(timespec="seconds"),
-        "seconds": round(time.monotonic() - start, 1),
-        "target": "emulated boards",
-        "command": command,
-    }
+    made = Made(
+        edge_asc=edge_asc.__version__,
+        at=at.isoformat(timespec="seconds"),
+        seconds=round(time.monotonic() - start, 1),
+        target="emulated boards",
+        command=command,
+    )
     return _build_result(made, models, counts)
 
 
 def count_parts(marks: Marks) -> Instructions:
-    """Return the counts between the marks of one artefact, without the instructions of the marks themselves."""
+    """Return the counts between the marks of one artefact, without the instructions of the marks themselves.
+
+    They are medians over decisions, from samples to probabilities, Python included. `runtime` is the engine's own call.
+    """
     overhead = [int(median(column)) for column in zip(*_differences(marks, NOTHING, NOTHING), strict=True)]
 
     def count(begin: int, end: int, marks_within: int) -> list[int]:
@@ -144,32 +130,31 @@ def _differences(marks: Marks, begin: int, end: int) -> list[tuple[int, ...]]:
     return differences
 
 
-def _build_result(made: dict[str, Any], models: Sequence[Model], counts: Sequence[Counts]) -> dict[str, Any]:
+def _build_result(made: Made, models: Sequence[Model], counts: Sequence[Counts]) -> Result:
     """Return the counts as a benchmark's result without times."""
     report = counts[0].report
     variants = []
     for i, model in enumerate(models):
-        instructions = {count.machine.name: asdict(count.instructions[i]) for count in counts}
-        variants.append({**describe_model(model), "engine": report.engines[i], "instructions": instructions})
+        instructions = {count.machine.name: count.instructions[i] for count in counts}
+        variant = describe_model(model)
+        variants.append(msgspec.structs.replace(variant, engine=report.engines[i], instructions=instructions))
+    machine = MeasuredMachine(
+        architecture=report.machine,
+        cpu=", ".join(count.machine.name for count in counts),
+        python=report.python,
+        packages=report.packages,
+        emulated="qemu",
+    )
     digest = hashlib.sha256(f"scenes {VERSION}, {SECONDS} s".encode()).hexdigest()
-    return {
-        "kind": KIND,
-        "schema_version": SCHEMA_VERSION,
-        "complete": True,
-        "incomplete": None,
-        "made": made,
-        "machine": {
-            **unknown(),
-            "architecture": report.machine,
-            "cpu": ", ".join(count.machine.name for count in counts),
-            "python": report.python,
-            "packages": report.packages,
-            "emulated": "qemu",
-        },
-        "conditions": [],
-        "settings": {"threads": 1},
-        "data": {"name": "generated scenes", "clips": 1, "sha256": digest, "labels": []},
-        "reference": None,
-        "whole_clip": None,
-        "variants": variants,
-    }
+    return Result(
+        complete=True,
+        incomplete=None,
+        made=made,
+        machine=machine,
+        conditions=(),
+        settings=MeasuredSettings(threads=1),
+        data=Data(name="generated scenes", clips=1, sha256=digest),
+        reference=None,
+        whole_clip=None,
+        variants=tuple(variants),
+    )

@@ -23,7 +23,7 @@ from edge_asc.frontend import Array, FrontEnd, LogMel
 from edge_asc.tool import run_tool
 from edge_asc_arm.board import PYTHON, Board, site_packages
 from edge_asc_arm.guest import AUDIO, FEATURES, Report
-from edge_asc_bench.targets.remote import write_runner
+from edge_asc_bench.remote.archive import write_archive
 
 # The emulator that loads plugins; Debian's static one does not.
 QEMU = "qemu-aarch64"
@@ -68,7 +68,7 @@ def prepare_inputs(artefacts: Sequence[Path], front_end: FrontEnd) -> Iterator[t
         features = LogMel(front_end.raw)(audio)
         np.save(folder / AUDIO, audio)
         np.save(folder / FEATURES, features)
-        write_runner(folder / ARCHIVE, ("edge_asc", "edge_asc_arm"))
+        write_archive(folder / ARCHIVE, ("edge_asc", "edge_asc_arm"))
         for i, path in enumerate(artefacts):
             shutil.copyfile(path, folder / f"{i}{path.suffix}")
         yield folder, features

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
@@ -19,6 +19,7 @@ from edge_asc_arm.board import BOARDS, build
 if TYPE_CHECKING:
     from edge_asc_arm.conformance import Conformance
     from edge_asc_arm.emulator import Machine
+    from edge_asc_bench.result import Result
 
 board_argument = click.argument("board", type=click.Choice(list(BOARDS)), default="pi4")
 models_argument = click.argument("models", nargs=-1, required=True)
@@ -143,7 +144,7 @@ def cost_command(models: tuple[str, ...], boards: tuple[str, ...], output: Path 
     line = shlex.join(["edge-asc", *sys.argv[1:]])
     result = measure_cost(artefacts, _build_machines(boards, progress), command=line, progress=progress)
     if output:
-        write_json(output, result)
+        write_json(output, result.to_json())
     out.print(_cost_table(result))
 
 
@@ -172,15 +173,16 @@ def _conformance_table(conformance: Conformance) -> Table:
     return table
 
 
-def _cost_table(result: dict[str, Any]) -> Table:
+def _cost_table(result: Result) -> Table:
     title = "aarch64 instructions of a decision, millions; no measure of time"
     table = Table(title=title, title_justify="left")
     table.add_column("artefact")
     table.add_column("processor")
     for name in ("front end", "model", "total", "in the runtime", "dot products, thousands"):
         table.add_column(name, justify="right")
-    for variant in result["variants"]:
-        for processor, counts in variant["instructions"].items():
-            numbers = [f"{counts[part] / 1e6:.2f}" for part in ("front_end", "model", "total", "runtime")]
-            table.add_row(variant["name"], processor, *numbers, f"{counts['dot_products'] / 1e3:.0f}")
+    for variant in result.variants:
+        for processor, counts in (variant.instructions or {}).items():
+            numbers = (counts.front_end, counts.model, counts.total, counts.runtime)
+            millions = [f"{number / 1e6:.2f}" for number in numbers]
+            table.add_row(variant.name, processor, *millions, f"{counts.dot_products / 1e3:.0f}")
     return table

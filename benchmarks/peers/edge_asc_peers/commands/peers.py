@@ -6,7 +6,7 @@ import shlex
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
@@ -18,8 +18,9 @@ from edge_asc_peers.peer import ALWAYS_MEASURED, PEERS
 
 if TYPE_CHECKING:
     from edge_asc_bench.job import Settings
+    from edge_asc_bench.result import Result
     from edge_asc_peers.preparation import Preparation
-    from edge_asc_peers.summary import Row
+    from edge_asc_peers.row import Row
 
 
 @click.command("peers", short_help="Measure a model in other runtimes, beside edge-asc's artefacts.")
@@ -65,7 +66,7 @@ def command(
     from edge_asc.files import write_json
     from edge_asc_bench.job import Settings
     from edge_asc_peers.preparation import prepare
-    from edge_asc_peers.summary import summarise
+    from edge_asc_peers.row import summarise
 
     progress = ConsoleProgress()
     settings = Settings(windows, threads, rounds)
@@ -78,30 +79,27 @@ def command(
             preparation = prepare(checkpoint, Path(folder), peers or PEERS.names(), lengths, progress)
             result = _measure(checkpoint, preparation, settings, progress)
         path = output / f"{checkpoint.name}.json"
-        write_json(path, result)
+        write_json(path, result.to_json())
         _show(f"{checkpoint.name}: µs for a decision, {threads} thread(s)", summarise(result))
         for name, reason in preparation.absent.items():
             out.print(f"absent: {name}: {reason}", highlight=False, markup=False)
         log.print(f"written to {path}")
 
 
-def _measure(
-    checkpoint: Path, preparation: Preparation, settings: Settings, progress: ConsoleProgress
-) -> dict[str, Any]:
-    """Measure all models of a preparation here, and return the result."""
-    from edge_asc_bench.commands.bench import clips_of
-    from edge_asc_bench.measurement import bench
-    from edge_asc_bench.targets import open_target
+def _measure(checkpoint: Path, preparation: Preparation, settings: Settings, progress: ConsoleProgress) -> Result:
+    """Measure all models of a preparation on this machine, and return the result."""
+    import msgspec
+
+    from edge_asc_bench.inputs import clips_from
+    from edge_asc_bench.measurement import Benchmark, bench
+    from edge_asc_bench.result import Conversions
+    from edge_asc_bench.target import open_target
 
     line = shlex.join(["edge-asc", *sys.argv[1:]])
-    with progress.phase(f"Measuring {checkpoint.name}") as phase:
-
-        def update(_: str, what: str, done: int, total: int) -> None:
-            phase.update(done, total, f"{checkpoint.name}: {what}")
-
-        clips, target = clips_of(checkpoint, None, None), open_target("local")
-        (result,) = bench(preparation.models, clips, settings, [target], command=line, progress=update)
-    return {**result, "peers": {"errors": preparation.errors, "absent": preparation.absent}}
+    benchmark = Benchmark(preparation.models, clips_from(checkpoint, None, None), settings, line)
+    (result,) = bench(benchmark, [open_target("local")], progress=progress)
+    conversions = Conversions(errors=dict(preparation.errors), absent=dict(preparation.absent))
+    return msgspec.structs.replace(result, peers=conversions)
 
 
 def _show(title: str, rows: list[Row]) -> None:
