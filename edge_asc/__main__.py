@@ -1,6 +1,5 @@
-"""`python -m edge_asc`, the same as `edge-asc`."""
+"""`python -m edge_asc`: the command line, where the command `edge-asc` is not on the path."""
 
 from edge_asc.cli import main
 
-if __name__ == "__main__":
-    main()
+main()

@@ -1,18 +1,15 @@
-"""IREE, from the ONNX artefact, compiled for this processor. It has no quantiser of its own."""
+"""IREE, from the ONNX artefact, compiled for this processor. IREE has no quantiser of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy.typing as npt
 
 from edge_asc.contract import StreamContract
 from edge_asc.errors import EdgeAscError, require
 from edge_asc.runtime import Tensors
+from edge_asc.tool import find_script, run_tool
 from edge_asc_peers.peer import Peer, Source
-from edge_asc_peers.tool import run_tool
 
 MODEL = "model.vmfb"
 TARGET = (
@@ -26,14 +23,14 @@ TARGET = (
 class Iree(Peer):
     """IREE's virtual machine, in one thread."""
 
-    name, package, reads_onnx = "iree", "iree-base-compiler", True
+    name, distribution, reads_onnx = "iree", "iree-base-compiler", True
 
     @classmethod
     def convert(cls, source: Source, folder: Path, scheme: str) -> StreamContract:
-        """Import the artefact and compile it."""
-        imported = folder / "model.mlir"
-        run_tool("iree-import-onnx", str(source.onnx), "-o", str(imported))
-        run_tool("iree-compile", str(imported), "-o", str(folder / MODEL), *TARGET)
+        """Import the ONNX file and compile it."""
+        imported, failure = folder / "model.mlir", "iree: the model cannot be converted"
+        run_tool([find_script("iree-import-onnx"), source.onnx, "-o", imported], failure)
+        run_tool([find_script("iree-compile"), imported, "-o", folder / MODEL, *TARGET], failure)
         imported.unlink()
         return source.contract
 
@@ -41,10 +38,10 @@ class Iree(Peer):
         """Load the module.
 
         Raises:
-            EdgeAscError: more threads than one are asked for.
+            EdgeAscError: more than one thread.
         """
         if self.threads != 1:
-            raise EdgeAscError(f"iree: computes in one thread here; not in {self.threads}")
+            raise EdgeAscError(f"iree: got {self.threads} threads; expected 1, which is all that this peer uses")
         self._runtime = runtime = require("iree.runtime", "peers")
         self._config = runtime.Config("local-sync")
         context = runtime.SystemContext(config=self._config)
@@ -53,19 +50,22 @@ class Iree(Peer):
         # The importer names it after the graph of the ONNX file.
         names = [name for name in (self.signature.name, "main_graph") if name in module.vm_module.function_names]
         self._function = module[names[0]]
-        self._given: list[Any] = []
-        self._found: tuple[Any, ...] = ()
+        self._inputs: list[object] = []
+        self._outputs: tuple[Any, ...] = ()
 
-    def put(self, values: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Copy them to the device's memory."""
-        place = self._runtime.asdevicearray
-        self._given = [place(self._config.device, values[spec.name]) for spec in self.signature.inputs]
+    def put(self, inputs: Tensors) -> None:
+        """Copy the inputs to the device's memory."""
+        to_device = self._runtime.asdevicearray
+        self._inputs = [to_device(self._config.device, inputs[spec.name]) for spec in self.signature.inputs]
 
     def compute(self) -> None:
         """Call the function."""
-        self._found = self._function(*self._given)
+        self._outputs = self._function(*self._inputs)
 
     def take(self) -> Tensors:
-        """Copy them from the device's memory."""
-        pairs = zip(self.signature.outputs, self._found, strict=True)
-        return {spec.name: value.to_host().copy() for spec, value in pairs}
+        """Copy the outputs from the device's memory."""
+        pairs = zip(self.signature.outputs, self._outputs, strict=True)
+        return {spec.name: array.to_host().copy() for spec, array in pairs}
+
+
+PEER = Iree

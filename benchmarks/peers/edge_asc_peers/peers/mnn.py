@@ -1,19 +1,19 @@
-"""MNN, from the ONNX artefact; in int8 by its own quantisation of weights, with activations rounded as they come."""
+"""MNN, from the ONNX artefact; in int8 by MNN's quantisation of weights, with activations quantised at each run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_asc.contract import StreamContract
 from edge_asc.errors import require
+from edge_asc.frontend import Array
 from edge_asc.runtime import Tensors
+from edge_asc.tool import CommandLine, run_tool
 from edge_asc_peers.peer import Peer, Source
-from edge_asc_peers.tool import run_tool
 
 MODEL = "model.mnn"
 
@@ -24,18 +24,19 @@ CONVERT = "import sys, _tools; _tools.mnnconvert(sys.argv)"
 class Mnn(Peer):
     """MNN's sessions."""
 
-    name, package, schemes, reads_onnx = "mnn", "MNN", ("float", "int8"), True
+    name, distribution, schemes, reads_onnx = "mnn", "MNN", ("float", "int8"), True
 
     @classmethod
     def convert(cls, source: Source, folder: Path, scheme: str) -> StreamContract:
-        """Run what mnnconvert runs."""
-        options = ["--weightQuantBits", "8"] if scheme == "int8" else []
-        files = ["--modelFile", str(source.onnx), "--MNNModel", str(folder / MODEL)]
-        run_tool("python", "-c", CONVERT, "-f", "ONNX", *files, "--bizCode", "edge-asc", *options)
+        """Call the converter behind the command mnnconvert."""
+        command: CommandLine = [sys.executable, "-c", CONVERT, "-f", "ONNX", "--bizCode", "edge-asc"]
+        command += ["--modelFile", source.onnx, "--MNNModel", folder / MODEL]
+        command += ["--weightQuantBits", "8"] if scheme == "int8" else []
+        run_tool(command, "mnn: the model cannot be converted")
         return source.contract
 
     def open(self) -> None:
-        """Make a session in single precision."""
+        """Create a session in single precision."""
         self._mnn = require("MNN", "peers")
         self._interpreter = self._mnn.Interpreter(str(self.path / MODEL))
         settings = {"numThread": self.threads, "backend": "CPU", "precision": "high", "memory": "low"}
@@ -46,24 +47,27 @@ class Mnn(Peer):
             for getter, specs in zip(get, (self.signature.inputs, self.signature.outputs), strict=True)
         )
 
-    def _host(self, value: npt.NDArray[Any]) -> Any:
-        kind, layout = self._mnn.Halide_Type_Float, self._mnn.Tensor_DimensionType_Caffe
-        return self._mnn.Tensor(value.shape, kind, np.ascontiguousarray(value), layout)
-
-    def put(self, values: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Copy them to the session's tensors."""
+    def put(self, inputs: Tensors) -> None:
+        """Copy the inputs to the session's tensors."""
         for name, (tensor, _) in self._in.items():
-            tensor.copyFrom(self._host(values[name]))
+            tensor.copyFrom(self._to_host_tensor(inputs[name]))
 
     def compute(self) -> None:
         """Run the session."""
         self._interpreter.runSession(self._session)
 
     def take(self) -> Tensors:
-        """Copy them from the session's tensors."""
-        found = {}
+        """Copy the outputs from the session's tensors."""
+        outputs = {}
         for name, (tensor, spec) in self._out.items():
-            host = self._host(np.zeros(spec.shape, np.float32))
+            host = self._to_host_tensor(np.zeros(spec.shape, np.float32))
             tensor.copyToHostTensor(host)
-            found[name] = np.array(host.getNumpyData(), np.float32).reshape(spec.shape)
-        return found
+            outputs[name] = np.array(host.getNumpyData(), np.float32).reshape(spec.shape)
+        return outputs
+
+    def _to_host_tensor(self, array: Array) -> Any:
+        dtype, layout = self._mnn.Halide_Type_Float, self._mnn.Tensor_DimensionType_Caffe
+        return self._mnn.Tensor(array.shape, dtype, np.ascontiguousarray(array), layout)
+
+
+PEER = Mnn

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy.typing as npt
 
 from edge_asc.contract import StreamContract
 from edge_asc.errors import require
@@ -20,11 +16,11 @@ SETTINGS = {"NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HI
 class OpenVino(Peer):
     """OpenVINO's inference requests."""
 
-    name, package, schemes, reads_onnx = "openvino", "openvino", ("float", "int8"), True
+    name, distribution, schemes, reads_onnx = "openvino", "openvino", ("float", "int8"), True
 
     @classmethod
     def convert(cls, source: Source, folder: Path, scheme: str) -> StreamContract:
-        """Read the artefact, quantise it where that is asked, and write OpenVINO's own format."""
+        """Read the ONNX file, quantise it for "int8", and write OpenVINO's own format."""
         openvino = require("openvino", "peers")
         model = openvino.Core().read_model(source.onnx)
         if scheme == "int8":
@@ -38,19 +34,22 @@ class OpenVino(Peer):
         openvino = require("openvino", "peers")
         settings = {**SETTINGS, "INFERENCE_NUM_THREADS": self.threads}
         self._compiled = openvino.Core().compile_model(str(self.path / MODEL), "CPU", settings)
-        self._request: Any = self._compiled.create_infer_request()
+        self._request = self._compiled.create_infer_request()
         specs = (self.signature.inputs, self.signature.outputs)
         self._in, self._out = ({spec.name: self._request.get_tensor(spec.name).data for spec in side} for side in specs)
 
-    def put(self, values: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Copy them to the request's tensors."""
+    def put(self, inputs: Tensors) -> None:
+        """Copy the inputs to the request's tensors."""
         for name, memory in self._in.items():
-            memory[...] = values[name]
+            memory[...] = inputs[name]
 
     def compute(self) -> None:
         """Run the request."""
         self._request.infer(share_outputs=True)
 
     def take(self) -> Tensors:
-        """Copy them from the request's tensors."""
+        """Copy the outputs from the request's tensors."""
         return {name: memory.copy() for name, memory in self._out.items()}
+
+
+PEER = OpenVino
