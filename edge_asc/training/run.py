@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from edge_asc.contract import Decision
-from edge_asc.data.cache import FeatureCache
-from edge_asc.data.dataset import Clip, Credits, Dataset
+from edge_asc.data.cache import FeatureCache, Features
+from edge_asc.data.dataset import Clip, Credits, Dataset, group_split
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.accuracy import Accuracy, evaluate, pool
 from edge_asc.frontend import FrontEnd
 from edge_asc.models import CRNN, ModelConfig
 from edge_asc.training.checkpoint import Checkpoint, is_checkpoint
 from edge_asc.training.compute import Compute
-from edge_asc.training.loop import STATE, Epoch, Trainer, normalisation
+from edge_asc.training.leakage import check_leakage, trained_on
+from edge_asc.training.listener import Listener
+from edge_asc.training.loop import Start, Trainer, normalisation
+from edge_asc.training.provenance import describe_training
 from edge_asc.training.recipe import Recipe
+from edge_asc.training.state import STATE
+from edge_asc.training.validation import Validation
+
+__all__ = ["LEVELS", "Listener", "Run", "cross_validate", "evaluate_levels", "fit", "train", "trained_on"]
 
 # Input levels, dB, at which a trained model is evaluated.
 LEVELS = (0, -10, -20, -30)
 LENGTHS = tuple(range(1, 11))
+
+# Activation ranges: clips, and how many times the work of a trained frame a recorded one is.
+FEWEST_RECORDED, MOST_RECORDED = 16, 128
+RECORDING_COST = 6
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,7 @@ class Run:
         return replace(self, fold=fold, output=self.output / f"fold{fold}", name=f"{self.name}-fold{fold}")
 
     def of_same_fold(self, checkpoint: Path) -> Path:
-        """The part of a cross-validated checkpoint that has not heard this run's held-out clips, where it has parts."""
+        """The part of a cross-validated checkpoint that has not seen this run's held-out clips, where it has parts."""
         part = checkpoint / f"fold{self.fold}"
         return part if self.fold is not None and is_checkpoint(part) else checkpoint
 
@@ -79,28 +86,30 @@ class Run:
             clips = self.dataset.split(self.fold, "train")
         return self.dataset.licensed(clips, self.licences) if self.licences else clips
 
+    @property
+    def trains_output(self) -> bool:
+        """Whether a stage trains the model's output; after the trunk alone it is that of a model never trained."""
+        return any(stage.trains in ("all", "head") for stage in self.recipe.stages)
+
+    def monitored(self) -> tuple[Clip, ...]:
+        """Clips whose accuracy is reported while the model is trained; empty where all are trained on."""
+        if self.fold is None or not self.folds_of:
+            return self.held_out()
+        kept = set(
+            self.dataset.unrelated(self.dataset.clips, self.folds_of, self.folds_of.split(self.fold, "evaluate"))
+        )
+        return tuple(clip for clip in self.dataset.clips if clip not in kept)
+
+    def credited(self, clips: Sequence[Clip]) -> Credits:
+        """Links to the recordings that the clips were cut from, by licence and author."""
+        return self.dataset.credited(clips)
+
     def held_out(self) -> tuple[Clip, ...]:
         """The clips to evaluate on: none where all are trained on, or another data set's folds are followed."""
         return () if self.fold is None or self.folds_of else self.dataset.split(self.fold, "evaluate")
 
 
-class Listener:
-    """Hears how a run goes; the command line shows it."""
-
-    def started(self, run: Run, epochs: int, steps: int, clips: int) -> None:
-        """A training starts or goes on."""
-
-    def stepped(self, loss: float) -> None:
-        """A batch was trained on."""
-
-    def ended(self, epoch: Epoch) -> None:
-        """An epoch ended, and the state on disk is whole."""
-
-    def noted(self, text: str) -> None:
-        """Something to tell."""
-
-
-Recorder = Callable[[CRNN, FrontEnd, Sequence[Any], dict[str, Any]], dict[str, Any]]
+Recorder = Callable[[CRNN, FrontEnd, Sequence[Any], dict[str, Any], Callable[[int, int], None]], dict[str, Any]]
 
 
 def train(
@@ -115,8 +124,8 @@ def train(
     """Train one model as `fit` does, and evaluate it on its held-out clips."""
     compute = compute or Compute()
     checkpoint = fit(run, cache, listener, resume=resume, record=record, compute=compute)
-    with compute.leader_first():
-        return _evaluated(checkpoint, run, cache, listener) if compute.leads else Checkpoint.load(run.output)
+    with compute.main_process_first():
+        return _evaluated(checkpoint, run, cache, listener) if compute.is_main_process else Checkpoint.load(run.output)
 
 
 def fit(
@@ -130,8 +139,8 @@ def fit(
 ) -> Checkpoint:
     """Train one model, or load it where the folder holds it already.
 
-    `record(model, front end, raw features, source)` gives the activation ranges that go into the checkpoint. Of several
-    processes that share a training, all return its checkpoint, and the leading one alone writes it.
+    `record(model, front end, raw features, source, progress)` gives the activation ranges that go into the checkpoint.
+    Of several processes that share a training, all return its checkpoint, and the main one alone writes it.
 
     Raises:
         EdgeAscError: the folder holds another checkpoint or an interrupted training and `resume` is not given.
@@ -148,17 +157,21 @@ def fit(
     clips = run.training_clips()
     if not clips:
         raise EdgeAscError(f"{run.dataset.root}: no clip is left to train on; ask for other licences, or another fold")
-    with compute.leader_first():
-        features = cache.features(run.dataset, clips, progress=compute.leads)
+    _warn_of_labels(run, clips, listener)
     initial = Checkpoint.load(run.of_same_fold(run.initial)) if run.initial else None
-    if initial and initial.labels != run.dataset.labels:
-        listener.noted(f"{run.initial} knows other labels: its last layers start afresh")
+    clips, checked, selects = _split_off_validation(run, clips)
+    with compute.main_process_first():
+        features = cache.features(run.dataset, clips, progress=compute.is_main_process)
+        checked_features = cache.features(run.dataset, checked, progress=compute.is_main_process)
     if initial or run.teachers:
         front_end = (initial or Checkpoint.load(run.of_same_fold(run.teachers[0]))).front_end
     else:
         front_end = normalisation(features, run.recipe, cache.front_end)
     teachers = [(path, _teacher(path, run, front_end)) for path in run.teachers]
-    _refuse_heard(run, [*([(run.initial, initial)] if run.initial and initial else []), *teachers])
+    if run.fold is not None:
+        used = [*([(run.initial, initial)] if run.initial and initial else []), *teachers]
+        held_out = (run.folds_of or run.dataset).split(run.fold, "evaluate")
+        check_leakage([(path, checkpoint.training) for path, checkpoint in used], held_out, run.fold)
     run.output.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(
         run.config,
@@ -168,43 +181,92 @@ def fit(
         front_end,
         run.output,
         teachers=[teacher.model for _, teacher in teachers if isinstance(teacher.model, CRNN)],
-        initial=initial.model if initial else None,
-        same_labels=initial is not None and initial.labels == run.dataset.labels,
+        start=_start(run, initial, listener) if initial else None,
+        validation=Validation(
+            checked_features, [run.dataset.labels.index(clip.label) for clip in checked], front_end, selects=selects
+        )
+        if checked
+        else None,
         compute=compute,
     )
-    listener.started(run, run.recipe.epochs, trainer.steps_per_epoch, len(clips))
-    for epoch in trainer.epochs(lambda _, loss: listener.stepped(loss)):
+    listener.started(run.name, run.recipe.epochs, trainer.count_steps(), len(clips))
+    for epoch in trainer.epochs(listener):
         listener.ended(epoch)
-    if not compute.leads:
+    if not compute.is_main_process:
         compute.wait()
         return Checkpoint.load(run.output)
-    model = trainer.result
     checkpoint = Checkpoint(
         name=run.name or run.config.backbone,
-        model=model,
+        model=trainer.result,
         front_end=front_end,
         labels=run.dataset.labels,
         decision=run.decision,
         recipe=run.recipe.to_json(),
-        training=_provenance(
+        training=describe_training(
             run,
             clips,
-            trainer.history[-1],
+            trainer.history,
             initial.training if initial else {},
             [teacher.training for _, teacher in teachers],
             compute,
             features.digest(clip.label for clip in clips),
         ),
     )
-    if record and isinstance(model, CRNN):
-        listener.noted("recording activation ranges")
-        classes = len({clip.label for clip in clips})
-        source = {"data": run.dataset.name, "recorded_on": "the training clips", "classes": classes}
-        checkpoint = replace(checkpoint, quantisation=record(model, front_end, features, source))
+    if record and run.trains_output:
+        checkpoint = _record(record, checkpoint, run, features, clips, listener)
     checkpoint.save(run.output)
     (run.output / STATE).unlink(missing_ok=True)
     compute.wait()
     return checkpoint
+
+
+def _warn_of_labels(run: Run, clips: Sequence[Clip], listener: Listener) -> None:
+    present = {clip.label for clip in clips}
+    if missing := [label for label in run.dataset.labels if label not in present]:
+        listener.noted(f"warning: no training clip has the label {', '.join(missing)}; the model cannot learn it")
+
+
+def _split_off_validation(run: Run, clips: tuple[Clip, ...]) -> tuple[tuple[Clip, ...], tuple[Clip, ...], bool]:
+    """Clips to train on, clips to evaluate from time to time, and whether these select the weights."""
+    if run.recipe.validation:
+        train_clips, checked = group_split(clips, run.recipe.validation, run.recipe.seed)
+        return train_clips, checked, True
+    return clips, run.monitored(), False
+
+
+def _start(run: Run, initial: Checkpoint, listener: Listener) -> Start:
+    """Where the training starts; the last layers keep the rows of the labels that both know."""
+    known = {label: row for row, label in enumerate(initial.labels)}
+    rows = tuple(known.get(label) for label in run.dataset.labels)
+    if new := [label for label, row in zip(run.dataset.labels, rows, strict=True) if row is None]:
+        listener.noted(f"{run.initial} does not know the labels {', '.join(new)}: their outputs start from scratch")
+    return Start(initial.model, rows)
+
+
+def _record(
+    record: Recorder, checkpoint: Checkpoint, run: Run, features: Features, clips: Sequence[Clip], listener: Listener
+) -> Checkpoint:
+    """The checkpoint with the activation ranges of its training clips: evenly spaced ones, no longer than it took."""
+    if not isinstance(checkpoint.model, CRNN):
+        return checkpoint
+    trained = sum(stage.epochs * stage.crops * stage.frames[0] for stage in run.recipe.stages) * len(clips)
+    longest = max(map(len, features))
+    most = max(FEWEST_RECORDED, min(MOST_RECORDED, trained // (longest * RECORDING_COST)))
+    chosen = sorted({round(i * (len(clips) - 1) / max(1, most - 1)) for i in range(min(most, len(clips)))})
+    source = {
+        "data": run.dataset.name,
+        "recorded_on": "the training clips",
+        "classes": len({clip.label for clip in clips}),
+    }
+    listener.noted(f"recording activation ranges on {len(chosen)} clips")
+    ranges = record(
+        checkpoint.model,
+        checkpoint.front_end,
+        [features[i] for i in chosen],
+        source,
+        lambda done, total: listener.advanced("activation ranges", done, total),
+    )
+    return replace(checkpoint, quantisation=ranges)
 
 
 def _finished(run: Run, cache: FeatureCache, listener: Listener) -> Checkpoint:
@@ -246,7 +308,9 @@ def _evaluated(checkpoint: Checkpoint, run: Run, cache: FeatureCache, listener: 
     held_out = run.held_out()
     if checkpoint.evaluation:
         return checkpoint
-    if not isinstance(checkpoint.model, CRNN):
+    if not run.trains_output:
+        listener.noted("not evaluated: no stage has trained the head; train it with --from and --stages head")
+    elif not isinstance(checkpoint.model, CRNN):
         listener.noted("not evaluated: a CNN with global average pooling does not stream")
     elif held_out:
         listener.noted("evaluating on the held-out clips")
@@ -282,7 +346,7 @@ def cross_validate(
         part = run.of_fold(fold)
         checkpoint = train(part, cache, listener, resume=resume, record=record, compute=compute)
         held_out = part.held_out()
-        if not held_out or (compute and not compute.leads):
+        if not held_out or (compute and not compute.is_main_process):
             continue
         count += len(held_out)
         for level, result in evaluate_levels(checkpoint, run.dataset, held_out, cache).items():
@@ -324,85 +388,6 @@ def evaluation_json(dataset: Dataset, protocol: str, results: dict[int, Accuracy
         "protocol": protocol,
         "levels_db": {str(level): result.to_json() for level, result in results.items()},
     }
-
-
-def clip_id(filename: str) -> str:
-    """A short hash of a clip's name without folder and suffix, by which a checkpoint remembers what it heard."""
-    return hashlib.sha256(Path(filename).stem.encode()).hexdigest()[:10]
-
-
-def trained_on(training: dict[str, Any], filenames: Collection[str]) -> int:
-    """How many of the files a checkpoint or its teachers were trained on, as far as their names tell."""
-    known = {*training.get("clip_ids", ()), *training.get("taught_clip_ids", ())}
-    return sum(clip_id(name) in known for name in filenames)
-
-
-def _provenance(
-    run: Run,
-    clips: Sequence[Clip],
-    last: Epoch,
-    before: dict[str, Any],
-    taught: Sequence[dict[str, Any]],
-    compute: Compute,
-    digest: str,
-) -> dict[str, Any]:
-    """What the model has heard, itself and in the training `before`; credits include what its teachers heard."""
-    heard = {clip_id(clip.filename) for clip in clips} | set(before.get("clip_ids", ()))
-    credits = run.dataset.credited(clips)
-    for training in (before, *taught):
-        credits = merged(credits, training.get("credits", {}))
-    return {
-        "data": run.dataset.name,
-        "fold": run.fold,
-        "folds_of": run.folds_of.name if run.folds_of else None,
-        "clips": len(clips),
-        "clips_sha256": digest,
-        "per_class": dict(sorted(Counter(clip.label for clip in clips).items())),
-        "licences": list(run.licences),
-        "teachers": [path.name for path in run.teachers],
-        "started_from": run.initial.name if run.initial else None,
-        "before": [{"name": run.initial.name, **_heard(before)}, *before.get("before", ())] if run.initial else [],
-        "clip_ids": sorted(heard),
-        "taught_clip_ids": sorted({known for training in taught for known in training.get("clip_ids", ())} - heard),
-        "credits": credits,
-        "computed_with": f"torch {torch.__version__}, {compute}",
-        "final_loss": round(last.loss, 4),
-        "final_accuracy": round(last.accuracy, 4),
-    }
-
-
-def _heard(training: dict[str, Any]) -> dict[str, Any]:
-    return {name: training.get(name) for name in ("data", "clips", "licences")}
-
-
-def merged(mine: Credits, theirs: Credits) -> Credits:
-    """Authors and links of both, by licence."""
-    both: Credits = {}
-    for credits in (mine, theirs):
-        for licence, authors in credits.items():
-            for author, links in authors.items():
-                known = both.setdefault(licence, {}).setdefault(author, [])
-                known += [link for link in links if link not in known]
-    return {
-        licence: {author: sorted(both[licence][author]) for author in sorted(both[licence])} for licence in sorted(both)
-    }
-
-
-def _refuse_heard(run: Run, used: Sequence[tuple[Path, Checkpoint]]) -> None:
-    """Make sure that nothing this run starts or learns from has heard what it will be judged by.
-
-    Raises:
-        EdgeAscError: a checkpoint has.
-    """
-    if run.fold is None:
-        return
-    held_out = (run.folds_of or run.dataset).split(run.fold, "evaluate")
-    for path, checkpoint in used:
-        if count := trained_on(checkpoint.training, [clip.filename for clip in held_out]):
-            raise EdgeAscError(
-                f"{path}: has heard {count} of the {len(held_out)} clips that fold {run.fold} holds out; expected a "
-                "checkpoint with a folder for this fold, or one trained without these clips"
-            )
 
 
 def _teacher(path: Path, run: Run, front_end: FrontEnd) -> Checkpoint:
