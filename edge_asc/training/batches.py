@@ -67,6 +67,28 @@ class Examples:
             self._active[clip] = find_active_frames(self.features[clip], self.front_end.floor)
         return self._active[clip]
 
+    def draw(self, class_limit: float, generator: torch.Generator) -> Tensor:
+        """Numbers of the clips of an epoch in random order; see `Stage.class_limit`."""
+        order = torch.randperm(len(self), generator=generator)
+        for label, most in enumerate(self._limits(class_limit)):
+            members = order[self.targets[order] == label]
+            if len(members) > most:
+                order = order[~torch.isin(order, members[most:])]
+        return order
+
+    def count(self, class_limit: float) -> int:
+        """The number of clips that `draw` gives."""
+        counts = torch.bincount(self.targets, minlength=self.classes).tolist()
+        return sum(map(min, counts, self._limits(class_limit) or counts))
+
+    def _limits(self, class_limit: float) -> list[int]:
+        """The most clips of each class in an epoch; empty where there is no limit."""
+        if not class_limit:
+            return []
+        counts = torch.bincount(self.targets, minlength=self.classes).tolist()
+        total, classes = sum(counts), sum(count > 0 for count in counts)
+        return [max(1, round(class_limit * (total - count) / max(1, classes - 1))) for count in counts]
+
     def weights(self, balance: float) -> Tensor:
         """Weight of each class in the loss, (classes,): 1 / clips ** balance, with a mean of 1 over the clips."""
         counts = torch.bincount(self.targets, minlength=self.classes).clamp_min(1).float()
@@ -104,7 +126,7 @@ class Batches(Dataset[Batch]):
         self.rank, self.ranks = rank, ranks
         self.frames = (stage.long_frames, stage.long_frames) if long else stage.frames
         generator = torch_generator(seed, epoch)
-        order = torch.cat([torch.randperm(len(examples), generator=generator) for _ in range(stage.crops)])
+        order = torch.cat([examples.draw(stage.class_limit, generator) for _ in range(stage.crops)])
         size = stage.long_batch if long else stage.batch
         # Batch normalisation needs two crops in each process; clips that are left out return in another epoch.
         self.parts = [part for part in torch.split(order, size) if len(part) >= 2 * ranks]

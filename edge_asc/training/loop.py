@@ -172,10 +172,10 @@ class Trainer:
 
     def _steps(self, stage: Stage, epochs: int) -> int:
         """Batches of the first `epochs` of a stage."""
+        clips = self.examples.count(stage.class_limit)
         if stage.trains == "head":
-            views = len(self.examples) * count_views(stage, len(self.examples))
-            return epochs * math.ceil(views / stage.batch)
-        clips, early = len(self.examples), min(epochs, stage.epochs - stage.long_epochs)
+            return epochs * math.ceil(clips * count_views(stage, clips) / stage.batch)
+        early = min(epochs, stage.epochs - stage.long_epochs)
         return early * count_batches(clips, stage) + (epochs - early) * count_batches(clips, stage, long=True)
 
     def _stage_at(self, epoch: int) -> tuple[int, int]:

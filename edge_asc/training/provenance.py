@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from edge_asc.data.dataset import Clip, Credits
 from edge_asc.training.compute import Compute
 from edge_asc.training.leakage import seen
 from edge_asc.training.listener import Epoch
+from edge_asc.training.material import Material, merge_credits
 
 if TYPE_CHECKING:
     from edge_asc.training.run import Run
@@ -19,23 +19,22 @@ if TYPE_CHECKING:
 
 def describe_training(
     run: Run,
-    clips: Sequence[Clip],
+    material: Material,
     history: Sequence[Epoch],
     before: Mapping[str, Any],
     taught: Sequence[Mapping[str, Any]],
     compute: Compute,
-    digest: str,
 ) -> dict[str, Any]:
     """The provenance of a trained model, as JSON; credits include the clips of earlier trainings and of teachers.
 
     Args:
-        clips: that this training used.
+        material: its clips.
         history: its epochs.
         before: provenance of the checkpoint that it started from.
         taught: provenance of its teachers.
-        digest: hash of the clips' audio and labels.
     """
-    credits = run.credited(clips)
+    clips = material.clips
+    credits = run.credited()
     for training in (before, *taught):
         credits = merge_credits(credits, training.get("credits", {}))
     last = history[-1]
@@ -44,8 +43,9 @@ def describe_training(
         "data": run.dataset.name,
         "fold": run.fold,
         "folds_of": run.folds_of.name if run.folds_of else None,
+        "other": run.other.describe() if run.other else None,
         "clips": len(clips),
-        "clips_sha256": digest,
+        "clips_sha256": material.digest,
         "per_class": dict(sorted(Counter(clip.label for clip in clips).items())),
         "licences": list(run.licences),
         "teachers": [path.name for path in run.teachers],
@@ -58,19 +58,6 @@ def describe_training(
         "final_loss": round(last.loss, 4),
         "final_accuracy": round(last.accuracy, 4),
         "validation": [[epoch.number, round(epoch.validation or 0.0, 4)] for epoch in checks],
-    }
-
-
-def merge_credits(mine: Credits, theirs: Credits) -> Credits:
-    """Authors and links of both, by licence."""
-    both: Credits = {}
-    for credits in (mine, theirs):
-        for licence, authors in credits.items():
-            for author, links in authors.items():
-                known = both.setdefault(licence, {}).setdefault(author, [])
-                known += [link for link in links if link not in known]
-    return {
-        licence: {author: sorted(both[licence][author]) for author in sorted(both[licence])} for licence in sorted(both)
     }
 
 

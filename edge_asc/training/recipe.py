@@ -97,6 +97,7 @@ class Stage(Struct, frozen=True, forbid_unknown_fields=True):
         posterior_weight: share of the running-mean posterior in the target of the loss "running_mean".
         auxiliary_weight: weight of the auxiliary stream's loss in the loss "streams" (paper eq. 5: 1).
         class_balance: exponent of the weights 1 / (clips of the class) in the loss; 0 weighs all clips alike.
+        class_limit: an epoch draws no more clips of a class than this times the mean of the others; 0 is off.
         clip_gradient: largest gradient norm; 0 is off.
         ema: decay of the exponential moving average of weights and buffers that the stage results in; 0 is off.
         distil_weight: share of the teachers' posterior in the target where there are teachers.
@@ -129,6 +130,7 @@ class Stage(Struct, frozen=True, forbid_unknown_fields=True):
     posterior_weight: Share = 0.5
     auxiliary_weight: NotNegative = 1.0
     class_balance: Share = 0.0
+    class_limit: NotNegative = 0.0
     clip_gradient: NotNegative = 0.0
     ema: Share = 0.0
     distil_weight: Share = 0.7

@@ -32,7 +32,7 @@ def compute_views(
     """
     model.eval()
     drawn = structs.replace(stage, batch=min(BATCH, len(examples)))
-    count = count_views(stage, len(examples))
+    count = count_views(stage, examples.count(stage.class_limit))
     embeddings, targets = [], []
     for view in range(count):
         listener.advanced("embeddings of views", view, count)
