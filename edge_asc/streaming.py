@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from edge_asc.contract import Decision as Rule
 from edge_asc.contract import StreamContract, TensorSpec
+from edge_asc.engine import open_runtime
 from edge_asc.errors import ContractError
 from edge_asc.frontend import Array, FrontEnd, LogMel, checked_samples
-from edge_asc.runtimes import Runtime, open_runtime
-from edge_asc.runtimes.loop import Loop
+from edge_asc.loop import Loop
+from edge_asc.runtime import Runtime
 
 Vector = npt.NDArray[np.float64]
 Carry = Literal["final", "aligned", "none"]
@@ -111,7 +112,7 @@ class StreamingClassifier:
 
     @classmethod
     def from_artefact(cls, path: str | Path, *, threads: int = 1, decision: Rule | None = None) -> Self:
-        """Start a stream with what `path` means to `edge_asc.runtimes.open_runtime`.
+        """Start a stream with what `path` means to `edge_asc.engines.open_runtime`.
 
         Raises:
             ContractError: nothing there that can be run, a damaged file, or a windowed model.
@@ -225,7 +226,7 @@ class WindowedClassifier:
     def from_artefact(
         cls, path: str | Path, seconds: int, *, threads: int = 1, carry: Carry = "final", period: float = 0.25
     ) -> Self:
-        """Start a stream with what `path` means to `edge_asc.runtimes.open_runtime`.
+        """Start a stream with what `path` means to `edge_asc.engines.open_runtime`.
 
         Raises:
             ContractError: nothing there that can be run, a damaged file, a causal model or an unknown option.

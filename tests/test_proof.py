@@ -8,10 +8,10 @@ from edge_asc.data import Dataset, FeatureCache
 from edge_asc.data.cache import default_cache
 from edge_asc.data.dataset import TAU_LABELS
 from edge_asc.data.scenes import generate_scene
+from edge_asc.engine import open_runtime
 from edge_asc.evaluation.accuracy import evaluate
 from edge_asc.evaluation.logits import decide, stream_logits
 from edge_asc.frontend import FrontEnd, LogMel
-from edge_asc.runtimes import open_runtime
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc.zoo import zoo, zoo_path
 from edge_asc_export.artefact import Draft, write

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from artefacts import FRONT_END, LABELS, contract, sound
 from edge_asc.contract import Signature, TensorSpec
+from edge_asc.engine import open_runtime
+from edge_asc.engines.pytorch import TorchRuntime
 from edge_asc.errors import AudioError, ContractError
 from edge_asc.frontend import LogMel
-from edge_asc.runtimes import Runtime, open_runtime
-from edge_asc.runtimes.torch import TorchRuntime
+from edge_asc.runtime import Runtime
 from edge_asc.streaming import StreamingClassifier, WindowedClassifier
 
 ENGINES = ("torch", "onnx", "tflite")

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from edge_asc.data import Dataset, FeatureCache
+from edge_asc.engine import open_runtime
 from edge_asc.evaluation.logits import stream_logits
 from edge_asc.frontend import FrontEnd
 from edge_asc.models.complexity import deployed_parameters
-from edge_asc.runtimes import open_runtime
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc.zoo import DEFAULT, zoo, zoo_path
 from edge_asc_export.artefact import Draft, write

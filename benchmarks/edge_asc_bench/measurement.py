@@ -17,12 +17,13 @@ import numpy as np
 import edge_asc
 from edge_asc.contract import StreamContract
 from edge_asc.data.scenes import generate_scene
+from edge_asc.engine import open_runtime
 from edge_asc.errors import EdgeAscError, MissingExtraError
 from edge_asc.evaluation.accuracy import Heard, check_comparable, compare
 from edge_asc.evaluation.logits import clip_logits, stream_logits
 from edge_asc.files import identity
 from edge_asc.frontend import Array
-from edge_asc.runtimes import Runtime, open_runtime
+from edge_asc.runtime import Runtime
 from edge_asc.training.checkpoint import WEIGHTS, is_checkpoint
 from edge_asc_bench import job as jobs
 from edge_asc_bench.job import AUDIO_SECONDS, Job, Settings, Task
@@ -174,7 +175,7 @@ class _Here:
         self.whole: Heard | None = None
         reference = _reference(models)
         if clips.labels and reference is not None and models[reference].contract.form == "causal":
-            from edge_asc.runtimes.torch import TorchRuntime
+            from edge_asc.engines.pytorch import TorchRuntime
             from edge_asc.training.checkpoint import Checkpoint
 
             model = models[reference]

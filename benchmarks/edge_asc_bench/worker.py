@@ -35,8 +35,8 @@ class Worker:
         """Load a model and decide once: the cold start. `seconds` is of the window, None for a step."""
         import numpy as np
 
+        from edge_asc.engine import open_runtime
         from edge_asc.frontend import LogMel
-        from edge_asc.runtimes import open_runtime
 
         samples = np.load(audio)
         if _has_scipy():

@@ -7,43 +7,26 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
 
 import click
 
 import edge_asc
+from edge_asc.cli.command import COMMANDS
 from edge_asc.errors import EdgeAscError
-
-COMMANDS = {
-    "bench": "Latency, memory and accuracy of models, side by side, here or on a device.",
-    "check": "Gate a benchmark's result against a baseline.",
-    "classify": "Classify a recording, or the microphone live.",
-    "doctor": "Say what is installed, what is missing, and how to get it.",
-    "evaluate": "Accuracy at each length of checkpoints and artefacts, side by side.",
-    "export": "Write streaming ONNX and TFLite artefacts, proven against PyTorch.",
-    "inspect": "Show the contract, size and operations of an artefact.",
-    "report": "Write one page of what was found.",
-    "reproduce": "The paper's table and figures, on your data.",
-    "scenes": "Write a data set of generated scenes.",
-    "train": "Train a classifier.",
-}
 
 
 class _Commands(click.Group):
     """Loads a command's module when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return list(COMMANDS.names())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = import_module(f"edge_asc.cli.{cmd_name}").command
-        return command
+        return COMMANDS.load(cmd_name).load() if cmd_name in COMMANDS.sources else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl([(name, command.help) for name, command in COMMANDS.all().items()])
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

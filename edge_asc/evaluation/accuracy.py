@@ -13,7 +13,7 @@ from edge_asc.contract import Decision, StreamContract
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.logits import DECISIONS, Indices, clip_logits, decide, steps_at
 from edge_asc.frontend import Array, FrontEnd
-from edge_asc.runtimes import Runtime
+from edge_asc.runtime import Runtime
 
 # 1: first version.
 SCHEMA_VERSION = 1

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from edge_asc.contract import Decision, StreamContract
 from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import Array, LogMel
-from edge_asc.runtimes import Runtime
+from edge_asc.runtime import Runtime
 
 Indices = npt.NDArray[np.intp]
 T = TypeVar("T")

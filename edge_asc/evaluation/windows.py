@@ -9,7 +9,7 @@ import numpy as np
 
 from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import Array, LogMel
-from edge_asc.runtimes import Runtime
+from edge_asc.runtime import Runtime
 from edge_asc.streaming import Carry, WindowedClassifier
 
 PERIOD = 0.25

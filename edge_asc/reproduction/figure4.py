@@ -16,7 +16,7 @@ from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.logits import Indices, decide, stream_logits
 from edge_asc.evaluation.windows import PERIOD, windowed
 from edge_asc.frontend import Array
-from edge_asc.runtimes import Runtime
+from edge_asc.runtime import Runtime
 from edge_asc.streaming import Carry
 
 KIND = "figure4"

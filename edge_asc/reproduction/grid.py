@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -29,9 +29,9 @@ from edge_asc.models import ModelConfig
 from edge_asc.models.layers import Form
 from edge_asc.training.checkpoint import is_checkpoint, read_metadata
 from edge_asc.training.compute import Precision, launched
-from edge_asc.training.loop import LOG
 from edge_asc.training.recipe import Recipe
 from edge_asc.training.run import Listener, Run, fit
+from edge_asc.training.state import LOG
 
 Engine = Literal["local", "ray"]
 
@@ -97,7 +97,7 @@ class Grid:
         dropout: of the embeddings.
         licences: only clips of these licences are trained on; all if empty.
         crop_seconds: length of the random crop of each held-out clip that is classified beside the whole clip.
-        device, precision, loaders: as `edge_asc.training.compute.launched` takes them.
+        device, precision, num_workers: as `edge_asc.training.compute.launched` takes them.
         threads: of a training on the CPU.
     """
 
@@ -110,7 +110,7 @@ class Grid:
     crop_seconds: float = 1.0
     device: str = "auto"
     precision: Precision | Literal["auto"] = "auto"
-    loaders: int | None = None
+    num_workers: int | None = None
     threads: int = 1
 
     def epochs_done(self, unit: Unit) -> int:
@@ -150,7 +150,7 @@ def run_unit(grid: Grid, unit: Unit) -> dict[str, Any]:
     run = Run(
         dataset,
         unit.config(len(dataset.labels), grid.dropout),
-        replace(grid.recipe, seed=unit.seed),
+        grid.recipe.override({"seed": unit.seed}),
         folder,
         grid.licences,
         fold=unit.fold,
@@ -158,7 +158,7 @@ def run_unit(grid: Grid, unit: Unit) -> dict[str, Any]:
         name=f"{unit.system}-{unit.seed}",
     )
     cache = FeatureCache(grid.cache, FrontEnd())
-    with locked(folder / LOCK), launched(grid.device, grid.precision, grid.loaders) as compute:
+    with locked(folder / LOCK), launched(grid.device, grid.precision, grid.num_workers) as compute:
         checkpoint = fit(run, cache, Listener(), resume=True, compute=compute)
         clips = run.held_out()
         features = cache.features(dataset, clips, progress=False)

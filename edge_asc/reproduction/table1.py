@@ -91,7 +91,12 @@ def table(
         "form": form,
         "clips": {str(fold): len(r["clips"]) for fold in folds for u, r in results.items() if u.fold == fold},
         "seconds": {part: first[part]["seconds"] for part in PARTS} if first else None,
-        "recipe": {**grid.recipe.to_json(), "dropout": grid.dropout, "licences": list(grid.licences)},
+        "recipe": {
+            **grid.recipe.to_json(),
+            **grid.recipe.to_json()["stages"][0],
+            "dropout": grid.dropout,
+            "licences": list(grid.licences),
+        },
         "computed_with": sorted({r["training"]["computed_with"] for r in results.values()}),
         "rows": rows,
         "auxiliary": _effects(rows),

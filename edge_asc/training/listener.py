@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class Epoch:
 class Listener:
     """Receives the events of a training; every method may be overridden, and none needs to be."""
 
-    def started(self, name: str, epochs: int, steps: int, clips: int) -> None:
-        """A training starts or resumes: epochs and batches in all its stages."""
+    def started(self, name: str, folder: Path, epochs: int, steps: int, clips: int) -> None:
+        """A training starts or resumes in `folder`: epochs and batches in all its stages."""
 
     def stepped(self, loss: float) -> None:
         """A batch was trained on."""
@@ -46,3 +48,35 @@ class Listener:
 
     def noted(self, text: str) -> None:
         """A remark for the user."""
+
+
+class Listeners(Listener):
+    """Passes every event on to several listeners."""
+
+    def __init__(self, listeners: Sequence[Listener]) -> None:
+        self._listeners = listeners
+
+    def started(self, name: str, folder: Path, epochs: int, steps: int, clips: int) -> None:
+        """Pass the event on."""
+        for listener in self._listeners:
+            listener.started(name, folder, epochs, steps, clips)
+
+    def stepped(self, loss: float) -> None:
+        """Pass the event on."""
+        for listener in self._listeners:
+            listener.stepped(loss)
+
+    def ended(self, epoch: Epoch) -> None:
+        """Pass the event on."""
+        for listener in self._listeners:
+            listener.ended(epoch)
+
+    def advanced(self, title: str, done: int, total: int) -> None:
+        """Pass the event on."""
+        for listener in self._listeners:
+            listener.advanced(title, done, total)
+
+    def noted(self, text: str) -> None:
+        """Pass the event on."""
+        for listener in self._listeners:
+            listener.noted(text)

@@ -205,7 +205,7 @@ def fit(
         validation=validation,
         compute=compute,
     )
-    listener.started(run.name, run.recipe.epochs, trainer.count_steps(), len(material.clips))
+    listener.started(run.name, run.output, run.recipe.epochs, trainer.count_steps(), len(material.clips))
     for epoch in trainer.epochs(listener):
         listener.ended(epoch)
     if not compute.is_main_process:

@@ -29,7 +29,7 @@ def evaluate_levels(
     checkpoint: Checkpoint, dataset: Dataset, clips: Sequence[Clip], cache: FeatureCache
 ) -> dict[int, Accuracy]:
     """Accuracy by length at each input level of LEVELS, dB."""
-    from edge_asc.runtimes.torch import TorchRuntime
+    from edge_asc.engines.pytorch import TorchRuntime
 
     features = cache.features(dataset, clips)
     longest, rate, hop = max(len(clip) for clip in features), cache.front_end.sample_rate, cache.front_end.hop
@@ -99,7 +99,7 @@ def score_unknown(checkpoint: Checkpoint, known: Sequence[Array], unknown: Seque
 
 
 def _stream(checkpoint: Checkpoint, dataset: Dataset, clips: Sequence[Clip], cache: FeatureCache) -> list[Array]:
-    from edge_asc.runtimes.torch import TorchRuntime
+    from edge_asc.engines.pytorch import TorchRuntime
 
     return stream_logits(TorchRuntime(checkpoint), cache.features(dataset, clips))
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_asc.engine import open_runtime
 from edge_asc.errors import EdgeAscError, ExportError
 from edge_asc.files import sha256, write_bytes, write_json
-from edge_asc.runtimes import MANIFEST, open_runtime
+from edge_asc.manifest import MANIFEST
 from edge_asc.training.checkpoint import Checkpoint, read_metadata
 from edge_asc_export import artefact as artefacts
 from edge_asc_export import parity

@@ -16,7 +16,7 @@ from edge_asc.errors import ExportError
 from edge_asc.evaluation.logits import stream_logits
 from edge_asc.frontend import Array, LogMel
 from edge_asc.models import CRNN
-from edge_asc.runtimes import Runtime
+from edge_asc.runtime import Runtime
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc_export import onnxruntime, xnnpack
 from edge_asc_export.graph import Concat, Conv, Fold, Linear, Reshape, Slice, Unfold

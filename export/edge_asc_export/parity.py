@@ -14,7 +14,7 @@ from edge_asc.data.scenes import generate_scene
 from edge_asc.errors import ExportError
 from edge_asc.evaluation.logits import decide, steps_at, stream_logits
 from edge_asc.frontend import LogMel
-from edge_asc.runtimes import Runtime
+from edge_asc.runtime import Runtime
 from edge_asc.streaming import WindowedClassifier
 from edge_asc_export.scheme import Scheme
 

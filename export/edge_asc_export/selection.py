@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from edge_asc.engine import open_runtime
 from edge_asc.errors import ExportError
 from edge_asc.evaluation.accuracy import Accuracy, evaluate
 from edge_asc.frontend import Array
-from edge_asc.runtimes import Runtime, open_runtime
+from edge_asc.runtime import Runtime
 from edge_asc.streaming import StreamingClassifier
 from edge_asc_export.bundle import Job, export
 from edge_asc_export.scheme import SCHEMES, Scheme

@@ -9,10 +9,10 @@ from click.testing import CliRunner
 
 from edge_asc.cli import cli
 from edge_asc.contract import METADATA_KEY, SCHEMA_VERSION
+from edge_asc.engine import open_runtime
 from edge_asc.errors import EdgeAscError
 from edge_asc.files import sha256
 from edge_asc.frontend import LogMel
-from edge_asc.runtimes import open_runtime
 from edge_asc_android import assets, golden
 from edge_asc_android.jvm import DEMO
 

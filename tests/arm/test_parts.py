@@ -62,7 +62,7 @@ def test_what_conforms():
 
 
 def test_tolerances_are_by_runtime_and_scheme(artefacts):
-    from edge_asc.runtimes import open_runtime
+    from edge_asc.engine import open_runtime
 
     plain = open_runtime(artefacts.steps["tflite"])
     int8 = open_runtime(artefacts.folder / "step-int8.tflite")

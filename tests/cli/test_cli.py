@@ -10,7 +10,8 @@ from click.testing import CliRunner
 
 from artefacts import sound
 from edge_asc import audio
-from edge_asc.cli import COMMANDS, cli
+from edge_asc.cli import cli
+from edge_asc.cli.command import COMMANDS
 from edge_asc.data.scenes import write_scenes
 
 
@@ -26,7 +27,7 @@ def recording(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS.names())
 def test_every_command_explains_itself(name):
     result = CliRunner().invoke(cli, [name, "--help"])
     assert result.exit_code == 0, result.output
@@ -35,7 +36,7 @@ def test_every_command_explains_itself(name):
 
 def test_importing_the_package_loads_no_engine():
     code = (
-        "import sys, edge_asc, edge_asc.cli, edge_asc.streaming, edge_asc.runtimes.opening\n"
+        "import sys, edge_asc, edge_asc.cli, edge_asc.streaming, edge_asc.engine\n"
         "heavy = {'torch', 'onnx', 'onnxruntime', 'ai_edge_litert', 'tensorflow', 'flatbuffers', 'safetensors'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

@@ -20,7 +20,7 @@ from edge_asc.evaluation.accuracy import Accuracy, evaluate, interval, pool
 from edge_asc.evaluation.logits import DECISIONS, BatchRuntime, at_level, decide, steps_at, stream_logits
 from edge_asc.evaluation.report import loss_table, recall_table, table
 from edge_asc.frontend import FrontEnd, LogMel
-from edge_asc.runtimes import Runtime, Tensors, check_inputs
+from edge_asc.runtime import Runtime, Tensors, check_inputs
 
 Array = npt.NDArray[np.float32]
 LABELS = ("bus", "metro", "park", "tram")

@@ -7,11 +7,11 @@ import pytest
 
 from artefacts import checkpoint as random_checkpoint
 from artefacts import clips, randomised, sound
+from edge_asc.engine import open_runtime
+from edge_asc.engines.pytorch import TorchRuntime
 from edge_asc.errors import ContractError, EdgeAscError
 from edge_asc.evaluation.whole import last_logits
 from edge_asc.evaluation.windows import window_count, windowed
-from edge_asc.runtimes import open_runtime
-from edge_asc.runtimes.torch import TorchRuntime
 from edge_asc.streaming import StreamingClassifier, WindowedClassifier
 
 CARRIES: Any = ("final", "aligned", "none")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from artefacts import checkpoint, planned
+from edge_asc.engine import open_runtime
 from edge_asc.errors import ContractError, ExportError
 from edge_asc.files import sha256
-from edge_asc.runtimes import open_runtime
 from edge_asc_export import bundle, parity
 from edge_asc_export.bundle import Job, export
 from edge_asc_export.parity import Parity

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from artefacts import FRONT_END, checkpoint, clips, planned
+from edge_asc.engine import open_runtime
 from edge_asc.errors import ExportError
-from edge_asc.runtimes import open_runtime
 from edge_asc_export import bundle
 from edge_asc_export.bundle import Job, plan_of
 from edge_asc_export.divergence import diverge

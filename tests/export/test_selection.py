@@ -47,7 +47,7 @@ def test_the_first_scheme_holds_where_any_drop_is_allowed(folder):
 
 def test_schemes_are_tried_until_one_keeps_every_decision(folder, monkeypatch):
     """With an integer model that decides nothing right, only what is nearly float is left."""
-    from edge_asc.runtimes import open_runtime
+    from edge_asc.engine import open_runtime
 
     spoilt = {"int8", "int8-float-gru", "int8-dynamic"}
     real = selection.evaluate

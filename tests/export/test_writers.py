@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from artefacts import BACKBONES, FRONT_END, calibrated, clips, contract, randomised
+from edge_asc.engine import open_runtime
 from edge_asc.errors import ExportError
 from edge_asc.evaluation.logits import stream_logits
 from edge_asc.frontend import LogMel
-from edge_asc.runtimes import open_runtime
 from edge_asc_export.inspection import inspect
 from edge_asc_export.lowering import lower_step
 from edge_asc_export.onnx import OnnxWriter

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from artefacts import sound
+from edge_asc.engine import open_runtime
 from edge_asc.errors import ContractError, EdgeAscError, MissingExtraError
-from edge_asc.runtimes import open_runtime
 from edge_asc.streaming import StreamingClassifier, WindowedClassifier
 from edge_asc_bench.result import read
 from edge_asc_peers import comparison
 from edge_asc_peers.comparison import converted
-from edge_asc_peers.peer import CONTRACT, Source, peers
+from edge_asc_peers.peer import CONTRACT, PEERS, Source
 from edge_asc_peers.torch import Eager, export_onnx
 
 
@@ -36,8 +36,8 @@ def window(artefacts, tmp_path):
 
 
 def test_every_peer_is_known_by_the_ending_of_its_folder():
-    assert list(peers()) == ["compile", "eager", "executorch", "iree", "mnn", "ncnn", "onnxruntime", "openvino"]
-    assert {name: kind.name for name, kind in peers().items()} == {name: name for name in peers()}
+    assert list(PEERS.names()) == ["compile", "eager", "executorch", "iree", "mnn", "ncnn", "onnxruntime", "openvino"]
+    assert {name: kind.name for name, kind in PEERS.all().items()} == {name: name for name in PEERS.names()}
 
 
 def test_a_converted_step_streams_like_the_artefact(source, tmp_path):
@@ -123,9 +123,9 @@ def test_what_cannot_be_converted_is_told(source, tmp_path):
 
 @pytest.mark.peers
 @pytest.mark.parametrize("scheme", ["float", "int8"])
-@pytest.mark.parametrize("name", sorted(set(peers()) - {"eager"}))
+@pytest.mark.parametrize("name", sorted(set(PEERS.names()) - {"eager"}))
 def test_an_installed_peer_computes_the_model(name, scheme, source, tmp_path):
-    kind = peers()[name]
+    kind = PEERS.load(name)
     if scheme not in kind.schemes:
         pytest.skip(f"{name} has no {scheme} of its own")
     try:

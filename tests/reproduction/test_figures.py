@@ -15,10 +15,10 @@ from edge_asc import audio
 from edge_asc.data import Dataset, FeatureCache
 from edge_asc.data.dataset import TAU_LABELS
 from edge_asc.data.scenes import write_scenes
+from edge_asc.engines.pytorch import TorchRuntime
 from edge_asc.errors import ContractError, EdgeAscError
 from edge_asc.frontend import FrontEnd
 from edge_asc.reproduction import figure3, figure4
-from edge_asc.runtimes.torch import TorchRuntime
 from edge_asc.streaming import StreamingClassifier, WindowedClassifier
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc_bench import chart

@@ -23,7 +23,7 @@ from edge_asc.data.scenes import generate_scene, write_scenes
 from edge_asc.errors import EdgeAscError
 from edge_asc.reproduction.grid import Grid, Unit
 from edge_asc.reproduction.table1 import BACKBONES, PAPER, table, units
-from edge_asc.training.loop import LOG
+from edge_asc.training.state import LOG
 from edge_asc.training.recipe import PAPER as RECIPE
 
 CITIES = ("barcelona", "helsinki", "london")

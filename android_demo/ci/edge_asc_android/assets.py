@@ -17,9 +17,11 @@ import numpy.typing as npt
 import edge_asc
 from edge_asc.data.dataset import TAU_LABELS
 from edge_asc.data.scenes import VERSION, generate_scene
+from edge_asc.engine import open_runtime
 from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import Array
-from edge_asc.runtimes import MANIFEST, Runtime, open_runtime
+from edge_asc.manifest import MANIFEST
+from edge_asc.runtime import Runtime
 from edge_asc.streaming import StreamingClassifier
 from edge_asc.zoo import located, zoo
 from edge_asc_bench import latency

@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_asc.contract import TensorSpec
+from edge_asc.engine import open_runtime
 from edge_asc.frontend import FrontEnd, LogMel
-from edge_asc.runtimes import Runtime, open_runtime
+from edge_asc.runtime import Runtime
 from edge_asc.streaming import StreamingClassifier
 from edge_asc_android.assets import artefacts, clip
 

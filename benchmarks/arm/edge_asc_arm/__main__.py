@@ -12,13 +12,13 @@ from typing import Any
 import click
 from rich.table import Table
 
-from edge_asc.cli.bench import files_of
 from edge_asc.cli.console import log, out, progress
+from edge_asc.engine import open_runtime
 from edge_asc.errors import EdgeAscError
 from edge_asc.files import write_json
-from edge_asc.runtimes import open_runtime
 from edge_asc_arm.board import BOARDS, build
 from edge_asc_arm.emulator import Machine
+from edge_asc_bench.commands.bench import files_of
 
 board_argument = click.argument("board", type=click.Choice(list(BOARDS)), default="pi4")
 models_argument = click.argument("models", nargs=-1, required=True)

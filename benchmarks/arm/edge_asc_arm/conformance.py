@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from edge_asc.contract import StreamContract
+from edge_asc.engine import open_runtime
 from edge_asc.errors import EdgeAscError
-from edge_asc.runtimes import open_runtime
 from edge_asc_arm.emulator import Machine, prepared, run
 
 # Largest logit error between processors, by runtime and scheme. Integer arithmetic in LiteRT is exact on both; float

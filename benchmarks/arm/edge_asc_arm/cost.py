@@ -14,7 +14,7 @@ from typing import Any
 
 import edge_asc
 from edge_asc.data.scenes import VERSION
-from edge_asc.runtimes import open_runtime
+from edge_asc.engine import open_runtime
 from edge_asc_arm.emulator import SECONDS, Machine, prepared, run
 from edge_asc_arm.guest import BEGIN, DECIDED, ENTERED, HEARD, LEFT, MARKS, NOTHING
 from edge_asc_bench.machine import unknown

@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from edge_asc.engine import open_runtime
 from edge_asc.evaluation.logits import stream_logits
 from edge_asc.frontend import LogMel
-from edge_asc.runtimes import Runtime, open_runtime
+from edge_asc.runtime import Runtime
 from edge_asc.streaming import StreamingClassifier
 
 TASK, AUDIO, FEATURES, REPORT = "task.json", "audio.npy", "features.npy", "report.json"

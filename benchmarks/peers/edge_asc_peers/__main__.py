@@ -12,17 +12,17 @@ from typing import Any
 import click
 from rich.table import Table
 
-from edge_asc.cli.bench import clips_of
 from edge_asc.cli.console import Lengths, log, out, progress, threads_option
 from edge_asc.errors import EdgeAscError
 from edge_asc.files import write_json
 from edge_asc.zoo import located, zoo
+from edge_asc_bench.commands.bench import clips_of
 from edge_asc_bench.job import Settings
 from edge_asc_bench.measurement import bench
 from edge_asc_bench.result import agreement, titled
 from edge_asc_bench.targets import open_target
 from edge_asc_peers.comparison import OURS, prepare
-from edge_asc_peers.peer import peers
+from edge_asc_peers.peer import PEERS
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,7 +31,7 @@ from edge_asc_peers.peer import peers
     "--peer",
     "chosen",
     multiple=True,
-    type=click.Choice([name for name in peers() if name not in OURS]),
+    type=click.Choice([name for name in PEERS.names() if name not in OURS]),
     help="May be repeated. [default: all; those that are not installed are told]",
 )
 @click.option(
@@ -67,7 +67,7 @@ def cli(
             raise EdgeAscError(f"{model}: no such checkpoint; expected a folder or one of {', '.join(zoo())}")
         lengths = () if steps_only else windows
         with tempfile.TemporaryDirectory(prefix="edge-asc-peers-") as folder:
-            result = _measured(checkpoint, Path(folder), chosen or tuple(peers()), lengths, rounds, threads)
+            result = _measured(checkpoint, Path(folder), chosen or PEERS.names(), lengths, rounds, threads)
         write_json(output / f"{checkpoint.name}.json", result)
         _show(checkpoint.name, result)
         log.print(f"written to {output / checkpoint.name}.json")

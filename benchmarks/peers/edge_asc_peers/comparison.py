@@ -16,16 +16,18 @@ import numpy as np
 
 from edge_asc.contract import StreamContract
 from edge_asc.data.scenes import generate_scene
+from edge_asc.engine import open_runtime
 from edge_asc.errors import EdgeAscError
 from edge_asc.files import write_json
 from edge_asc.frontend import Array, LogMel
-from edge_asc.runtimes import MANIFEST, Tensors, open_runtime
+from edge_asc.manifest import MANIFEST
+from edge_asc.runtime import Tensors
 from edge_asc.streaming import Stream
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc_export import bundle
 from edge_asc_export.artefact import FORMATS
 from edge_asc_export.scheme import SCHEMES
-from edge_asc_peers.peer import CONTRACT, Source, peers
+from edge_asc_peers.peer import CONTRACT, PEERS, Source
 from edge_asc_peers.torch import export_onnx
 
 Found = TypeVar("Found")
@@ -114,7 +116,7 @@ def _convert(
         contract = open_runtime(path).contract
         if contract.form == "causal":
             source = Source(checkpoint, path, path, contract, _recorded(path))
-            kinds = {name: kind for name, kind in peers().items() if name in chosen and name not in OURS}
+            kinds = {name: kind for name, kind in PEERS.all().items() if name in chosen and name not in OURS}
             for name, kind in kinds.items():
                 for scheme in kind.schemes:
                     _try(found, f"{name} {scheme}", name, source, folder, scheme, tell)
@@ -139,7 +141,7 @@ def _try(
     place = folder / f"{label.replace(' ', '-')}.{name}"
     tell(f"converting {label}")
     try:
-        peers()[name].installed()
+        PEERS.load(name).installed()
         found.errors[label] = _in_child(converted, name, source, place, scheme, log=place.with_suffix(".log"))
         found.models.append((label, place))
     except EdgeAscError as error:
@@ -197,7 +199,7 @@ def converted(name: str, source: Source, place: Path, scheme: str) -> float:
     Raises:
         EdgeAscError: what computes in float differs by more than TOLERANCE, or is not finite.
     """
-    kind = peers()[name]
+    kind = PEERS.load(name)
     place.mkdir(parents=True)
     contract = kind.convert(source, place, scheme)
     write_json(place / CONTRACT, contract.to_json())

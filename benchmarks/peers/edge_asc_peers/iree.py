@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from edge_asc.contract import StreamContract
 from edge_asc.errors import EdgeAscError, require
-from edge_asc.runtimes import Tensors
+from edge_asc.runtime import Tensors
 from edge_asc_peers.peer import Peer, Source
 from edge_asc_peers.tool import run_tool
 

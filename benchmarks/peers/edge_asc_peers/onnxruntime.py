@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from edge_asc.contract import StreamContract
 from edge_asc.errors import require
-from edge_asc.runtimes import Tensors
+from edge_asc.runtime import Tensors
 from edge_asc_peers.peer import Peer, Source
 
 MODEL = "model.onnx"

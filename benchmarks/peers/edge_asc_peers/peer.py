@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_asc.contract import Signature, StreamContract
+from edge_asc.engine import Engine
 from edge_asc.errors import ContractError, MissingExtraError
 from edge_asc.frontend import Array
-from edge_asc.runtimes import Runtime, Tensors, check_inputs
-from edge_asc.runtimes.loop import Loop
-from edge_asc.runtimes.opening import PLUGGED
+from edge_asc.loop import Loop
+from edge_asc.registry import Registry
+from edge_asc.runtime import Runtime, Tensors, check_inputs
 
 CONTRACT = "contract.json"
 
@@ -153,10 +154,23 @@ class _PeerLoop(Loop):
         return outputs[self.result.name]
 
 
-def peers() -> dict[str, type[Peer]]:
-    """Every peer by name."""
-    found = {entry.name: entry.load() for entry in entry_points(group=PLUGGED)}
-    return {name: kind for name, kind in sorted(found.items()) if issubclass(kind, Peer)}
+# A peer's name is also the suffix of the folders that it converts models to.
+PEERS: Registry[type[Peer]] = Registry("edge_asc.peers", type, "PEER", "peer")
+
+
+def _accepts(path: Path) -> bool:
+    return path.suffix.removeprefix(".") in PEERS.sources and (path / CONTRACT).is_file()
+
+
+ENGINE = Engine(
+    name="peer",
+    title="peers",
+    accepts=_accepts,
+    open=lambda path, threads: PEERS.load(path.suffix.removeprefix("."))(path, threads),
+    distribution="edge-asc",
+    module="edge_asc_peers",
+    extra="peers",
+)
 
 
 def channels_first(contract: StreamContract, states: Mapping[str, tuple[int, ...]]) -> StreamContract:

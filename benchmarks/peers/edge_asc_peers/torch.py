@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from edge_asc.contract import StreamContract
 from edge_asc.errors import MissingExtraError
-from edge_asc.runtimes import Tensors
+from edge_asc.runtime import Tensors
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc_peers.peer import Peer, Source, channels_first, zeros
 

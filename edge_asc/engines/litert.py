@@ -16,25 +16,25 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_asc.contract import METADATA_KEY, Signature
+from edge_asc.engine import Engine, Substitute, has_suffix
 from edge_asc.errors import ContractError, MissingExtraError, require
-from edge_asc.runtimes import Runtime, Tensors, check_inputs
-from edge_asc.runtimes.flatbuffer import tflite_metadata
-from edge_asc.runtimes.interface import Tensor, check_interface, read_contract
-from edge_asc.runtimes.loop import Loop, copied
+from edge_asc.flatbuffer import tflite_metadata
+from edge_asc.loop import Loop, copied
+from edge_asc.runtime import Kind, Runtime, Tensors, check_inputs, check_interface, read_contract
 
 Run = Callable[[Mapping[str, npt.NDArray[Any]]], Tensors]
 
-# Packages that also hold an interpreter: where it is, and what is lost with it.
-OLDER: tuple[tuple[str, Callable[[], Any], str], ...] = (
-    (
-        "tflite_runtime",
-        lambda: import_module("tflite_runtime.interpreter").Interpreter,
-        "it does not accelerate int8 models with XNNPACK, which makes them many times slower",
+# Packages that also hold an interpreter.
+SUBSTITUTES = (
+    Substitute(
+        distribution="tflite-runtime",
+        module="tflite_runtime",
+        loss="it does not accelerate int8 models with XNNPACK, which makes them many times slower",
     ),
-    (
-        "tensorflow",
-        lambda: import_module("tensorflow").lite.Interpreter,
-        "it takes ten times the memory, and is slower to start",
+    Substitute(
+        distribution="tensorflow",
+        module="tensorflow",
+        loss="it takes ten times the memory, and is slower to start",
     ),
 )
 
@@ -214,7 +214,7 @@ def _through(runner: Any) -> Run:
     return lambda values: dict(runner(**values))
 
 
-def _tensors(details: Mapping[str, Mapping[str, Any]]) -> dict[str, Tensor]:
+def _tensors(details: Mapping[str, Mapping[str, Any]]) -> dict[str, Kind]:
     return {k: (tuple(int(s) for s in v["shape"]), np.dtype(v["dtype"]).name) for k, v in details.items()}
 
 
@@ -232,11 +232,13 @@ def _interpreter() -> tuple[str, Any]:
 
 
 def _older_interpreter() -> tuple[str, Any] | None:
-    for package, find, loss in OLDER:
+    for substitute in SUBSTITUTES:
+        package = substitute.module
         try:
-            interpreter = find()
+            module = import_module(f"{package}.interpreter" if package == "tflite_runtime" else f"{package}.lite")
         except ModuleNotFoundError:
             continue
+        interpreter, loss = module.Interpreter, substitute.loss
         engine = f"{package} {import_module(package).__version__}"
         warnings.warn(
             f"running TFLite in {engine}, since ai-edge-litert is not installed: {loss}; "
@@ -245,3 +247,17 @@ def _older_interpreter() -> tuple[str, Any] | None:
         )
         return engine, interpreter
     return None
+
+
+ENGINE = Engine(
+    name="litert",
+    title="LiteRT",
+    accepts=has_suffix(".tflite"),
+    open=LiteRTRuntime,
+    distribution="ai-edge-litert",
+    module="ai_edge_litert",
+    extra="tflite",
+    suffixes=(".tflite",),
+    substitutes=SUBSTITUTES,
+    preference=2,
+)

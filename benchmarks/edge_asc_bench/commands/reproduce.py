@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from edge_asc.cli.recordings import Recordings
     from edge_asc.data import Dataset, FeatureCache
     from edge_asc.reproduction.grid import Grid, Unit, Watcher
-    from edge_asc.runtimes import Runtime
+    from edge_asc.runtime import Runtime
 
 
 def models_option(text: str) -> Callable[[Any], Any]:
@@ -95,7 +94,7 @@ def table1(
     gpus: float | None,
     device: str,
     precision: Any,
-    loaders: int | None,
+    num_workers: int | None,
     threads: int,
     as_json: bool,
 ) -> None:
@@ -112,7 +111,7 @@ def table1(
     from edge_asc.files import write_json
     from edge_asc.reproduction import grid as grids
     from edge_asc.reproduction import table1 as tables
-    from edge_asc.training.compute import found_device
+    from edge_asc.training.compute import find_device
     from edge_asc.training.recipe import PAPER
 
     if distributed.is_torchelastic_launched():
@@ -120,12 +119,12 @@ def table1(
     units = tables.units(subsets, form, tuple(dict.fromkeys(folds)), range(seeds))
     chosen = chosen_recipe(recipe, settings)
     if engine == "local":
-        found_device(device)
+        find_device(device)
     dataset = Dataset.open(data)
     dataset.check(progress=True)
     longest = _longest(dataset, folds)
-    if "frames" not in settings and chosen.frames == PAPER.frames:
-        chosen = replace(chosen, frames=(longest // 8 * 8,) * 2)
+    if "frames" not in settings and chosen.stages[0].frames == PAPER.stages[0].frames:
+        chosen = chosen.override({"frames": (longest // 8 * 8,) * 2})
     grid = grids.Grid(
         data=data.resolve(),
         output=output.resolve(),
@@ -135,7 +134,7 @@ def table1(
         licences=licences,
         device=device,
         precision=precision,
-        loaders=loaders,
+        num_workers=num_workers,
         threads=threads,
     )
     with _Shown(grid, units) as watcher:
@@ -195,9 +194,9 @@ def figure4(
     from rich.progress import track
 
     from edge_asc.reproduction import figure4 as figures
-    from edge_asc.training.compute import found_device
+    from edge_asc.training.compute import find_device
 
-    device = found_device(device)
+    device = find_device(device)
     recordings = _recordings(data, fold)
     members = _with_seeds(models)
     opened = [(name, [_runtime(seed, threads, device) for seed in seeds]) for name, seeds in members]
@@ -278,8 +277,8 @@ def _cache() -> FeatureCache:
 
 def _runtime(model: str, threads: int, device: str) -> Runtime:
     """A model in its engine; a checkpoint on `device`."""
-    from edge_asc.runtimes import open_runtime
-    from edge_asc.runtimes.torch import TorchRuntime
+    from edge_asc.engine import open_runtime
+    from edge_asc.engines.pytorch import TorchRuntime
     from edge_asc.training.checkpoint import Checkpoint
 
     if folder := checkpoint_folder(model):

@@ -5,7 +5,7 @@ import pytest
 from artefacts import contract
 from edge_asc.contract import METADATA_KEY
 from edge_asc.errors import ContractError
-from edge_asc.runtimes.flatbuffer import tflite_metadata
+from edge_asc.flatbuffer import tflite_metadata
 from edge_asc_export.plan import Plan
 from edge_asc_export.scheme import SCHEMES
 from edge_asc_export.tflite import TFLiteWriter

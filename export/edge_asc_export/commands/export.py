@@ -128,7 +128,7 @@ def command(
         manifest = bundle.export(job, output, progress=status.update)
     results = []
     if recordings is not None:
-        from edge_asc.cli.evaluate import measured, opened
+        from edge_asc.cli.commands.evaluate import measured, opened
 
         models = (str(folder), *(str(output / name) for name in manifest["files"]))
         results = measured(recordings, models, opened(models), tuple(range(1, 11)))

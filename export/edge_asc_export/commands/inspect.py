@@ -49,14 +49,14 @@ def command(model: Path, against: str | None, data: Path | None, fold: int | Non
         raise click.UsageError("--data belongs to --against")
     if fold is not None and data is None:
         raise click.UsageError("--fold belongs to --data")
-    from edge_asc.runtimes import MANIFEST
-    from edge_asc.runtimes.opening import preferred
+    from edge_asc.engine import preferred_artefact
+    from edge_asc.manifest import MANIFEST
     from edge_asc.training.checkpoint import is_checkpoint
     from edge_asc.zoo import located
 
     folder = located(model)
     if against is not None:
-        artefact = preferred(model) if (model / MANIFEST).is_file() else model
+        artefact = preferred_artefact(model) if (model / MANIFEST).is_file() else model
         if artefact.suffix not in (".onnx", ".tflite") or not artefact.is_file():
             raise ContractError(f"{model}: not an artefact; --against compares an integer one with its checkpoint")
         _compare(artefact, against, data, fold, most, as_json=as_json)
@@ -65,7 +65,7 @@ def command(model: Path, against: str | None, data: Path | None, fold: int | Non
     elif model.suffix in (".onnx", ".tflite") and model.is_file():
         _inspect_artefact(model, as_json=as_json)
     elif (model / MANIFEST).is_file():
-        _inspect_artefact(preferred(model), as_json=as_json)
+        _inspect_artefact(preferred_artefact(model), as_json=as_json)
     else:
         raise ContractError(f"{model}: not an artefact (.onnx or .tflite file), a bundle, a checkpoint or a zoo model")
 
@@ -95,7 +95,7 @@ def _inspect_checkpoint(folder: Path, *, as_json: bool) -> None:
 
 
 def _inspect_artefact(artefact: Path, *, as_json: bool) -> None:
-    from edge_asc.runtimes import open_runtime
+    from edge_asc.engine import open_runtime
 
     runtime = open_runtime(artefact)
     found = _graph(artefact)
@@ -113,8 +113,8 @@ SHOWN = 20
 
 
 def _compare(artefact: Path, against: str, data: Path | None, fold: int | None, most: int, *, as_json: bool) -> None:
+    from edge_asc.engine import open_runtime
     from edge_asc.errors import require
-    from edge_asc.runtimes import open_runtime
     from edge_asc.training.checkpoint import Checkpoint
     from edge_asc.zoo import located
 

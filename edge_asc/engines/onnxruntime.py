@@ -10,10 +10,10 @@ from typing import Any
 import numpy.typing as npt
 
 from edge_asc.contract import METADATA_KEY
+from edge_asc.engine import Engine, has_suffix
 from edge_asc.errors import ContractError, require
-from edge_asc.runtimes import Runtime, Tensors, check_inputs
-from edge_asc.runtimes.interface import check_interface, read_contract
-from edge_asc.runtimes.loop import Loop, copied
+from edge_asc.loop import Loop, copied
+from edge_asc.runtime import Runtime, Tensors, check_inputs, check_interface, read_contract
 
 TYPES = {
     "tensor(float)": "float32",
@@ -117,3 +117,16 @@ class _BoundLoop(Loop):
 
 def _tensors(nodes: list[Any]) -> dict[str, tuple[tuple[int, ...], str]]:
     return {node.name: (tuple(node.shape), TYPES.get(node.type, node.type)) for node in nodes}
+
+
+ENGINE = Engine(
+    name="onnxruntime",
+    title="ONNX Runtime",
+    accepts=has_suffix(".onnx"),
+    open=OnnxRuntime,
+    distribution="onnxruntime",
+    module="onnxruntime",
+    extra="onnx",
+    suffixes=(".onnx",),
+    preference=1,
+)

@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_asc.contract import Signature, StreamContract, TensorSpec
-from edge_asc.errors import ContractError
+from edge_asc.engine import Engine
+from edge_asc.errors import ContractError, MissingExtraError
 from edge_asc.frontend import Array
-from edge_asc.runtimes import Runtime, Tensors, check_inputs
-from edge_asc.runtimes.loop import Loop
+from edge_asc.loop import Loop
+from edge_asc.runtime import Runtime, Tensors, check_inputs
 from edge_asc.streaming import Carry, embeddings_in
-from edge_asc.training.checkpoint import Checkpoint
+from edge_asc.training.checkpoint import Checkpoint, is_checkpoint
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -294,3 +295,23 @@ def _threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _open(path: Path, threads: int) -> Runtime:
+    try:
+        return TorchRuntime.load(path, threads=threads)
+    except MissingExtraError as error:
+        raise MissingExtraError(
+            f"{path.name} is a checkpoint, and {error}; or export it on a machine with torch and give the artefact here"
+        ) from error
+
+
+ENGINE = Engine(
+    name="pytorch",
+    title="PyTorch",
+    accepts=is_checkpoint,
+    open=_open,
+    distribution="torch",
+    module="torch",
+    extra="train",
+)

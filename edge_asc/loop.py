@@ -11,7 +11,7 @@ from edge_asc.contract import Signature, TensorSpec, check_tensors
 from edge_asc.errors import ContractError
 
 if TYPE_CHECKING:
-    from edge_asc.runtimes import Runtime, Tensors
+    from edge_asc.runtime import Runtime, Tensors
 
 
 class Loop:

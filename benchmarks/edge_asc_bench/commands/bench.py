@@ -194,7 +194,7 @@ def files_of(model: str) -> list[tuple[str, Path]]:
     """Name and path of a model; of every artefact of a bundle."""
     import json
 
-    from edge_asc.runtimes import MANIFEST
+    from edge_asc.manifest import MANIFEST
     from edge_asc.training.checkpoint import is_checkpoint
     from edge_asc.zoo import located
 
@@ -214,8 +214,8 @@ def clips_of(model: Path, data: Path | None, fold: int | None) -> Clips:
     """Labelled clips of a data set, or generated scenes, with the front end of a model."""
     import hashlib
 
+    from edge_asc.engine import open_runtime
     from edge_asc.files import sha256
-    from edge_asc.runtimes import open_runtime
     from edge_asc_bench.measurement import Clips
 
     front_end = open_runtime(model).contract.front_end

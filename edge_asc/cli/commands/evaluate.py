@@ -16,7 +16,7 @@ from edge_asc.zoo import DEFAULT
 if TYPE_CHECKING:
     from edge_asc.cli.recordings import Recordings
     from edge_asc.evaluation.accuracy import Accuracy
-    from edge_asc.runtimes import Runtime
+    from edge_asc.runtime import Runtime
 
 
 @click.command("evaluate", short_help="Accuracy at each length, side by side.")
@@ -118,13 +118,13 @@ def opened(models: tuple[str, ...], threads: int = 1, whole_clip: bool = False) 
 
     With `whole_clip`, each causal checkpoint comes a second time, before itself, in one pass over whole clips.
     """
-    from edge_asc.runtimes import open_runtime
+    from edge_asc.engine import open_runtime
 
     runtimes: list[tuple[str, Runtime]] = []
     for name, model in named(models):
         runtime = open_runtime(model, threads=threads)
         if whole_clip and (checkpoint := checkpoint_folder(model)) and runtime.contract.form == "causal":
-            from edge_asc.runtimes.torch import TorchRuntime
+            from edge_asc.engines.pytorch import TorchRuntime
             from edge_asc.training.checkpoint import Checkpoint
 
             runtimes.append((f"{name}, whole clip", TorchRuntime(Checkpoint.load(checkpoint), threads, whole=True)))

@@ -11,14 +11,15 @@ import torch
 
 from artefacts import LABELS, checkpoint, clips, contract, sound, write_tflite
 from edge_asc.contract import StreamContract
+from edge_asc.engine import open_runtime
+from edge_asc.engines import litert
+from edge_asc.engines.litert import LiteRTRuntime
+from edge_asc.engines.onnxruntime import OnnxRuntime
+from edge_asc.engines.pytorch import TorchRuntime, contract_of
 from edge_asc.errors import ContractError, EdgeAscError, MissingExtraError
 from edge_asc.files import sha256
 from edge_asc.frontend import LogMel
-from edge_asc.runtimes import litert, open_runtime
-from edge_asc.runtimes.litert import LiteRTRuntime
-from edge_asc.runtimes.loop import Loop
-from edge_asc.runtimes.onnx import OnnxRuntime
-from edge_asc.runtimes.torch import TorchRuntime, contract_of
+from edge_asc.loop import Loop
 from edge_asc.streaming import StreamingClassifier, WindowedClassifier
 from edge_asc_export.lowering import lower_step
 from edge_asc_export.onnx import OnnxWriter

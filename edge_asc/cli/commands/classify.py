@@ -59,7 +59,7 @@ def command(
     Any file that libsndfile reads is taken; it is mixed down and resampled to the model's rate.
     """
     from edge_asc import audio
-    from edge_asc.runtimes import open_runtime
+    from edge_asc.engine import open_runtime
 
     if (recording is None) != microphone:
         raise click.UsageError("give a recording, or --microphone")

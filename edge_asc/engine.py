@@ -1,0 +1,133 @@
+"""Engines: what runs which files, which package that needs, and how a model is opened in one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from edge_asc.errors import ContractError
+from edge_asc.manifest import MANIFEST, Manifest, has_manifest, verify
+from edge_asc.registry import Registry
+from edge_asc.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class Substitute:
+    """A package that runs an engine's files where the engine's own is not installed.
+
+    Attributes:
+        distribution: name on the package index.
+        module: name to import.
+        loss: what is lost with it, as a warning says.
+    """
+
+    distribution: str
+    module: str
+    loss: str
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One engine.
+
+    Attributes:
+        name: unique, such as "litert".
+        title: what a user reads, such as "LiteRT".
+        accepts: whether a path that exists is something this engine runs, decided without loading it.
+        open: opens a path for a number of threads.
+        distribution: name on the package index of the package that it needs.
+        module: name to import of that package.
+        extra: of edge-asc that installs it; "" where none does.
+        suffixes: of the artefacts that it runs, preferred first; empty where it runs folders only.
+        substitutes: packages that run its files in its place.
+        preference: of a bundle's artefacts, those of the installed engine with the highest preference are run.
+    """
+
+    name: str
+    title: str
+    accepts: Callable[[Path], bool]
+    open: Callable[[Path, int], Runtime]
+    distribution: str
+    module: str
+    extra: str = ""
+    suffixes: tuple[str, ...] = ()
+    substitutes: tuple[Substitute, ...] = ()
+    preference: int = 0
+
+    def is_installed(self) -> bool:
+        """Whether its package or a substitute can be imported. Imports nothing."""
+        return any(find_spec(module) is not None for module in (self.module, *(s.module for s in self.substitutes)))
+
+
+ENGINES: Registry[Engine] = Registry("edge_asc.engines", Engine, "ENGINE", "engine")
+
+
+def has_suffix(*suffixes: str) -> Callable[[Path], bool]:
+    """A test for `Engine.accepts`: files with one of these suffixes."""
+    return lambda path: path.suffix in suffixes and path.is_file()
+
+
+def open_runtime(path: str | Path, *, threads: int = 1) -> Runtime:
+    """Open a model in the engine that runs it.
+
+    Args:
+        path: an artefact, a bundle (a folder with a manifest; see `preferred_artefact`), a checkpoint folder, or the
+            name of a pretrained model.
+        threads: of the engine.
+
+    Raises:
+        ContractError: nothing there that can be run, a damaged file, or one without a contract.
+        MissingExtraError: the engine is not installed.
+    """
+    model, engine = find_engine(Path(path))
+    if model.is_file():
+        verify(model)
+    return engine.open(model, threads)
+
+
+def find_engine(path: Path) -> tuple[Path, Engine]:
+    """Return the artefact or checkpoint that `path` means, and the engine that runs it.
+
+    Raises:
+        ContractError: nothing there that an engine runs.
+    """
+    from edge_asc.zoo import located
+
+    path = located(path) or path
+    if has_manifest(path):
+        path = preferred_artefact(path)
+    engines = ENGINES.all().values()
+    for engine in engines:
+        if path.exists() and engine.accepts(path):
+            return path, engine
+    suffixes = ", ".join(suffix for engine in engines for suffix in engine.suffixes)
+    if not path.exists():
+        raise ContractError(
+            f"{path}: no model there; expected an artefact ({suffixes}), an exported folder with {MANIFEST}, "
+            "a checkpoint folder, or the name of a pretrained model"
+        )
+    raise ContractError(f"{path}: no engine runs a file ending in {path.suffix or 'nothing'}; expected {suffixes}")
+
+
+def preferred_artefact(bundle: Path) -> Path:
+    """Return the artefact of a bundle to run: of the preferred installed engine; a step before a window.
+
+    Raises:
+        ContractError: the manifest is damaged, or lists nothing that an engine runs.
+    """
+    names = sorted(Manifest.read(bundle).files, key=_window_order)
+    ranked = sorted(ENGINES.all().values(), key=lambda engine: (not engine.is_installed(), -engine.preference))
+    for engine in ranked:
+        for name in names:
+            if Path(name).suffix in engine.suffixes:
+                return bundle / name
+    raise ContractError(f"{bundle / MANIFEST}: lists no file that an engine runs; export again")
+
+
+def _window_order(name: str) -> tuple[int, str]:
+    """A step first, then windows by length."""
+    window = re.search(r"window_(\d+)s", name)
+    return (int(window[1]) if window else 0, name)

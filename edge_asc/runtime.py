@@ -1,0 +1,88 @@
+"""Runtimes: an artefact in an engine, behind one small protocol, checked against its contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy.typing as npt
+
+from edge_asc.contract import METADATA_KEY, Signature, StreamContract, check_tensors
+from edge_asc.errors import ContractError
+from edge_asc.loop import Loop
+
+Tensors = dict[str, npt.NDArray[Any]]
+Kind = tuple[tuple[int, ...], str]
+"""Shape of a tensor, and numpy's name of its type."""
+
+
+class Runtime(Protocol):
+    """An artefact in an engine. Streams through it share nothing."""
+
+    engine: str
+    """Name and version of the engine, such as "onnxruntime 1.22.0"."""
+    contract: StreamContract
+
+    def run(self, signature: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Tensors:
+        """Compute a signature: outputs by name, for inputs by name, as the contract describes both.
+
+        Raises:
+            ContractError: an input is missing, unknown, or of another shape or type, or features are not finite.
+        """
+        ...
+
+    def loop(self, signature: str) -> Loop:
+        """Start a stream through a signature.
+
+        Raises:
+            ContractError: no such signature, or one with several inputs or outputs that are not states.
+        """
+        return Loop(self, self.contract.signature(signature))
+
+
+def check_inputs(contract: StreamContract, signature: str, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Refuse inputs that the contract does not describe.
+
+    Engines turn some of these into finite, wrong results.
+
+    Raises:
+        ContractError: an input is missing, unknown, of another shape or type, or a float input is not finite.
+    """
+    check_tensors(signature, "input", contract.signature(signature).input_kinds, inputs)
+
+
+def read_contract(path: Path, text: str | bytes | None) -> StreamContract:
+    """Return the contract in the metadata of the artefact at `path`.
+
+    Raises:
+        ContractError: the artefact holds none, or a damaged one, or one of another version.
+    """
+    if not text:
+        raise ContractError(
+            f"{path}: no stream contract inside (metadata {METADATA_KEY}); expected an artefact of `edge-asc export`"
+        )
+    try:
+        return StreamContract.parse(text)
+    except ContractError as error:
+        raise ContractError(f"{path}: {error}") from error
+
+
+def check_interface(path: Path, signature: Signature, inputs: Mapping[str, Kind], outputs: Mapping[str, Kind]) -> None:
+    """Refuse an artefact whose tensors are not those that its contract describes.
+
+    Raises:
+        ContractError: a tensor is missing, unknown, or of another shape or type.
+    """
+    for side, specs, actual in (("inputs", signature.inputs, inputs), ("outputs", signature.outputs, outputs)):
+        expected = {spec.name: (spec.shape, spec.dtype) for spec in specs}
+        for name in sorted(expected.keys() | actual.keys()):
+            if expected.get(name) != actual.get(name):
+                raise ContractError(
+                    f"{path}: {signature.name} {side}: {name} is {_describe(actual.get(name))} in the file and "
+                    f"{_describe(expected.get(name))} in its contract: the file is damaged; export it again"
+                )
+
+
+def _describe(kind: Kind | None) -> str:
+    return "absent" if kind is None else f"{kind[1]} {kind[0]}"
