@@ -14,6 +14,7 @@ Array = npt.NDArray[np.float32]
 KEPT_DB = 6.0
 ACTIVE_DB = -45.0
 KNOTS = 6
+SILENT_POWER = 1e-7
 
 
 def to_power(log_mel: Array, floor: float) -> Array:
@@ -61,6 +62,12 @@ def warp_bins(config: Augmentation, mels: int, generator: np.random.Generator) -
 def draw_rate(config: Augmentation, generator: np.random.Generator) -> float:
     """The time rate of a crop: above 1 it plays faster."""
     return math.exp(generator.uniform(-config.time_stretch, config.time_stretch))
+
+
+def holds_sound(power: Array) -> npt.NDArray[np.bool_]:
+    """Whether each crop of linear mel power (B, frames, mels) is more than silence, whose level says nothing."""
+    result: npt.NDArray[np.bool_] = power.mean(axis=(1, 2)) > SILENT_POWER
+    return result
 
 
 def mix(own: Array, other: Array, share: npt.NDArray[np.float64]) -> Array:

@@ -17,6 +17,7 @@ from edge_asc.training.augmentation import (
     apply_levels,
     draw_rate,
     find_active_frames,
+    holds_sound,
     mask,
     mix,
     to_log_mel,
@@ -161,9 +162,11 @@ class Batches(Dataset[Batch]):
         mixed = np.flatnonzero(generator.random(len(clips)) < augmentation.mixing)
         if len(mixed):
             partners = generator.integers(len(self.examples), size=len(mixed))
-            others = np.stack([self._crop(int(clip), frames, generator) for clip in partners])
+            others = to_power(np.stack([self._crop(int(clip), frames, generator) for clip in partners]), floor)
             share = generator.uniform(1e-3, 1.0 - 1e-3, len(mixed))
-            power[mixed] = mix(power[mixed], to_power(others, floor), share)
+            sounding = holds_sound(power[mixed]) & holds_sound(others)
+            mixed, partners, others, share = mixed[sounding], partners[sounding], others[sounding], share[sounding]
+            power[mixed] = mix(power[mixed], others, share)
             theirs = F.one_hot(self.examples.targets[partners], self.examples.classes).float()
             y[mixed] = torch.lerp(theirs, y[mixed], torch.from_numpy(share.astype(np.float32))[:, None])
         apply_levels(power, augmentation, generator)
