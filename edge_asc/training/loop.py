@@ -60,7 +60,7 @@ class Start:
     """A model that a training starts from.
 
     Attributes:
-        model: of the same configuration but for the number of classes.
+        model: of the same backbone and form.
         rows: for each label of the training, the number of the same label in `model`, or None where it has none.
     """
 
@@ -124,12 +124,16 @@ class Trainer:
         self._entered = -1
 
     def _start_from(self, start: Start) -> None:
-        mine, config = self.model, self.model.config
-        given = replace(start.model.config, classes=config.classes, dropout=config.dropout)
-        if given != config:
-            raise EdgeAscError(f"the training starts from {start.model.config}; expected the same model, {config}")
+        mine, config, given = self.model, self.model.config, start.model.config
+        if (given.backbone, given.form, given.res_norm) != (config.backbone, config.form, config.res_norm):
+            raise EdgeAscError(f"the training starts from {given}; expected the backbone and form of {config}")
+        if (given.head == "gap") != (config.head == "gap"):
+            raise EdgeAscError(f"the training starts from the head {given.head}; {config.head} cannot take its weights")
         weights = mine.state_dict()
         for name, value in start.model.state_dict().items():
+            name = _rename(name, given.head, config.head)
+            if name not in weights:
+                continue
             if not name.startswith(("output.", "auxiliary.")):
                 weights[name] = value
                 continue
@@ -401,6 +405,15 @@ def _check(config: ModelConfig, recipe: Recipe, clips: int, targets: Sequence[in
                 f"a batch of stage {stage.name} has {crops} crops for {compute.ranks} processes; "
                 "expected at least 2 for each: launch fewer, or raise the stage's batch"
             )
+
+
+def _rename(name: str, theirs: str, mine: str) -> str:
+    """The name of a weight in another head: the linear head's output is the auxiliary layer of a GRU head."""
+    layer, _, rest = name.partition(".")
+    renamed = {("linear", "gru", "output"): "auxiliary", ("gru", "linear", "auxiliary"): "output"}
+    if theirs != mine and layer == "output" and theirs == "gru":
+        return ""
+    return f"{renamed.get((theirs, mine, layer), layer)}.{rest}"
 
 
 def _digest(model: CRNN | CNN) -> str:

@@ -13,17 +13,17 @@ from edge_asc.training.recipe import Recipe, Stage
 
 
 class TimeMean(nn.Module):
-    """Backbone, embedding and auxiliary layer: the logits of a whole crop."""
+    """Backbone, embedding and the linear layer on it: the logits of a whole crop."""
 
     def __init__(self, model: CRNN) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, features: Tensor) -> Tensor:
-        """Log-mel (B, 1, 256, T) → the time mean of the auxiliary logits, (B, classes)."""
-        assert self.model.auxiliary is not None
+        """Log-mel (B, 1, 256, T) → the time mean of the logits of the auxiliary layer or linear head, (B, classes)."""
+        assert self.model.readout is not None
         pooled = self.model.embed(features).mean(1)
-        logits: Tensor = self.model.auxiliary(self.model.dropout(pooled))
+        logits: Tensor = self.model.readout(self.model.dropout(pooled))
         return logits
 
 
@@ -49,19 +49,22 @@ def build_objective(model: CRNN | CNN, stage: Stage) -> nn.Module:
     """
     if stage.trains == "all" and stage.loss == "streams":
         return model.requires_grad_(True)
-    if not isinstance(model, CRNN) or model.auxiliary is None:
+    if not isinstance(model, CRNN) or model.readout is None:
         raise EdgeAscError(
-            f"stage {stage.name} needs a recurrent model with the auxiliary layer; "
+            f"stage {stage.name} needs a linear head, or a GRU head with the auxiliary layer; "
             "train this model with the recipe 'paper', or leave the auxiliary layer on"
         )
     if stage.trains == "head":
+        if model.config.head != "gru":
+            raise EdgeAscError(f"stage {stage.name} trains recurrent layers, and this model has none; leave it out")
         model.requires_grad_(False)
         for part in (model.gru, model.output):
             part.requires_grad_(True)
         return Head(model)
     model.requires_grad_(True)
-    for part in (model.gru, model.output):
-        part.requires_grad_(False)
+    if model.config.head == "gru":
+        for part in (model.gru, model.output):
+            part.requires_grad_(False)
     return TimeMean(model)
 
 
@@ -120,8 +123,8 @@ def teach(teachers: list[CRNN], features: Tensor, stage: Stage) -> Tensor:
     """The teachers' posterior of whole crops, (B, classes): mean over teachers, mean of log-softmax over time."""
     votes = []
     for teacher in teachers:
-        if stage.loss == "time_mean" and teacher.auxiliary is not None:
-            steps = teacher.auxiliary(teacher.embed(features))
+        if stage.loss == "time_mean" and teacher.readout is not None:
+            steps = teacher.readout(teacher.embed(features))
         else:
             steps = teacher(features).logits
         votes.append(F.log_softmax(F.log_softmax(steps, dim=2).mean(1), dim=1).exp())

@@ -248,6 +248,16 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
             raise EdgeAscError(f"the recipe has no stage {', '.join(unknown)}; expected some of {', '.join(known)}")
         return structs.replace(self, stages=tuple(stage for stage in self.stages if stage.name in names))
 
+    def without_head(self) -> Self:
+        """The recipe without the stages that train recurrent layers, for a model that has none.
+
+        Raises:
+            EdgeAscError: no stage would be left.
+        """
+        if not (names := tuple(stage.name for stage in self.stages if stage.trains != "head")):
+            raise EdgeAscError("all stages of the recipe train recurrent layers; expected one that trains the trunk")
+        return self.only(names)
+
 
 def _stages(value: object) -> list[dict[str, Any]]:
     stages = value.get("stages") if isinstance(value, dict) else None
@@ -316,6 +326,7 @@ STAGED = Recipe(
             long_share=0.1,
             clip_gradient=2.0,
             ema=0.995,
+            class_limit=8.0,
             augmentation=CROPS,
         ),
         Stage(
@@ -335,6 +346,7 @@ STAGED = Recipe(
             views=24,
             label_smoothing=0.05,
             clip_gradient=2.0,
+            class_limit=8.0,
             augmentation=structs.replace(CROPS, mixing=0.5, mel_masks=0),
         ),
     ),

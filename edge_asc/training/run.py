@@ -74,8 +74,8 @@ class Run:
 
     @property
     def trains_output(self) -> bool:
-        """Whether a stage trains the model's output; after the trunk alone it is that of a model never trained."""
-        return any(stage.trains in ("all", "head") for stage in self.recipe.stages)
+        """Whether a stage trains the model's output; that of a GRU head stays untrained in a stage of the trunk."""
+        return self.config.head != "gru" or any(stage.trains in ("all", "head") for stage in self.recipe.stages)
 
     def of_fold(self, fold: int) -> Run:
         """The run of one fold."""
@@ -358,7 +358,8 @@ def cross_validate(
     if run.config.head == "gap":
         raise EdgeAscError("cross-validation needs a model that streams; train a CNN fold by fold with --fold")
     parts = [run.of_fold(fold) for fold in folds]
-    trained = [(part, train(part, cache, listener, resume=resume, record=record, compute=compute)) for part in parts]
+    # Nobody exports the models of the folds: their activation ranges are not recorded.
+    trained = [(part, train(part, cache, listener, resume=resume, compute=compute)) for part in parts]
     final = train(run, cache, listener, resume=resume, record=record, compute=compute)
     if run.folds_of or not run.trains_output or (compute and not compute.is_main_process):
         return final

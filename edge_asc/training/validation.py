@@ -50,7 +50,7 @@ class Validation:
 
     @torch.no_grad()
     def evaluate(self, model: CRNN | CNN, stage: Stage, compute: Compute) -> float:
-        """Accuracy, 0 to 1, of the mean over time: of the auxiliary logits in a trunk's stage, of log-softmax else."""
+        """Accuracy, 0 to 1, of the mean over time: of logits on embeddings in a trunk's stage, else of log-softmax."""
         was_training = model.training
         model.eval()
         right = 0
@@ -88,9 +88,9 @@ def _scores(model: CRNN | CNN, x: Tensor, stage: Stage) -> Tensor:
     if isinstance(model, CNN):
         logits: Tensor = model(x)
         return logits
-    if stage.trains == "trunk" and model.auxiliary is not None:
-        auxiliary: Tensor = model.auxiliary(model.embed(x).mean(1))
-        return auxiliary
+    if stage.trains == "trunk" and model.readout is not None:
+        pooled: Tensor = model.readout(model.embed(x).mean(1))
+        return pooled
     output = model(x)
     if model.config.output == "single":
         last: Tensor = output.logits[:, -1]

@@ -30,7 +30,11 @@ folder_type = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--backbone", type=click.Choice(["fuse", "bcresnet", "resnet"]), default="fuse", show_default=True)
 @click.option("--form", type=click.Choice(["causal", "windowed"]), default="causal", show_default=True)
 @click.option(
-    "--head", type=click.Choice(["gru", "gap"]), default="gru", show_default=True, help="CRNN, or CNN baseline."
+    "--head",
+    type=click.Choice(["gru", "linear", "gap"]),
+    default="gru",
+    show_default=True,
+    help="Recurrent layers, a linear layer on each embedding, or the CNN baseline.",
 )
 @click.option("--outputs", type=click.Choice(["multi", "single"]), default="multi", show_default=True)
 @click.option("--auxiliary/--no-auxiliary", default=True, show_default=True, help="The auxiliary stream.")
@@ -123,7 +127,9 @@ def command(
     if excluded and not other:
         raise click.UsageError("--other-except belongs to --other")
     auxiliary = auxiliary and head == "gru"
-    chosen = chosen_recipe(recipe or ("staged" if auxiliary else "paper"), settings, epochs)
+    chosen = chosen_recipe(recipe or ("staged" if auxiliary or head == "linear" else "paper"), settings, epochs)
+    if head == "linear":
+        chosen = chosen.without_head()
     if stages:
         chosen = chosen.only(tuple(stages.split(",")))
     require("torch", "train").set_num_threads(threads)
@@ -173,14 +179,14 @@ def _check_options(
     head: str, teachers: tuple[Path, ...], fold: int | None, cross_validate: bool, starts: dict[str, Path | None]
 ) -> None:
     if teachers and head == "gap":
-        raise click.UsageError("--teacher belongs to --head gru")
+        raise click.UsageError("--teacher belongs to --head gru or linear")
     if fold is not None and cross_validate:
         raise click.UsageError("--fold and --cross-validate exclude each other")
     if starts["--folds-of"] and fold is None and not cross_validate:
         raise click.UsageError("--folds-of belongs to --fold or --cross-validate")
     if starts["--pretrain"] and (starts["--from"] or starts["--folds-of"]):
         raise click.UsageError("--pretrain excludes --from and --folds-of")
-    if starts["--pretrain"] and head == "gap":
+    if starts["--pretrain"] and head != "gru":
         raise click.UsageError("--pretrain belongs to --head gru")
 
 
@@ -192,7 +198,8 @@ def _chain(run: Run, wide: Dataset) -> list[Run]:
     first = replace(
         run,
         dataset=wide,
-        config=replace(run.config, classes=len(wide.labels)),
+        config=replace(run.config, head="linear", auxiliary=False, classes=len(wide.labels)),
+        recipe=run.recipe.without_head(),
         output=run.output / "pretrained",
         folds_of=run.dataset,
         other=None,
