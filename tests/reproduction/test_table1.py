@@ -25,7 +25,7 @@ from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.accuracy import LengthResult
 from edge_asc.reproduction.grid import Grid, Unit, UnitResult
 from edge_asc.reproduction.table1 import BACKBONES, PAPER, table, units
-from edge_asc.training.loop import LOG
+from edge_asc.training.state import LOG
 from edge_asc.training.recipe import PAPER as RECIPE
 
 CITIES = ("barcelona", "helsinki", "london")
