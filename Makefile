@@ -19,7 +19,7 @@ EXPORTS := $(if $(REUSE),,$(EXPORTED))
 # Other runtimes, in an environment of their own.
 PEERS := .venv-peers/bin
 
-.PHONY: demo test proof exported measured gate arm peers android android-assets baselines check clean $(EXPORTED)
+.PHONY: demo test proof exported measured gate arm peers android android-assets baselines check house clean $(EXPORTED)
 
 demo: $(INSTALLED)
 	$(BIN)/edge-asc doctor
@@ -89,6 +89,10 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Sizes, imports and types of the packages; the bars are in the script.
+house:
+	$(PYTHON) tools/house.py
 
 $(INSTALLED): pyproject.toml $(PINS)
 	$(PYTHON) -m venv $(VENV)
