@@ -100,4 +100,4 @@ $(INSTALLED): pyproject.toml $(PINS)
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-peers build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-peers .venv-minimum build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
