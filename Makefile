@@ -19,7 +19,7 @@ EXPORTS := $(if $(REUSE),,$(EXPORTED))
 # Other runtimes, in an environment of their own.
 PEERS := .venv-peers/bin
 
-.PHONY: demo test proof exported measured gate arm peers android android-assets baselines check clean $(EXPORTED)
+.PHONY: demo test proof exported measured gate arm peers android android-assets baselines check house clean $(EXPORTED)
 
 demo: $(INSTALLED)
 	$(BIN)/edge-asc doctor
@@ -90,10 +90,14 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Sizes, imports and types of the packages; the bars are in the script.
+house:
+	$(PYTHON) tools/house.py
+
 $(INSTALLED): pyproject.toml $(PINS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint $(PINS) --editable '.[dev]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-peers build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-peers .venv-minimum build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
