@@ -6,9 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import house
+import pytest
 
 CORE = "edge_asc/a.py"
 EXPORT = "export/edge_asc_export/a.py"

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from edge_asc_export.xnnpack import suited
 
 from edge_asc.data import Dataset, FeatureCache
 from edge_asc.data.cache import default_cache
@@ -19,7 +20,6 @@ from edge_asc_export.lowering import lower_step
 from edge_asc_export.plan import Plan
 from edge_asc_export.scheme import SCHEMES
 from edge_asc_export.simulation import Simulation
-from edge_asc_export.xnnpack import suited
 
 pytestmark = pytest.mark.slow
 MINUTE = 60 * 16000 // 4096

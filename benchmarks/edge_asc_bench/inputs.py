@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from edge_asc.cli.models import named
+
 from edge_asc.contract import StreamContract
 from edge_asc.data.dataset import TAU_LABELS
 from edge_asc.data.scenes import VERSION, generate_scene

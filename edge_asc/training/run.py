@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edge_asc.contract import Decision
+from edge_asc.contract import DecisionRule
 from edge_asc.data.cache import FeatureCache
 from edge_asc.data.dataset import Clip, Credits, Dataset, group_split
 from edge_asc.errors import EdgeAscError
@@ -64,7 +64,7 @@ class Run:
     fold: int | None = None
     folds_of: Dataset | None = None
     other: OtherSounds | None = None
-    decision: Decision = "mean"
+    decision: DecisionRule = "mean"
     name: str = ""
 
     @property

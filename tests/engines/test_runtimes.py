@@ -7,6 +7,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from edge_asc_export.onnx import OnnxWriter
 
 from artefacts import LABELS, checkpoint, clips, contract, sound, write_tflite
 from edge_asc.contract import StreamContract
@@ -24,7 +25,6 @@ from edge_asc.manifest import Entry, Manifest
 from edge_asc.streaming import StreamingClassifier, WindowedClassifier
 from edge_asc.training.checkpoint_contract import checkpoint_contract
 from edge_asc_export.lowering import lower_step
-from edge_asc_export.onnx import OnnxWriter
 from edge_asc_export.plan import Plan
 from edge_asc_export.scheme import SCHEMES
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_asc.backbone import BACKBONES
 from edge_asc.cli.console import json_option, log, out, print_json, progress, threads_option
 from edge_asc.cli.training import chosen_recipe, compute_options, settings_option
 from edge_asc.errors import require
@@ -27,7 +28,7 @@ folder_type = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.command("train", short_help="Train a classifier.")
 @click.argument("data", type=folder_type)
 @click.option("--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="Checkpoint folder.")
-@click.option("--backbone", type=click.Choice(["fuse", "bcresnet", "resnet"]), default="fuse", show_default=True)
+@click.option("--backbone", type=click.Choice(BACKBONES.names()), default="fuse", show_default=True)
 @click.option("--form", type=click.Choice(["causal", "windowed"]), default="causal", show_default=True)
 @click.option(
     "--head",

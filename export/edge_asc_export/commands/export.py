@@ -16,6 +16,7 @@ from edge_asc_export.scheme import AUTO, SCHEMES, Scheme
 
 if TYPE_CHECKING:
     from edge_asc.cli.recordings import Recordings
+
     from edge_asc.evaluation.accuracy import Accuracy
     from edge_asc.manifest import Manifest
     from edge_asc_export.bundle import ExportRequest
@@ -193,6 +194,7 @@ def _measure(recordings: Recordings, checkpoint: Path, output: Path, manifest: M
 
 def _print(selection: Selection | None, manifest: Manifest, results: Sequence[Accuracy]) -> None:
     from edge_asc.evaluation.report import table
+
     from edge_asc_export.commands import _tables as tables
 
     if selection:
