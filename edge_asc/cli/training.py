@@ -78,7 +78,10 @@ def chosen_recipe(name: str, settings: dict[str, Any]) -> Recipe:
 
 
 def record(model: Any, front_end: Any, features: Any, source: dict[str, Any]) -> dict[str, Any]:
-    """The activation ranges that go into a checkpoint."""
-    from edge_asc_export.calibration import calibrate
+    """The activation ranges that go into a checkpoint; none where no recorder is installed."""
+    from edge_asc.progress import SILENT
+    from edge_asc.training.recorder import RECORDERS
 
-    return calibrate(model, front_end, features, source=source).to_json()
+    if "ranges" not in RECORDERS.names():
+        return {}
+    return RECORDERS.load("ranges").record(model, front_end, features, source, SILENT)

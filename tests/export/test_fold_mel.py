@@ -1,4 +1,4 @@
-"""The forms that suit XNNPACK compute what the plain ones do."""
+"""The passes for XNNPACK, which change the cost alone."""
 
 from __future__ import annotations
 
@@ -9,20 +9,36 @@ import pytest
 import torch
 
 from artefacts import BACKBONES, calibrated, clips, randomised
-from edge_asc_export.graph import Conv, Fold, Graph, Unfold
+from edge_asc_export.graph import Conv2D, Fold, Graph, Unfold
 from edge_asc_export.lowering import lower_gru, lower_step, lower_window
+from edge_asc_export.passes import fold_mel as folding
+from edge_asc_export.passes import shorten_means as shortening
+from edge_asc_export.passes.equalise import equalise_by_plan
+from edge_asc_export.passes.fold_mel import FACTOR
+from edge_asc_export.passes.shorten_means import MOST_TAPS
+from edge_asc_export.pipeline import Lowered, run_passes
+from edge_asc_export.plan import Plan
 from edge_asc_export.scheme import SCHEMES
 from edge_asc_export.simulation import Simulation
-from edge_asc_export.xnnpack import FACTOR, MOST_TAPS, fold_mel, shorten_means, suited
+
+FLOAT = Plan(SCHEMES["none"])
 
 
 def lowered(backbone: str, form: str) -> Graph:
     model = randomised(3, backbone=backbone, form=form)
-    return lower_step(model) if form == "causal" else lower_window(model, 1, 31, recurrent=False)
+    return lower_step(model) if form == "causal" else lower_window(model, 1, 31)
 
 
-def stem(graph: Graph) -> Conv:
-    return next(node for node in graph.nodes if isinstance(node, Conv))
+def optimise(graph: Graph, plan: Plan = FLOAT) -> Lowered:
+    return run_passes(Lowered.of(graph, plan), (folding.PASS, shortening.PASS))
+
+
+def fold_mel(graph: Graph) -> Graph:
+    return run_passes(Lowered.of(graph, FLOAT), (folding.PASS,)).graph
+
+
+def stem(graph: Graph) -> Conv2D:
+    return next(node for node in graph.nodes if isinstance(node, Conv2D))
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -30,7 +46,7 @@ def test_a_step_is_the_same_to_the_last_digits_of_float64(backbone: str) -> None
     graph = lowered(backbone, "causal")
     features = torch.from_numpy(np.stack(clips(2, 40))).transpose(1, 2)[:, None] + 7.0
     expected = Simulation(graph, dtype=torch.float64).stream(features)
-    found = Simulation(suited(graph, {}), dtype=torch.float64).stream(features)
+    found = Simulation(optimise(graph).graph, dtype=torch.float64).stream(features)
     assert expected.shape == (2, 5, 10)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-11)
 
@@ -40,7 +56,7 @@ def test_a_window_is_the_same_to_the_last_digits_of_float64(backbone: str) -> No
     graph = lowered(backbone, "windowed")
     features = torch.from_numpy(np.stack(clips(2, 31))).transpose(1, 2)[:, None].double() + 7.0
     expected = Simulation(graph, dtype=torch.float64)({"features": features})["embeddings"]
-    found = Simulation(suited(graph, {}), dtype=torch.float64)({"features": features})["embeddings"]
+    found = Simulation(optimise(graph).graph, dtype=torch.float64)({"features": features})["embeddings"]
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-11)
 
 
@@ -48,7 +64,7 @@ def test_a_window_is_the_same_to_the_last_digits_of_float64(backbone: str) -> No
 @pytest.mark.parametrize("form", ["causal", "windowed"])
 def test_the_stem_reads_two_blocks_of_bins(backbone: str, rows: int, form: str) -> None:
     graph = lowered(backbone, form)
-    folded = fold_mel(graph, {})
+    folded = fold_mel(graph)
     conv = stem(folded)
     assert conv.weight.shape == (2, 5, FACTOR, rows * stem(graph).weight.shape[3])
     assert conv.stride == (1, stem(graph).stride[1])
@@ -59,50 +75,50 @@ def test_the_stem_reads_two_blocks_of_bins(backbone: str, rows: int, form: str) 
         (cache,) = (port.tensor for port in folded.inputs if port.tensor.startswith("cache_stem"))
         assert folded.shapes[cache] == (65, graph.shapes[cache][1], FACTOR)
         assert folded.shapes["features"] == graph.shapes["features"] == (256, 8, 1)
-    assert fold_mel(folded, {}) is folded
+    assert fold_mel(folded) is folded
 
 
 def test_long_means_are_taken_in_two_steps() -> None:
     graph = lowered("bcresnet", "causal")
     long = [node.output for node in graph.nodes if is_mean(node)]
     assert len(long) == 9
-    found = shorten_means(graph, {})
+    found = shortening.shorten_means(Lowered.of(graph, FLOAT)).graph
     assert not [node for node in found.nodes if is_mean(node)]
     for name in long:
         parts, whole = (node for node in found.nodes if node.output in (f"{name}_parts", name))
-        assert isinstance(parts, Conv)
-        assert isinstance(whole, Conv)
+        assert isinstance(parts, Conv2D)
+        assert isinstance(whole, Conv2D)
         assert parts.stride[0] == parts.weight.shape[0] == 8
         assert whole.input == parts.output
 
 
 def is_mean(node: Any) -> bool:
-    return isinstance(node, Conv) and node.output.endswith("_mean") and node.weight.shape[0] > MOST_TAPS
+    return isinstance(node, Conv2D) and node.output.endswith("_mean") and node.weight.shape[0] > MOST_TAPS
 
 
 def test_an_equalised_mean_keeps_the_scale_of_each_channel() -> None:
     graph = lowered("bcresnet", "causal")
     plan = calibrated(randomised(3, backbone="bcresnet")).with_scheme(SCHEMES["int8"])
-    prepared = plan.prepared(graph)
+    prepared = equalise_by_plan(graph, plan)
     scaled = [node for node in prepared.nodes if is_mean(node) and np.ptp(node.weight[0]) > 0]  # type: ignore[attr-defined]
     assert scaled
     features = torch.from_numpy(np.stack(clips(1, 16))).transpose(1, 2)[:, None] + 7.0
     expected = Simulation(prepared, dtype=torch.float64).stream(features)
-    found = Simulation(suited(prepared, {}), dtype=torch.float64).stream(features)
+    found = Simulation(optimise(prepared).graph, dtype=torch.float64).stream(features)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
-def test_new_tensors_are_on_the_grids_of_those_they_are_made_of() -> None:
+def test_new_tensors_are_quantised_as_those_they_are_made_of() -> None:
     plan = calibrated(randomised(3, backbone="bcresnet")).with_scheme(SCHEMES["int8"])
-    graph = plan.prepared(lowered("bcresnet", "causal"))
-    grids = dict(plan.grids)
-    found = suited(graph, grids)
-    assert grids["features_folded"] == plan.grids["features"]
-    assert grids[f"{stem(graph).output}_folded"] == plan.grids[stem(graph).output]
-    assert grids["body_0_mean_parts"] == plan.grids["body_0_mel"]
-    assert {node.output for node in found.nodes if isinstance(node, Conv)} <= set(grids)
+    graph = equalise_by_plan(lowered("bcresnet", "causal"), plan)
+    found = optimise(graph, plan)
+    qparams = found.qparams
+    assert qparams["features_folded"] == plan.qparams["features"]
+    assert qparams[f"{stem(graph).output}_folded"] == plan.qparams[stem(graph).output]
+    assert qparams["body_0_mean_parts"] == plan.qparams["body_0_mel"]
+    assert {node.output for node in found.graph.nodes if isinstance(node, Conv2D)} <= set(qparams)
 
 
 def test_what_has_no_stem_is_left_as_it_is() -> None:
     graph = lower_gru(randomised(0, form="windowed"))
-    assert fold_mel(graph, {}) is graph
+    assert fold_mel(graph) is graph

@@ -1,7 +1,7 @@
-"""Equalisation: channels of a tensor scaled to like magnitudes, and the scales taken back by what reads them.
+"""Equalise: scale the channels of a tensor to similar magnitudes, and divide the weights that read them.
 
-Exact in real numbers, and free at run time: what writes a tensor multiplies its output channels, what reads it divides
-its weights. ReLU, sums, pools, slices and concatenations let positive scales through, so that whole residual paths are
+Free at run time: the layer that writes a tensor multiplies its output channels, the layers that read it divide their
+weights. ReLU, sums, pools, slices and concatenations let positive scales through, so that whole residual paths are
 scaled as one (after Nagel et al., ICCV 2019, who scale pairs of layers).
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,15 +19,19 @@ from edge_asc_export.graph import (
     Add,
     Array,
     Concat,
-    Conv,
+    Conv2D,
     Graph,
     Linear,
     MaxPool,
     Node,
     Reshape,
     Slice,
-    united,
+    group_tied,
 )
+from edge_asc_export.pipeline import Pass
+
+if TYPE_CHECKING:
+    from edge_asc_export.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -46,14 +51,14 @@ class Group:
 
 
 def groups(graph: Graph) -> list[Group]:
-    """The groups of tensors that can be scaled, in the order of the graph."""
+    """Return the groups of tensors that can be scaled, in the order of the graph."""
     ties: list[tuple[str, ...]] = [(source.tensor, target.tensor) for source, target in graph.states()]
     blocked = {port.tensor for port in graph.inputs if port.role == "features" or port.tensor.startswith("hidden_")}
     blocked |= set(graph.constants)
     dense: set[str] = set()
     for node in graph.nodes:
         match node:
-            case Conv():
+            case Conv2D():
                 if not node.depthwise:
                     dense.add(node.input)
             case Linear():
@@ -68,7 +73,7 @@ def groups(graph: Graph) -> list[Group]:
                 blocked |= {node.output, *node.inputs}
     return [
         Group(tensors, graph.shapes[tensors[0]][-1], not dense & set(tensors))
-        for tensors in united(graph.shapes, ties)
+        for tensors in group_tied(graph.shapes, ties)
         if not blocked & set(tensors)
     ]
 
@@ -81,7 +86,7 @@ def _keeps_channels(node: Node, graph: Graph) -> bool:
 
 
 def equalise(graph: Graph, scales: Mapping[str, Sequence[float]]) -> Graph:
-    """The graph with the channels of some tensors multiplied; in real numbers it computes the same.
+    """Multiply the channels of some tensors; apart from rounding, the graph computes the same.
 
     Args:
         graph: not expanded.
@@ -100,9 +105,9 @@ def equalise(graph: Graph, scales: Mapping[str, Sequence[float]]) -> Graph:
             raise ExportError(f"{tensor}: cannot be equalised; the quantisation plan belongs to another model")
         factors[tensor] = scale
 
-    def scaled(node: Node) -> Node:
+    def scale_weights(node: Node) -> Node:
         match node:
-            case Conv():
+            case Conv2D():
                 source, target = factors[node.input], factors[node.output]
                 divisor = source if node.depthwise else source[:, None]
                 return replace(node, weight=node.weight / divisor * target, bias=node.bias * target)
@@ -111,4 +116,22 @@ def equalise(graph: Graph, scales: Mapping[str, Sequence[float]]) -> Graph:
             case _:
                 return node
 
-    return replace(graph, nodes=tuple(map(scaled, graph.nodes)))
+    return replace(graph, nodes=tuple(map(scale_weights, graph.nodes)))
+
+
+def equalise_by_plan(graph: Graph, plan: Plan) -> Graph:
+    """Return a graph, not expanded, equalised as a static plan states; other plans leave it as it is.
+
+    Raises:
+        ExportError: the plan belongs to another model.
+    """
+    scales = plan.scales_of(graph)
+    return equalise(graph, scales) if scales else graph
+
+
+PASS = Pass(
+    name="equalise channels",
+    needs="a graph with its GRU as one node",
+    exact="each channel's factor is divided out by the weights that read it; ReLU, sums and pools commute with it",
+    run=lambda lowered: lowered.with_graph(equalise_by_plan(lowered.graph, lowered.plan)),
+)
