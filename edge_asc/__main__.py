@@ -1,5 +1,6 @@
-"""`python -m edge_asc`: the command line, where the command `edge-asc` is not on the path."""
+"""`python -m edge_asc`, the same as `edge-asc`."""
 
 from edge_asc.cli import main
 
-main()
+if __name__ == "__main__":
+    main()

@@ -108,7 +108,8 @@ def fail(*_):
 
 
 @pytest.mark.parametrize(
-    ("function", "message"), [(crash, "the converter's process crashed"), (fail, "RuntimeError: .*own words")]
+    ("function", "message"),
+    [(crash, "the converter process was ended by SIGABRT"), (fail, "RuntimeError: .*own words")],
 )
 def test_a_converter_that_fails_ends_nothing_else(function, message, tmp_path):
     with pytest.raises(EdgeAscError, match=message):

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
+from edge_asc.children import run_in_child
 from edge_asc.contract import StreamContract
 from edge_asc.data.scenes import generate_scene
 from edge_asc.engine import open_runtime
@@ -24,16 +22,15 @@ from edge_asc.progress import SILENT, Progress
 from edge_asc.runtime import Tensors
 from edge_asc.streaming import Stream
 from edge_asc.training.checkpoint import Checkpoint
-from edge_asc_export import bundle
-from edge_asc_export.artefact import FORMATS
+from edge_asc_export.bundle import ExportRequest, export
 from edge_asc_export.scheme import SCHEMES
 from edge_asc_peers.peer import ALWAYS_MEASURED, CONTRACT, PEERS, Source
 from edge_asc_peers.signature_module import export_onnx
 
-P = ParamSpec("P")
 R = TypeVar("R")
 
 REFERENCE = "torch eager"
+FORMATS = ("onnx", "tflite")
 TORCH_ONNX = "torch.onnx"
 # Largest error of a logit of a model that computes in float.
 TOLERANCE = 1e-3
@@ -75,15 +72,13 @@ def prepare(
     """
     builder = _Builder(checkpoint, folder / "peers", peers, progress)
     for scheme in ("none", "int8"):
-        with progress.phase(f"Exporting {checkpoint.name}, scheme {scheme}"):
-            bundle.export(bundle.Job(checkpoint, SCHEMES[scheme], FORMATS), folder / scheme)
+        export(ExportRequest(checkpoint, SCHEMES[scheme], FORMATS), folder / scheme, progress=progress)
         builder.add_artefacts(folder / scheme, "float" if scheme == "none" else scheme)
     builder.convert(checkpoint, folder / "none")
     if windows:
         twin = folder / "windowed"
         _randomise_windowed(Checkpoint.load(checkpoint)).save(twin)
-        with progress.phase(f"Exporting {twin.name}"):
-            bundle.export(bundle.Job(twin, SCHEMES["none"], FORMATS, tuple(windows)), folder / "windows")
+        export(ExportRequest(twin, SCHEMES["none"], FORMATS, tuple(windows)), folder / "windows", progress=progress)
         builder.add_artefacts(folder / "windows", "windows")
         builder.convert(twin, folder / "windows")
     return Preparation(tuple(builder.models), builder.errors, builder.absent)
@@ -129,28 +124,20 @@ def record_steps(artefact: Path) -> tuple[Tensors, ...]:
     return tuple(recording)
 
 
-def call_in_child(log: Path, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+def call_in_child(log: Path, function: Callable[..., R], *arguments: object) -> R:
     """Call a function in a child process: a converter that crashes ends nothing else.
 
     Args:
         log: file that receives the output of the child.
         function: of a module that the child can import.
-        args, kwargs: of the function.
+        arguments: of the function; they can be pickled.
 
     Raises:
         EdgeAscError: the function raised an exception, or its process crashed.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(1, get_context("spawn"), _redirect_output, (log,)) as pool:
-        try:
-            return pool.submit(function, *args, **kwargs).result()
-        except EdgeAscError:
-            raise
-        except BrokenProcessPool as error:
-            raise EdgeAscError(f"the converter's process crashed; its output is in {log}") from error
-        except Exception as error:  # of any converter
-            detail = next(iter(str(error).strip().splitlines()), "no message")
-            raise EdgeAscError(f"{type(error).__name__}: {detail}") from error
+    result: R = run_in_child(_call_logged, log, function, arguments, name="converter")
+    return result
 
 
 class _Builder:
@@ -233,8 +220,19 @@ def _randomise_windowed(checkpoint: Checkpoint) -> Checkpoint:
     return Checkpoint(f"{checkpoint.name}-windowed", model.eval(), checkpoint.front_end, checkpoint.labels)
 
 
-def _redirect_output(log: Path) -> None:
-    """Send the output of this process, and of the libraries in it, to a file."""
+def _call_logged(log: Path, function: Callable[..., R], arguments: tuple[object, ...], _: Progress) -> R:
+    """Call a function, and send the output of this process, and of the libraries in it, to a file.
+
+    Raises:
+        EdgeAscError: the function raised an exception; its first line is the message.
+    """
     file = os.open(log, os.O_WRONLY | os.O_CREAT)
     os.dup2(file, 1)
     os.dup2(file, 2)
+    try:
+        return function(*arguments)
+    except EdgeAscError:
+        raise
+    except Exception as error:  # of any converter
+        detail = next(iter(str(error).strip().splitlines()), "no message")
+        raise EdgeAscError(f"{type(error).__name__}: {detail}") from error
