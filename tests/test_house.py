@@ -6,8 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import house
 import pytest
+
+import house
 
 CORE = "edge_asc/a.py"
 EXPORT = "export/edge_asc_export/a.py"

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from edge_asc_export.xnnpack import suited
 
 from edge_asc.data import Dataset, FeatureCache
 from edge_asc.data.cache import default_cache

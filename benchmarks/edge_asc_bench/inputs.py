@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from edge_asc.cli.models import named
-
 from edge_asc.contract import StreamContract
-from edge_asc.data.dataset import TAU_LABELS
+from edge_asc.data.layouts.tau import TAU_LABELS
 from edge_asc.data.scenes import VERSION, generate_scene
 from edge_asc.engine import find_engine, open_runtime
 from edge_asc.errors import ContractError, EdgeAscError
+from edge_asc.evaluation.models import name_models
 from edge_asc.files import sha256
 from edge_asc.frontend import Array, FrontEnd, LogMel
 from edge_asc.manifest import Manifest, has_manifest
@@ -122,7 +121,7 @@ def all_models_from(models: Iterable[str]) -> list[tuple[str, Path]]:
     """
     entries = [entry for model in models for entry in models_from(model)]
     names, paths = zip(*entries, strict=True)
-    unique = [(name, Path(path)) for name, path in named(list(map(str, paths)), names)]
+    unique = [(name, Path(path)) for name, path in name_models(list(map(str, paths)), names)]
     if twice := [name for name, count in Counter(name for name, _ in unique).items() if count > 1]:
         raise ContractError(f"two models have the same name: {', '.join(twice)}; leave one out")
     return unique
@@ -152,7 +151,7 @@ def _generate(front_end: FrontEnd) -> Clips:
 
 
 def _load(front_end: FrontEnd, data: Path, fold: int | None) -> Clips:
-    from edge_asc.cli.recordings import Recordings
+    from edge_asc.data.recordings import Recordings
 
     recordings = Recordings.open(data, fold)
     dataset = recordings.dataset

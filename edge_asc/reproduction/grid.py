@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from edge_asc.contract import Form
 from edge_asc.data import Dataset, FeatureCache
 from edge_asc.data.cache import Crop
 from edge_asc.errors import EdgeAscError, require
@@ -20,7 +21,6 @@ from edge_asc.evaluation.whole import last_logits
 from edge_asc.files import locked, write_json
 from edge_asc.frontend import FrontEnd
 from edge_asc.models import ModelConfig
-from edge_asc.models.layers import Form
 from edge_asc.progress import SILENT, Progress
 from edge_asc.reproduction.executor import Executor, LocalExecutor, describe_error
 from edge_asc.training.checkpoint import is_checkpoint, read_metadata
@@ -160,7 +160,7 @@ def run_unit(grid: Grid, unit: Unit) -> UnitResult:
     with locked(folder / LOCK), launched(grid.device, grid.precision, grid.num_workers) as compute:
         checkpoint = fit(run, cache, Listener(), resume=True, compute=compute)
         clips = run.held_out()
-        features = cache.features(dataset, clips, progress=False)
+        features = cache.features(dataset, clips)
         identity = {
             "schema_version": SCHEMA_VERSION,
             "weights_sha256": read_metadata(folder)["weights_sha256"],
@@ -170,7 +170,7 @@ def run_unit(grid: Grid, unit: Unit) -> UnitResult:
         }
         if known := read_result(folder / RESULT, identity):
             return known
-        crops = cache.features(dataset, clips, progress=False, crop=Crop(grid.crop_seconds, unit.seed))
+        crops = cache.features(dataset, clips, crop=Crop(grid.crop_seconds, unit.seed))
         longest = max(map(len, features)) * cache.front_end.hop / cache.front_end.sample_rate
         targets = np.array([dataset.labels.index(clip.label) for clip in clips], np.intp)
         whole, crop = (

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from edge_asc.contract import Form
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.accuracy import LengthResult
-from edge_asc.models.layers import Form
 from edge_asc.reproduction.grid import VARIANTS, Grid, Unit, UnitResult
 
 KIND: Final = "table1"

@@ -14,11 +14,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from edge_asc.contract import STEP_FRAMES
 from edge_asc.errors import ExportError
 from edge_asc.evaluation.logits import at_level
 from edge_asc.frontend import Array, FrontEnd, LogMel
 from edge_asc.models import CRNN
-from edge_asc.models.crnn import STEP_FRAMES
 from edge_asc.progress import SILENT, Phase, Progress
 from edge_asc.training.recorder import Recorder
 from edge_asc_export.graph import Graph, group_tied

@@ -7,7 +7,6 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from edge_asc_export.onnx import OnnxWriter
 
 from artefacts import LABELS, checkpoint, clips, contract, sound, write_file
 from edge_asc.contract import StreamContract

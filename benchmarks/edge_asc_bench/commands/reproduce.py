@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
-from edge_asc.cli.models import heard_notes, named
 
 from edge_asc.cli.console import (
     ConsoleProgress,
@@ -21,12 +20,12 @@ from edge_asc.cli.console import (
 )
 from edge_asc.cli.training import chosen_recipe, compute_options, recipe_option, settings_option
 from edge_asc.errors import EdgeAscError, require
+from edge_asc.evaluation.models import leakage_notes, name_models
 
 if TYPE_CHECKING:
-    from edge_asc.cli.recordings import Recordings
-
+    from edge_asc.contract import Form
     from edge_asc.data import Dataset, FeatureCache
-    from edge_asc.models.layers import Form
+    from edge_asc.data.recordings import Recordings
     from edge_asc.reproduction.figure3 import Figure3
     from edge_asc.reproduction.figure4 import Figure4
     from edge_asc.reproduction.table1 import Table1
@@ -133,7 +132,7 @@ def table1(
     if engine == "local":
         find_device(device)
     dataset = Dataset.open(data)
-    dataset.check(progress=True)
+    dataset.check(ConsoleProgress())
     longest = _longest(dataset, folds)
     grid = grids.Grid(
         data=data.resolve(),
@@ -206,7 +205,7 @@ def figure4(
     windows = figures.Windows(lengths, carries)
     figure = figures.figure(opened, recordings.dataset, recordings.clips, _cache(), windows, ConsoleProgress())
     with_notes = tuple(
-        replace(model, notes=(*model.notes, *heard_notes(seeds, recordings.clips)))
+        replace(model, notes=(*model.notes, *leakage_notes(seeds, recordings.clips)))
         for model, (_, seeds) in zip(figure.models, members, strict=True)
     )
     figure = replace(figure, models=with_notes, fold=fold)
@@ -247,9 +246,10 @@ def figure3(
 
     recordings = _recordings(data, fold)
     loaded = [
-        (name, Checkpoint.load(located(model) or model)) for name, model in named(models, list(map(model_name, models)))
+        (name, Checkpoint.load(located(model) or model))
+        for name, model in name_models(models, list(map(model_name, models)))
     ]
-    for note in heard_notes(models, recordings.clips):
+    for note in leakage_notes(models, recordings.clips):
         log.print(note)
     settings = figures.MapSettings(points, perplexity, seed)
     figure = figures.figure(loaded, recordings.dataset, recordings.clips, _cache(), settings, ConsoleProgress())
@@ -261,7 +261,7 @@ def figure3(
 
 def _recordings(data: Path, fold: int) -> Recordings:
     """The held-out clips of a fold; all clips for fold 0."""
-    from edge_asc.cli.recordings import Recordings
+    from edge_asc.data.recordings import Recordings
 
     return Recordings.open(data, fold or None)
 
@@ -287,7 +287,8 @@ def _on_whole_clips(recipe: Recipe, longest: int) -> Recipe:
     """The recipe on whole clips, where it has the paper's length of clips; `longest` of them in frames."""
     from edge_asc.training.recipe import PAPER
 
-    return replace(recipe, frames=(longest // 8 * 8,) * 2) if recipe.frames == PAPER.frames else recipe
+    unchanged = recipe.stages[0].frames == PAPER.stages[0].frames
+    return recipe.override({"frames": [longest // 8 * 8] * 2}) if unchanged else recipe
 
 
 def _write_table(table: Table1, output: Path, *, as_json: bool) -> None:

@@ -147,8 +147,7 @@ class _Audio(NamedTuple):
             log_mel = LogMel(front_end.raw)
             clips = scenes()[: self.most]
             return [f"generated scene {i + 1}" for i in range(len(clips))], [log_mel(clip) for clip in clips]
-        from edge_asc.cli.recordings import Recordings
-
+        from edge_asc.data.recordings import Recordings
         from edge_asc_export.calibration import evenly
 
         recordings = Recordings.open(self.data, self.fold)
