@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,9 +53,11 @@ class Listeners(Listener):
     def __init__(self, first: Listener, *others: Listener) -> None:
         self._first, self._all = first, (first, *others)
 
-    def phase(self, title: str, total: float | None = None) -> AbstractContextManager[Phase]:
+    @contextmanager
+    def phase(self, title: str, total: float | None = None) -> Iterator[Phase]:
         """Start a phase of the first listener."""
-        return self._first.phase(title, total)
+        with self._first.phase(title, total) as phase:
+            yield phase
 
     def note(self, text: str) -> None:
         """Report a line to the first listener."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -255,8 +255,10 @@ def _console_listener() -> Iterator[Listener]:
     with ExitStack() as stack:
 
         class ConsoleListener(Listener):
-            def phase(self, title: str, total: float | None = None) -> AbstractContextManager[Phase]:
-                return console.phase(title, total)
+            @contextmanager
+            def phase(self, title: str, total: float | None = None) -> Iterator[Phase]:
+                with console.phase(title, total) as phase:
+                    yield phase
 
             def note(self, text: str) -> None:
                 console.note(text)
@@ -274,8 +276,8 @@ def _console_listener() -> Iterator[Listener]:
                 left = (time.monotonic() - self.begun) / self.done * (self.epochs - epoch.number)
                 checked = "" if epoch.validation is None else f", held-out {epoch.validation:.1%}"
                 console.note(
-                    f"{self.name} epoch {epoch.number} of {self.epochs} ({epoch.stage}): loss {epoch.loss:.3f}, accuracy "
-                    f"{epoch.accuracy:.1%}{checked}, {epoch.crops / max(epoch.seconds, 1e-9):.0f} crops/s, "
+                    f"{self.name} epoch {epoch.number} of {self.epochs} ({epoch.stage}): loss {epoch.loss:.3f}, "
+                    f"accuracy {epoch.accuracy:.1%}{checked}, {epoch.crops / max(epoch.seconds, 1e-9):.0f} crops/s, "
                     f"{left / 60:.0f} min left"
                 )
 
