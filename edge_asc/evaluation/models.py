@@ -73,7 +73,7 @@ def open_models(models: Sequence[str], threads: int = 1, *, whole_clip: bool = F
             runtimes.append((f"{name}, whole clip", WholeClipRuntime(Checkpoint.load(folder), threads)))
         runtimes.append((name, runtime))
     if whole_clip and len(runtimes) == len(models):
-        raise EdgeAscError("whole clips in one pass need a causal checkpoint; got none among the models")
+        raise EdgeAscError("an evaluation of whole clips needs a causal checkpoint; got none among the models")
     return runtimes
 
 

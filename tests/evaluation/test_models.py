@@ -38,5 +38,5 @@ def test_a_whole_clip_comes_before_its_checkpoint(artefacts):
     opened = open_models(models, whole_clip=True)
     assert [name for name, _ in opened] == ["checkpoint, whole clip", "checkpoint", "step.onnx"]
     assert opened[0][1].engine.endswith(", whole clip")
-    with pytest.raises(EdgeAscError, match="need a causal checkpoint"):
+    with pytest.raises(EdgeAscError, match="needs a causal checkpoint"):
         open_models(models[1:], whole_clip=True)
