@@ -12,7 +12,7 @@ from edge_asc.errors import ContractError
 from edge_asc.manifest import MANIFEST, Manifest, has_manifest, verify
 from edge_asc.registry import Registry
 from edge_asc.runtime import Runtime
-from edge_asc.zoo import located
+from edge_asc.zoo import locate_model
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def find_engine(path: Path) -> tuple[Path, Engine]:
     Raises:
         ContractError: nothing there that an engine runs.
     """
-    path = located(path) or path
+    path = locate_model(path) or path
     if has_manifest(path):
         path = preferred_artefact(path)
     engines = ENGINES.all().values()

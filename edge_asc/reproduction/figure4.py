@@ -14,7 +14,7 @@ from edge_asc.data import FeatureCache
 from edge_asc.data.dataset import Clip, Dataset
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.logits import Indices, decide, stream_logits
-from edge_asc.evaluation.windows import PERIOD, windowed
+from edge_asc.evaluation.windows import PERIOD, stream_recordings
 from edge_asc.frontend import Array
 from edge_asc.runtime import Runtime
 from edge_asc.streaming import Carry
@@ -79,7 +79,7 @@ def figure(
                 hits = _step_hits(runtime, dataset, heard, cache, full, targets)
             else:
                 samples = _samples(dataset, track(heard, f"{name}, windows"), contract.front_end.sample_rate)
-                logits = windowed(runtime, samples, full, offered, possible, PERIOD)
+                logits = stream_recordings(runtime, samples, full, offered, possible, PERIOD)
                 hits = {key: rows.argmax(2) == targets[:, None] for key, rows in logits.items()}
             parts.append((targets, hits))
         found.append(

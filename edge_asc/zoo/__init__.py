@@ -17,7 +17,7 @@ def zoo_path(name: str) -> Path | None:
     return Path(__file__).parent / name if name in zoo() else None
 
 
-def located(model: str | Path) -> Path | None:
+def locate_model(model: str | Path) -> Path | None:
     """Return the path that `model` is, or the folder of the pretrained model of that name; None where it is neither."""
     path = Path(model)
     return path if path.exists() else zoo_path(str(model))

@@ -23,7 +23,7 @@ from edge_asc.frontend import Array
 from edge_asc.manifest import MANIFEST
 from edge_asc.runtime import Runtime
 from edge_asc.streaming import StreamingClassifier
-from edge_asc.zoo import located, zoo
+from edge_asc.zoo import locate_model, zoo
 from edge_asc_bench import latency
 from edge_asc_bench.job import Settings
 from edge_asc_bench.measurement import Model, describe_model
@@ -93,7 +93,7 @@ def write(bundles: Path, models: Sequence[str], output: Path) -> None:
 
 def _plan(model: str, files: Sequence[Path], clips: dict[str, Pcm], folder: Path) -> dict[str, Any]:
     """A benchmark of a model's artefacts: how is measured, on what, and what is known of the result beforehand."""
-    checkpoint = located(model)
+    checkpoint = locate_model(model)
     if checkpoint is None:
         raise EdgeAscError(f"{model}: no checkpoint there, and not in the zoo, which has {', '.join(zoo())}")
     runtime = open_runtime(checkpoint)

@@ -196,9 +196,9 @@ def files_of(model: str) -> list[tuple[str, Path]]:
 
     from edge_asc.manifest import MANIFEST
     from edge_asc.training.checkpoint import is_checkpoint
-    from edge_asc.zoo import located
+    from edge_asc.zoo import locate_model
 
-    path = located(model)
+    path = locate_model(model)
     if path is None:
         raise ContractError(f"{model}: no model there; expected a checkpoint, an artefact, a bundle or a zoo model")
     if (path / MANIFEST).is_file() and not is_checkpoint(path):

@@ -240,11 +240,11 @@ def figure3(
     require("torch", "train").set_num_threads(threads)
     from edge_asc.reproduction import figure3 as figures
     from edge_asc.training.checkpoint import Checkpoint
-    from edge_asc.zoo import located
+    from edge_asc.zoo import locate_model
 
     recordings = _recordings(data, fold)
     pairs = name_models(models, list(map(_name, models)))
-    loaded = [(name, Checkpoint.load(located(model) or model)) for name, model in pairs]
+    loaded = [(name, Checkpoint.load(locate_model(model) or model)) for name, model in pairs]
     for note in leakage_notes(models, recordings.clips):
         log.print(note)
     with log.status("mapping"):

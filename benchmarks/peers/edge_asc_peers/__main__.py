@@ -15,7 +15,7 @@ from rich.table import Table
 from edge_asc.cli.console import Lengths, log, out, progress, threads_option
 from edge_asc.errors import EdgeAscError
 from edge_asc.files import write_json
-from edge_asc.zoo import located, zoo
+from edge_asc.zoo import locate_model, zoo
 from edge_asc_bench.commands.bench import clips_of
 from edge_asc_bench.job import Settings
 from edge_asc_bench.measurement import bench
@@ -62,7 +62,7 @@ def cli(
     another thing is not timed. All take turns in one run, each in a process of its own.
     """
     for model in models or zoo():
-        checkpoint = located(model)
+        checkpoint = locate_model(model)
         if checkpoint is None:
             raise EdgeAscError(f"{model}: no such checkpoint; expected a folder or one of {', '.join(zoo())}")
         lengths = () if steps_only else windows

@@ -80,7 +80,7 @@ def command(
     that differs is an error and leaves no file. The table gives agreement of decisions, errors of the logits and size.
     """
     from edge_asc.errors import ContractError, require
-    from edge_asc.zoo import located, zoo
+    from edge_asc.zoo import locate_model, zoo
 
     require("torch", "export")
     require("edge_asc_export", "export")
@@ -104,7 +104,7 @@ def command(
         return
     wanted: Any = formats or (FORMATS if scheme == "auto" else chosen.formats)
     bundle.exportable(wanted)
-    folder = located(checkpoint)
+    folder = locate_model(checkpoint)
     if folder is None:
         raise ContractError(f"{checkpoint}: no such checkpoint; expected a folder or one of {', '.join(zoo())}")
     recordings = None

@@ -52,9 +52,9 @@ def command(model: Path, against: str | None, data: Path | None, fold: int | Non
     from edge_asc.engine import preferred_artefact
     from edge_asc.manifest import MANIFEST
     from edge_asc.training.checkpoint import is_checkpoint
-    from edge_asc.zoo import located
+    from edge_asc.zoo import locate_model
 
-    folder = located(model)
+    folder = locate_model(model)
     if against is not None:
         artefact = preferred_artefact(model) if (model / MANIFEST).is_file() else model
         if artefact.suffix not in (".onnx", ".tflite") or not artefact.is_file():
@@ -116,14 +116,14 @@ def _compare(artefact: Path, against: str, data: Path | None, fold: int | None, 
     from edge_asc.engine import open_runtime
     from edge_asc.errors import require
     from edge_asc.training.checkpoint import Checkpoint
-    from edge_asc.zoo import located
+    from edge_asc.zoo import locate_model
 
     require("torch", "export")
     require("edge_asc_export", "export")
     from edge_asc_export.bundle import plan_of
     from edge_asc_export.divergence import diverge
 
-    folder = located(against)
+    folder = locate_model(against)
     if folder is None:
         raise ContractError(f"{against}: no such checkpoint or zoo model")
     checkpoint, runtime = Checkpoint.load(folder), open_runtime(artefact)
