@@ -242,11 +242,11 @@ def figure3(
     from edge_asc.reproduction.members import model_name
     from edge_asc.reproduction.tables import tabulate_figure3
     from edge_asc.training.checkpoint import Checkpoint
-    from edge_asc.zoo import located
+    from edge_asc.zoo import locate_model
 
     recordings = _recordings(data, fold)
     loaded = [
-        (name, Checkpoint.load(located(model) or model))
+        (name, Checkpoint.load(locate_model(model) or model))
         for name, model in name_models(models, list(map(model_name, models)))
     ]
     for note in leakage_notes(models, recordings.clips):
