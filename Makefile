@@ -24,7 +24,7 @@ EXPORTS := $(if $(REUSE),,$(EXPORTED))
 # Other runtimes, in an environment of their own.
 PEERS := .venv-peers/bin
 
-.PHONY: demo test proof exported measured gate arm peers android android-assets baselines check house minimum clean $(EXPORTED)
+.PHONY: demo test proof exported measured gate arm peers android android-assets baselines check house minimum coverage clean $(EXPORTED)
 
 demo: $(INSTALLED)
 	$(BIN)/edge-asc doctor
@@ -41,6 +41,13 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED) check
 	$(BIN)/python -m pytest
+
+# Processes that tests start are measured, too.
+coverage: $(INSTALLED)
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 proof: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow -s
