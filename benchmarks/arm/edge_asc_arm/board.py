@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from edge_asc_bench.targets.remote import last_line
+
 from edge_asc.data.cache import default_cache
 from edge_asc.errors import EdgeAscError
 from edge_asc.files import locked
-from edge_asc_bench.targets.remote import last_line
 
 RELEASE, PYTHON = "bookworm", "3.11"
 # Part of the key of the cache: to be raised when a built system would look different.

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from edge_asc_bench.targets.remote import last_line, write_runner
 
 from edge_asc.data.cache import default_cache
 from edge_asc.data.scenes import generate_scene
@@ -25,7 +26,6 @@ from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import Array, FrontEnd, LogMel
 from edge_asc_arm.board import PYTHON, Board, call, site
 from edge_asc_arm.guest import AUDIO, FEATURES, REPORT, TASK
-from edge_asc_bench.targets.remote import last_line, write_runner
 
 # The emulator that takes plugins; Debian's static one does not.
 QEMU = "qemu-aarch64"

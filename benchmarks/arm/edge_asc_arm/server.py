@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_asc_bench.targets.remote import last_line
+
 from edge_asc.errors import EdgeAscError
 from edge_asc_arm.board import Board
 from edge_asc_arm.login import missing
-from edge_asc_bench.targets.remote import last_line
 
 HOST = "127.0.0.1"
 PATIENCE = 10.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from edge_asc.models.layers import Form
     from edge_asc.reproduction.figure3 import Figure3
     from edge_asc.reproduction.figure4 import Figure4
+    from edge_asc.reproduction.grid import Unit
     from edge_asc.reproduction.table1 import Table1
     from edge_asc.streaming import Carry
     from edge_asc.training.compute import Precision
@@ -133,12 +134,11 @@ def table1(
         found_device(device)
     dataset = Dataset.open(data)
     dataset.check(progress=True)
-    longest = _longest(dataset, folds)
     grid = grids.Grid(
         data=data.resolve(),
         output=output.resolve(),
         cache=default_cache().resolve(),
-        recipe=chosen if "frames" in settings else _on_whole_clips(chosen, longest),
+        recipe=_on_whole_clips(chosen, settings, _longest(dataset, folds)),
         dropout=dropout,
         licences=licences,
         device=device,
@@ -150,9 +150,13 @@ def table1(
     results, failures = grids.run(grid, units, executor, ConsoleProgress())
     if results:
         _write_table(tables.table(grid, results, dataset.name, failures), output, as_json=as_json)
+    _raise_failures(failures, len(units))
+
+
+def _raise_failures(failures: Mapping[Unit, str], count: int) -> None:
     if failures:
         reasons = "\n".join(f"  {unit.path}: {reason}" for unit, reason in failures.items())
-        raise EdgeAscError(f"{len(failures)} of {len(units)} trainings failed:\n{reasons}")
+        raise EdgeAscError(f"{len(failures)} of {count} trainings failed:\n{reasons}")
 
 
 @command.command("figure4")
@@ -282,11 +286,12 @@ def _longest(dataset: Dataset, folds: Sequence[int]) -> int:
     return max(map(len, _cache().features(dataset, clips)))
 
 
-def _on_whole_clips(recipe: Recipe, longest: int) -> Recipe:
-    """The recipe on whole clips, where it has the paper's length of clips; `longest` of them in frames."""
+def _on_whole_clips(recipe: Recipe, settings: Mapping[str, object], longest: int) -> Recipe:
+    """The recipe on whole clips, unless the user sets their length; `longest` is in frames."""
     from edge_asc.training.recipe import PAPER
 
-    return replace(recipe, frames=(longest // 8 * 8,) * 2) if recipe.frames == PAPER.frames else recipe
+    whole = "frames" not in settings and recipe.frames == PAPER.frames
+    return replace(recipe, frames=(longest // 8 * 8,) * 2) if whole else recipe
 
 
 def _write_table(table: Table1, output: Path, *, as_json: bool) -> None:
