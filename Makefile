@@ -10,7 +10,7 @@ BASELINES := benchmarks/baselines
 # Labelled recordings for the gate; without them it compares agreement on generated scenes.
 DATA ?= $(wildcard ../shared/data/scenes10)
 
-# What boards run, and therefore this machine where it is compared with them.
+# Versions on the boards, and therefore on a machine that is compared with them.
 PINS := benchmarks/arm/edge_asc_arm/pins.txt
 EXPORTED := $(foreach model,$(MODELS),$(addprefix build/gate/$(model)/,float int8 int8-dynamic))
 # With REUSE=1, what was exported before is taken as it is.
@@ -19,7 +19,7 @@ EXPORTS := $(if $(REUSE),,$(EXPORTED))
 # Other runtimes, in an environment of their own.
 PEERS := .venv-peers/bin
 
-.PHONY: demo test proof exported measured gate arm peers android android-assets baselines check clean $(EXPORTED)
+.PHONY: demo test proof exported measured gate arm peers android android-assets baselines check house clean $(EXPORTED)
 
 demo: $(INSTALLED)
 	$(BIN)/edge-asc doctor
@@ -58,8 +58,8 @@ gate: measured
 	done
 
 arm: $(EXPORTS)
-	$(BIN)/python -m edge_asc_arm conformance $(EXPORTED) --output build/arm/conformance.json
-	$(BIN)/python -m edge_asc_arm cost $(EXPORTED) --output build/arm/cost.json
+	$(BIN)/edge-asc arm conformance $(EXPORTED) --output build/arm/conformance.json
+	$(BIN)/edge-asc arm cost $(EXPORTED) --output build/arm/cost.json
 	$(BIN)/edge-asc report build/arm/conformance.json build/arm/cost.json --output build/arm/report.html
 	$(BIN)/edge-asc check build/arm/cost.json --baseline $(BASELINES)/arm.json
 	$(BIN)/python -m pytest -m arm
@@ -68,21 +68,21 @@ peers: pyproject.toml
 	$(PYTHON) -m venv .venv-peers
 	$(PEERS)/pip install --quiet --constraint $(PINS) --editable '.[peers]' pytest hypothesis
 	$(PEERS)/python -m pytest tests/peers -m peers
-	$(PEERS)/python -m edge_asc_peers --output build/peers
+	$(PEERS)/edge-asc peers --output build/peers
 	for result in build/peers/*.json; do $(PEERS)/edge-asc report $$result --output $${result%.json}.html || exit; done
 
 android-assets: $(INSTALLED) $(EXPORTS)
-	$(BIN)/python -m edge_asc_android assets build/gate $(MODELS)
+	$(BIN)/edge-asc android assets build/gate $(MODELS)
 
 android: android-assets
-	$(BIN)/python -m edge_asc_android build
+	$(BIN)/edge-asc android build
 
 baselines: measured
 	for model in $(MODELS); do \
 	    $(BIN)/edge-asc check build/gate/$$model.json --update-baseline \
 	        --baseline $(BASELINES)/$(if $(DATA),recordings,generated)/$$model.json || exit; \
 	done
-	$(BIN)/python -m edge_asc_arm cost $(EXPORTED) --output build/arm/cost.json
+	$(BIN)/edge-asc arm cost $(EXPORTED) --output build/arm/cost.json
 	$(BIN)/edge-asc check build/arm/cost.json --update-baseline --baseline $(BASELINES)/arm.json
 
 check: $(INSTALLED)
@@ -90,10 +90,14 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Sizes, imports and types of the packages; the bars are in the script.
+house:
+	$(PYTHON) tools/house.py
+
 $(INSTALLED): pyproject.toml $(PINS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint $(PINS) --editable '.[dev]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-peers build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-peers .venv-minimum build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
 from edge_asc.errors import AudioError, ContractError
+from edge_asc.jsonobject import JsonObject, JsonValue
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -83,21 +84,41 @@ class FrontEnd:
         """The same front end without normalisation and clipping: plain log-mel."""
         return replace(self, mean=(), scale=())
 
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object that `from_json` reads back to an equal front end."""
-        return asdict(self)
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return a JSON object that `from_json` reads back to an equal front end."""
+        value: dict[str, JsonValue] = asdict(self)
+        return value
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Self:
+    def from_json(cls, value: object) -> Self:
         """Read what `to_json` wrote.
 
         Raises:
-            ContractError: a field is missing or unknown.
+            ContractError: a field is missing or unknown, or of another type.
         """
         try:
-            return cls(**{**value, "mean": _shortest(value["mean"]), "scale": _shortest(value["scale"])})
-        except (KeyError, TypeError, ValueError) as error:
-            raise ContractError(f"front end: malformed ({error!r}); export or train the model again") from error
+            return cls._read(JsonObject(value, "front end"))
+        except ValueError as error:
+            raise ContractError(f"{error}; export or train the model again") from error
+
+    @classmethod
+    def _read(cls, value: JsonObject) -> Self:
+        value.check_names(tuple(cls.__dataclass_fields__))
+        return cls(
+            sample_rate=value.integer("sample_rate"),
+            window=value.integer("window"),
+            hop=value.integer("hop"),
+            mels=value.integer("mels"),
+            low=value.number("low"),
+            high=value.number("high"),
+            mel_scale=value.text("mel_scale"),
+            mel_norm=value.text("mel_norm"),
+            log=value.text("log"),
+            floor=value.number("floor"),
+            mean=_shortest(value.numbers("mean")),
+            scale=_shortest(value.numbers("scale")),
+            clip=value.number("clip"),
+        )
 
     @cached_property
     def mel_matrix(self) -> scipy.sparse.csr_matrix:

@@ -13,14 +13,13 @@ Names are read without importing any of these modules.
 
 from __future__ import annotations
 
-import pkgutil
+import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from importlib.util import find_spec
 from typing import Generic, TypeVar
 
 from edge_asc.errors import EdgeAscError
@@ -72,15 +71,13 @@ class Registry(Generic[T]):
         if point.attr:
             yield point.name, Source(point.module, point.attr, distribution)
             return
-        try:
-            spec = find_spec(point.module)
-        except ImportError as error:
-            self._warn(point.name, distribution, error)
-            return
-        if spec is None or spec.submodule_search_locations is None:
+        folders = _find_package(point.module)
+        if not folders:
             self._warn(point.name, distribution, ImportError(f"no package {point.module}"))
             return
-        for module in pkgutil.iter_modules(spec.submodule_search_locations):
+        from pkgutil import iter_modules  # here, since the list of commands does not need it
+
+        for module in iter_modules(folders):
             if not module.name.startswith("_"):
                 yield module.name, Source(f"{point.module}.{module.name}", self.attribute, distribution)
 
@@ -101,7 +98,7 @@ class Registry(Generic[T]):
             source = self.sources[name]
             try:
                 descriptor = getattr(import_module(source.module), source.attribute)
-            except (ImportError, AttributeError) as error:
+            except Exception as error:  # another distribution's module, which may raise anything
                 raise EdgeAscError(
                     f"{self.noun} {name!r} of {source.distribution} does not load ({error}); "
                     "upgrade, reinstall or uninstall that distribution"
@@ -116,16 +113,29 @@ class Registry(Generic[T]):
 
     def all(self) -> dict[str, T]:
         """Every descriptor that loads, by name in sorted order; a warning names each one that does not."""
-        found: dict[str, T] = {}
+        loaded: dict[str, T] = {}
         for name in self.names():
             try:
-                found[name] = self.load(name)
+                loaded[name] = self.load(name)
             except EdgeAscError as error:
                 warnings.warn(str(error), stacklevel=2)
-        return found
+        return loaded
 
     def _warn(self, name: str, distribution: str, error: ImportError) -> None:
         warnings.warn(
             f"{self.noun} {name!r} of {distribution} does not load ({error}); reinstall or uninstall that distribution",
             stacklevel=4,
         )
+
+
+def _find_package(name: str) -> list[str]:
+    """Return the folders of a package, none where there is no such package. Imports neither it nor its parents."""
+    folders: list[str] | None = None
+    parts = name.split(".")
+    for i in range(len(parts)):
+        specs = (finder.find_spec(".".join(parts[: i + 1]), folders) for finder in sys.meta_path)
+        spec = next(filter(None, specs), None)
+        if spec is None or spec.submodule_search_locations is None:
+            return []
+        folders = list(spec.submodule_search_locations)
+    return folders or []

@@ -115,7 +115,7 @@ class FrontEndErrors(Struct, frozen=True):
 
 
 class Conformance(Struct, frozen=True):
-    """The JSON of `python -m edge_asc_arm conformance`."""
+    """The JSON of `edge-asc arm conformance`."""
 
     here: Here
     front_end: FrontEndErrors

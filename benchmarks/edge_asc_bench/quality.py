@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from edge_asc.evaluation.accuracy import Accuracy as Evaluation
-from edge_asc.evaluation.accuracy import Heard, check_comparable, compare
+from edge_asc.evaluation.comparison import ClipLogits, check_comparable, compare
 from edge_asc.frontend import Array
 from edge_asc_bench.inputs import Clips, Model
 from edge_asc_bench.job import Settings
@@ -49,7 +49,7 @@ def measure_accuracy(
 
 
 def measure_whole_clips(
-    whole: Heard, model: Model, streamed: list[Array], clips: Clips, settings: Settings
+    whole: ClipLogits, model: Model, streamed: list[Array], clips: Clips, settings: Settings
 ) -> Accuracy:
     """Return the accuracy of the reference on whole clips, compared with itself streamed."""
     both = [whole, _with_logits(model, streamed)]
@@ -60,8 +60,8 @@ def _to_result(evaluation: Evaluation) -> Accuracy:
     return msgspec.convert(evaluation.to_json(), Accuracy)
 
 
-def _with_logits(model: Model, logits: list[Array]) -> Heard:
-    return Heard(model.name, model.runtime.engine, model.contract, logits)
+def _with_logits(model: Model, logits: list[Array]) -> ClipLogits:
+    return ClipLogits(model.name, model.runtime.engine, model.contract, logits)
 
 
 def _rows(logits: Logits, lengths: set[int]) -> list[Array]:

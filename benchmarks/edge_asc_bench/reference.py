@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edge_asc.evaluation.accuracy import Heard
+from edge_asc.evaluation.comparison import ClipLogits
 from edge_asc.evaluation.logits import clip_logits, stream_logits
 from edge_asc_bench.inputs import Clips, Model
 from edge_asc_bench.job import Settings
@@ -28,19 +28,19 @@ class HostReference:
                     seconds: clip_logits(model.runtime, clips.features, [seconds] if seconds else ())
                     for seconds in model.windows(settings.lengths)
                 }
-        self.whole: Heard | None = None
+        self.whole: ClipLogits | None = None
         reference = find_reference(models)
         if clips.labels and reference is not None and models[reference].contract.form == "causal":
             self.whole = _evaluate_whole_clips(models[reference], clips, settings.threads)
 
 
-def _evaluate_whole_clips(model: Model, clips: Clips, threads: int) -> Heard:
-    from edge_asc.engines.pytorch import TorchRuntime
+def _evaluate_whole_clips(model: Model, clips: Clips, threads: int) -> ClipLogits:
+    from edge_asc.evaluation.checkpoints import WholeClipRuntime
     from edge_asc.training.checkpoint import Checkpoint
 
-    whole = TorchRuntime(Checkpoint.load(model.path), threads, whole=True)
+    whole = WholeClipRuntime(Checkpoint.load(model.path), threads)
     logits = stream_logits(whole, clips.features)
-    return Heard(f"{model.name}, whole clip", whole.engine, model.contract, logits)
+    return ClipLogits(f"{model.name}, whole clip", whole.engine, model.contract, logits)
 
 
 def find_reference(models: Sequence[Model]) -> int | None:

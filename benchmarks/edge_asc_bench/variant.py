@@ -30,7 +30,7 @@ def describe_model(model: Model) -> Variant:
     contract = model.contract
     digest, size = identity(model.path / WEIGHTS if model.is_checkpoint else model.path)
     states = contract.signatures[0].states() or contract.signatures[-1].states()
-    checkpoint = digest if model.is_checkpoint else str(contract.provenance.get("checkpoint_sha256", ""))
+    checkpoint = digest if model.is_checkpoint else contract.provenance.checkpoint_sha256
     return Variant(
         name=model.name,
         file=model.path.name,

@@ -9,6 +9,7 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from edge_asc.contract import STEP_FRAMES
 from edge_asc.data import FeatureCache
 from edge_asc.data.dataset import Clip, Dataset
 from edge_asc.errors import EdgeAscError, require
@@ -21,7 +22,6 @@ KIND: Final = "figure3"
 # 1: first version.
 SCHEMA_VERSION: Final = 1
 POINTS = 1000
-STEP_FRAMES = 8
 
 Points = npt.NDArray[np.float32]
 

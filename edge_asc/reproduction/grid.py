@@ -6,12 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from edge_asc.contract import Form
 from edge_asc.data import Dataset, FeatureCache
 from edge_asc.data.cache import Crop
 from edge_asc.errors import EdgeAscError, require
@@ -20,14 +21,13 @@ from edge_asc.evaluation.whole import last_logits
 from edge_asc.files import locked, write_json
 from edge_asc.frontend import FrontEnd
 from edge_asc.models import ModelConfig
-from edge_asc.models.layers import Form
 from edge_asc.progress import SILENT, Progress
 from edge_asc.reproduction.executor import Executor, LocalExecutor, describe_error
 from edge_asc.training.checkpoint import is_checkpoint, read_metadata
 from edge_asc.training.compute import Precision, launched
-from edge_asc.training.loop import LOG
 from edge_asc.training.recipe import Recipe
 from edge_asc.training.run import Listener, Run, fit
+from edge_asc.training.state import LOG
 
 # The paper's systems: name, and settings of the model.
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -91,7 +91,7 @@ class Grid:
         dropout: of the embeddings.
         licences: only clips of these licences are trained on; all if empty.
         crop_seconds: length of the random crop of each held-out clip, which is classified besides the whole clip.
-        device, precision, loaders: as `edge_asc.training.compute.launched` takes them.
+        device, precision, num_workers: as `edge_asc.training.compute.launched` takes them.
         threads: of a training on the CPU.
     """
 
@@ -104,7 +104,7 @@ class Grid:
     crop_seconds: float = 1.0
     device: str = "auto"
     precision: Precision | Literal["auto"] = "auto"
-    loaders: int | None = None
+    num_workers: int | None = None
     threads: int = 1
 
     def epochs_done(self, unit: Unit) -> int:
@@ -149,7 +149,7 @@ def run_unit(grid: Grid, unit: Unit) -> UnitResult:
     run = Run(
         dataset,
         unit.config(len(dataset.labels), grid.dropout),
-        replace(grid.recipe, seed=unit.seed),
+        grid.recipe.override({"seed": unit.seed}),
         folder,
         grid.licences,
         fold=unit.fold,
@@ -157,10 +157,10 @@ def run_unit(grid: Grid, unit: Unit) -> UnitResult:
         name=f"{unit.system}-{unit.seed}",
     )
     cache = FeatureCache(grid.cache, FrontEnd())
-    with locked(folder / LOCK), launched(grid.device, grid.precision, grid.loaders) as compute:
+    with locked(folder / LOCK), launched(grid.device, grid.precision, grid.num_workers) as compute:
         checkpoint = fit(run, cache, Listener(), resume=True, compute=compute)
         clips = run.held_out()
-        features = cache.features(dataset, clips, progress=False)
+        features = cache.features(dataset, clips)
         identity = {
             "schema_version": SCHEMA_VERSION,
             "weights_sha256": read_metadata(folder)["weights_sha256"],
@@ -170,7 +170,7 @@ def run_unit(grid: Grid, unit: Unit) -> UnitResult:
         }
         if known := read_result(folder / RESULT, identity):
             return known
-        crops = cache.features(dataset, clips, progress=False, crop=Crop(grid.crop_seconds, unit.seed))
+        crops = cache.features(dataset, clips, crop=Crop(grid.crop_seconds, unit.seed))
         longest = max(map(len, features)) * cache.front_end.hop / cache.front_end.sample_rate
         targets = np.array([dataset.labels.index(clip.label) for clip in clips], np.intp)
         whole, crop = (

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge_asc.cli.models import checkpoint_folder, named
 from edge_asc.engine import open_runtime
 from edge_asc.engines.pytorch import TorchRuntime
+from edge_asc.evaluation.models import checkpoint_folder, name_models
 from edge_asc.runtime import Runtime
 from edge_asc.training.checkpoint import Checkpoint, is_checkpoint, read_metadata
 
@@ -20,7 +20,7 @@ def list_members(models: Sequence[str]) -> list[tuple[str, list[str]]]:
         members.append(list(map(str, seeds)) or [model])
         pooled = f"{Path(model).resolve().parent.name}, {len(seeds)} seed{'s' * (len(seeds) > 1)}"
         names.append(pooled if seeds else model_name(model))
-    return [(name, seeds) for (name, _), seeds in zip(named(models, names), members, strict=True)]
+    return [(name, seeds) for (name, _), seeds in zip(name_models(models, names), members, strict=True)]
 
 
 def model_name(model: str) -> str:

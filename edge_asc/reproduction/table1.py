@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from edge_asc.contract import Form
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.accuracy import LengthResult
-from edge_asc.models.layers import Form
 from edge_asc.reproduction.grid import VARIANTS, Grid, Unit, UnitResult
 
 KIND: Final = "table1"
@@ -144,6 +144,12 @@ class Table1:
     failures: dict[str, str]
     kind: Literal["table1"] = KIND
     schema_version: Literal[1] = SCHEMA_VERSION
+
+    @property
+    def stages(self) -> tuple[object, ...]:
+        """The stages of the recipe; a recipe of edge-asc 0.1 is one stage itself."""
+        stages = self.recipe.get("stages")
+        return tuple(stages) if isinstance(stages, list | tuple) else (self.recipe,)
 
     @property
     def is_printed(self) -> bool:

@@ -510,7 +510,7 @@ def test_a_damaged_layer_is_caught_on_real_recordings(scenes10, tmp_path):
     """Noise on one layer's weights that costs some points of accuracy; the same artefact again raises no alarm."""
     checkpoint = Checkpoint.load(zoo_path("fuse"))
     dataset = Dataset.open(scenes10)
-    features = FeatureCache(tmp_path / "cache", FrontEnd()).features(dataset, dataset.clips, progress=False)
+    features = FeatureCache(tmp_path / "cache", FrontEnd()).features(dataset, dataset.clips)
     targets = tuple(dataset.labels.index(clip.label) for clip in dataset.clips)
     audio = Clips("scenes10", list(features), dataset.labels, targets, "all")
     path = tmp_path / "fuse-int8.tflite"

@@ -10,6 +10,7 @@ from artefacts import clips, randomised, sound
 from edge_asc.engine import open_runtime
 from edge_asc.engines.pytorch import TorchRuntime
 from edge_asc.errors import ContractError, EdgeAscError
+from edge_asc.evaluation.checkpoints import stream_windows
 from edge_asc.evaluation.whole import last_logits
 from edge_asc.evaluation.windows import window_count, windowed
 from edge_asc.streaming import StreamingClassifier, WindowedClassifier
@@ -59,7 +60,7 @@ def test_what_cannot_be_windowed(artefacts: Any) -> None:
     with pytest.raises(ContractError, match="expected a windowed one"):
         windowed(TorchRuntime(artefacts.causal), iter([sound(2.0)]), 2, (1,), CARRIES)
     with pytest.raises(ContractError, match="a causal model has no windows"):
-        TorchRuntime(artefacts.causal).windows(np.zeros((1, 1, 31, 256), np.float32), CARRIES, 0.25)
+        stream_windows(TorchRuntime(artefacts.causal), np.zeros((1, 1, 31, 256), np.float32), CARRIES, 0.25)
 
 
 def test_whole_clips_are_decided_by_the_last_output(artefacts: Any) -> None:

@@ -14,10 +14,11 @@ import pytest
 from artefacts import FRONT_END, randomised
 from edge_asc import audio
 from edge_asc.data import Dataset, FeatureCache
-from edge_asc.data.dataset import TAU_LABELS
-from edge_asc.data.scenes import write_scenes
+from edge_asc.data.generated import write_scenes
+from edge_asc.data.layouts.tau import TAU_LABELS
 from edge_asc.engines.pytorch import TorchRuntime
 from edge_asc.errors import ContractError, EdgeAscError
+from edge_asc.evaluation.checkpoints import stream_clips
 from edge_asc.frontend import FrontEnd
 from edge_asc.reproduction import figure3, figure4
 from edge_asc.streaming import StreamingClassifier, WindowedClassifier
@@ -40,7 +41,7 @@ def checkpoint(form: Any, seed: int = 0, **options: Any) -> Checkpoint:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, FeatureCache]:
     folder = tmp_path_factory.mktemp("figures")
-    dataset = write_scenes(folder / "scenes", 2, 0, seconds=3.0, folds=2, progress=False)
+    dataset = write_scenes(folder / "scenes", 2, 0, seconds=3.0, folds=2)
     return dataset, FeatureCache(folder / "cache", FrontEnd())
 
 
@@ -161,7 +162,7 @@ def test_hidden_states_are_those_that_decide(data: Any) -> None:
     assert spaces["embeddings"].shape == (11, 108)
     with torch.no_grad():
         logits = model.model.output(torch.from_numpy(spaces["hidden"]))
-    expected = TorchRuntime(model).stream([_normalised(features[0])])[0]
+    expected = stream_clips(TorchRuntime(model), [_normalised(features[0])])[0]
     np.testing.assert_allclose(logits, expected, atol=1e-5)
 
 
@@ -202,7 +203,7 @@ def test_pictures_are_files_of_their_own(data: Any, drawn: figure4.Figure4) -> N
 
 
 def test_one_long_recording_does_not_leave_out_the_others(data: Any, tmp_path: Path) -> None:
-    dataset = write_scenes(tmp_path / "mixed", 2, 0, seconds=1.5, progress=False)
+    dataset = write_scenes(tmp_path / "mixed", 2, 0, seconds=1.5)
     long = dataset.path(dataset.clips[0])
     audio.write(long, np.tile(audio.read(long), 2))
     value = figure4.figure(

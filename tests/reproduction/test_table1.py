@@ -18,14 +18,15 @@ import pytest
 import soundfile
 
 from edge_asc.data import Dataset
-from edge_asc.data.dataset import TAU_LABELS
-from edge_asc.data.scenes import generate_scene, write_scenes
+from edge_asc.data.generated import write_scenes
+from edge_asc.data.layouts.tau import TAU_LABELS
+from edge_asc.data.scenes import generate_scene
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.accuracy import LengthResult
 from edge_asc.reproduction.grid import Grid, Unit, UnitResult
 from edge_asc.reproduction.table1 import BACKBONES, PAPER, table, units
-from edge_asc.training.loop import LOG
 from edge_asc.training.recipe import PAPER as RECIPE
+from edge_asc.training.state import LOG
 
 CITIES = ("barcelona", "helsinki", "london")
 TINY = ["--set", "epochs=2", "--set", "batch=8", "--set", "warmup_epochs=0"]
@@ -43,7 +44,7 @@ def reproduce(folder: Path, *arguments: Any) -> subprocess.CompletedProcess[str]
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("grid")
-    write_scenes(folder / "scenes", 2, seed=0, seconds=1.5, folds=2, progress=False)
+    write_scenes(folder / "scenes", 2, seed=0, seconds=1.5, folds=2)
     return folder
 
 
@@ -265,7 +266,7 @@ def test_seeds_with_a_missing_fold_do_not_count(tmp_path: Path) -> None:
 def test_a_folder_is_not_taken_for_another_data_sets(scenes: Path) -> None:
     options = ["--output", scenes / "owned", "--subset", "fuse:cnn", "--seeds", 1, *TINY]
     assert reproduce(scenes, "table1", scenes / "scenes", *options).returncode == 0
-    write_scenes(scenes / "others", 2, seed=7, seconds=1.5, folds=2, progress=False)
+    write_scenes(scenes / "others", 2, seed=7, seconds=1.5, folds=2)
     done = reproduce(scenes, "table1", scenes / "others", *options)
     assert done.returncode == 2
     assert "holds a checkpoint of another clips" in done.stderr

@@ -18,14 +18,15 @@ from edge_asc.cli.console import (
     print_json,
     threads_option,
 )
-from edge_asc.cli.models import heard_notes, named
 from edge_asc.cli.training import chosen_recipe, compute_options, recipe_option, settings_option
+from edge_asc.contract import STEP_FRAMES
 from edge_asc.errors import EdgeAscError, require
+from edge_asc.progress import Progress
 
 if TYPE_CHECKING:
-    from edge_asc.cli.recordings import Recordings
+    from edge_asc.contract import Form
     from edge_asc.data import Dataset, FeatureCache
-    from edge_asc.models.layers import Form
+    from edge_asc.data.recordings import Recordings
     from edge_asc.reproduction.figure3 import Figure3
     from edge_asc.reproduction.figure4 import Figure4
     from edge_asc.reproduction.grid import Unit
@@ -107,7 +108,7 @@ def table1(
     gpus: float | None,
     device: str,
     precision: Precision | Literal["auto"],
-    loaders: int | None,
+    num_workers: int | None,
     threads: int,
     as_json: bool,
 ) -> None:
@@ -124,30 +125,31 @@ def table1(
     from edge_asc.reproduction import grid as grids
     from edge_asc.reproduction import table1 as tables
     from edge_asc.reproduction.executor import LocalExecutor, RayExecutor
-    from edge_asc.training.compute import found_device
+    from edge_asc.training.compute import find_device
 
     if distributed.is_torchelastic_launched():
         raise click.UsageError("torchrun shares one training among processes; give a grid --jobs, or --engine ray")
     units = tables.units(subsets, form, tuple(dict.fromkeys(folds)), range(seeds))
     chosen = chosen_recipe(recipe, settings)
     if engine == "local":
-        found_device(device)
+        find_device(device)
+    progress = ConsoleProgress()
     dataset = Dataset.open(data)
-    dataset.check(progress=True)
+    dataset.check(progress)
     grid = grids.Grid(
         data=data.resolve(),
         output=output.resolve(),
         cache=default_cache().resolve(),
-        recipe=_on_whole_clips(chosen, settings, _longest(dataset, folds)),
+        recipe=_on_whole_clips(chosen, settings, _longest(dataset, folds, progress)),
         dropout=dropout,
         licences=licences,
         device=device,
         precision=precision,
-        loaders=loaders,
+        num_workers=num_workers,
         threads=threads,
     )
     executor = RayExecutor(gpus) if engine == "ray" else LocalExecutor(jobs)
-    results, failures = grids.run(grid, units, executor, ConsoleProgress())
+    results, failures = grids.run(grid, units, executor, progress)
     if results:
         _write_table(tables.table(grid, results, dataset.name, failures), output, as_json=as_json)
     _raise_failures(failures, len(units))
@@ -197,19 +199,20 @@ def figure4(
     with its caches, is our addition.
     """
     require("torch", "train")
+    from edge_asc.evaluation.models import leakage_notes
     from edge_asc.reproduction import figure4 as figures
     from edge_asc.reproduction.members import list_members, open_member
     from edge_asc.reproduction.tables import tabulate_figure4
-    from edge_asc.training.compute import found_device
+    from edge_asc.training.compute import find_device
 
-    device = found_device(device)
-    recordings = _recordings(data, fold)
+    device, progress = find_device(device), ConsoleProgress()
+    recordings = _recordings(data, fold, progress)
     members = list_members(models)
     opened = [(name, [open_member(seed, threads, device) for seed in seeds]) for name, seeds in members]
     windows = figures.Windows(lengths, carries)
-    figure = figures.figure(opened, recordings.dataset, recordings.clips, _cache(), windows, ConsoleProgress())
+    figure = figures.figure(opened, recordings.dataset, recordings.clips, _cache(), windows, progress)
     with_notes = tuple(
-        replace(model, notes=(*model.notes, *heard_notes(seeds, recordings.clips)))
+        replace(model, notes=(*model.notes, *leakage_notes(seeds, recordings.clips)))
         for model, (_, seeds) in zip(figure.models, members, strict=True)
     )
     figure = replace(figure, models=with_notes, fold=fold)
@@ -242,31 +245,32 @@ def figure3(
 ) -> None:
     """t-SNE maps of embeddings and hidden states after every step, with and without the auxiliary stream."""
     require("torch", "train").set_num_threads(threads)
+    from edge_asc.evaluation.models import leakage_notes, name_models
     from edge_asc.reproduction import figure3 as figures
     from edge_asc.reproduction.members import model_name
     from edge_asc.reproduction.tables import tabulate_figure3
     from edge_asc.training.checkpoint import Checkpoint
     from edge_asc.zoo import located
 
-    recordings = _recordings(data, fold)
-    loaded = [
-        (name, Checkpoint.load(located(model) or model)) for name, model in named(models, list(map(model_name, models)))
-    ]
-    for note in heard_notes(models, recordings.clips):
+    progress = ConsoleProgress()
+    recordings = _recordings(data, fold, progress)
+    names = name_models(models, list(map(model_name, models)))
+    loaded = [(name, Checkpoint.load(located(model) or model)) for name, model in names]
+    for note in leakage_notes(models, recordings.clips):
         log.print(note)
     settings = figures.MapSettings(points, perplexity, seed)
-    figure = figures.figure(loaded, recordings.dataset, recordings.clips, _cache(), settings, ConsoleProgress())
+    figure = figures.figure(loaded, recordings.dataset, recordings.clips, _cache(), settings, progress)
     figure = replace(figure, fold=fold)
     _write_figure(figure, output, as_json=as_json)
     if not as_json:
         out.print(tabulate_figure3(figure))
 
 
-def _recordings(data: Path, fold: int) -> Recordings:
+def _recordings(data: Path, fold: int, progress: Progress) -> Recordings:
     """The held-out clips of a fold; all clips for fold 0."""
-    from edge_asc.cli.recordings import Recordings
+    from edge_asc.data.recordings import Recordings
 
-    return Recordings.open(data, fold or None)
+    return Recordings.open(data, fold or None, progress)
 
 
 def _cache() -> FeatureCache:
@@ -277,21 +281,21 @@ def _cache() -> FeatureCache:
     return FeatureCache(default_cache(), FrontEnd())
 
 
-def _longest(dataset: Dataset, folds: Sequence[int]) -> int:
+def _longest(dataset: Dataset, folds: Sequence[int], progress: Progress) -> int:
     """Frames of the longest clip of the folds; all features are computed here, once, before trainings need them."""
     from edge_asc.data.dataset import Part
 
     parts = [dataset.split(fold, part) for fold in folds for part in get_args(Part)]
     clips = dict.fromkeys(clip for part in parts for clip in part)
-    return max(map(len, _cache().features(dataset, clips)))
+    return max(map(len, _cache().features(dataset, clips, progress)))
 
 
 def _on_whole_clips(recipe: Recipe, settings: Mapping[str, object], longest: int) -> Recipe:
     """The recipe on whole clips, unless the user sets their length; `longest` is in frames."""
     from edge_asc.training.recipe import PAPER
 
-    whole = "frames" not in settings and recipe.frames == PAPER.frames
-    return replace(recipe, frames=(longest // 8 * 8,) * 2) if whole else recipe
+    whole = not any(name.endswith("frames") for name in settings) and recipe.stages[0].frames == PAPER.stages[0].frames
+    return recipe.override({"frames": [longest // STEP_FRAMES * STEP_FRAMES] * 2}) if whole else recipe
 
 
 def _write_table(table: Table1, output: Path, *, as_json: bool) -> None:
