@@ -12,6 +12,11 @@ DATA ?= $(wildcard ../shared/data/scenes10)
 
 # Versions on the boards, and therefore on a machine that is compared with them.
 PINS := benchmarks/arm/edge_asc_arm/pins.txt
+# The same, and the build of torch.
+CONSTRAINTS := constraints.txt
+# The oldest Python, for the lowest versions of all packages.
+OLDEST ?= python3.11
+MINIMUM := .venv-minimum/bin
 EXPORTED := $(foreach model,$(MODELS),$(addprefix build/gate/$(model)/,float int8 int8-dynamic))
 # With REUSE=1, what was exported before is taken as it is.
 EXPORTS := $(if $(REUSE),,$(EXPORTED))
@@ -19,7 +24,7 @@ EXPORTS := $(if $(REUSE),,$(EXPORTED))
 # Other runtimes, in an environment of their own.
 PEERS := .venv-peers/bin
 
-.PHONY: demo test proof exported measured gate arm peers android android-assets baselines check house clean $(EXPORTED)
+.PHONY: demo test proof exported measured gate arm peers android android-assets baselines check house minimum coverage clean $(EXPORTED)
 
 demo: $(INSTALLED)
 	$(BIN)/edge-asc doctor
@@ -36,6 +41,13 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED) check
 	$(BIN)/python -m pytest
+
+# Processes that tests start are measured, too.
+coverage: $(INSTALLED)
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 proof: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow -s
@@ -90,13 +102,24 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The lowest versions that pyproject.toml declares: first what a device needs, then what exports and measures.
+minimum:
+	mkdir -p build
+	rm -rf $(dir $(MINIMUM))
+	$(OLDEST) -m venv $(dir $(MINIMUM))
+	for extras in onnx,tflite export,bench; do \
+	    $(OLDEST) tools/minimum.py $$(echo $$extras | tr , ' ') > build/minimum.txt && \
+	    $(MINIMUM)/pip install --quiet --constraint build/minimum.txt --editable ".[$$extras]" pytest hypothesis && \
+	    $(MINIMUM)/python -m pytest -rs @tests/light.txt || exit; \
+	done
+
 # Sizes, imports and types of the packages; the bars are in the script.
 house:
 	$(PYTHON) tools/house.py
 
-$(INSTALLED): pyproject.toml $(PINS)
+$(INSTALLED): pyproject.toml $(CONSTRAINTS) $(PINS)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint $(PINS) --editable '.[dev]'
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
 	touch $@
 
 clean:

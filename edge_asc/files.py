@@ -20,9 +20,9 @@ LOCKED_BYTE = 2**30
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is synced to disk and takes the place of `path`.
+    """Yield a temporary path beside `path`; on success, sync it to disk and move it to `path`.
 
-    On any error, and on Ctrl-C, the temporary file is removed and `path` is left as it was.
+    On any error, and on Ctrl-C, the temporary file is removed and `path` stays unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
@@ -107,7 +107,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def identity(path: Path) -> tuple[str, int]:
-    """The SHA-256 and the bytes of a file, or of a folder with all that is in it."""
+    """Return the SHA-256 and the size, bytes, of a file or of a folder with all its files."""
     if path.is_file():
         return sha256(path), path.stat().st_size
     files = sorted(file for file in path.rglob("*") if file.is_file())
@@ -115,12 +115,16 @@ def identity(path: Path) -> tuple[str, int]:
     return hashlib.sha256(listed.encode()).hexdigest(), sum(file.stat().st_size for file in files)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON to `path` atomically; NaN and infinities are refused."""
+def write_json(path: Path, value: object) -> None:
+    """Write `value` as indented JSON to `path` atomically.
+
+    Raises:
+        ValueError: the value holds NaN or an infinity.
+    """
     write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from edge_asc.contract import DECISION_RULES, STEP_FRAMES, AnyArray, DecisionRule, StreamContract, TensorSpec
 from edge_asc.engine import open_runtime
 from edge_asc.errors import ContractError
-from edge_asc.frontend import Array, FrontEnd, LogMel, checked_samples
+from edge_asc.frontend import Array, FrontEnd, LogMel, check_samples
 from edge_asc.loop import Loop
 from edge_asc.runtime import Runtime
 
@@ -258,7 +258,7 @@ class WindowedClassifier:
             ContractError: another sample rate; the stream is unchanged.
         """
         _check_rate(self.contract, sample_rate)
-        self._audio = np.concatenate((self._audio, checked_samples(samples)))
+        self._audio = np.concatenate((self._audio, check_samples(samples)))
         decisions = []
         while len(self._audio) >= self._size:
             logits = self.push_features(self._log_mel(self._audio[: self._size]))

@@ -22,7 +22,7 @@ from edge_asc.manifest import Manifest, has_manifest
 from edge_asc.progress import SILENT, Progress
 from edge_asc.runtime import Runtime
 from edge_asc.training.checkpoint import is_checkpoint
-from edge_asc.zoo import located
+from edge_asc.zoo import locate_model
 
 # Generated scenes of each label, and their length, s.
 SCENES, SCENE_SECONDS = 2, 10
@@ -105,7 +105,7 @@ def models_from(model: str) -> list[tuple[str, Path]]:
     Raises:
         ContractError: nothing there, or a damaged manifest.
     """
-    path = located(model)
+    path = locate_model(model)
     if path is None:
         raise ContractError(
             f"{model}: no model there; expected a checkpoint, an artefact, a bundle or the name of a pretrained model"

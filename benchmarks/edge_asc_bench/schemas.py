@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from edge_asc import contract, manifest
+from edge_asc import contract, manifest, provenance
 from edge_asc.files import write_bytes
 from edge_asc_bench import result
 
+# Fields whose name in JSON differs from the attribute's.
+RENAMED = {"Provenance": {"float_parts": "float"}}
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -44,15 +48,32 @@ KINDS = {
 
 def describe(kind: Kind) -> str:
     """Return the JSON Schema of a kind of document."""
-    (root,), components = msgspec.json.schema_components([kind.type], ref_template="#/$defs/{name}")
-    for definition in components.values():
+    with _any_json_value():
+        (root,), components = msgspec.json.schema_components([kind.type], ref_template="#/$defs/{name}")
+    for name, definition in components.items():
         definition["description"] = definition.get("description", "").partition("\n\n")[0]
+        for attribute, field in RENAMED.get(name, {}).items():
+            definition["properties"][field] = definition["properties"].pop(attribute)
     # The contract inside a manifest has its constants, too.
     for each in KINDS.values():
         if each.type.__name__ in components:
             _add_constants(components[each.type.__name__], each.constants)
     schema = {"$schema": DIALECT, "title": kind.title, **root, "$defs": dict(sorted(components.items()))}
     return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+
+
+@contextmanager
+def _any_json_value() -> Iterator[None]:
+    """Let `JsonValue`, a recursive type that msgspec does not support, mean any value."""
+    modules = [module for module in (contract, manifest, provenance) if hasattr(module, "JsonValue")]
+    before = [module.JsonValue for module in modules]
+    for module in modules:
+        vars(module)["JsonValue"] = object
+    try:
+        yield
+    finally:
+        for module, value in zip(modules, before, strict=True):
+            vars(module)["JsonValue"] = value
 
 
 def _add_constants(schema: dict[str, object], constants: dict[str, str | int]) -> None:

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import click
 from rich import progress as bars
@@ -170,12 +169,12 @@ LONGEST = 3600
 
 
 class Lengths(click.ParamType):  # type: ignore[type-arg]
-    """Seconds: "1-10", "1,2,5" or "3"."""
+    """Lengths in seconds, such as "1-10", "1,2,5" or "3"."""
 
     name = "lengths"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """The lengths in increasing order."""
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Return the lengths in increasing order."""
         if isinstance(value, tuple):
             return value
         try:
@@ -191,11 +190,11 @@ class Lengths(click.ParamType):  # type: ignore[type-arg]
         return tuple(sorted(lengths))
 
 
-# More than any board has: the machine that runs a model need not be this one.
+# More than any board has; the machine that runs a model may be another one.
 MOST_THREADS = 256
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 threads_option = click.option(
-    "--threads", default=1, show_default=True, type=click.IntRange(1, MOST_THREADS), help="Threads."
+    "--threads", default=1, show_default=True, type=click.IntRange(1, MOST_THREADS), help="CPU threads."
 )
 
 

@@ -1,4 +1,4 @@
-"""Accuracy as tables for a terminal."""
+"""Tables of accuracy for a terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from edge_asc.evaluation.accuracy import Accuracy, LengthResult
 
 
 def accuracy_table(results: Sequence[Accuracy]) -> Table:
-    """Models as rows, lengths as columns: accuracy and 95 % interval in per cent, then agreement."""
+    """Return a table of accuracy and 95 % interval, %, with a row for each model and a column for each length.
+
+    A last column has the agreement with the reference, where there is one.
+    """
     title = "Accuracy, % \\[95 % interval]" + _level(results)
     notes = dict.fromkeys(note for result in results for note in result.notes)
     columns = Table(title=title, caption="; ".join(notes) or None)
@@ -33,17 +36,17 @@ def accuracy_table(results: Sequence[Accuracy]) -> Table:
 
 
 def recall_table(results: Sequence[Accuracy], seconds: float | None = None) -> Table:
-    """Labels as rows, models as columns: recall in per cent after `seconds`, by default the longest length.
+    """Return a table of recall, %, after `seconds`, by default the longest length: a row a label, a column a model.
 
     Raises:
-        EdgeAscError: no model was measured at that length, or the results have other labels.
+        EdgeAscError: no model was measured at that length, or the results differ in their labels.
     """
     lengths = sorted({length.seconds for result in results for length in result.lengths})
     if not lengths or seconds not in (None, *lengths):
         known = ", ".join(f"{length:g}" for length in lengths) or "none"
         raise EdgeAscError(f"nothing was measured at {seconds} s; lengths measured: {known}")
     if len({result.labels for result in results}) > 1:
-        raise EdgeAscError("results have other labels; expected results of one data set")
+        raise EdgeAscError("the results differ in their labels; expected results of one data set")
     at = lengths[-1] if seconds is None else seconds
     rows = Table(title=f"Recall after {at:g} s, %{_level(results)}")
     rows.add_column("label")
@@ -56,7 +59,10 @@ def recall_table(results: Sequence[Accuracy], seconds: float | None = None) -> T
 
 
 def loss_table(results: Sequence[Accuracy]) -> Table:
-    """Points of accuracy that each row loses to the row above: what streaming, export and quantisation cost."""
+    """Return a table of the accuracy, in points, that each row loses to the row above.
+
+    This is the cost of streaming, export and quantisation.
+    """
     rows = Table(title=f"Accuracy lost to the row above, points{_level(results)}")
     rows.add_column("model")
     lengths = sorted({length.seconds for result in results for length in result.lengths})

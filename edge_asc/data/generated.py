@@ -66,6 +66,12 @@ def write_scenes(
         scene = generate_scene(row.label, clip_seed, seconds, SAMPLE_RATE, place=seed * 1_000_003 + row.place)
         audio.write(root / row.filename, scene, SAMPLE_RATE)
 
+    _write_lists(root, rows, folds)
+    return Dataset.open(root)
+
+
+def _write_lists(root: Path, rows: list[_Row], folds: int) -> None:
+    """Write the lists of each fold, and meta.csv last."""
     parts = folds if folds > 1 else 3
     for fold in range(folds):
         setup = root / SETUP
@@ -79,7 +85,6 @@ def write_scenes(
         ["filename", "scene_label", "identifier", "source_label"],
         ([*row.fields(), f"generated-{row.place}", "a"] for row in rows),
     )
-    return Dataset.open(root)
 
 
 @dataclass(frozen=True)

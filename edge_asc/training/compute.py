@@ -80,6 +80,12 @@ class Compute:
         found: list[float] = sums.tolist()
         return found
 
+    def broadcast(self, model: nn.Module) -> None:
+        """Give every process the weights and buffers of the main one."""
+        if self.ranks > 1:
+            for value in model.state_dict().values():
+                distributed.broadcast(value, 0)
+
     def wait(self) -> None:
         """Wait until all processes are here."""
         if self.ranks > 1:

@@ -155,7 +155,7 @@ class Trainer:
             result = self._validate(result, self.epoch - first)
             self.history.append(result)
             if self._has_stalled():
-                listener.noted(f"stage {self.stage.name}: no better evaluation in {self.stage.patience}; it ends here")
+                listener.note(f"stage {self.stage.name}: no better evaluation in {self.stage.patience}; it ends here")
                 self.epoch = last
             if self.epoch == last:
                 self._leave()
@@ -223,6 +223,7 @@ class Trainer:
             self.model.load_state_dict(self.best.weights)
         elif self.stage.ema:
             self.model.load_state_dict(self.average.state_dict())
+        self.compute.broadcast(self.model)  # on CPUs each process has normalisation statistics of its own
         self._entered = -1
         self.best = None
 
@@ -252,13 +253,14 @@ class Trainer:
         total = self._steps(stage, stage.epochs)
         warmup = stage.warmup * total
         if step < warmup:
-            return peak * (step + 1) / warmup
+            return min(peak, peak * (step + 1) / warmup)
         cosine = 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1.0, total - warmup)))
         return peak * (stage.final_learning_rate + (1.0 - stage.final_learning_rate) * cosine)
 
     def _run_epoch(self, within: int, listener: Listener) -> Epoch:
         compute, stage = self.compute, self.stage
-        torch.manual_seed((self.recipe.seed * 100_003 + self.epoch) * compute.ranks + compute.rank)
+        rank = 0 if stage.trains == "head" else compute.rank  # each process trains the whole of a head
+        torch.manual_seed((self.recipe.seed * 100_003 + self.epoch) * compute.ranks + rank)
         self.objective.train()
         before = self._steps(stage, within)
         begun, losses, right, seen, rate = time.monotonic(), 0.0, 0.0, 0.0, 0.0
@@ -276,7 +278,8 @@ class Trainer:
             right += float((logits.argmax(1) == y.argmax(1)).sum())
             seen += len(y)
             listener.stepped(loss.item())
-        losses, right, seen = compute.total([losses, right, seen])
+        if stage.trains != "head":
+            losses, right, seen = compute.total([losses, right, seen])
         return Epoch(self.epoch + 1, stage.name, losses / seen, right / seen, rate, time.monotonic() - begun, int(seen))
 
     def _loss(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

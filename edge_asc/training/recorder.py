@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge_asc.frontend import Array, FrontEnd
+from edge_asc.jsonobject import JsonValue
 from edge_asc.progress import Progress
 from edge_asc.registry import Registry
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from edge_asc.models import CRNN
 
 # (model, front end with normalisation, raw log-mel of each clip as (frames, mels), what the clips are, progress).
-Record = Callable[["CRNN", FrontEnd, Sequence[Array], Mapping[str, object], Progress], dict[str, object]]
+Record = Callable[["CRNN", FrontEnd, Sequence[Array], Mapping[str, object], Progress], dict[str, JsonValue]]
 
 
 @dataclass(frozen=True)

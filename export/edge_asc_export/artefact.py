@@ -9,13 +9,14 @@ from functools import cached_property
 import edge_asc
 from edge_asc.contract import Signature, StreamContract
 from edge_asc.errors import ExportError
+from edge_asc.jsonobject import JsonObject
 from edge_asc.models import CRNN
-from edge_asc.models.complexity import deployed_parameters
+from edge_asc.provenance import Calibration, Measured, Parity, Provenance
 from edge_asc.training.checkpoint import Checkpoint
+from edge_asc.training.checkpoint_contract import checkpoint_contract
 from edge_asc_export.format import FORMATS, Format, Written, check_support
 from edge_asc_export.graph import Graph
 from edge_asc_export.lowering import lower_gru, lower_step, lower_window
-from edge_asc_export.parity import Parity
 from edge_asc_export.passes.equalise import equalise_by_plan
 from edge_asc_export.passes.expand_gru import expand_gru
 from edge_asc_export.pipeline import Lowered, run_passes
@@ -79,28 +80,21 @@ class Draft:
 
     def contract(self, fmt: Format, signatures: Sequence[Signature], graphs: Sequence[Graph]) -> StreamContract:
         """Return the contract of an artefact of these signatures, without measurements."""
-        checkpoint, config = self.checkpoint, self.model.config
-        record = self.plan.provenance
-        return StreamContract(
-            name=checkpoint.name,
-            backbone=config.backbone,
-            form=config.form,
-            output=config.output,
-            labels=checkpoint.labels,
-            front_end=checkpoint.front_end,
-            decision=checkpoint.decision,
-            parameters=deployed_parameters(self.model),
+        record = self.plan.provenance.to_json() if self.plan.provenance else {}
+        calibration = Calibration.from_json(JsonObject(record, "plan.provenance")) if self.scheme.static else None
+        return checkpoint_contract(
+            self.checkpoint,
+            signatures,
             macs={graph.name: graph.macs() for graph in graphs},
             scheme=self.scheme.name,
-            signatures=tuple(signatures),
-            provenance={
-                "edge_asc": edge_asc.__version__,
-                "tools": fmt.versions(),
-                "checkpoint_sha256": self.checkpoint_hash,
-                "scheme": self.scheme.to_json(),
-                "float": describe_float_part(fmt, self.plan, config.form),
-                "calibration": (record.to_json() if record else {}) if self.scheme.static else None,
-            },
+            provenance=Provenance(
+                edge_asc=edge_asc.__version__,
+                tools=fmt.versions(),
+                checkpoint_sha256=self.checkpoint_hash,
+                scheme=self.scheme.to_json(),
+                float_parts=describe_float_part(fmt, self.plan, self.model.config.form),
+                calibration=calibration,
+            ),
         )
 
 
@@ -127,7 +121,7 @@ class Artefact:
 
     def with_parity(self, parity: Parity) -> Artefact:
         """Return the same file with a measurement in its contract."""
-        return replace(self, contract=replace(self.contract, measured={"parity": parity.to_json()}))
+        return replace(self, contract=replace(self.contract, measured=Measured(parity=parity)))
 
 
 def write(draft: Draft, name: str) -> list[Artefact]:

@@ -150,5 +150,5 @@ def find_plan(artefact: Path, checkpoint: Checkpoint) -> Plan:
         manifest = Manifest.read(artefact.parent)
         if artefact.name in manifest.files:
             return Plan.from_json(manifest.plan)
-    scheme = Scheme.from_json(open_runtime(artefact).contract.provenance.get("scheme"))
+    scheme = Scheme.from_json(open_runtime(artefact).contract.provenance.scheme)
     return Plan.from_json(checkpoint.quantisation).with_scheme(scheme)

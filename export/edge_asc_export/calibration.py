@@ -14,11 +14,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from edge_asc.contract import STEP_FRAMES
 from edge_asc.errors import ExportError
 from edge_asc.evaluation.logits import at_level
 from edge_asc.frontend import Array, FrontEnd, LogMel
+from edge_asc.jsonobject import JsonValue
 from edge_asc.models import CRNN
-from edge_asc.models.crnn import STEP_FRAMES
 from edge_asc.progress import SILENT, Phase, Progress
 from edge_asc.training.recorder import Recorder
 from edge_asc_export.graph import Graph, group_tied
@@ -354,7 +355,7 @@ def _run(simulations: Sequence[Simulation], batch: Tensor, observe: Observer | N
 
 def _record(
     model: CRNN, front_end: FrontEnd, features: Features, source: Mapping[str, object], progress: Progress = SILENT
-) -> dict[str, object]:
+) -> dict[str, JsonValue]:
     return calibrate(model, front_end, features, source=msgspec.convert(source, Source), progress=progress).to_json()
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from edge_asc.errors import ExportError
-from edge_asc.models.layers import Conv, InputNorm, MelMean, ResNorm, SubSpectralNorm
+from edge_asc.models.layers import InputNorm, MelMean, ResNorm, StreamConv, SubSpectralNorm
 from edge_asc.models.lowering import Lowerable
 from edge_asc_export.builder import Builder, Padding
 from edge_asc_export.graph import Add, Array, Conv2D
@@ -84,7 +84,7 @@ def _(layer: nn.Module, site: Site) -> str | Scaled:
 
 
 @lower_layer.register
-def _(layer: Conv, site: Site) -> str:
+def _(layer: StreamConv, site: Site) -> str:
     x, columns = site.x, layer.cached_columns
     if columns:
         x = site.builder.extend_by_cache(site.name, x, layer.cache_name, columns)

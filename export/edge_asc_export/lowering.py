@@ -12,8 +12,9 @@ from dataclasses import replace
 import torch
 from torch import fx, nn
 
+from edge_asc.contract import STEP_FRAMES
 from edge_asc.errors import ExportError
-from edge_asc.models.crnn import CRNN, HIDDEN, MELS, STEP_FRAMES
+from edge_asc.models.crnn import CRNN, HIDDEN, MELS
 from edge_asc_export.builder import NO_PADDING, Builder
 from edge_asc_export.graph import GRU, Graph, Linear, Port, Reshape
 from edge_asc_export.layers import Scaled, Site, affine_of, convolution, has_export_form, lower_layer, to_numpy

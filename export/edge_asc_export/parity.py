@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Self
 
-import msgspec
 import numpy as np
 
-from edge_asc.data.dataset import TAU_LABELS
+from edge_asc.data.layouts.tau import TAU_LABELS
 from edge_asc.data.scenes import generate_scene
 from edge_asc.errors import ExportError
 from edge_asc.evaluation.logits import decide, steps_at, stream_logits
 from edge_asc.frontend import Array, LogMel
+from edge_asc.provenance import Parity
 from edge_asc.runtime import Runtime
 from edge_asc.streaming import WindowedClassifier
 from edge_asc_export.scheme import Scheme
@@ -22,45 +20,6 @@ TOLERANCE = 1e-4
 SEED = 20
 SECONDS = 10
 WINDOWED_SECONDS = 26
-
-
-@dataclass(frozen=True)
-class Parity:
-    """How far an artefact is from float PyTorch, on generated scenes.
-
-    Attributes:
-        audio: what was streamed, in words.
-        steps: number of decisions compared.
-        agreement: share of decisions with the same arg-max.
-        max_error, mean_error: absolute error of the logits.
-        agreement_by_length: share of equal decisions at each second since reset; decided as the contract states.
-        max_error_first, max_error_last: in the first and the last quarter of one stream without reset: its drift.
-    """
-
-    audio: str
-    steps: int
-    agreement: float
-    max_error: float
-    mean_error: float
-    agreement_by_length: dict[str, float]
-    max_error_first: float
-    max_error_last: float
-
-    def to_json(self) -> dict[str, object]:
-        """Return a JSON object."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: object) -> Self:
-        """Read the JSON object of `to_json`.
-
-        Raises:
-            ExportError: a field is missing or of another type.
-        """
-        try:
-            return msgspec.convert(value, cls)
-        except msgspec.ValidationError as error:
-            raise ExportError(f"the contract holds no valid parity ({error}); export the artefact again") from error
 
 
 def scenes() -> list[Array]:

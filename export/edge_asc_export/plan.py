@@ -14,6 +14,7 @@ import msgspec
 
 from edge_asc.contract import Affine
 from edge_asc.errors import ExportError
+from edge_asc.jsonobject import JsonValue
 from edge_asc_export.graph import Add, Concat, Graph, MaxPool, Multiply, Reshape, Sigmoid, Slice, Tanh, group_tied
 from edge_asc_export.quantisation import asymmetric, symmetric
 from edge_asc_export.scheme import SCHEMES, Scheme
@@ -100,9 +101,9 @@ class CalibrationRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     mean_logit_error: dict[str, float]
     warnings: tuple[str, ...]
 
-    def to_json(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, JsonValue]:
         """Return a JSON object."""
-        value: dict[str, object] = msgspec.to_builtins(self)
+        value: dict[str, JsonValue] = msgspec.to_builtins(self)
         return value
 
 
@@ -198,7 +199,7 @@ class Plan:
             if len({id(planned[tensor]) for tensor in tensors}) != 1:
                 raise ExportError(f"{', '.join(tensors)} share their integers, but not their range in the plan")
 
-    def to_json(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, JsonValue]:
         """Return a JSON object that `from_json` reads back to an equal plan."""
         return {
             "schema_version": SCHEMA_VERSION,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal, Self, get_args
 
 from edge_asc.errors import ExportError
+from edge_asc.jsonobject import JsonValue
 
 Weights = Literal["float32", "float16", "int8"]
 Activations = Literal["float32", "dynamic", "int8", "int16"]
@@ -86,7 +87,7 @@ class Scheme:
         """Whether a tensor is named as float."""
         return any(fnmatchcase(tensor, pattern) for pattern in self.float_tensors)
 
-    def to_json(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, JsonValue]:
         """Return a JSON object that `from_json` reads back to an equal scheme."""
         return {
             "name": self.name,

@@ -12,7 +12,8 @@ import numpy as np
 
 from edge_asc.engine import open_runtime
 from edge_asc.errors import ExportError
-from edge_asc.evaluation.accuracy import Accuracy, evaluate
+from edge_asc.evaluation.accuracy import Accuracy
+from edge_asc.evaluation.comparison import LabelledClips, evaluate
 from edge_asc.frontend import Array
 from edge_asc.progress import SILENT, Progress
 from edge_asc.runtime import Runtime
@@ -23,23 +24,6 @@ from edge_asc_export.format import FORMATS
 from edge_asc_export.scheme import SCHEMES, SELECTION_ORDER, Scheme
 
 TIMED_STEPS = 200
-
-
-@dataclass(frozen=True)
-class LabelledClips:
-    """Clips that accuracy is measured on.
-
-    Attributes:
-        features: raw log-mel of each clip, (frames, mels).
-        targets: index into `labels` of each clip.
-        labels: of the data set.
-        lengths: seconds since reset to measure at.
-    """
-
-    features: Sequence[Array]
-    targets: Sequence[int]
-    labels: Sequence[str]
-    lengths: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -81,7 +65,14 @@ class Selection:
     attempts: tuple[Attempt, ...]
 
 
-def select(request: ExportRequest, clips: LabelledClips, max_drop: float, *, progress: Progress = SILENT) -> Selection:
+def select(
+    request: ExportRequest,
+    clips: LabelledClips,
+    lengths: Sequence[int],
+    max_drop: float,
+    *,
+    progress: Progress = SILENT,
+) -> Selection:
     """Return the first scheme whose artefacts keep their accuracy in every format of a request.
 
     An artefact holds if its accuracy over all decisions is at most `max_drop` points below float PyTorch, and at each
@@ -91,6 +82,7 @@ def select(request: ExportRequest, clips: LabelledClips, max_drop: float, *, pro
     Args:
         request: its scheme is not used.
         clips: to measure accuracy on.
+        lengths: seconds since reset to measure at.
         max_drop: points of accuracy, ≥ 0.
         progress: receives which scheme is tried.
 
@@ -103,7 +95,7 @@ def select(request: ExportRequest, clips: LabelledClips, max_drop: float, *, pro
     attempts: list[Attempt] = []
     for scheme in _applicable_schemes(request):
         with progress.phase(f"trying {scheme.name}"):
-            tried = _try(replace(request, scheme=scheme), clips, max_drop, reference)
+            tried = _try(replace(request, scheme=scheme), clips, lengths, max_drop, reference)
         attempts += tried
         if all(attempt.holds for attempt in tried):
             return Selection(scheme, tuple(attempts))
@@ -127,13 +119,15 @@ def _applicable_schemes(request: ExportRequest) -> Iterator[Scheme]:
         yield scheme
 
 
-def _try(request: ExportRequest, clips: LabelledClips, max_drop: float, reference: Runtime) -> list[Attempt]:
+def _try(
+    request: ExportRequest, clips: LabelledClips, lengths: Sequence[int], max_drop: float, reference: Runtime
+) -> list[Attempt]:
     """Export one scheme to a temporary folder and measure each of its artefacts."""
     with tempfile.TemporaryDirectory(prefix="edge-asc-") as folder:
         manifest = export(request, Path(folder))
         runtimes = {name: open_runtime(Path(folder) / name) for name in manifest.files}
         models = [("float PyTorch", reference), *runtimes.items()]
-        base, *results = evaluate(models, clips.features, clips.targets, clips.labels, clips.lengths)
+        base, *results = evaluate(models, clips, lengths)
         attempts = []
         for result in results:
             runtime, reasons = runtimes[result.model], _reasons_against(base, result, max_drop)

@@ -247,6 +247,12 @@ def test_learning_rate_warms_up_and_anneals(tmp_path: Path) -> None:
     assert rates[30] == pytest.approx(0.005)
 
 
+def test_a_warm_up_of_less_than_a_batch_does_not_exceed_the_peak(tmp_path: Path) -> None:
+    run = trainer(tmp_path, Recipe(stages=(Stage(epochs=1, warmup=0.05, batch=6, frames=(16, 16)),)))
+    next(run.epochs())
+    assert run.learning_rate(0, 0.05) == 0.05
+
+
 def test_steps_are_counted_with_long_crops_and_views(tmp_path: Path) -> None:
     class Counter(Listener):
         steps = 0

@@ -35,7 +35,7 @@ WHOLE = PAPER.override({"epochs": 1, "batch": 20, "frames": [16, 24]})
 
 
 def recorded(*given: Any) -> dict[str, Any]:
-    given[-1](1, 1)  # reports its progress
+    given[-1].note("recorded")  # reports its progress
     return {"recorded": len(given[2])}
 
 
@@ -221,7 +221,7 @@ def test_a_trunk_alone_is_not_evaluated(data: Any, tmp_path: Path) -> None:
     notes: list[str] = []
 
     class Notes(Listener):
-        def noted(self, text: str) -> None:
+        def note(self, text: str) -> None:
             notes.append(text)
 
     run = run_of(dataset, tmp_path / "trunk", fold=1, recipe=RECIPE.only(("trunk",)))
@@ -297,7 +297,7 @@ def test_a_label_without_clips_is_reported(data: Any, tmp_path: Path) -> None:
     notes: list[str] = []
 
     class Notes(Listener):
-        def noted(self, text: str) -> None:
+        def note(self, text: str) -> None:
             notes.append(text)
 
     more = replace(dataset, labels=(*dataset.labels, "quarry"))

@@ -24,7 +24,7 @@ from edge_asc.manifest import Manifest
 from edge_asc.progress import SILENT, Progress
 from edge_asc.runtime import Runtime
 from edge_asc.streaming import StreamingClassifier
-from edge_asc.zoo import located, zoo
+from edge_asc.zoo import locate_model, zoo
 from edge_asc_bench import latency
 from edge_asc_bench.inputs import Model
 from edge_asc_bench.job import Settings
@@ -151,7 +151,7 @@ def write(bundles: Path, models: Sequence[str], output: Path, progress: Progress
 
 def _plan_benchmark(model: str, artefacts: Sequence[Path], clips: Mapping[str, Pcm], folder: Path) -> BenchmarkPlan:
     """Plan a benchmark of a model's artefacts, and write PyTorch's logits on each clip to `folder`."""
-    checkpoint = located(model)
+    checkpoint = locate_model(model)
     if checkpoint is None:
         raise EdgeAscError(f"{model}: no such pretrained model; expected one of {', '.join(zoo())}")
     runtime = open_runtime(checkpoint)

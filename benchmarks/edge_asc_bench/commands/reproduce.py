@@ -250,12 +250,12 @@ def figure3(
     from edge_asc.reproduction.members import model_name
     from edge_asc.reproduction.tables import tabulate_figure3
     from edge_asc.training.checkpoint import Checkpoint
-    from edge_asc.zoo import located
+    from edge_asc.zoo import locate_model
 
     progress = ConsoleProgress()
     recordings = _recordings(data, fold, progress)
     names = name_models(models, list(map(model_name, models)))
-    loaded = [(name, Checkpoint.load(located(model) or model)) for name, model in names]
+    loaded = [(name, Checkpoint.load(locate_model(model) or model)) for name, model in names]
     for note in leakage_notes(models, recordings.clips):
         log.print(note)
     settings = figures.MapSettings(points, perplexity, seed)

@@ -119,7 +119,7 @@ def record_steps(artefact: Path) -> tuple[Tensors, ...]:
     for label in CALIBRATION:
         stream = Stream(runtime, "step")
         for frames in _scene_steps(runtime.contract, label):
-            recording.append({stream.loop.source.name: stream.laid_out(frames), **stream.loop.state})
+            recording.append({stream.loop.source.name: stream.to_layout(frames), **stream.loop.state})
             stream.feed(frames)
     return tuple(recording)
 

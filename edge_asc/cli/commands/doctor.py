@@ -167,7 +167,8 @@ def _advice(engines: Sequence[Engine], packages: Sequence[Package], machine: Mac
         yield f"a 32-bit Python: neither {names} is published for it; install a 64-bit system"
     if not any(engine.is_installed() for engine in engines):
         smallest = max(engines, key=lambda engine: engine.preference)
-        yield f"no engine that runs models is installed; the smallest way is: {_install(smallest.distribution, smallest.extra)}"
+        install = _install(smallest.distribution, smallest.extra)
+        yield f"no engine that runs models is installed; the smallest way is: {install}"
 
 
 def _install(package: str, extra: str) -> str:

@@ -56,7 +56,7 @@ def artefact_facts(runtime: Runtime, size: int, inspection: Inspection | None) -
     contract = runtime.contract
     front_end, provenance = contract.front_end, contract.provenance
     state = sum(_bytes(spec) for s in contract.signatures[:1] for spec in s.states())
-    tools = {"edge-asc": provenance.get("edge_asc"), **provenance.get("tools", {})}
+    tools = {"edge-asc": provenance.edge_asc, **provenance.tools}
     mean = contract.decision == "mean"
     return [
         ("model", f"{contract.name}: {contract.form} {contract.backbone}, {contract.output} output"),
@@ -69,7 +69,7 @@ def artefact_facts(runtime: Runtime, size: int, inspection: Inspection | None) -
         ),
         ("decision", "running mean of log-softmax since reset" if mean else "last output"),
         ("quantisation", contract.scheme),
-        ("in float", str(provenance.get("float"))),
+        ("in float", provenance.float_parts),
         ("made with", ", ".join(f"{name} {version}" for name, version in tools.items())),
         ("runs in", runtime.engine),
         *_parity_facts(contract),
@@ -78,12 +78,12 @@ def artefact_facts(runtime: Runtime, size: int, inspection: Inspection | None) -
 
 
 def _parity_facts(contract: StreamContract) -> list[Fact]:
-    value = contract.measured.get("parity")
-    if not value:
+    parity = contract.measured.parity
+    if parity is None:
         return []
     text = (
-        f"agreement {value['agreement']:.4f}, max logit error {value['max_error']:.2g} over {value['steps']} steps "
-        f"({value['audio']})"
+        f"agreement {parity.agreement:.4f}, max logit error {parity.max_error:.2g} over {parity.steps} steps "
+        f"({parity.audio})"
     )
     return [("against PyTorch", text)]
 

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 
 from edge_asc.manifest import Manifest
-from edge_asc_export.parity import Parity
+from edge_asc.provenance import Parity
 from edge_asc_export.selection import Attempt
 
 
 def parities_of(manifest: Manifest) -> dict[str, Parity]:
     """Return the parity in the contract of each artefact, by file name."""
-    return {name: Parity.from_json(entry.contract.measured["parity"]) for name, entry in manifest.files.items()}
+    measured = {name: entry.contract.measured.parity for name, entry in manifest.files.items()}
+    return {name: parity for name, parity in measured.items() if parity is not None}
 
 
 def attempts_table(attempts: Sequence[Attempt]) -> Table:

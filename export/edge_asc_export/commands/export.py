@@ -15,8 +15,7 @@ from edge_asc_export.format import FORMATS
 from edge_asc_export.scheme import AUTO, SCHEMES, Scheme
 
 if TYPE_CHECKING:
-    from edge_asc.cli.recordings import Recordings
-
+    from edge_asc.data.recordings import Recordings
     from edge_asc.evaluation.accuracy import Accuracy
     from edge_asc.manifest import Manifest
     from edge_asc_export.bundle import ExportRequest
@@ -146,11 +145,11 @@ def _parse_request(
     checkpoint: str, scheme: Scheme, formats: tuple[str, ...], windows: tuple[int, ...]
 ) -> ExportRequest:
     from edge_asc.errors import ContractError
-    from edge_asc.zoo import located, zoo
+    from edge_asc.zoo import locate_model, zoo
     from edge_asc_export.bundle import ExportRequest, require_formats
 
     require_formats(formats)
-    folder = located(checkpoint)
+    folder = locate_model(checkpoint)
     if folder is None:
         raise ContractError(f"{checkpoint}: no such checkpoint; expected a folder or one of {', '.join(zoo())}")
     return ExportRequest(folder, scheme, formats, windows)
@@ -159,7 +158,7 @@ def _parse_request(
 def _open_recordings(data: Path | None, fold: int | None) -> Recordings | None:
     if data is None:
         return None
-    from edge_asc.cli.recordings import Recordings
+    from edge_asc.data.recordings import Recordings
 
     return Recordings.open(data, fold)
 
@@ -177,24 +176,24 @@ def _record_plan(request: ExportRequest, data: Path | None, method: Method, prog
 
 
 def _select(request: ExportRequest, recordings: Recordings, max_drop: float, progress: ConsoleProgress) -> Selection:
+    from edge_asc.evaluation.comparison import LabelledClips
     from edge_asc.training.checkpoint import Checkpoint
-    from edge_asc_export.selection import LabelledClips, select
+    from edge_asc_export.selection import select
 
     features = recordings.features(Checkpoint.load(request.checkpoint).front_end)
-    clips = LabelledClips(features, recordings.targets, recordings.dataset.labels, LENGTHS)
-    return select(request, clips, max_drop, progress=progress)
+    clips = LabelledClips(features, recordings.targets, recordings.dataset.labels)
+    return select(request, clips, LENGTHS, max_drop, progress=progress)
 
 
 def _measure(recordings: Recordings, checkpoint: Path, output: Path, manifest: Manifest) -> list[Accuracy]:
-    from edge_asc.cli.commands.evaluate import measured, opened
+    from edge_asc.evaluation.models import measure_models, open_models
 
     models = (str(checkpoint), *(str(output / name) for name in manifest.files))
-    return measured(recordings, models, opened(models), LENGTHS)
+    return measure_models(recordings, models, open_models(models), LENGTHS)
 
 
 def _print(selection: Selection | None, manifest: Manifest, results: Sequence[Accuracy]) -> None:
-    from edge_asc.evaluation.report import table
-
+    from edge_asc.cli.tables import accuracy_table
     from edge_asc_export.commands import _tables as tables
 
     if selection:
@@ -204,4 +203,4 @@ def _print(selection: Selection | None, manifest: Manifest, results: Sequence[Ac
     out.print(tables.parity_table(manifest, parities))
     out.print(tables.length_table(parities))
     if results:
-        out.print(table(list(results)))
+        out.print(accuracy_table(list(results)))

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from edge_asc.cli.console import ConsoleProgress, Lengths, log, out, quiet_option, threads_option
 from edge_asc.errors import EdgeAscError
-from edge_asc.zoo import located, zoo
+from edge_asc.zoo import locate_model, zoo
 from edge_asc_peers.peer import ALWAYS_MEASURED, PEERS
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def command(
     progress = ConsoleProgress()
     settings = Settings(windows, threads, rounds)
     for model in models or zoo():
-        checkpoint = located(model)
+        checkpoint = locate_model(model)
         if checkpoint is None:
             raise EdgeAscError(f"{model}: no such checkpoint; expected a folder or one of {', '.join(zoo())}")
         with tempfile.TemporaryDirectory(prefix="edge-asc-peers-") as folder:
