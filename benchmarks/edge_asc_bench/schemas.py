@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -68,7 +69,7 @@ def _any_json_value() -> Iterator[None]:
     modules = [module for module in (contract, manifest, provenance) if hasattr(module, "JsonValue")]
     before = [module.JsonValue for module in modules]
     for module in modules:
-        vars(module)["JsonValue"] = object
+        vars(module)["JsonValue"] = Any
     try:
         yield
     finally:
