@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 POLL = 0.05  # s between two tries of a lock
 # Nobody can read a locked byte on Windows: this one lies behind all content.

@@ -15,7 +15,7 @@ from edge_asc.data import FeatureCache
 from edge_asc.data.dataset import Clip, Dataset
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.logits import Indices, decide, stream_logits
-from edge_asc.evaluation.windows import PERIOD, windowed
+from edge_asc.evaluation.windows import PERIOD, stream_recordings
 from edge_asc.frontend import Array
 from edge_asc.progress import SILENT, Progress
 from edge_asc.runtime import Runtime
@@ -198,7 +198,7 @@ def _measure(name: str, runtimes: Sequence[Runtime], setup: _Setup) -> ModelCurv
         else:
             tracked = setup.progress.track(setup.clips, f"{name}, windows")
             samples = _samples(setup.dataset, tracked, contract.front_end.sample_rate)
-            logits = windowed(runtime, samples, setup.full, possible.lengths, possible.carries, PERIOD)
+            logits = stream_recordings(runtime, samples, setup.full, possible.lengths, possible.carries, PERIOD)
             hits = {key: rows.argmax(2) == targets[:, None] for key, rows in logits.items()}
         parts.append((targets, hits))
     whole, curves = _pool(parts, setup.full, contract)
