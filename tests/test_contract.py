@@ -85,7 +85,7 @@ def test_json_keeps_the_names_of_its_fields():
         "float": "GRU",
         "calibration": {
             "data": "tau2019",
-                "recorded_on": "the training clips",
+            "recorded_on": "the training clips",
             "classes": 10,
             "clips": 3,
             "clips_sha256": "ab",
