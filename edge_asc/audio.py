@@ -51,7 +51,7 @@ def read(path: str | Path, sample_rate: int = 16000) -> Array:
                 "expected a whole recording: fetch the file again, or split it"
             ) from error
     if len(data) < promised:
-        raise _truncated(path, f"{len(data)} frames", f"the {promised} that its header promises")
+        raise _truncation_error(path, f"{len(data)} frames", f"the {promised} that its header promises")
     bad = data.size - int(np.isfinite(data).sum())
     if bad:
         raise AudioError(
@@ -189,15 +189,17 @@ def _check_sizes(path: Path, file: Any) -> None:
         _check_wav_format(path)
         for name, end in _wav_ends(path):
             if end > length:
-                raise _truncated(path, f"{length} bytes", f"at least {end}, where its header ends the {name} chunk")
+                raise _truncation_error(
+                    path, f"{length} bytes", f"at least {end}, where its header ends the {name} chunk"
+                )
     elif file.format == "OGG":
         if not _ogg_ends(path):
-            raise _truncated(path, f"{length} bytes", "a last page, whole and marked as the end of the stream")
+            raise _truncation_error(path, f"{length} bytes", "a last page, whole and marked as the end of the stream")
     else:
         # AIFF, SVX, W64, CAF, AU: libsndfile logs the sizes that it shortens.
         for name, promised, end in re.findall(r"(\w+) *: (\d+) \(should be (\d+)\)", file.extra_info):
             if name in ("FORM", "SSND", "BODY", "riff", "data", "Size") and int(promised) > int(end):
-                raise _truncated(path, f"{end} bytes", f"the {promised} that its header promises")
+                raise _truncation_error(path, f"{end} bytes", f"the {promised} that its header promises")
     if not RATES[0] <= file.samplerate <= RATES[1]:
         raise AudioError(
             f"{path}: its header says {file.samplerate} Hz; expected {RATES[0]} to {RATES[1]}: export it again"
@@ -259,5 +261,5 @@ def _ogg_ends(path: Path) -> bool:
     return len(page) >= size and bool(page[5] & 4)
 
 
-def _truncated(path: Path, actual: str, expected: str) -> AudioError:
+def _truncation_error(path: Path, actual: str, expected: str) -> AudioError:
     return AudioError(f"{path}: is truncated: got {actual}; expected {expected}: fetch or record it again")

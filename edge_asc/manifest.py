@@ -24,10 +24,10 @@ class Entry:
     """One artefact of a bundle.
 
     Attributes:
-        sha256: of the file, in hexadecimal.
+        sha256: SHA-256 of the file, in hexadecimal.
         bytes: size of the file.
         format: name of the export format, such as "onnx".
-        engine: that the artefact was measured in at export, with its version.
+        engine: engine, with its version, in which the artefact was measured at export.
         contract: the contract inside the artefact.
     """
 
@@ -43,9 +43,9 @@ class Manifest:
     """The artefacts of one export.
 
     Attributes:
-        name: of the model.
+        name: name of the model.
         files: each artefact, by its file name beside the manifest.
-        plan: the quantisation plan that the artefacts were written by, as JSON.
+        plan: the quantisation plan of the artefacts, as JSON.
     """
 
     name: str

@@ -18,7 +18,7 @@ class Calibration:
 
     Attributes:
         data: name of the data set; "" where it is not known.
-        recorded_on: which of its clips, in words; "" where it is not known.
+        recorded_on: which clips of it, in words; "" where it is not known.
         classes: number of labels among the clips; None where it is not known.
         clips: number of clips.
         clips_sha256: SHA-256 of their raw log-mel.

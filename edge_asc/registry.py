@@ -1,8 +1,8 @@
-"""Registries: what can be chosen by name, found through entry points.
+"""Registries: objects that are chosen by name, found through entry points.
 
 Everything that edge-asc offers a choice of (engines, export formats, bench targets, data layouts, backbones, commands)
-is a small descriptor object. A distribution registers its descriptors in a group of entry points, and ours are
-registered in the same way. An entry point names either
+is described by a small object. A distribution registers its descriptors in a group of entry points, and those of
+edge-asc are registered in the same way. An entry point names either
 
 - a descriptor, `package.module:OBJECT`, whose name is the entry point's, or
 - a package, each of whose modules holds one descriptor under the attribute that the registry states; the module's name
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Source:
-    """Where a descriptor is: `attribute` of `module`, registered by `distribution`."""
+    """The place of a descriptor: `attribute` of `module`, registered by `distribution`."""
 
     module: str
     attribute: str
@@ -40,10 +40,10 @@ class Registry(Generic[T]):
     """The descriptors of one kind, by name.
 
     Args:
-        group: of entry points, such as "edge_asc.engines".
+        group: group of entry points, such as "edge_asc.engines".
         kind: class of the descriptors.
-        attribute: that holds the descriptor in a module of a registered package, such as "ENGINE".
-        noun: what a descriptor is called in messages, such as "engine".
+        attribute: name of the descriptor in each module of a registered package, such as "ENGINE".
+        noun: word for a descriptor in messages, such as "engine".
     """
 
     def __init__(self, group: str, kind: type[T], attribute: str, noun: str) -> None:
@@ -52,7 +52,7 @@ class Registry(Generic[T]):
 
     @cached_property
     def sources(self) -> dict[str, Source]:
-        """Where each descriptor is, by name. Of two of one name, the first is kept and a warning names both."""
+        """The place of each descriptor, by name. Of two with one name, the first is used and a warning names both."""
         sources: dict[str, Source] = {}
         for point in entry_points(group=self.group):
             for name, source in self._expand(point):
@@ -82,7 +82,7 @@ class Registry(Generic[T]):
                 yield module.name, Source(f"{point.module}.{module.name}", self.attribute, distribution)
 
     def names(self) -> tuple[str, ...]:
-        """The names of all descriptors, sorted. Imports none of them."""
+        """Return the names of all descriptors, sorted, without importing any of them."""
         return tuple(sorted(self.sources))
 
     def load(self, name: str) -> T:
@@ -112,7 +112,7 @@ class Registry(Generic[T]):
         return self._loaded[name]
 
     def all(self) -> dict[str, T]:
-        """Every descriptor that loads, by name in sorted order; a warning names each one that does not."""
+        """Return every descriptor that loads, by name in sorted order; a warning names each one that does not."""
         loaded: dict[str, T] = {}
         for name in self.names():
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -140,3 +141,17 @@ def test_names_of_backbones_need_no_torch():
     code = "import sys; from edge_asc.backbone import BACKBONES; print(BACKBONES.names(), 'torch' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.strip() == "('bcresnet', 'fuse', 'resnet') False"
+
+
+def test_packages_in_an_archive_are_found(registry, package, tmp_path, monkeypatch):
+    """As on a device, where the runner is one zip file."""
+    toys, _ = registry
+    modules = {
+        f"{package}/__init__.py": "",
+        f"{package}/animals/__init__.py": "",
+        f"{package}/animals/duck.py": toy("quack"),
+    }
+    source = write_distribution(tmp_path / "source", "farm", {toys.group: {"farm": f"{package}.animals"}}, modules)
+    monkeypatch.syspath_prepend(shutil.make_archive(str(tmp_path / "archive"), "zip", source))
+    assert toys.names() == ("duck",)
+    assert toys.load("duck") == Toy("quack")

@@ -1,10 +1,11 @@
-"""Accuracy as tables for a terminal."""
+"""Tables of accuracy for a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
 
+from rich.markup import escape
 from rich.table import Table
 
 from edge_asc.errors import EdgeAscError
@@ -12,15 +13,18 @@ from edge_asc.evaluation.accuracy import Accuracy, LengthResult
 
 
 def accuracy_table(results: Sequence[Accuracy]) -> Table:
-    """Models as rows, lengths as columns: accuracy and 95 % interval in per cent, then agreement."""
+    """Return a table of accuracy and 95 % interval, %, with a row for each model and a column for each length.
+
+    A last column has the agreement with the reference, where there is one.
+    """
     title = "Accuracy, % \\[95 % interval]" + _level(results)
     notes = dict.fromkeys(note for result in results for note in result.notes)
-    columns = Table(title=title, caption="; ".join(notes) or None)
+    columns = Table(title=title, caption=escape("; ".join(notes)) or None)
     columns.add_column("model")
     columns.add_column("engine")
     lengths = sorted({length.seconds for result in results for length in result.lengths})
     for seconds in lengths:
-        counts = sorted({found.count for result in results if (found := result.at(seconds))})
+        counts = sorted({length.count for result in results if (length := result.at(seconds))})
         columns.add_column(f"{seconds:g} s\nn = {', '.join(map(str, counts))}", justify="right", no_wrap=True)
     compared = any(result.reference for result in results)
     if compared:
@@ -28,35 +32,38 @@ def accuracy_table(results: Sequence[Accuracy]) -> Table:
     for result in results:
         agreement = [_percent(result.all_steps.agreement)] if compared else []
         cells = [_cell(result.at(seconds)) for seconds in lengths]
-        columns.add_row(result.model, result.engine, *cells, *agreement)
+        columns.add_row(escape(result.model), escape(result.engine), *cells, *agreement)
     return columns
 
 
 def recall_table(results: Sequence[Accuracy], seconds: float | None = None) -> Table:
-    """Labels as rows, models as columns: recall in per cent after `seconds`, by default the longest length.
+    """Return a table of recall, %, after `seconds`, by default the longest length: a row a label, a column a model.
 
     Raises:
-        EdgeAscError: no model was measured at that length, or the results have other labels.
+        EdgeAscError: no model was measured at that length, or the results differ in their labels.
     """
     lengths = sorted({length.seconds for result in results for length in result.lengths})
     if not lengths or seconds not in (None, *lengths):
         known = ", ".join(f"{length:g}" for length in lengths) or "none"
         raise EdgeAscError(f"nothing was measured at {seconds} s; lengths measured: {known}")
     if len({result.labels for result in results}) > 1:
-        raise EdgeAscError("results have other labels; expected results of one data set")
+        raise EdgeAscError("the results differ in their labels; expected results of one data set")
     at = lengths[-1] if seconds is None else seconds
     rows = Table(title=f"Recall after {at:g} s, %{_level(results)}")
     rows.add_column("label")
     for result in results:
-        rows.add_column(result.model, justify="right")
-    found = [result.at(at) for result in results]
+        rows.add_column(escape(result.model), justify="right")
+    columns = [result.at(at) for result in results]
     for label in results[0].labels:
-        rows.add_row(label, *(_percent(x.recall[label] if x else None) for x in found))
+        rows.add_row(escape(label), *(_percent(x.recall[label] if x else None) for x in columns))
     return rows
 
 
 def loss_table(results: Sequence[Accuracy]) -> Table:
-    """Points of accuracy that each row loses to the row above: what streaming, export and quantisation cost."""
+    """Return a table of the accuracy, in points, that each row loses to the row above.
+
+    This is the cost of streaming, export and quantisation.
+    """
     rows = Table(title=f"Accuracy lost to the row above, points{_level(results)}")
     rows.add_column("model")
     lengths = sorted({length.seconds for result in results for length in result.lengths})
@@ -66,7 +73,7 @@ def loss_table(results: Sequence[Accuracy]) -> Table:
     for above, result in pairwise(results):
         pairs = [(above.at(seconds), result.at(seconds)) for seconds in lengths]
         lost = [_points(a.accuracy - b.accuracy) if a and b else "–" for a, b in pairs]
-        rows.add_row(result.model, *lost, _points(above.all_steps.accuracy - result.all_steps.accuracy))
+        rows.add_row(escape(result.model), *lost, _points(above.all_steps.accuracy - result.all_steps.accuracy))
     return rows
 
 

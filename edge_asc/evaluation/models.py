@@ -17,12 +17,12 @@ from edge_asc.evaluation.comparison import LabelledClips, evaluate
 from edge_asc.progress import SILENT, Progress
 from edge_asc.runtime import Runtime
 from edge_asc.training.checkpoint import Checkpoint, is_checkpoint, read_metadata
-from edge_asc.zoo import located
+from edge_asc.zoo import locate_model
 
 
 def checkpoint_folder(model: str) -> Path | None:
     """Return the folder of a checkpoint or of a pretrained model; None for an artefact or a bundle."""
-    path = located(model)
+    path = locate_model(model)
     return path if path is not None and is_checkpoint(path) else None
 
 
@@ -73,7 +73,7 @@ def open_models(models: Sequence[str], threads: int = 1, *, whole_clip: bool = F
             runtimes.append((f"{name}, whole clip", WholeClipRuntime(Checkpoint.load(folder), threads)))
         runtimes.append((name, runtime))
     if whole_clip and len(runtimes) == len(models):
-        raise EdgeAscError("whole clips in one pass need a causal checkpoint; got none among the models")
+        raise EdgeAscError("an evaluation of whole clips needs a causal checkpoint; got none among the models")
     return runtimes
 
 

@@ -22,7 +22,7 @@ def window_count(seconds: float, length: int, period: float = PERIOD) -> int:
     return max(0, int((seconds - length) / period + 1e-9) + 1) if seconds >= length else 0
 
 
-def windowed(
+def stream_recordings(
     runtime: Runtime,
     recordings: Iterable[Array],
     seconds: float,

@@ -210,7 +210,7 @@ def test_train_evaluate_export_and_report(tmp_path, monkeypatch):
     compared = json.loads(result.stdout)
     assert compared["steps"] == 12
     assert {"features", "stem_0", "logits"} <= {layer["tensor"] for layer in compared["layers"]}
-    assert "layers, noisiest first" in run("inspect", artefact, "--against", model, "--clips", 1).stdout
+    assert "layers with the lowest SQNR" in run("inspect", artefact, "--against", model, "--clips", 1).stdout
 
     options = ("--quantize", "auto", "--max-drop", 100, "--data", data, "--format", "tflite")
     result = run("export", model, *options, "--output", tmp_path / "auto")

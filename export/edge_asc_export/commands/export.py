@@ -146,11 +146,11 @@ def _parse_request(
     checkpoint: str, scheme: Scheme, formats: tuple[str, ...], windows: tuple[int, ...]
 ) -> ExportRequest:
     from edge_asc.errors import ContractError
-    from edge_asc.zoo import located, zoo
+    from edge_asc.zoo import locate_model, zoo
     from edge_asc_export.bundle import ExportRequest, require_formats
 
     require_formats(formats)
-    folder = located(checkpoint)
+    folder = locate_model(checkpoint)
     if folder is None:
         raise ContractError(f"{checkpoint}: no such checkpoint; expected a folder or one of {', '.join(zoo())}")
     return ExportRequest(folder, scheme, formats, windows)

@@ -53,9 +53,9 @@ def command(model: Path, against: str | None, data: Path | None, fold: int | Non
     if fold is not None and data is None:
         raise click.UsageError("--fold belongs to --data")
     from edge_asc.training.checkpoint import is_checkpoint
-    from edge_asc.zoo import located
+    from edge_asc.zoo import locate_model
 
-    folder = located(model)
+    folder = locate_model(model)
     if against is None and folder is not None and is_checkpoint(folder):
         _inspect_checkpoint(folder, as_json=as_json)
         return
@@ -158,14 +158,14 @@ class _Audio(NamedTuple):
 def _compare(artefact: Path, against: str, audio: _Audio, *, as_json: bool) -> None:
     from edge_asc.errors import require
     from edge_asc.training.checkpoint import Checkpoint
-    from edge_asc.zoo import located
+    from edge_asc.zoo import locate_model
 
     require("torch", "export")
     from edge_asc_export.bundle import find_plan
     from edge_asc_export.commands._facts import flip_table, layer_table
     from edge_asc_export.divergence import diverge
 
-    folder = located(against)
+    folder = locate_model(against)
     if folder is None:
         raise ContractError(f"{against}: no such checkpoint or pretrained model")
     checkpoint = Checkpoint.load(folder)
