@@ -23,11 +23,11 @@ from edge_asc.data.scenes import generate_scene, write_scenes
 from edge_asc.errors import EdgeAscError
 from edge_asc.reproduction.grid import Grid, Unit
 from edge_asc.reproduction.table1 import BACKBONES, PAPER, table, units
-from edge_asc.training.state import LOG
 from edge_asc.training.recipe import PAPER as RECIPE
+from edge_asc.training.state import LOG
 
 CITIES = ("barcelona", "helsinki", "london")
-TINY = ["--set", "epochs=2", "--set", "batch=8", "--set", "warmup_epochs=0"]
+TINY = ["--set", "epochs=2", "--set", "batch=8", "--set", "warmup=0"]
 
 
 def command(*arguments: Any) -> list[str]:
@@ -213,7 +213,7 @@ def test_a_fold_or_a_row_that_is_not_there(scenes: Path) -> None:
         (["--subset", "fuse:gru"], "'fuse:gru' is no part of the table; expected BACKBONE"),
         (["--subset", "vgg"], "with resnet, bcresnet, fuse and cnn, single, single-aux, multi, multi-aux"),
         (["--fold", "3"], "no fold 3"),
-        (["--set", "epochs=0"], "recipe epochs is 0"),
+        (["--set", "epochs=0"], "recipe epochs: expected `int` >= 1"),
         (["--device", "cuda"], "device 'cuda' is not available here"),
     ):
         done = reproduce(scenes, *options, *wrong)
