@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LogMel", "StreamContract", "StreamingClassifier", "WindowedClassifier", "__version__"]
 
-_HOMES = {
+_MODULES = {
     "LogMel": "edge_asc.frontend",
     "StreamContract": "edge_asc.contract",
     "StreamingClassifier": "edge_asc.streaming",
@@ -21,9 +21,9 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
         raise AttributeError(f"module 'edge_asc' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)

@@ -1,4 +1,4 @@
-"""Audio files in and out, and the microphone: whatever the source, mono float32 samples."""
+"""Audio files and the microphone: every source gives mono float32 samples."""
 
 from __future__ import annotations
 
@@ -16,45 +16,42 @@ import numpy.typing as npt
 
 from edge_asc.errors import AudioError, require
 from edge_asc.files import atomic_path
-
-Array = npt.NDArray[np.float32]
+from edge_asc.frontend import LOUDEST, Array, check_samples
 
 logger = logging.getLogger(__name__)
 
-STREAMED = 0xFFFFFFFF  # the size in a WAV written to a pipe, or in an RF64 whose sizes stand in its ds64 chunk
+STREAMED = 0xFFFFFFFF  # the size in a WAV written to a pipe, or in an RF64 whose sizes are in its ds64 chunk
 UNKNOWN = 2**63 - 1  # libsndfile's frame count where the header leaves it open
 PCM = (1, 3, 0xFFFE)  # integer, float, extensible
-RATES = (1000, 768000)  # Hz, of any recording
+RATES = (1000, 768000)  # range of sample rates, Hz
 OGG_PAGE = 65307  # the longest page, bytes
 BACKLOG = 64  # microphone blocks kept for a slow reader
 
 
 def read(path: str | Path, sample_rate: int = 16000) -> Array:
-    """The samples of a sound file, (n,), mono at `sample_rate` Hz, full scale at ±1.
+    """Read the samples of a sound file, (n,), mono at `sample_rate` Hz, full scale at ±1.
 
-    Any format of libsndfile, rate, bit depth and number of channels. Channels are averaged and the level is
-    kept, so float files may exceed ±1.
+    The file may have any format of libsndfile, rate, bit depth and number of channels. Channels are averaged and the
+    level is kept, so that float files may exceed ±1.
 
     Raises:
         AudioError: the file is missing, empty, truncated or not audio, or holds NaN or infinities.
     """
     import soxr
 
-    from edge_asc.frontend import LOUDEST
-
     path = Path(path)
-    with _opened(path) as file:
+    with _open(path) as file:
         rate, promised = file.samplerate, file.frames
         try:
-            # In one piece: soundfile seeks after every read, which is inexact in MP3.
+            # In one read: soundfile seeks after every read, which is inexact in MP3.
             data = file.read(dtype="float32", always_2d=True)
         except (MemoryError, ValueError) as error:
             raise AudioError(
-                f"{path}: its header promises {promised} frames, more than memory holds; "
+                f"{path}: its header promises {promised} frames, more than fit into memory; "
                 "expected a whole recording: fetch the file again, or split it"
             ) from error
     if len(data) < promised:
-        raise _truncated(path, f"{len(data)} frames", f"the {promised} that its header promises")
+        raise _truncation_error(path, f"{len(data)} frames", f"the {promised} that its header promises")
     bad = data.size - int(np.isfinite(data).sum())
     if bad:
         raise AudioError(
@@ -76,12 +73,12 @@ def read(path: str | Path, sample_rate: int = 16000) -> Array:
 
 
 def duration(path: str | Path) -> float:
-    """Seconds of audio in a sound file, from its header alone.
+    """Return the seconds of audio in a sound file, from its header alone.
 
     Raises:
         AudioError: the file is missing, empty, not audio, or visibly truncated.
     """
-    with _opened(Path(path)) as file:
+    with _open(Path(path)) as file:
         return float(file.frames / file.samplerate)
 
 
@@ -91,7 +88,7 @@ def write(
     sample_rate: int = 16000,
     subtype: Literal["PCM_16", "FLOAT"] = "PCM_16",
 ) -> None:
-    """Write `samples`, (n,) float with full scale at ±1, to a mono WAV file, whole or not at all.
+    """Write `samples`, (n,) float with full scale at ±1, to a mono WAV file, atomically.
 
     16-bit files clip at full scale; float files keep every value.
 
@@ -100,17 +97,15 @@ def write(
     """
     import soundfile
 
-    from edge_asc.frontend import checked_samples
-
-    samples = checked_samples(samples)
+    samples = check_samples(samples)
     with atomic_path(Path(path)) as temporary:
         soundfile.write(temporary, samples, sample_rate, format="WAV", subtype=subtype)
 
 
 def microphone(sample_rate: int = 16000, block: int = 1024, device: int | str | None = None) -> Iterator[Array]:
-    """Yield live blocks of mono samples, each (block,) at `sample_rate` Hz, until closed.
+    """Yield live blocks of mono samples, each (block,) at `sample_rate` Hz, until the generator is closed.
 
-    Blocks wait in a short queue for a slow reader; when it overflows, audio is lost and a warning is logged.
+    Blocks wait in a short queue for a slow reader. When the queue overflows, audio is lost and a warning is logged.
 
     Args:
         sample_rate: Hz.
@@ -165,13 +160,13 @@ def microphone(sample_rate: int = 16000, block: int = 1024, device: int | str | 
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _open(path: Path) -> Iterator[Any]:
     """Yield the open soundfile.SoundFile of `path`, checked as far as headers go."""
     import soundfile
 
     if not path.is_file():
-        found = "is not a regular file" if path.exists() else "no such file"
-        raise AudioError(f"{path}: {found}; expected a sound file: check the path")
+        problem = "is not a regular file" if path.exists() else "no such file"
+        raise AudioError(f"{path}: {problem}; expected a sound file: check the path")
     if not path.stat().st_size:
         raise AudioError(f"{path}: is empty (0 bytes); expected a sound file: record or fetch it again")
     if path.suffix.lower() == ".raw":
@@ -188,21 +183,23 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def _check_sizes(path: Path, file: Any) -> None:
-    """Refuse a file that ends before its headers say; libsndfile itself shortens most of them silently."""
+    """Check that a file does not end before its headers say; libsndfile shortens most such files silently."""
     length = path.stat().st_size
     if file.format in ("WAV", "WAVEX", "RF64"):
         _check_wav_format(path)
         for name, end in _wav_ends(path):
             if end > length:
-                raise _truncated(path, f"{length} bytes", f"at least {end}, where its header ends the {name} chunk")
+                raise _truncation_error(
+                    path, f"{length} bytes", f"at least {end}, where its header ends the {name} chunk"
+                )
     elif file.format == "OGG":
         if not _ogg_ends(path):
-            raise _truncated(path, f"{length} bytes", "a last page, whole and marked as the end of the stream")
+            raise _truncation_error(path, f"{length} bytes", "a last page, whole and marked as the end of the stream")
     else:
         # AIFF, SVX, W64, CAF, AU: libsndfile logs the sizes that it shortens.
-        for name, found, end in re.findall(r"(\w+) *: (\d+) \(should be (\d+)\)", file.extra_info):
-            if name in ("FORM", "SSND", "BODY", "riff", "data", "Size") and int(found) > int(end):
-                raise _truncated(path, f"{end} bytes", f"the {found} that its header promises")
+        for name, promised, end in re.findall(r"(\w+) *: (\d+) \(should be (\d+)\)", file.extra_info):
+            if name in ("FORM", "SSND", "BODY", "riff", "data", "Size") and int(promised) > int(end):
+                raise _truncation_error(path, f"{end} bytes", f"the {promised} that its header promises")
     if not RATES[0] <= file.samplerate <= RATES[1]:
         raise AudioError(
             f"{path}: its header says {file.samplerate} Hz; expected {RATES[0]} to {RATES[1]}: export it again"
@@ -214,7 +211,7 @@ def _check_sizes(path: Path, file: Any) -> None:
 
 
 def _check_wav_format(path: Path) -> None:
-    """Refuse a PCM or float format chunk whose numbers contradict each other: libsndfile reads noise by it."""
+    """Check that the numbers of a PCM or float format chunk agree; libsndfile reads noise where they do not."""
     with path.open("rb") as file:
         head = file.read(4096)
     order = ">" if head.startswith(b"RIFX") else "<"
@@ -224,37 +221,37 @@ def _check_wav_format(path: Path) -> None:
     kind, channels, rate, byte_rate, frame, bits = struct.unpack(order + "HHIIHH", head[at + 8 : at + 24])
     if kind in PCM and (frame != channels * ((bits + 7) // 8) or byte_rate != rate * frame):
         raise AudioError(
-            f"{path}: its header contradicts itself: found {channels} channels of {bits} bits at {rate} Hz in frames "
+            f"{path}: its header contradicts itself: got {channels} channels of {bits} bits at {rate} Hz in frames "
             f"of {frame} bytes, {byte_rate} bytes/s; expected {channels * ((bits + 7) // 8)} bytes and "
             f"{rate * channels * ((bits + 7) // 8)} bytes/s: export the recording again"
         )
 
 
 def _wav_ends(path: Path) -> Iterator[tuple[str, int]]:
-    """Where a WAV file's headers end its data and RIFF chunks, bytes from the start of the file."""
+    """Yield the ends of a WAV file's data and RIFF chunks by its headers, bytes from the start of the file."""
     with path.open("rb") as file:
         order = ">" if file.read(4) == b"RIFX" else "<"
         riff, _ = struct.unpack(order + "I4s", file.read(8))
-        wide_riff = wide_data = STREAMED
+        riff64 = data64 = STREAMED
         while len(head := file.read(8)) == 8:
             name, size = struct.unpack(order + "4sI", head)
             start = file.tell()
             if name == b"ds64":
-                wide_riff, wide_data = struct.unpack("<QQ", file.read(16))
+                riff64, data64 = struct.unpack("<QQ", file.read(16))
             if name == b"data":
-                size = wide_data if size == STREAMED else size
+                size = data64 if size == STREAMED else size
                 if size != STREAMED:
                     yield "data", start + size
                 break
             file.seek(start + size + size % 2)
-        riff = wide_riff if riff == STREAMED else riff
+        riff = riff64 if riff == STREAMED else riff
         if riff != STREAMED:
             # Many writers count the pad byte of an odd last chunk and leave it out.
             yield "RIFF", 8 + riff - 1
 
 
 def _ogg_ends(path: Path) -> bool:
-    """Whether the last page of an Ogg file is whole and marked as the end of its stream."""
+    """Return whether the last page of an Ogg file is complete and marked as the end of its stream."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 2 * OGG_PAGE))
         tail = file.read()
@@ -264,5 +261,5 @@ def _ogg_ends(path: Path) -> bool:
     return len(page) >= size and bool(page[5] & 4)
 
 
-def _truncated(path: Path, found: str, expected: str) -> AudioError:
-    return AudioError(f"{path}: is truncated: found {found}; expected {expected}: fetch or record it again")
+def _truncation_error(path: Path, actual: str, expected: str) -> AudioError:
+    return AudioError(f"{path}: is truncated: got {actual}; expected {expected}: fetch or record it again")

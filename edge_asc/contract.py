@@ -6,13 +6,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_asc.errors import ContractError
 from edge_asc.frontend import FrontEnd
+from edge_asc.jsonobject import JsonObject, JsonValue
+from edge_asc.provenance import Measured, Provenance
 
 # 1: first version.
 SCHEMA_VERSION = 1
@@ -22,15 +24,29 @@ METADATA_KEY = "edge_asc_contract"
 
 DTYPES = ("float32", "int8", "uint8", "int16")
 
+# Log-mel frames of one step, which a backbone turns into one embedding.
+STEP_FRAMES = 8
+
 Role = Literal["features", "state", "embedding", "logits"]
-Decision = Literal["last", "mean"]
-# Shape and numpy type of tensors, by name.
-Kinds = Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
+Form = Literal["causal", "windowed"]
+OutputMode = Literal["multi", "single"]
+DecisionRule = Literal["last", "mean"]
+ROLES: tuple[Role, ...] = get_args(Role)
+FORMS: tuple[Form, ...] = get_args(Form)
+OUTPUT_MODES: tuple[OutputMode, ...] = get_args(OutputMode)
+DECISION_RULES: tuple[DecisionRule, ...] = get_args(DecisionRule)
+
+AnyArray: TypeAlias = npt.NDArray[Any]
+"""An array of any shape and type."""
+Tensors: TypeAlias = dict[str, AnyArray]
+"""Inputs, outputs or states of a signature, by name."""
+Kinds: TypeAlias = Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
+"""Shape and numpy type of tensors, by name."""
 
 
 @dataclass(frozen=True)
 class Affine:
-    """An integer tensor's meaning: real = scale · (integer − zero_point)."""
+    """Quantisation parameters of an integer tensor: float value = scale · (integer − zero_point)."""
 
     scale: float
     zero_point: int
@@ -58,13 +74,13 @@ class TensorSpec:
     quantisation: Affine | None = None
     feeds: str | None = None
 
-    def initial(self) -> npt.NDArray[Any]:
-        """The value of a state at the start of a stream: real zero, in the tensor's own type."""
+    def initial(self) -> AnyArray:
+        """Return a state at the start of a stream: zero, or the zero point of an integer state."""
         zero = self.quantisation.zero_point if self.quantisation else 0
         return np.full(self.shape, zero, self.dtype)
 
-    def empty(self) -> npt.NDArray[Any]:
-        """Memory for a value, which holds anything."""
+    def empty(self) -> AnyArray:
+        """Return an uninitialised array of this shape and type."""
         return np.empty(self.shape, self.dtype)
 
 
@@ -86,62 +102,68 @@ class Signature:
     outputs: tuple[TensorSpec, ...]
 
     @cached_property
-    def input_kinds(self) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    def input_kinds(self) -> Kinds:
         """Shape and numpy type of each input, by name."""
         return {spec.name: (spec.shape, np.dtype(spec.dtype)) for spec in self.inputs}
 
     def states(self) -> tuple[TensorSpec, ...]:
-        """The input states."""
+        """Return the input states."""
         return tuple(spec for spec in self.inputs if spec.role == "state")
 
     def input(self, role: Role) -> TensorSpec:
-        """The one input of a role."""
+        """Return the one input of a role.
+
+        Raises:
+            ContractError: there is none, or several.
+        """
         return _only(self.inputs, role, self.name, "input")
 
     def output(self, role: Role) -> TensorSpec:
-        """The one output of a role."""
+        """Return the one output of a role.
+
+        Raises:
+            ContractError: there is none, or several.
+        """
         return _only(self.outputs, role, self.name, "output")
 
 
 @dataclass(frozen=True)
 class StreamContract:
-    """What a consumer needs to stream with an artefact, and how the artefact came to be.
+    """Everything that a program needs to stream with an artefact, and how the artefact was made.
 
     Attributes:
         name: of the model.
-        backbone, form, output: what the model is ("fuse"; "causal" or "windowed"; "multi" or "single").
+        backbone: name of the backbone, such as "fuse".
+        form: "causal" (exact streaming) or "windowed" (the paper's).
+        output: "multi" (trained on the output of every step) or "single" (on the last one).
         labels: in the order of the logits.
         front_end: what turns samples into features.
-        decision: "last": softmax of the last logits; "mean": the running mean of log-softmax since reset.
+        decision: "last": softmax of the last logits; "mean": softmax of the running mean of log-softmax since reset.
         parameters: at inference, without the auxiliary layer.
         macs: multiply-accumulates of each signature.
         scheme: name of the quantisation scheme, such as "none", "int8-dynamic" or "int8".
         signatures: what can be computed.
-        provenance: tool versions, checkpoint hash, where activation ranges come from, what stayed float.
-        measured: parity with PyTorch, seen at export.
+        provenance: how the artefact was made.
+        measured: measurements at export.
     """
 
     name: str
     backbone: str
-    form: Literal["causal", "windowed"]
-    output: Literal["multi", "single"]
+    form: Form
+    output: OutputMode
     labels: tuple[str, ...]
     front_end: FrontEnd
-    decision: Decision
+    decision: DecisionRule
     parameters: int
     macs: Mapping[str, int]
     scheme: str
     signatures: tuple[Signature, ...]
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    measured: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Provenance = field(default_factory=Provenance)
+    measured: Measured = field(default_factory=Measured)
 
     def __post_init__(self) -> None:
-        for name, choices in (("decision", ("last", "mean")), ("form", ("causal", "windowed"))):
-            if getattr(self, name) not in choices:
-                found = getattr(self, name)
-                raise ContractError(f"contract: {name} is {found!r}; expected {' or '.join(map(repr, choices))}")
-        if isinstance(self.labels, str) or len(set(self.labels)) != len(self.labels):
-            raise ContractError(f"contract: labels are {self.labels!r}; expected distinct names")
+        if len(set(self.labels)) != len(self.labels):
+            raise ContractError(f"contract: got labels {self.labels!r}; expected distinct names")
         for signature in self.signatures:
             _check_states(signature)
             for spec in (*signature.inputs, *signature.outputs):
@@ -155,7 +177,7 @@ class StreamContract:
                     )
 
     def signature(self, name: str) -> Signature:
-        """The signature of that name.
+        """Return the signature of that name.
 
         Raises:
             ContractError: there is none.
@@ -168,40 +190,53 @@ class StreamContract:
 
     @property
     def windows(self) -> tuple[int, ...]:
-        """Window lengths, s, that a windowed artefact offers."""
+        """Window lengths, s, that a windowed artefact offers, ascending."""
         names = (s.name for s in self.signatures if s.name.startswith("window_"))
         return tuple(sorted(int(name.removeprefix("window_").removesuffix("s")) for name in names))
 
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object that `from_json` reads back to an equal contract."""
-        value: dict[str, Any] = json.loads(self.dumps())
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return a JSON object that `from_json` reads back to an equal contract."""
+        value: dict[str, JsonValue] = json.loads(self.dumps())
         return value
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Read what `to_json` wrote.
+    def from_json(cls, value: object) -> Self:
+        """Read what `to_json` wrote. Provenance and measurements may hold unknown fields, which are ignored.
 
         Raises:
-            ContractError: another schema version, or a field that is missing, unknown or malformed.
+            ContractError: another schema version, or another field that is missing, unknown or malformed.
         """
-        try:
-            version = value["schema_version"]
-        except (KeyError, TypeError):
-            raise ContractError("contract: no schema_version; this is not an edge-asc stream contract") from None
+        if not isinstance(value, Mapping) or "schema_version" not in value:
+            raise ContractError("contract: no schema_version; expected the stream contract of an edge-asc artefact")
+        version = value["schema_version"]
         if type(version) is not int or version != SCHEMA_VERSION:
             newer = type(version) is int and version > SCHEMA_VERSION
             advice = "upgrade edge-asc" if newer else "export the artefact again"
-            raise ContractError(f"contract: schema version {version!r}; this edge-asc reads {SCHEMA_VERSION}: {advice}")
+            raise ContractError(f"contract: got schema version {version!r}, expected {SCHEMA_VERSION}: {advice}")
         try:
-            fields = {k: v for k, v in value.items() if k != "schema_version"}
-            if not isinstance(fields["labels"], list | tuple):
-                raise TypeError("labels are no list")
-            fields["labels"] = tuple(fields["labels"])
-            fields["front_end"] = FrontEnd.from_json(fields["front_end"])
-            fields["signatures"] = tuple(_read_signature(s) for s in fields["signatures"])
-            return cls(**fields)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ContractError(f"contract: malformed ({error!r}); export the artefact again") from error
+            return cls._read(JsonObject(value, "contract"))
+        except ValueError as error:
+            raise ContractError(f"{error}; export the artefact again") from error
+
+    @classmethod
+    def _read(cls, value: JsonObject) -> Self:
+        value.check_names(["schema_version", *cls.__dataclass_fields__])
+        provenance, measured = (value.optional_child(name) for name in ("provenance", "measured"))
+        return cls(
+            name=value.text("name"),
+            backbone=value.text("backbone"),
+            form=value.choice("form", FORMS),
+            output=value.choice("output", OUTPUT_MODES),
+            labels=value.texts("labels"),
+            front_end=FrontEnd.from_json(value.raw("front_end")),
+            decision=value.choice("decision", DECISION_RULES),
+            parameters=value.integer("parameters"),
+            macs=value.child("macs").integer_items(),
+            scheme=value.text("scheme"),
+            signatures=tuple(map(_read_signature, value.children("signatures"))),
+            provenance=Provenance() if provenance is None else Provenance.from_json(provenance),
+            measured=Measured() if measured is None else Measured.from_json(measured),
+        )
 
     @classmethod
     def parse(cls, text: str | bytes) -> Self:
@@ -217,31 +252,32 @@ class StreamContract:
         return cls.from_json(value)
 
     def dumps(self) -> str:
-        """The contract as compact JSON text."""
-        return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, separators=(",", ":"), allow_nan=False)
+        """Return the contract as compact JSON text."""
+        fields = asdict(self) | {"provenance": self.provenance.to_json(), "measured": self.measured.to_json()}
+        return json.dumps({"schema_version": SCHEMA_VERSION, **fields}, separators=(",", ":"), allow_nan=False)
 
 
-def check_tensors(signature: str, what: str, expected: Kinds, found: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Refuse tensors that are not the expected ones; `what` they are, as an error says.
+def check_tensors(signature: str, noun: str, expected: Kinds, actual: Mapping[str, AnyArray]) -> None:
+    """Compare tensors with the expected ones; `noun` says in messages which tensors these are, such as "input".
 
     Raises:
         ContractError: one is missing, unknown, of another shape or type, or a float one is not finite.
     """
-    if expected.keys() != found.keys():
-        raise ContractError(f"{signature}: got {what}s {sorted(found)}; expected {sorted(expected)}")
+    if expected.keys() != actual.keys():
+        raise ContractError(f"{signature}: got {noun}s {sorted(actual)}; expected {sorted(expected)}")
     for name, (shape, dtype) in expected.items():
-        value = found[name]
-        if value.shape != shape or value.dtype != dtype:
-            raise ContractError(f"{signature}: {what} {name} is {value.dtype} {value.shape}; expected {dtype} {shape}")
-        if dtype.kind == "f" and not np.isfinite(value).all():
-            raise ContractError(f"{signature}: {what} {name} holds NaN or infinite values; reset the stream")
+        array = actual[name]
+        if array.shape != shape or array.dtype != dtype:
+            raise ContractError(f"{signature}: {noun} {name} is {array.dtype} {array.shape}; expected {dtype} {shape}")
+        if dtype.kind == "f" and not np.isfinite(array).all():
+            raise ContractError(f"{signature}: {noun} {name} holds NaN or infinite values; reset the stream")
 
 
 def _only(specs: tuple[TensorSpec, ...], role: Role, signature: str, side: str) -> TensorSpec:
-    found = [spec for spec in specs if spec.role == role]
-    if len(found) != 1:
-        raise ContractError(f"signature {signature}: {len(found)} {side}s of role {role}; expected one")
-    return found[0]
+    matching = [spec for spec in specs if spec.role == role]
+    if len(matching) != 1:
+        raise ContractError(f"signature {signature}: {len(matching)} {side}s of role {role}; expected one")
+    return matching[0]
 
 
 def _check_states(signature: Signature) -> None:
@@ -260,18 +296,28 @@ def _check_states(signature: Signature) -> None:
             )
 
 
-def _read_spec(value: Mapping[str, Any]) -> TensorSpec:
-    quantisation = value["quantisation"]
-    return TensorSpec(
-        **{
-            **value,
-            "shape": tuple(value["shape"]),
-            "axes": tuple(value["axes"]),
-            "quantisation": Affine(**quantisation) if quantisation else None,
-        }
+def _read_signature(value: JsonObject) -> Signature:
+    value.check_names(tuple(Signature.__dataclass_fields__))
+    return Signature(
+        name=value.text("name"),
+        frames=value.integer("frames"),
+        samples=value.integer("samples"),
+        inputs=tuple(map(_read_spec, value.children("inputs"))),
+        outputs=tuple(map(_read_spec, value.children("outputs"))),
     )
 
 
-def _read_signature(value: Mapping[str, Any]) -> Signature:
-    inputs, outputs = (tuple(_read_spec(v) for v in value[side]) for side in ("inputs", "outputs"))
-    return Signature(**{**value, "inputs": inputs, "outputs": outputs})
+def _read_spec(value: JsonObject) -> TensorSpec:
+    value.check_names(tuple(TensorSpec.__dataclass_fields__))
+    quantisation = value.optional_child("quantisation")
+    return TensorSpec(
+        name=value.text("name"),
+        role=value.choice("role", ROLES),
+        shape=value.integers("shape"),
+        axes=value.texts("axes"),
+        dtype=value.text("dtype"),
+        quantisation=None
+        if quantisation is None
+        else Affine(quantisation.number("scale"), quantisation.integer("zero_point")),
+        feeds=value.optional_text("feeds"),
+    )

@@ -1,4 +1,4 @@
-"""Engines: what runs which files, which package that needs, and how a model is opened in one."""
+"""Engines: which files each one runs, which package it needs, and how it opens a model."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from edge_asc.errors import ContractError
 from edge_asc.manifest import MANIFEST, Manifest, has_manifest, verify
 from edge_asc.registry import Registry
 from edge_asc.runtime import Runtime
+from edge_asc.zoo import locate_model
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Substitute:
     Attributes:
         distribution: name on the package index.
         module: name to import.
-        loss: what is lost with it, as a warning says.
+        loss: its disadvantage, as a clause of a warning.
     """
 
     distribution: str
@@ -35,15 +36,17 @@ class Engine:
 
     Attributes:
         name: unique, such as "litert".
-        title: what a user reads, such as "LiteRT".
-        accepts: whether a path that exists is something this engine runs, decided without loading it.
+        title: name that a user reads, such as "LiteRT".
+        accepts: whether it runs what is at an existing path, decided without loading it.
         open: opens a path for a number of threads.
-        distribution: name on the package index of the package that it needs.
-        module: name to import of that package.
-        extra: of edge-asc that installs it; "" where none does.
-        suffixes: of the artefacts that it runs, preferred first; empty where it runs folders only.
-        substitutes: packages that run its files in its place.
-        preference: of a bundle's artefacts, those of the installed engine with the highest preference are run.
+        distribution: package that it needs, by its name on the package index.
+        module: the same package, by the name to import.
+        extra: extra of edge-asc that installs it; "" where none does.
+        suffixes: suffixes of the artefacts that it runs, preferred first; empty where it runs folders only.
+        substitutes: packages that run its files where its own is not installed.
+        preference: a bundle is run in the installed engine with the highest preference.
+        preload: modules that `open` imports, where that is not `module` alone: a benchmark imports them beforehand, to
+            report their memory separately.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Engine:
     suffixes: tuple[str, ...] = ()
     substitutes: tuple[Substitute, ...] = ()
     preference: int = 0
+    preload: tuple[str, ...] = ()
 
     def is_installed(self) -> bool:
         """Whether its package or a substitute can be imported. Imports nothing."""
@@ -66,7 +70,7 @@ ENGINES: Registry[Engine] = Registry("edge_asc.engines", Engine, "ENGINE", "engi
 
 
 def has_suffix(*suffixes: str) -> Callable[[Path], bool]:
-    """A test for `Engine.accepts`: files with one of these suffixes."""
+    """Return a function for `Engine.accepts` that accepts files with one of these suffixes."""
     return lambda path: path.suffix in suffixes and path.is_file()
 
 
@@ -76,10 +80,10 @@ def open_runtime(path: str | Path, *, threads: int = 1) -> Runtime:
     Args:
         path: an artefact, a bundle (a folder with a manifest; see `preferred_artefact`), a checkpoint folder, or the
             name of a pretrained model.
-        threads: of the engine.
+        threads: CPU threads of the engine.
 
     Raises:
-        ContractError: nothing there that can be run, a damaged file, or one without a contract.
+        ContractError: no model there, a damaged file, or one without a contract.
         MissingExtraError: the engine is not installed.
     """
     model, engine = find_engine(Path(path))
@@ -94,9 +98,7 @@ def find_engine(path: Path) -> tuple[Path, Engine]:
     Raises:
         ContractError: nothing there that an engine runs.
     """
-    from edge_asc.zoo import located
-
-    path = located(path) or path
+    path = locate_model(path) or path
     if has_manifest(path):
         path = preferred_artefact(path)
     engines = ENGINES.all().values()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 
+# Problems that one message lists.
+SHOWN = 20
+
 
 class EdgeAscError(Exception):
-    """A problem in the input or the installation: what was found, what was expected, what to do.
+    """A problem in the input or the installation: what is wrong, what was expected, what to do.
 
     The command line prints the message alone and exits with 2.
     """
@@ -18,7 +22,7 @@ class AudioError(EdgeAscError):
 
 
 class DatasetError(EdgeAscError):
-    """A data set whose folder does not hold what its files promise."""
+    """A data set that is damaged or incomplete, or that is in no known layout."""
 
 
 class ContractError(EdgeAscError):
@@ -34,7 +38,7 @@ class MissingExtraError(EdgeAscError, ImportError):
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """Import an optional `module`, or say in one line which extra of edge-asc installs it.
+    """Import an optional `module`; the error names the extra of edge-asc that installs it.
 
     Raises:
         MissingExtraError: the module is not installed.
@@ -51,3 +55,11 @@ def require(module: str, extra: str) -> ModuleType:
             f"{module} is installed but does not load ({error}); install it again for this machine: "
             f"pip install --force-reinstall 'edge-asc[{extra}]'"
         ) from error
+
+
+def list_problems(title: str, problems: Sequence[str], advice: str) -> str:
+    """Return a message: a title with the number of problems, one line each for the first SHOWN, and what to do."""
+    lines = [f"{title} ({len(problems)}):", *(f"  {problem}" for problem in problems[:SHOWN])]
+    if len(problems) > SHOWN:
+        lines.append(f"  and {len(problems) - SHOWN} more")
+    return "\n".join([*lines, advice])

@@ -5,18 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
+
+POLL = 0.05  # s between two tries of a lock
+# Nobody can read a locked byte on Windows: this one lies behind all content.
+LOCKED_BYTE = 2**30
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is synced to disk and takes the place of `path`.
+    """Yield a temporary path beside `path`; on success, sync it to disk and move it to `path`.
 
-    On any error, and on Ctrl-C, the temporary file is removed and `path` is left as it was.
+    On any error, and on Ctrl-C, the temporary file is removed and `path` stays unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
@@ -24,7 +30,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb") as file:
+        with temporary.open("r+b") as file:  # Windows syncs writable files alone
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
@@ -33,14 +39,65 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file, made where it is missing; wait until no other process does. It dies with its holder."""
-    import fcntl  # here, for systems that have none
+def locked(path: Path) -> Iterator[BinaryIO]:
+    """Hold the lock of a file and yield the file; wait until no other process holds it.
 
+    The file is created if it is missing, and its content is kept. The lock ends with the block or with the process.
+    """
+    with _lock_file(path) as file:
+        while not _acquire(file):
+            time.sleep(POLL)
+        try:
+            yield file
+        finally:
+            _release(file)
+
+
+@contextmanager
+def try_lock(path: Path) -> Iterator[BinaryIO | None]:
+    """Hold the lock of a file and yield the file, or yield None at once if another process holds it.
+
+    On POSIX a child process that inherits the descriptor holds the lock, too, and keeps it after the block.
+    """
+    with _lock_file(path) as file:
+        if not _acquire(file):
+            yield None
+            return
+        try:
+            yield file
+        finally:
+            _release(file)
+
+
+def _lock_file(path: Path) -> BinaryIO:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    return path.open("a+b")
+
+
+def _acquire(file: BinaryIO) -> bool:
+    """Take the lock of an open file, or return False if another open file has it."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            file.seek(LOCKED_BYTE)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+def _release(file: BinaryIO) -> None:
+    """Give the lock back, where closing the file does not do so at once."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        file.seek(LOCKED_BYTE)
+        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -50,7 +107,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def identity(path: Path) -> tuple[str, int]:
-    """The SHA-256 and the bytes of a file, or of a folder with all that is in it."""
+    """Return the SHA-256 and the size, bytes, of a file or of a folder with all its files."""
     if path.is_file():
         return sha256(path), path.stat().st_size
     files = sorted(file for file in path.rglob("*") if file.is_file())
@@ -58,12 +115,16 @@ def identity(path: Path) -> tuple[str, int]:
     return hashlib.sha256(listed.encode()).hexdigest(), sum(file.stat().st_size for file in files)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON to `path` atomically; NaN and infinities are refused."""
+def write_json(path: Path, value: object) -> None:
+    """Write `value` as indented JSON to `path` atomically.
+
+    Raises:
+        ValueError: the value holds NaN or an infinity.
+    """
     write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,8 +1,8 @@
-"""Reads tables of a flatbuffer, every offset checked: enough to find the metadata of a TFLite file.
+"""Reads tables of a flatbuffer and checks every offset: enough to find the metadata of a TFLite file.
 
-A table starts with the signed distance back to its vtable, which holds two sizes and then, for each field,
-its distance from the table, 0 if absent. Strings, vectors and tables are reached by unsigned distances from
-where those stand; a vector starts with its length. All numbers are little-endian.
+A table starts with the signed distance back to its vtable. The vtable holds two sizes and then, for each field, the
+field's distance from the table, 0 if absent. A field that is a string, a vector or a table holds the unsigned distance
+from itself to it; a vector starts with its length. All numbers are little-endian.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ BUFFER_DATA = 0
 
 
 def tflite_metadata(data: bytes, name: str) -> bytes | None:
-    """The metadata buffer called `name` of a TFLite file, or None if it holds none of that name.
+    """Return the metadata buffer called `name` of a TFLite file, or None if the file has none of that name.
 
     Raises:
         ContractError: not a TFLite file, or a damaged one.
     """
     if data[4:8] != IDENTIFIER:
-        raise ContractError(f"not a TFLite file (no {IDENTIFIER.decode()} mark); expected one that edge-asc exported")
+        mark = IDENTIFIER.decode()
+        raise ContractError(f"not a TFLite file (no {mark} mark); expected an artefact of `edge-asc export`")
     model = Table.root(data)
     for entry in model.tables(MODEL_METADATA):
         if entry.bytes(METADATA_NAME) == name.encode():
@@ -40,7 +41,7 @@ def tflite_metadata(data: bytes, name: str) -> bytes | None:
 
 
 class Table:
-    """A table at a position of a flatbuffer. Fields are given by their number in the schema."""
+    """A table at a position of a flatbuffer. Fields are identified by their number in the schema."""
 
     def __init__(self, data: bytes, position: int) -> None:
         self._data, self._position = data, position
@@ -50,21 +51,21 @@ class Table:
 
     @classmethod
     def root(cls, data: bytes) -> Table:
-        """The table that the file starts from."""
+        """Return the root table of a file."""
         return cls(data, _read(data, "<I", 0))
 
     def uint(self, field: int) -> int:
-        """An unsigned 32-bit field; 0 if absent, which is how flatbuffers store it."""
+        """Return an unsigned 32-bit field; 0 if absent, which is how flatbuffers store zeros."""
         position = self._field(field)
         return 0 if position is None else self._read("<I", position)
 
     def bytes(self, field: int) -> bytes:
-        """A string or a vector of bytes; empty if absent."""
+        """Return a string or a vector of bytes; empty if absent."""
         start, length = self._vector(field, 1)
         return self._data[start : start + length]
 
     def tables(self, field: int) -> Iterator[Table]:
-        """A vector of tables; none if absent."""
+        """Yield the tables of a vector; none if absent."""
         start, length = self._vector(field, 4)
         for position in range(start, start + 4 * length, 4):
             yield Table(self._data, position + self._read("<I", position))

@@ -5,30 +5,31 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
 from edge_asc.errors import AudioError, ContractError
+from edge_asc.jsonobject import JsonObject, JsonValue
 
 if TYPE_CHECKING:
     import scipy.sparse
 
 Array = npt.NDArray[np.float32]
 
-# Frames are transformed in blocks of this many, whatever fills a short one, so that a frame meets the same vectorised
-# arithmetic however the signal was chunked.
+# Frames are transformed in blocks of this many, and short blocks are filled up, so that every frame goes through the
+# same vectorised arithmetic for any chunking of the signal.
 BLOCK = 8
 
-# Far above any float recording; what is louder was not scaled to [−1, 1].
+# Far above any float recording; louder samples were not scaled to [−1, 1].
 LOUDEST = 100.0
 
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """What turns 16 kHz samples into the numbers a model sees.
+    """Parameters of the front end, which turns 16 kHz samples into the input of a model.
 
     Frame t covers samples [hop·t + hop − window, hop·t + hop): zeros stand before the first sample, so the
     first `hop` samples give the first frame and a frame never waits for later audio. Log-mel is
@@ -75,7 +76,7 @@ class FrontEnd:
             )
 
     def with_normalisation(self, mean: npt.ArrayLike, scale: npt.ArrayLike) -> Self:
-        """The same front end with per-bin `mean` and `scale` (multiplied), each of shape (mels,)."""
+        """Return the same front end with per-bin `mean` and (multiplied) `scale`, each of shape (mels,)."""
         return replace(self, mean=_shortest(mean), scale=_shortest(scale))
 
     @property
@@ -83,21 +84,41 @@ class FrontEnd:
         """The same front end without normalisation and clipping: plain log-mel."""
         return replace(self, mean=(), scale=())
 
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object that `from_json` reads back to an equal front end."""
-        return asdict(self)
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return a JSON object that `from_json` reads back to an equal front end."""
+        value: dict[str, JsonValue] = asdict(self)
+        return value
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Self:
+    def from_json(cls, value: object) -> Self:
         """Read what `to_json` wrote.
 
         Raises:
-            ContractError: a field is missing or unknown.
+            ContractError: a field is missing or unknown, or of another type.
         """
         try:
-            return cls(**{**value, "mean": _shortest(value["mean"]), "scale": _shortest(value["scale"])})
-        except (KeyError, TypeError, ValueError) as error:
-            raise ContractError(f"front end: malformed ({error!r}); export or train the model again") from error
+            return cls._read(JsonObject(value, "front end"))
+        except ValueError as error:
+            raise ContractError(f"{error}; export or train the model again") from error
+
+    @classmethod
+    def _read(cls, value: JsonObject) -> Self:
+        value.check_names(tuple(cls.__dataclass_fields__))
+        return cls(
+            sample_rate=value.integer("sample_rate"),
+            window=value.integer("window"),
+            hop=value.integer("hop"),
+            mels=value.integer("mels"),
+            low=value.number("low"),
+            high=value.number("high"),
+            mel_scale=value.text("mel_scale"),
+            mel_norm=value.text("mel_norm"),
+            log=value.text("log"),
+            floor=value.number("floor"),
+            mean=_shortest(value.numbers("mean")),
+            scale=_shortest(value.numbers("scale")),
+            clip=value.number("clip"),
+        )
 
     @cached_property
     def mel_matrix(self) -> scipy.sparse.csr_matrix:
@@ -106,7 +127,7 @@ class FrontEnd:
 
 
 def _shortest(values: npt.ArrayLike) -> tuple[float, ...]:
-    """Single-precision values as the shortest decimals that read back to them: half the size as JSON."""
+    """Return single-precision values as the shortest decimals that read back to them: half the size as JSON."""
     return tuple(float(str(v)) for v in np.asarray(values, np.float32))
 
 
@@ -120,7 +141,7 @@ def _mel_to_hz(mel: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def mel_matrix(sample_rate: int, window: int, mels: int, low: float, high: float) -> scipy.sparse.csr_matrix:
-    """Triangular filters of unit area on Slaney's mel scale, (mels, window // 2 + 1), float32, sparse.
+    """Return triangular filters of unit area on Slaney's mel scale, (mels, window // 2 + 1), float32, sparse.
 
     Slaney, Auditory Toolbox, 1998; the same matrix as librosa.filters.mel with its defaults.
     """
@@ -158,11 +179,11 @@ class LogMel:
         self._squares = np.empty((window // 2 + 1, 2 * BLOCK), np.float32)
         self.reset()
 
-    def __getstate__(self) -> dict[str, Any]:
-        """What a copy is made of: samples of its own, and a new view of them."""
+    def __getstate__(self) -> dict[str, object]:
+        """Return the attributes of a copy, which gets its own samples and a new view of them."""
         return {**self.__dict__, "_samples": self._samples.copy(), "_windows": None}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
         self._windows = sliding_window_view(self._samples, self.config.window)[:: self.config.hop]
 
@@ -178,7 +199,7 @@ class LogMel:
             AudioError: samples are not one-dimensional float, hold NaN or infinities, or are unscaled integers; the
                 stream is unchanged.
         """
-        chunk = checked_samples(samples)
+        chunk = check_samples(samples)
         hop, tail = self.config.hop, self.config.window - self.config.hop
         frames = np.empty(((self._pending + len(chunk)) // hop, self.config.mels), np.float32)
         done = taken = 0
@@ -197,11 +218,11 @@ class LogMel:
         return self.normalise(frames)
 
     def _mel_power(self) -> Array:
-        """Mel power of a whole block of windows, (BLOCK, mels); what lies after the last sample is anything."""
+        """Return the mel power of a block of windows, (BLOCK, mels); rows after the last sample are undefined."""
         np.multiply(self._windows, self._hann, out=self._block)
-        from scipy.fft import rfft  # here, for models run on features without scipy
+        from scipy.fft import rfft  # here, so that models run on features without scipy
 
-        # Bins first, so that real and imaginary parts of all windows stand in a row for the sparse product.
+        # Bins first, so that real and imaginary parts of all windows are columns of the sparse product.
         spectrum = rfft(self._block.T, axis=0)
         np.square(spectrum.view(np.float32), out=self._squares)
         mel = self.config.mel_matrix @ self._squares
@@ -209,7 +230,7 @@ class LogMel:
         return power
 
     def normalise(self, log_mel: Array) -> Array:
-        """Apply mean, scale and clip to raw log-mel, (..., mels), in place where the front end has them."""
+        """Apply mean, scale and clip to raw log-mel, (..., mels), in place, where the front end has them."""
         if len(self._mean):
             log_mel -= self._mean
             log_mel *= self._scale
@@ -218,12 +239,16 @@ class LogMel:
         return log_mel
 
     def __call__(self, samples: npt.ArrayLike) -> Array:
-        """The frames of a whole signal, (len(samples) // hop, mels); does not touch the stream."""
+        """Return the frames of a whole signal, (len(samples) // hop, mels), without changing the stream.
+
+        Raises:
+            AudioError: as `push` does.
+        """
         return LogMel(self.config).push(samples)
 
 
-def checked_samples(samples: npt.ArrayLike) -> Array:
-    """`samples` as a finite one-dimensional float32 array.
+def check_samples(samples: npt.ArrayLike) -> Array:
+    """Return `samples` as a finite one-dimensional float32 array.
 
     Raises:
         AudioError: another shape, an integer type or unscaled integers (scale to [−1, 1] first), NaN or infinities.

@@ -6,11 +6,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from edge_asc.contract import StreamContract
 from edge_asc.errors import ContractError
 from edge_asc.files import sha256, write_json
+from edge_asc.jsonobject import JsonObject, JsonValue
 
 MANIFEST = "manifest.json"
 KIND = "export"
@@ -23,10 +24,10 @@ class Entry:
     """One artefact of a bundle.
 
     Attributes:
-        sha256: of the file, in hexadecimal.
+        sha256: SHA-256 of the file, in hexadecimal.
         bytes: size of the file.
         format: name of the export format, such as "onnx".
-        engine: that the artefact was measured in at export, with its version.
+        engine: engine, with its version, in which the artefact was measured at export.
         contract: the contract inside the artefact.
     """
 
@@ -42,18 +43,18 @@ class Manifest:
     """The artefacts of one export.
 
     Attributes:
-        name: of the model.
+        name: name of the model.
         files: each artefact, by its file name beside the manifest.
-        plan: the quantisation plan that the artefacts were written by, as JSON.
+        plan: the quantisation plan of the artefacts, as JSON.
     """
 
     name: str
     files: Mapping[str, Entry]
-    plan: Mapping[str, Any] = field(default_factory=dict)
+    plan: Mapping[str, JsonValue] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object that `read` reads back to an equal manifest."""
-        files = {
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return a JSON object that `read` reads back to an equal manifest."""
+        files: dict[str, JsonValue] = {
             name: {
                 "sha256": entry.sha256,
                 "bytes": entry.bytes,
@@ -68,7 +69,7 @@ class Manifest:
             "schema_version": SCHEMA_VERSION,
             "name": self.name,
             "files": files,
-            "plan": dict(self.plan),
+            "plan": self.plan,
         }
 
     def write(self, folder: Path) -> None:
@@ -84,38 +85,42 @@ class Manifest:
         """
         path = folder / MANIFEST
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
+            value = _load(path)
         except OSError as error:
             raise ContractError(f"{path}: cannot be read ({error.strerror}); expected an exported folder") from error
         except (ValueError, RecursionError) as error:
             raise ContractError(f"{path}: not JSON ({error}); copy the whole folder again") from error
-        return cls._parse(path, value)
+        if not _is_ours(value):
+            raise ContractError(f"{path}: not the manifest of an export; expected a folder that edge-asc export wrote")
+        try:
+            return cls._read(JsonObject(value, "manifest"))
+        except (ValueError, ContractError) as error:
+            raise ContractError(f"{path}: {error}; copy the whole folder again, or export again") from error
 
     @classmethod
-    def _parse(cls, path: Path, value: Any) -> Self:
-        if not isinstance(value, dict) or value.get("kind") != KIND:
-            raise ContractError(f"{path}: not the manifest of an export; expected a folder that edge-asc export wrote")
-        version = value.get("schema_version")
-        if type(version) is not int or version != SCHEMA_VERSION:
-            newer = type(version) is int and version > SCHEMA_VERSION
-            advice = "upgrade edge-asc" if newer else "export again"
-            raise ContractError(f"{path}: got schema version {version!r}, expected {SCHEMA_VERSION}; {advice}")
-        try:
-            files = {name: _read_entry(entry) for name, entry in value["files"].items()}
-            manifest = cls(name=str(value["name"]), files=files, plan=dict(value["plan"]))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ContractError(f"{path}: damaged ({error!r}); copy the whole folder again") from error
-        except ContractError as error:
-            raise ContractError(f"{path}: {error}") from error
-        for name in manifest.files:
+    def _read(cls, value: JsonObject) -> Self:
+        if (version := value.integer("schema_version")) != SCHEMA_VERSION:
+            advice = "upgrade edge-asc" if version > SCHEMA_VERSION else "export again"
+            raise ValueError(f"got schema version {version!r}, expected {SCHEMA_VERSION}: {advice}")
+        files = {name: _read_entry(entry) for name, entry in value.named_children("files").items()}
+        for name in files:
             if name in ("", ".", "..") or "/" in name or "\\" in name:
-                raise ContractError(f"{path}: lists {name!r}; expected names of files beside it")
-        return manifest
+                raise ValueError(f"lists {name!r}, expected names of files beside it")
+        return cls(name=value.text("name"), files=files, plan=value.raw("plan") or {})
 
 
 def has_manifest(folder: Path) -> bool:
-    """Whether `folder` is a bundle: a folder with a manifest."""
-    return (folder / MANIFEST).is_file()
+    """Return whether a folder is a bundle: it holds the manifest of an export, which may be damaged.
+
+    The manifests of other tools, JSON of another kind, do not count.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        return False
+    try:
+        return _is_ours(_load(path))
+    except (OSError, ValueError, RecursionError):
+        return True
 
 
 def verify(path: Path) -> None:
@@ -134,11 +139,20 @@ def verify(path: Path) -> None:
         )
 
 
-def _read_entry(value: Mapping[str, Any]) -> Entry:
+def _load(path: Path) -> object:
+    value: object = json.loads(path.read_text(encoding="utf-8"))
+    return value
+
+
+def _is_ours(value: object) -> bool:
+    return isinstance(value, dict) and value.get("kind") == KIND
+
+
+def _read_entry(value: JsonObject) -> Entry:
     return Entry(
-        sha256=str(value["sha256"]),
-        bytes=int(value["bytes"]),
-        format=str(value["format"]),
-        engine=str(value["engine"]),
-        contract=StreamContract.from_json(value["contract"]),
+        sha256=value.text("sha256"),
+        bytes=value.integer("bytes"),
+        format=value.text("format"),
+        engine=value.text("engine"),
+        contract=StreamContract.from_json(value.raw("contract")),
     )

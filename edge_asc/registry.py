@@ -1,8 +1,8 @@
-"""Registries: what can be chosen by name, found through entry points.
+"""Registries: objects that are chosen by name, found through entry points.
 
 Everything that edge-asc offers a choice of (engines, export formats, bench targets, data layouts, backbones, commands)
-is a small descriptor object. A distribution registers its descriptors in a group of entry points, and ours are
-registered in the same way. An entry point names either
+is described by a small object. A distribution registers its descriptors in a group of entry points, and those of
+edge-asc are registered in the same way. An entry point names either
 
 - a descriptor, `package.module:OBJECT`, whose name is the entry point's, or
 - a package, each of whose modules holds one descriptor under the attribute that the registry states; the module's name
@@ -13,14 +13,13 @@ Names are read without importing any of these modules.
 
 from __future__ import annotations
 
-import pkgutil
+import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from importlib.util import find_spec
 from typing import Generic, TypeVar
 
 from edge_asc.errors import EdgeAscError
@@ -30,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Source:
-    """Where a descriptor is: `attribute` of `module`, registered by `distribution`."""
+    """The place of a descriptor: `attribute` of `module`, registered by `distribution`."""
 
     module: str
     attribute: str
@@ -41,10 +40,10 @@ class Registry(Generic[T]):
     """The descriptors of one kind, by name.
 
     Args:
-        group: of entry points, such as "edge_asc.engines".
+        group: group of entry points, such as "edge_asc.engines".
         kind: class of the descriptors.
-        attribute: that holds the descriptor in a module of a registered package, such as "ENGINE".
-        noun: what a descriptor is called in messages, such as "engine".
+        attribute: name of the descriptor in each module of a registered package, such as "ENGINE".
+        noun: word for a descriptor in messages, such as "engine".
     """
 
     def __init__(self, group: str, kind: type[T], attribute: str, noun: str) -> None:
@@ -53,7 +52,7 @@ class Registry(Generic[T]):
 
     @cached_property
     def sources(self) -> dict[str, Source]:
-        """Where each descriptor is, by name. Of two of one name, the first is kept and a warning names both."""
+        """The place of each descriptor, by name. Of two with one name, the first is used and a warning names both."""
         sources: dict[str, Source] = {}
         for point in entry_points(group=self.group):
             for name, source in self._expand(point):
@@ -72,20 +71,18 @@ class Registry(Generic[T]):
         if point.attr:
             yield point.name, Source(point.module, point.attr, distribution)
             return
-        try:
-            spec = find_spec(point.module)
-        except ImportError as error:
-            self._warn(point.name, distribution, error)
-            return
-        if spec is None or spec.submodule_search_locations is None:
+        folders = _find_package(point.module)
+        if not folders:
             self._warn(point.name, distribution, ImportError(f"no package {point.module}"))
             return
-        for module in pkgutil.iter_modules(spec.submodule_search_locations):
+        from pkgutil import iter_modules  # here, since the list of commands does not need it
+
+        for module in iter_modules(folders):
             if not module.name.startswith("_"):
                 yield module.name, Source(f"{point.module}.{module.name}", self.attribute, distribution)
 
     def names(self) -> tuple[str, ...]:
-        """The names of all descriptors, sorted. Imports none of them."""
+        """Return the names of all descriptors, sorted, without importing any of them."""
         return tuple(sorted(self.sources))
 
     def load(self, name: str) -> T:
@@ -101,7 +98,7 @@ class Registry(Generic[T]):
             source = self.sources[name]
             try:
                 descriptor = getattr(import_module(source.module), source.attribute)
-            except (ImportError, AttributeError) as error:
+            except Exception as error:  # another distribution's module, which may raise anything
                 raise EdgeAscError(
                     f"{self.noun} {name!r} of {source.distribution} does not load ({error}); "
                     "upgrade, reinstall or uninstall that distribution"
@@ -115,17 +112,30 @@ class Registry(Generic[T]):
         return self._loaded[name]
 
     def all(self) -> dict[str, T]:
-        """Every descriptor that loads, by name in sorted order; a warning names each one that does not."""
-        found: dict[str, T] = {}
+        """Return every descriptor that loads, by name in sorted order; a warning names each one that does not."""
+        loaded: dict[str, T] = {}
         for name in self.names():
             try:
-                found[name] = self.load(name)
+                loaded[name] = self.load(name)
             except EdgeAscError as error:
                 warnings.warn(str(error), stacklevel=2)
-        return found
+        return loaded
 
     def _warn(self, name: str, distribution: str, error: ImportError) -> None:
         warnings.warn(
             f"{self.noun} {name!r} of {distribution} does not load ({error}); reinstall or uninstall that distribution",
             stacklevel=4,
         )
+
+
+def _find_package(name: str) -> list[str]:
+    """Return the folders of a package, none where there is no such package. Imports neither it nor its parents."""
+    folders: list[str] | None = None
+    parts = name.split(".")
+    for i in range(len(parts)):
+        specs = (finder.find_spec(".".join(parts[: i + 1]), folders) for finder in sys.meta_path)
+        spec = next(filter(None, specs), None)
+        if spec is None or spec.submodule_search_locations is None:
+            return []
+        folders = list(spec.submodule_search_locations)
+    return folders or []

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy.typing as npt
-
-from edge_asc.contract import METADATA_KEY, Signature, StreamContract, check_tensors
+from edge_asc.contract import METADATA_KEY, AnyArray, Signature, StreamContract, check_tensors
+from edge_asc.contract import Tensors as Tensors  # a part of the protocol, for those that implement it
 from edge_asc.errors import ContractError
 from edge_asc.loop import Loop
 
-Tensors = dict[str, npt.NDArray[Any]]
 Kind = tuple[tuple[int, ...], str]
 """Shape of a tensor, and numpy's name of its type."""
 
@@ -24,7 +22,7 @@ class Runtime(Protocol):
     """Name and version of the engine, such as "onnxruntime 1.22.0"."""
     contract: StreamContract
 
-    def run(self, signature: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Tensors:
+    def run(self, signature: str, inputs: Mapping[str, AnyArray]) -> Tensors:
         """Compute a signature: outputs by name, for inputs by name, as the contract describes both.
 
         Raises:
@@ -41,10 +39,8 @@ class Runtime(Protocol):
         return Loop(self, self.contract.signature(signature))
 
 
-def check_inputs(contract: StreamContract, signature: str, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Refuse inputs that the contract does not describe.
-
-    Engines turn some of these into finite, wrong results.
+def check_inputs(contract: StreamContract, signature: str, inputs: Mapping[str, AnyArray]) -> None:
+    """Compare inputs with the contract, since engines turn some wrong inputs into finite, wrong results.
 
     Raises:
         ContractError: an input is missing, unknown, of another shape or type, or a float input is not finite.
@@ -69,7 +65,7 @@ def read_contract(path: Path, text: str | bytes | None) -> StreamContract:
 
 
 def check_interface(path: Path, signature: Signature, inputs: Mapping[str, Kind], outputs: Mapping[str, Kind]) -> None:
-    """Refuse an artefact whose tensors are not those that its contract describes.
+    """Compare the tensors of an artefact with those of its contract.
 
     Raises:
         ContractError: a tensor is missing, unknown, or of another shape or type.

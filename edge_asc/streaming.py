@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_asc.contract import Decision as Rule
-from edge_asc.contract import StreamContract, TensorSpec
+from edge_asc.contract import DECISION_RULES, STEP_FRAMES, AnyArray, DecisionRule, StreamContract, TensorSpec
 from edge_asc.engine import open_runtime
 from edge_asc.errors import ContractError
-from edge_asc.frontend import Array, FrontEnd, LogMel, checked_samples
+from edge_asc.frontend import Array, FrontEnd, LogMel, check_samples
 from edge_asc.loop import Loop
 from edge_asc.runtime import Runtime
 
@@ -24,20 +23,17 @@ Carry = Literal["final", "aligned", "none"]
 # Far above log-mel of any audio, which lies within ±60, and above embeddings.
 LARGEST = 1e6
 
-# Frames that the backbones turn into one embedding.
-EMBEDDING_FRAMES = 8
-
 
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """What a classifier holds the scene to be.
+    """One classification result.
 
     Attributes:
-        time: audio since the reset when it was made, s.
+        time: seconds of audio since the reset that it is based on.
         label, index: the most probable class.
-        probability: of that class.
-        probabilities: (classes,), of all classes.
-        logits: (classes,), what the model gave last.
+        probability: probability of that class.
+        probabilities: probabilities of all classes, (classes,).
+        logits: the model's last output, (classes,).
     """
 
     time: float
@@ -49,50 +45,50 @@ class Decision:
 
 
 class Stream:
-    """One stream through one signature: checks what goes in, and lays it out as the artefact has it.
+    """One stream through one signature, which checks inputs and brings them into the artefact's layout.
 
     Attributes:
         loop: the stream in its engine.
-        signature: what is run.
-        laid_out: of features, (frames, mels), or an embedding: the loop's own layout.
+        signature: the computation of one run.
+        to_layout: turns features, (frames, mels), or an embedding, (1, channels), into the input of the loop.
     """
 
     def __init__(self, runtime: Runtime, signature: str) -> None:
         self.loop = runtime.loop(signature)
         self.signature = self.loop.signature
-        self.laid_out = _layout(self.loop.source)
+        self.to_layout = _make_layout(self.loop.source)
 
     def reset(self) -> None:
         """Go back to the start of a stream."""
         self.loop.reset()
 
-    def feed(self, value: Array) -> npt.NDArray[Any]:
-        """Run on features, (frames, mels), or an embedding, (1, channels): logits or embeddings, (n, units).
+    def feed(self, value: Array) -> AnyArray:
+        """Run on features, (frames, mels), or an embedding, (1, channels); return logits or embeddings, (n, units).
 
         Raises:
-            ContractError: another shape, not finite, or out of all reach; the stream is unchanged.
+            ContractError: another shape, not finite, or beyond ±LARGEST; the stream is unchanged.
         """
-        value = self.laid_out(value)
-        # NaN compares as false. What is far out of reach may overflow in a state, and stay there unseen.
+        value = self.to_layout(value)
+        # NaN compares as false. Values that are far too large could overflow in a state and stay there unnoticed.
         if not np.abs(value).max() <= LARGEST:
             name = self.loop.source.name
             raise ContractError(
                 f"{self.signature.name}: input {name} holds NaN or infinite values, or some beyond ±{LARGEST:g}; "
-                "expected what a front end and a model give"
+                "expected the output of a front end or a model"
             )
         return self.loop.feed(value)
 
 
 class StreamingClassifier:
-    """Exact streaming with a causal model: a decision after each step of audio, of the same cost every time.
+    """Exact streaming with a causal model: one decision after each step of audio, each at the same cost.
 
     Streams that share a runtime do not disturb each other.
     """
 
-    def __init__(self, runtime: Runtime, *, decision: Rule | None = None) -> None:
-        """Start a stream; `decision` takes the place of the contract's rule.
+    def __init__(self, runtime: Runtime, *, decision: DecisionRule | None = None) -> None:
+        """Start a stream; `decision` replaces the contract's rule.
 
-        "last" is the softmax of the last logits, "mean" that of the mean log-softmax since the reset.
+        "last" is the softmax of the last logits, "mean" the softmax of the mean log-softmax since the reset.
 
         Raises:
             ContractError: a windowed model, or an unknown `decision`.
@@ -103,26 +99,26 @@ class StreamingClassifier:
                 f"{self.contract.name}: a {self.contract.form} model has no steps; expected a causal one: "
                 "use WindowedClassifier"
             )
-        self.decision: Rule = self.contract.decision if decision is None else decision
-        if self.decision not in get_args(Rule):
-            raise ContractError(f"decision is {decision!r}; expected one of {', '.join(get_args(Rule))}")
+        self.decision: DecisionRule = self.contract.decision if decision is None else decision
+        if self.decision not in DECISION_RULES:
+            raise ContractError(f"decision is {decision!r}; expected one of {', '.join(DECISION_RULES)}")
         self._stream = Stream(runtime, "step")
         self._log_mel = LogMel(self.contract.front_end)
         self.reset()
 
     @classmethod
-    def from_artefact(cls, path: str | Path, *, threads: int = 1, decision: Rule | None = None) -> Self:
-        """Start a stream with what `path` means to `edge_asc.engines.open_runtime`.
+    def from_artefact(cls, path: str | Path, *, threads: int = 1, decision: DecisionRule | None = None) -> Self:
+        """Start a stream with the model at `path`, which `edge_asc.engine.open_runtime` opens.
 
         Raises:
-            ContractError: nothing there that can be run, a damaged file, or a windowed model.
+            ContractError: no model there, a damaged file, or a windowed model.
             MissingExtraError: the engine is not installed.
         """
         return cls(open_runtime(path, threads=threads), decision=decision)
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """In the order of logits and probabilities."""
+        """Labels in the order of logits and probabilities."""
         return self.contract.labels
 
     @property
@@ -131,7 +127,7 @@ class StreamingClassifier:
         return (self._stream.loop,)
 
     def reset(self) -> None:
-        """Forget all audio: what follows is decided as in a new stream, bit for bit."""
+        """Forget all audio: later decisions equal those of a new stream, bit for bit."""
         self._stream.reset()
         self._log_mel.reset()
         self._frames = np.empty((0, self.contract.front_end.mels), np.float32)
@@ -166,31 +162,31 @@ class StreamingClassifier:
         self._steps += 1
         scores = logits
         if self.decision == "mean":
-            # Log-softmax takes one number from all logits, which the softmax of the mean does not see.
+            # Log-softmax subtracts one number from all logits of a step, which the softmax of the mean ignores.
             self._total += logits
             scores = self._total / self._steps
         samples = self._steps * self._stream.signature.samples
-        return _decision(samples / self.contract.front_end.sample_rate, self.labels, logits, scores)
+        return _decide(samples / self.contract.front_end.sample_rate, self.labels, logits, scores)
 
 
 class WindowedClassifier:
-    """The paper's procedure for windowed models: a window each `period`, the GRU state carried on.
+    """The paper's procedure for windowed models: one window each `period`, with the GRU state carried over.
 
-    Window i is the audio from i · period to i · period + seconds, cut from the waveform, with features of its
-    own; the decision is the softmax of the last logits in it.
+    Window i is the audio from i · period to i · period + seconds, cut from the waveform. Its features are computed
+    anew, and its decision is the softmax of its last logits.
     """
 
     def __init__(self, runtime: Runtime, seconds: int, *, carry: Carry = "final", period: float = 0.25) -> None:
         """Start a stream.
 
         Args:
-            runtime: of a windowed model.
+            runtime: a windowed model.
             seconds: length of a window, one that the artefact offers.
-            carry: the GRU state that a window starts from: "final", the one after the last embedding of the
-                window before; "none", zeros; "aligned", the one that the GRU had reached `period` into the
-                window before, so that no audio is heard twice (inferred: no embedding ends just there; it is
-                the one after the nearest whole number of embeddings of 8 frames, at least one).
-            period: between windows, s.
+            carry: the GRU state that a window starts from: "final", the state after the last embedding of the
+                window before; "none", zeros; "aligned", the state at `period` after the start of the window before,
+                so that no audio counts twice (inferred: no embedding ends exactly there; it is the state after the
+                nearest whole number of embeddings of 8 frames, at least one).
+            period: time between the starts of two windows, s.
 
         Raises:
             ContractError: a causal model, a window that the artefact does not offer, or an unknown option.
@@ -214,8 +210,8 @@ class WindowedClassifier:
         self._gru = None if self._window.signature.states() else Stream(runtime, "gru")
         if self._gru is None and carry == "aligned":
             raise ContractError(
-                f"{self.contract.name}: carry 'aligned' needs the GRU state inside a window, which this "
-                "artefact does not give out; use 'final' or 'none', the TFLite artefact or the checkpoint"
+                f"{self.contract.name}: carry 'aligned' needs the GRU state inside a window, which is not an "
+                "output of this artefact; use 'final' or 'none', the TFLite artefact or the checkpoint"
             )
         self.carry: Carry = carry
         self._aligned = embeddings_in(period, front_end)
@@ -226,26 +222,26 @@ class WindowedClassifier:
     def from_artefact(
         cls, path: str | Path, seconds: int, *, threads: int = 1, carry: Carry = "final", period: float = 0.25
     ) -> Self:
-        """Start a stream with what `path` means to `edge_asc.engines.open_runtime`.
+        """Start a stream with the model at `path`, which `edge_asc.engine.open_runtime` opens.
 
         Raises:
-            ContractError: nothing there that can be run, a damaged file, a causal model or an unknown option.
+            ContractError: no model there, a damaged file, a causal model or an unknown option.
             MissingExtraError: the engine is not installed.
         """
         return cls(open_runtime(path, threads=threads), seconds, carry=carry, period=period)
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """In the order of logits and probabilities."""
+        """Labels in the order of logits and probabilities."""
         return self.contract.labels
 
     @property
     def loops(self) -> tuple[Loop, ...]:
-        """The stream in its engine; of a model in two parts, the embeddings' and the GRU's."""
+        """The stream in its engine; for a model in two signatures, that of the embeddings and that of the GRU."""
         return tuple(stream.loop for stream in (self._window, self._gru) if stream is not None)
 
     def reset(self) -> None:
-        """Forget all audio: what follows is decided as in a new stream, bit for bit."""
+        """Forget all audio: later decisions equal those of a new stream, bit for bit."""
         self._window.reset()
         if self._gru is not None:
             self._gru.reset()
@@ -253,7 +249,7 @@ class WindowedClassifier:
         self._count = 0
 
     def push(self, samples: npt.ArrayLike, sample_rate: int | None = None) -> list[Decision]:
-        """Take `samples`, (n,) float in [−1, 1], any n ≥ 0; return the decisions of completed windows.
+        """Take `samples`, (n,) float in [−1, 1], any n ≥ 0; return the decisions of the windows that they complete.
 
         Any chunking of a signal gives the same decisions. `sample_rate`, Hz, is checked where it is given.
 
@@ -262,18 +258,22 @@ class WindowedClassifier:
             ContractError: another sample rate; the stream is unchanged.
         """
         _check_rate(self.contract, sample_rate)
-        self._audio = np.concatenate((self._audio, checked_samples(samples)))
+        self._audio = np.concatenate((self._audio, check_samples(samples)))
         decisions = []
         while len(self._audio) >= self._size:
             logits = self.push_features(self._log_mel(self._audio[: self._size]))
             end = (self._count * self._shift + self._size) / self.contract.front_end.sample_rate
-            decisions.append(_decision(end, self.labels, logits, logits))
+            decisions.append(_decide(end, self.labels, logits, logits))
             self._audio = self._audio[self._shift :]
             self._count += 1
         return decisions
 
     def push_features(self, features: Array) -> Array:
-        """The last logits, (classes,), of the normalised features of one window, (frames, mels)."""
+        """Return the last logits, (classes,), of the normalised features of one window, (frames, mels).
+
+        Raises:
+            ContractError: another shape, not finite, or beyond ±LARGEST.
+        """
         if self._gru is None:
             if self.carry == "none":
                 self._window.reset()
@@ -293,24 +293,24 @@ class WindowedClassifier:
 
 
 def embeddings_in(seconds: float, front_end: FrontEnd) -> int:
-    """The nearest whole number of embeddings in so much audio, at least one (inferred: none ends just there)."""
-    return max(1, round(seconds * front_end.sample_rate / (EMBEDDING_FRAMES * front_end.hop)))
+    """Return the whole number of embeddings nearest to `seconds` of audio, at least one (inferred)."""
+    return max(1, round(seconds * front_end.sample_rate / (STEP_FRAMES * front_end.hop)))
 
 
-def _layout(spec: TensorSpec) -> Callable[[Array], Array]:
-    """Puts features (time, mel), or rows as they are, in a tensor's own axes; its other axes have size 1."""
-    expected, turned, meaning = spec.shape, False, "(rows, units)"
+def _make_layout(spec: TensorSpec) -> Callable[[Array], Array]:
+    """Return a function that brings features, (time, mel), or rows into a tensor's axes; other axes have size 1."""
+    expected, transposed, meaning = spec.shape, False, "(rows, units)"
     if spec.role == "features":
         time, mel = expected = tuple(spec.shape[spec.axes.index(axis)] for axis in ("time", "mel"))
-        turned = spec.axes.index("mel") < spec.axes.index("time")
+        transposed = spec.axes.index("mel") < spec.axes.index("time")
         meaning = f"{time} frames of {mel} mel bins"
 
-    def laid_out(value: Array) -> Array:
+    def to_layout(value: Array) -> Array:
         if value.shape != expected:
             raise ContractError(f"{spec.name} are {value.shape}; expected {expected}: {meaning}")
-        return np.ascontiguousarray(value.T if turned else value, np.float32).reshape(spec.shape)
+        return np.ascontiguousarray(value.T if transposed else value, np.float32).reshape(spec.shape)
 
-    return laid_out
+    return to_layout
 
 
 def _check_rate(contract: StreamContract, sample_rate: int | None) -> None:
@@ -322,7 +322,7 @@ def _check_rate(contract: StreamContract, sample_rate: int | None) -> None:
         )
 
 
-def _decision(time: float, labels: tuple[str, ...], logits: Array, scores: npt.NDArray[Any]) -> Decision:
+def _decide(time: float, labels: tuple[str, ...], logits: Array, scores: AnyArray) -> Decision:
     probabilities = np.exp(scores.astype(np.float64) - scores.max())
     probabilities /= probabilities.sum()
     index = int(probabilities.argmax())

@@ -150,7 +150,7 @@ def test_every_container_cut_short_is_refused(tmp_path, container, subtype, part
     whole = path.read_bytes()
     path.write_bytes(whole[: int(part * len(whole))])
     message = refusal(path)
-    assert "is truncated: found " in message or "cannot be decoded" in message
+    assert "is truncated: got " in message or "cannot be decoded" in message
 
 
 @settings(deadline=None)
@@ -231,7 +231,7 @@ def test_nan_and_infinities(tmp_path, value, rate):
 @pytest.mark.parametrize("call", [audio.read, audio.duration])
 def test_wav_whose_header_promises_more_than_it_holds(tmp_path, order, call):
     message = refusal(wav(tmp_path / "cut.wav", keep=20000, order=order), call)
-    assert "is truncated: found 20000 bytes; expected at least 32044" in message
+    assert "is truncated: got 20000 bytes; expected at least 32044" in message
     assert "data chunk" in refusal(wav(tmp_path / "data.wav", data=32002, order=order), call)
     assert "RIFF chunk" in refusal(wav(tmp_path / "riff.wav", riff=40000, order=order), call)
     assert "found 44 bytes" in refusal(wav(tmp_path / "header.wav", keep=HEADER, order=order), call)
@@ -478,8 +478,8 @@ def pcm(channels=1, rate=16000, bits=16, frame=2, byte_rate=32000, samples=8000)
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"channels": 2}, "contradicts itself: found 2 channels"),
-        ({"bits": 24}, "contradicts itself: found 1 channels of 24 bits"),
+        ({"channels": 2}, "contradicts itself: got 2 channels"),
+        ({"bits": 24}, "contradicts itself: got 1 channels of 24 bits"),
         ({"byte_rate": 16000}, "contradicts itself"),
         ({"rate": 1, "byte_rate": 2}, "says 1 Hz; expected 1000 to 768000"),
     ],

@@ -7,12 +7,43 @@ import pytest
 from edge_asc.contract import SCHEMA_VERSION, Affine, Signature, StreamContract, TensorSpec
 from edge_asc.errors import ContractError
 from edge_asc.frontend import FrontEnd
+from edge_asc.provenance import Calibration, Measured, Parity, Provenance
 
 GRID = Affine(0.007812500465661287, -3)
 FEATURES = TensorSpec("features", "features", (1, 1, 256, 8), ("batch", "channel", "mel", "time"))
 LOGITS = TensorSpec("logits", "logits", (1, 2), ("batch", "unit"))
 STATE = TensorSpec("hidden_0", "state", (1, 10), ("batch", "unit"), "int8", GRID)
 NEXT = replace(STATE, name="hidden_0_next", feeds="hidden_0")
+
+CALIBRATION = Calibration(
+    data="tau2019",
+    recorded_on="the training clips",
+    classes=10,
+    clips=3,
+    clips_sha256="ab",
+    levels_db=(0, -10),
+    method="mse",
+    mean_logit_error={"mse": 0.5, "minmax": 0.75},
+    warnings=("1 clip is silent",),
+)
+PROVENANCE = Provenance(
+    edge_asc="0.1.0",
+    tools={"torch": "2"},
+    checkpoint_sha256="cd",
+    scheme={"name": "int8", "real": ["gru_*"], "options": {"a": 1}},
+    float_parts="GRU",
+    calibration=CALIBRATION,
+)
+PARITY = Parity(
+    audio="noise",
+    steps=4,
+    agreement=0.75,
+    max_error=0.5,
+    mean_error=0.25,
+    agreement_by_length={"1": 1.0},
+    max_error_first=0.5,
+    max_error_last=0.5,
+)
 
 
 def step(state=STATE, following=NEXT):
@@ -32,8 +63,8 @@ def contract(*signatures, **changes):
         "macs": {"step": 5},
         "scheme": "int8",
         "signatures": signatures or (step(),),
-        "provenance": {"torch": "2", "ranges": {"clips": 3}},
-        "measured": {"error": 1e-6},
+        "provenance": PROVENANCE,
+        "measured": Measured(parity=PARITY),
     }
     return StreamContract(**{**fields, **changes})
 
@@ -42,6 +73,43 @@ def test_json_round_trip():
     before = contract()
     assert StreamContract.parse(before.dumps()) == before
     assert StreamContract.parse(before.dumps().encode()) == before
+
+
+def test_json_keeps_the_names_of_its_fields():
+    value = contract().to_json()
+    assert value["provenance"] == {
+        "edge_asc": "0.1.0",
+        "tools": {"torch": "2"},
+        "checkpoint_sha256": "cd",
+        "scheme": {"name": "int8", "real": ["gru_*"], "options": {"a": 1}},
+        "float": "GRU",
+        "calibration": {
+            "data": "tau2019",
+            "recorded_on": "the training clips",
+            "classes": 10,
+            "clips": 3,
+            "clips_sha256": "ab",
+            "levels_db": [0, -10],
+            "method": "mse",
+            "mean_logit_error": {"mse": 0.5, "minmax": 0.75},
+            "warnings": ["1 clip is silent"],
+        },
+    }
+    assert value["measured"]["parity"]["agreement_by_length"] == {"1": 1.0}
+
+
+def test_unknown_fields_of_provenance_and_measurements_are_ignored():
+    """Older and newer artefacts open; only a consumer of these values would miss them."""
+    value = contract().to_json()
+    for part in (value["provenance"], value["provenance"]["calibration"], value["measured"]):
+        part["of_another_version"] = {"x": [1]}
+    value["measured"]["parity"]["of_another_version"] = 1
+    assert StreamContract.from_json(value) == contract()
+    del value["provenance"]["scheme"]
+    del value["measured"]["parity"]
+    older = StreamContract.from_json(value)
+    assert older.provenance.scheme is None
+    assert older.measured == Measured()
 
 
 def test_an_initial_integer_state_is_real_zero_and_a_float_one_zero():
@@ -72,7 +140,9 @@ def test_a_missing_field_is_refused_unless_it_has_a_default(name):
     value = contract().to_json()
     del value[name]
     if name in ("provenance", "measured"):
-        assert getattr(StreamContract.from_json(value), name) == {}
+        assert (
+            getattr(StreamContract.from_json(value), name) == {"provenance": Provenance(), "measured": Measured()}[name]
+        )
     else:
         with pytest.raises(ContractError):
             StreamContract.from_json(value)
@@ -82,6 +152,15 @@ def test_a_missing_field_is_refused_unless_it_has_a_default(name):
     ("path", "value"),
     [
         (("unknown",), 1),
+        (("form",), "both"),
+        (("parameters",), True),
+        (("macs",), {"step": "5"}),
+        (("provenance", "tools"), ["torch"]),
+        (("provenance", "edge_asc"), 1),
+        (("provenance", "calibration", "clips"), "3"),
+        (("measured", "parity", "steps"), None),
+        (("signatures", 0, "inputs", 0, "role"), "music"),
+        (("signatures", 0, "frames"), 8.5),
         (("labels",), None),
         (("front_end",), None),
         (("front_end", "log"), "log10"),

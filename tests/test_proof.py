@@ -6,20 +6,22 @@ import torch
 
 from edge_asc.data import Dataset, FeatureCache
 from edge_asc.data.cache import default_cache
-from edge_asc.data.dataset import TAU_LABELS
+from edge_asc.data.layouts.tau import TAU_LABELS
 from edge_asc.data.scenes import generate_scene
 from edge_asc.engine import open_runtime
-from edge_asc.evaluation.accuracy import evaluate
+from edge_asc.evaluation.comparison import LabelledClips, evaluate
 from edge_asc.evaluation.logits import decide, stream_logits
 from edge_asc.frontend import FrontEnd, LogMel
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc.zoo import zoo, zoo_path
 from edge_asc_export.artefact import Draft, write
+from edge_asc_export.format import FORMATS
 from edge_asc_export.lowering import lower_step
+from edge_asc_export.passes.equalise import equalise_by_plan
+from edge_asc_export.pipeline import Lowered, run_passes
 from edge_asc_export.plan import Plan
 from edge_asc_export.scheme import SCHEMES
 from edge_asc_export.simulation import Simulation
-from edge_asc_export.xnnpack import suited
 
 pytestmark = pytest.mark.slow
 MINUTE = 60 * 16000 // 4096
@@ -83,7 +85,8 @@ def test_int8_keeps_accuracy_at_every_length(exported, recordings):
     dataset, features = recordings
     targets = [dataset.labels.index(clip.label) for clip in dataset.clips]
     schemes = [(f"{fmt} {s}", exported.runtime(fmt, s)) for s in ("int8", "int8-dynamic") for fmt in ("onnx", "tflite")]
-    base, *results = evaluate([("float", exported.reference), *schemes], features, targets, dataset.labels, range(1, 6))
+    labelled = LabelledClips(features, targets, dataset.labels)
+    base, *results = evaluate([("float", exported.reference), *schemes], labelled, range(1, 6))
     failures = []
     for result in results:
         drop = 100 * (base.all_steps.accuracy - result.all_steps.accuracy)
@@ -100,11 +103,11 @@ def test_int8_keeps_accuracy_at_every_length(exported, recordings):
 def test_both_formats_are_their_simulation(exported, recordings):
     _, features = recordings
     picked = [clip for clip in features[::4] if len(clip) >= 152]
-    prepared = exported.plan.prepared(lower_step(exported.checkpoint.model))
-    grids = dict(exported.plan.grids)
+    graph, plan = lower_step(exported.checkpoint.model), exported.plan
+    lowered = run_passes(Lowered.of(graph, plan), FORMATS.load("tflite").passes)
     simulations = {
-        "onnx": Simulation(prepared, dtype=torch.float64, plan=exported.plan),
-        "tflite": Simulation(suited(prepared, grids), dtype=torch.float64, plan=exported.plan, grids=grids),
+        "onnx": Simulation(equalise_by_plan(graph, plan), dtype=torch.float64, plan=plan),
+        "tflite": Simulation(lowered.graph, dtype=torch.float64, plan=plan, qparams=lowered.qparams),
     }
     x = LogMel(exported.checkpoint.front_end).normalise(np.stack([np.array(clip[:152]) for clip in picked]))
     batches = torch.from_numpy(x).transpose(1, 2)[:, None].split(32)

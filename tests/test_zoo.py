@@ -48,7 +48,7 @@ def test_int8_needs_no_data_and_keeps_the_decisions_on_real_recordings(shipped, 
     (artefact,) = write(Draft(checkpoint, "", Plan.from_json(checkpoint.quantisation)), fmt)
     (tmp_path / artefact.name).write_bytes(artefact.data)
     dataset = Dataset.open(scenes10)
-    features = FeatureCache(tmp_path / "cache", FrontEnd()).features(dataset, dataset.clips[::11], progress=False)
+    features = FeatureCache(tmp_path / "cache", FrontEnd()).features(dataset, dataset.clips[::11])
     expected, found = (
         np.concatenate(stream_logits(open_runtime(path), features))
         for path in (zoo_path(name), tmp_path / artefact.name)

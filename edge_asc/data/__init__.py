@@ -1,6 +1,7 @@
-"""Data sets in the TAU Urban Acoustic Scenes layout, and their cached features."""
+"""Data sets, and their cached features."""
 
 from edge_asc.data.cache import FeatureCache
-from edge_asc.data.dataset import Clip, Dataset, group_split
+from edge_asc.data.dataset import Clip, Dataset
+from edge_asc.data.split import group_split
 
 __all__ = ["Clip", "Dataset", "FeatureCache", "group_split"]

@@ -6,41 +6,38 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
-import numpy.typing as npt
-from rich.console import Console
-from rich.progress import track
 
 from edge_asc import audio
-from edge_asc.data.dataset import Clip, Dataset, listing
-from edge_asc.errors import AudioError, DatasetError
+from edge_asc.data.dataset import Clip, Dataset
+from edge_asc.errors import AudioError, DatasetError, list_problems
 from edge_asc.files import atomic_path, sha256, write_json
-from edge_asc.frontend import FrontEnd, LogMel
+from edge_asc.frontend import Array, FrontEnd, LogMel
+from edge_asc.progress import SILENT, Progress
 
-Array = npt.NDArray[np.float32]
-
-# Part of the key: to be raised when the reader or the front end computes other numbers from the same file.
+# Part of the key: raise it when the reader or the front end computes other numbers from the same file.
 VERSION = 2
+# Age from which a file's time of change tells later changes apart, ns.
 SETTLED_NS = 2_000_000_000
 
 
 def default_cache() -> Path:
-    """$EDGE_ASC_CACHE, or edge-asc in $XDG_CACHE_HOME, or ~/.cache/edge-asc."""
-    if own := os.environ.get("EDGE_ASC_CACHE"):
-        return Path(own)
+    """Return $EDGE_ASC_CACHE, or edge-asc in $XDG_CACHE_HOME, or ~/.cache/edge-asc."""
+    if folder := os.environ.get("EDGE_ASC_CACHE"):
+        return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edge-asc"
 
 
 class Features(Sequence[Array]):
-    """Raw log-mel of clips, each (frames, mels) float32, read-only, memory-mapped when asked for.
+    """Raw log-mel of clips, each (frames, mels) float32, read-only and memory-mapped on access.
 
-    A mapping lives as long as the array that was handed out: a mapped file holds a descriptor, and a data set
-    has more files than a process may hold descriptors.
+    A mapping lives as long as the array that was handed out: a mapped file needs a descriptor, and a data set
+    has more files than a process may have descriptors.
     """
 
     def __init__(self, files: Sequence[Path]) -> None:
@@ -50,7 +47,7 @@ class Features(Sequence[Array]):
         return len(self._files)
 
     def digest(self, labels: Iterable[str] = ()) -> str:
-        """A hash of the audio of all clips, by the hashes of their files, and of their labels."""
+        """Return a hash of the audio of all clips, from the hashes of their files, and of their labels."""
         listed = "\n".join([*(file.stem for file in self._files), *labels])
         return hashlib.sha256(listed.encode()).hexdigest()
 
@@ -66,18 +63,18 @@ class Features(Sequence[Array]):
 
 @dataclass(frozen=True)
 class Crop:
-    """A random stretch of each recording: where it lies follows from `seed` and the recording.
+    """A random crop of each recording; its position follows from `seed` and the recording.
 
     Attributes:
-        seconds: its length; a shorter recording is taken whole.
-        seed: a seed, at least 0.
+        seconds: length of the crop; a shorter recording is taken whole.
+        seed: seed of the positions, at least 0.
     """
 
     seconds: float
     seed: int
 
-    def of(self, samples: Array, sample_rate: int, digest: str) -> Array:
-        """The stretch of a recording, (n,), whose file has this SHA-256."""
+    def apply(self, samples: Array, sample_rate: int, digest: str) -> Array:
+        """Return the crop of a recording, (n,), whose file has this SHA-256."""
         size = round(self.seconds * sample_rate)
         generator = np.random.default_rng([self.seed, int(digest[:16], 16)])
         begin = int(generator.integers(max(0, len(samples) - size) + 1))
@@ -87,8 +84,8 @@ class Crop:
 class FeatureCache:
     """Raw log-mel frames of audio files, kept as `directory`/<front end>/<SHA-256 of the file>.npy.
 
-    Front ends that differ in normalisation alone share their files. The hash of a file is looked up as long as its size
-    and time of change are the same.
+    Front ends that differ in normalisation alone share their files. A file is hashed again when its size or its time of
+    change differs.
     """
 
     def __init__(self, directory: Path, front_end: FrontEnd) -> None:
@@ -97,13 +94,12 @@ class FeatureCache:
         self._digests = directory / "digests"
 
     def features(
-        self, dataset: Dataset, clips: Iterable[Clip], progress: bool = True, crop: Crop | None = None
+        self, dataset: Dataset, clips: Iterable[Clip], progress: Progress = SILENT, crop: Crop | None = None
     ) -> Features:
-        """The raw log-mel of `clips`, in their order; what is not cached, or damaged, is computed and stored.
+        """Return the raw log-mel of `clips`, in their order; compute and store what is missing or damaged.
 
-        With a `crop` it is that of a stretch, cut from the samples: silence stands before its first one.
-
-        An interruption loses the clip in hand only. The progress bar, on stderr, appears when there is work.
+        With a `crop`, features are those of the crop alone: zeros stand before its first sample. An interruption loses
+        one clip at most. `progress` has a phase only where something is computed.
 
         Raises:
             DatasetError: one error that lists every clip whose audio cannot be read.
@@ -125,7 +121,7 @@ class FeatureCache:
                 missing[file] = source
         digests.save()
         extract = LogMel(self.front_end)
-        for file, source in _tracked(missing, progress):
+        for file, source in progress.track(missing.items(), "Computing features") if missing else ():
             try:
                 frames = self._compute(extract, source, file.stem, crop)
             except AudioError as error:
@@ -135,13 +131,13 @@ class FeatureCache:
                 np.save(temporary, frames)
         if problems:
             raise DatasetError(
-                listing(f"{dataset.root}: clips that cannot be read", problems, "Repair or remove these clips.")
+                list_problems(f"{dataset.root}: clips that cannot be read", problems, "Repair or remove these clips.")
             )
         return Features(files)
 
     def _compute(self, extract: LogMel, source: Path, digest: str, crop: Crop | None) -> Array:
         samples = audio.read(source, self.front_end.sample_rate)
-        frames = extract(crop.of(samples, self.front_end.sample_rate, digest) if crop else samples)
+        frames = extract(crop.apply(samples, self.front_end.sample_rate, digest) if crop else samples)
         if not len(frames):
             raise AudioError(f"{source}: shorter than one frame; expected at least {self.front_end.hop} samples")
         return frames
@@ -162,7 +158,7 @@ class _Digests:
         self._root = root
         self._file = directory / f"{name}.json"
         try:
-            self._known: dict[str, list[Any]] = dict(json.loads(self._file.read_text()))
+            self._known: dict[str, list[str | int]] = dict(json.loads(self._file.read_text()))
         except (OSError, ValueError, TypeError):
             self._known = {}
         self._changed = False
@@ -195,9 +191,3 @@ def _key(front_end: FrontEnd) -> str:
     value = front_end.to_json()
     used = {name: value[name] for name in sorted(value) if name not in ("mean", "scale", "clip")}
     return hashlib.sha256(json.dumps([VERSION, used]).encode()).hexdigest()[:16]
-
-
-def _tracked(missing: dict[Path, Path], progress: bool) -> Iterator[tuple[Path, Path]]:
-    silent = not progress or not missing
-    console = Console(stderr=True)
-    yield from track(list(missing.items()), "Computing features", console=console, disable=silent)

@@ -1,33 +1,27 @@
 """Generated scenes: sounds with the ten TAU labels, for tests and for trying the tools without a data set.
 
-They are not realistic, and no figure measured on them says anything about real places. They are built to be
-solved by listening long enough: labels of one family share their background and differ by sparse events.
+They are not realistic, and no figure measured on them says anything about real places. Labels of one family share their
+background and differ by sparse events, so that accuracy grows with the length of audio.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
-from rich.console import Console
-from rich.progress import track
 
-from edge_asc import audio
-from edge_asc.data.dataset import GENERATED, TAU_LABELS, Dataset
+from edge_asc.data.layouts.tau import TAU_LABELS
 from edge_asc.errors import DatasetError
-from edge_asc.files import write_bytes, write_json
 
 Signal = npt.NDArray[np.floating[Any]]
 Event = Callable[[np.random.Generator, int], Signal]
 
-# Written into each folder of scenes: to be raised when the same seed gives other samples.
+# Written into each folder of scenes: raise it when the same seed gives other samples.
 VERSION = 1
 SAMPLE_RATE = 16000
 
@@ -42,8 +36,8 @@ class _Family:
 
 
 @dataclass(frozen=True)
-class _Recipe:
-    """A family and the events that tell the label, each with its mean number per second."""
+class _SceneRecipe:
+    """A family and the events that distinguish the label, each with its mean number per second."""
 
     family: _Family
     events: tuple[tuple[Event, float], ...]
@@ -52,7 +46,7 @@ class _Recipe:
 def generate_scene(
     label: str, seed: int, seconds: float = 10.0, sample_rate: int = SAMPLE_RATE, place: int | None = None
 ) -> npt.NDArray[np.float32]:
-    """A made-up scene, not a realistic one: float32 in [−1, 1], shape (seconds · sample_rate,).
+    """Generate an unrealistic scene: float32 in [−1, 1], shape (seconds · sample_rate,).
 
     A background of shaped noise and hum, whose spectrum belongs to the `place` (by default, each seed has its
     own), and events at random times. The level lies between −45 and −25 dBFS RMS. The same arguments give the
@@ -64,7 +58,7 @@ def generate_scene(
     if label not in _RECIPES:
         raise DatasetError(f"no generated scenes for label {label!r}; expected one of {', '.join(TAU_LABELS)}")
     place = seed if place is None else place
-    _check_scene(min(seed, place), seconds, sample_rate)
+    check_scene(min(seed, place), seconds, sample_rate)
     count = round(seconds * sample_rate)
     recipe = _RECIPES[label]
     number = TAU_LABELS.index(label)
@@ -80,104 +74,17 @@ def generate_scene(
     return np.clip(scene, -1, 1).astype(np.float32)
 
 
-def write_scenes(
-    root: Path,
-    clips_per_class: int,
-    seed: int,
-    seconds: float = 10.0,
-    folds: int = 1,
-    progress: bool = True,
-) -> Dataset:
-    """Write generated scenes as a data set in the TAU layout, with audio as 16-bit WAV at 16 kHz.
-
-    Two or three clips share a place, and no place is on both sides of a fold. One fold evaluates a third of
-    the places; several evaluate each place once. The same call takes up an interrupted one: meta.csv is last.
+def check_scene(seed: int, seconds: float, sample_rate: int) -> None:
+    """Check the arguments of `generate_scene`.
 
     Raises:
-        DatasetError: too few clips for the folds, or the folder holds another data set.
+        DatasetError: a negative seed, or a duration without samples.
     """
-    least = max(2, folds)
-    if folds < 1 or clips_per_class < least:
-        raise DatasetError(
-            f"{clips_per_class} clips per class in {folds} folds; "
-            f"expected at least 1 fold and {least} clips per class, one for each side of a fold"
-        )
-    _check_scene(seed, seconds, SAMPLE_RATE)
-    _claim(
-        root,
-        {"generator": VERSION, "clips": clips_per_class, "seed": seed, "seconds": seconds, "folds": folds},
-    )
-
-    places = max(least, clips_per_class // 2)
-    rows = [
-        _Row(label, place=number * places + i % places, take=i // places, part=i % places)
-        for number, label in enumerate(TAU_LABELS)
-        for i in range(clips_per_class)
-    ]
-    todo = [row for row in rows if not (root / row.filename).exists()]
-    console = Console(stderr=True)
-    for row in track(todo, "Generating scenes", console=console, disable=not (progress and todo)):
-        # Seeds are spread so that no two clips, and no two calls with different seeds, share one.
-        own = (seed * 1_000_003 + row.place) * 1_009 + row.take
-        scene = generate_scene(row.label, own, seconds, SAMPLE_RATE, place=seed * 1_000_003 + row.place)
-        audio.write(root / row.filename, scene, SAMPLE_RATE)
-
-    parts = folds if folds > 1 else 3
-    for fold in range(folds):
-        setup = root / "evaluation_setup"
-        train = [row for row in rows if row.part % parts != fold]
-        evaluate = [row for row in rows if row.part % parts == fold]
-        for part, chosen in (("train", train), ("evaluate", evaluate)):
-            _write_table(setup / f"fold{fold + 1}_{part}.csv", ["filename", "scene_label"], map(_Row.labelled, chosen))
-        _write_table(setup / f"fold{fold + 1}_test.csv", ["filename"], ([row.filename] for row in evaluate))
-    _write_table(
-        root / "meta.csv",
-        ["filename", "scene_label", "identifier", "source_label"],
-        ([*row.labelled(), f"generated-{row.place}", "a"] for row in rows),
-    )
-    return Dataset.open(root)
-
-
-@dataclass(frozen=True)
-class _Row:
-    label: str
-    place: int
-    take: int
-    part: int
-
-    @property
-    def filename(self) -> str:
-        return f"audio/{self.label}-generated-{self.place}-{self.take}-a.wav"
-
-    def labelled(self) -> list[str]:
-        return [self.filename, self.label]
-
-
-def _check_scene(seed: int, seconds: float, sample_rate: int) -> None:
     if seed < 0 or not math.isfinite(seconds) or seconds <= 0 or round(seconds * sample_rate) < 1:
         raise DatasetError(
             f"cannot generate {seconds} s at {sample_rate} Hz from seed {seed}; "
             "expected a positive duration and rate, and a seed of at least 0"
         )
-
-
-def _claim(root: Path, settings: dict[str, float]) -> None:
-    """Mark `root` as the folder of scenes with these settings, or refuse it when it holds something else."""
-    marker = root / GENERATED
-    if marker.exists():
-        found = json.loads(marker.read_text())
-        if found != settings:
-            raise DatasetError(
-                f"{marker}: the folder holds scenes with {found}; expected {settings}: choose another folder"
-            )
-    elif root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise DatasetError(f"{root}: not empty, and not written by this generator; expected a new or empty folder")
-    else:
-        write_json(marker, settings)
-
-
-def _write_table(path: Path, header: list[str], rows: Iterable[list[str]]) -> None:
-    write_bytes(path, "".join("\t".join(row) + "\n" for row in [header, *rows]).encode())
 
 
 def _generator(*seed: int) -> np.random.Generator:
@@ -377,14 +284,14 @@ _VEHICLE = _Family((6, 5, 3, 0, -4, -9, -15, -22, -30), hum=(35, 75), hum_level=
 _OUTSIDE = _Family((0, 0, -1, -3, -5, -7, -11, -16, -22), hum=(40, 120), hum_level=0.1)
 
 _RECIPES = {
-    "airport": _Recipe(_HALL, ((_chime, 0.2), (_luggage, 0.3), (_voices, 0.2))),
-    "shopping_mall": _Recipe(_HALL, ((_till, 0.4), (_voices, 0.4), (_steps, 0.05))),
-    "metro_station": _Recipe(_HALL, ((_squeal, 0.25), (_doors, 0.15), (_voices, 0.2))),
-    "bus": _Recipe(_VEHICLE, ((_hiss, 0.3), (_till, 0.1), (_voices, 0.1))),
-    "metro": _Recipe(_VEHICLE, ((_clank, 0.3), (_doors, 0.2), (_voices, 0.1))),
-    "tram": _Recipe(_VEHICLE, ((_bell, 0.25), (_squeal, 0.2), (_clank, 0.1), (_voices, 0.1))),
-    "park": _Recipe(_OUTSIDE, ((_birds, 0.4), (_steps, 0.1))),
-    "public_square": _Recipe(_OUTSIDE, ((_great_bell, 0.2), (_voices, 0.4), (_steps, 0.1), (_birds, 0.05))),
-    "street_pedestrian": _Recipe(_OUTSIDE, ((_steps, 0.4), (_voices, 0.2), (_luggage, 0.05))),
-    "street_traffic": _Recipe(_OUTSIDE, ((_car, 0.4), (_steps, 0.05))),
+    "airport": _SceneRecipe(_HALL, ((_chime, 0.2), (_luggage, 0.3), (_voices, 0.2))),
+    "shopping_mall": _SceneRecipe(_HALL, ((_till, 0.4), (_voices, 0.4), (_steps, 0.05))),
+    "metro_station": _SceneRecipe(_HALL, ((_squeal, 0.25), (_doors, 0.15), (_voices, 0.2))),
+    "bus": _SceneRecipe(_VEHICLE, ((_hiss, 0.3), (_till, 0.1), (_voices, 0.1))),
+    "metro": _SceneRecipe(_VEHICLE, ((_clank, 0.3), (_doors, 0.2), (_voices, 0.1))),
+    "tram": _SceneRecipe(_VEHICLE, ((_bell, 0.25), (_squeal, 0.2), (_clank, 0.1), (_voices, 0.1))),
+    "park": _SceneRecipe(_OUTSIDE, ((_birds, 0.4), (_steps, 0.1))),
+    "public_square": _SceneRecipe(_OUTSIDE, ((_great_bell, 0.2), (_voices, 0.4), (_steps, 0.1), (_birds, 0.05))),
+    "street_pedestrian": _SceneRecipe(_OUTSIDE, ((_steps, 0.4), (_voices, 0.2), (_luggage, 0.05))),
+    "street_traffic": _SceneRecipe(_OUTSIDE, ((_car, 0.4), (_steps, 0.05))),
 }

@@ -13,16 +13,15 @@ from typing import Any
 from weakref import ref
 
 import numpy as np
-import numpy.typing as npt
 
-from edge_asc.contract import METADATA_KEY, Signature
+from edge_asc.contract import METADATA_KEY, AnyArray, Signature, Tensors
 from edge_asc.engine import Engine, Substitute, has_suffix
 from edge_asc.errors import ContractError, MissingExtraError, require
 from edge_asc.flatbuffer import tflite_metadata
-from edge_asc.loop import Loop, copied
-from edge_asc.runtime import Kind, Runtime, Tensors, check_inputs, check_interface, read_contract
+from edge_asc.loop import Loop, copy_tensors
+from edge_asc.runtime import Kind, Runtime, check_inputs, check_interface, read_contract
 
-Run = Callable[[Mapping[str, npt.NDArray[Any]]], Tensors]
+Run = Callable[[Mapping[str, AnyArray]], Tensors]
 
 # Packages that also hold an interpreter.
 SUBSTITUTES = (
@@ -70,15 +69,16 @@ class LiteRTRuntime(Runtime):
                 raise ContractError(
                     f"{path}: no signature {signature.name} in the file; it is damaged: export it again"
                 )
-        # The interpreter keeps the tensors of a run inside itself; streams in several threads take turns.
+        # The interpreter holds the tensors of a run, so that streams in several threads must alternate.
         self._lock = Lock()
-        self._resident: Callable[[], _ResidentLoop | None] = _nobody
+        # The loop whose states are in the interpreter, unless it was deleted.
+        self._resident: ref[_ResidentLoop] | None = None
         self._memory: Tensors = {}
         self._runs: dict[str, Run] = {}
         for signature in self.contract.signatures:
-            self._runs[signature.name] = self._opened(path, signature)
+            self._runs[signature.name] = self._open_signature(path, signature)
 
-    def run(self, signature: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Tensors:
+    def run(self, signature: str, inputs: Mapping[str, AnyArray]) -> Tensors:
         """Compute a signature: outputs by name, for inputs by name, as the contract describes both.
 
         Raises:
@@ -90,28 +90,33 @@ class LiteRTRuntime(Runtime):
             return self._runs[signature](inputs)
 
     def loop(self, signature: str) -> Loop:
-        """A stream through a signature, at the start; in a file of one signature, states stay in the interpreter."""
-        found = self.contract.signature(signature)
-        return _ResidentLoop(self, found) if self._memory else _RunnerLoop(self, found)
+        """Start a stream through a signature; in a file of one signature, states stay in the interpreter."""
+        spec = self.contract.signature(signature)
+        return _ResidentLoop(self, spec) if self._memory else _RunnerLoop(self, spec)
+
+    @property
+    def resident(self) -> _ResidentLoop | None:
+        """The loop whose states are in the interpreter; None where no living loop has its states there."""
+        return None if self._resident is None else self._resident()
 
     def _admit(self, loop: _ResidentLoop | None) -> None:
-        """Have a loop's states in the interpreter, after those of another have been saved."""
-        before = self._resident()
-        if before is loop:
+        """Put a loop's states into the interpreter, after those of the loop before it have been saved."""
+        before = self.resident
+        if before is not None and before is loop:
             return
         if before is not None:
             before.save()
-        self._resident = _nobody
+        self._resident = None
         if loop is not None:
             loop.restore()
             self._resident = ref(loop)
 
-    def _opened(self, path: Path, signature: Signature) -> Run:
+    def _open_signature(self, path: Path, signature: Signature) -> Run:
         runner = self._interpreter.get_signature_runner(signature.name)
         inputs, outputs = runner.get_input_details(), runner.get_output_details()
         check_interface(path, signature, _tensors(inputs), _tensors(outputs))
         if len(self.contract.signatures) > 1:
-            return _through(runner)
+            return _run_through(runner)
         # A file of one signature has it in the main subgraph, where the plain interface spares the
         # reallocation that a runner does at every call. A live runner would forbid it to allocate.
         del runner
@@ -120,22 +125,22 @@ class LiteRTRuntime(Runtime):
         except (RuntimeError, ValueError) as error:
             raise ContractError(f"{path}: {self.engine} cannot prepare it ({error}); export it again") from error
         indices = {k: v["index"] for k, v in (inputs | outputs).items()}
-        self._memory = {name: self._seen(index) for name, index in indices.items()}
-        return self._plain({k: indices[k] for k in inputs}, {k: indices[k] for k in outputs})
+        self._memory = {name: self._view(index) for name, index in indices.items()}
+        return self._set_and_invoke({k: indices[k] for k in inputs}, {k: indices[k] for k in outputs})
 
-    def _seen(self, index: int) -> npt.NDArray[Any]:
-        """A tensor in the interpreter's memory, which does not move until tensors are allocated again.
+    def _view(self, index: int) -> AnyArray:
+        """Return a tensor in the interpreter's memory, which stays in place until tensors are allocated again.
 
-        The view is made from the address: the interpreter refuses to run while one that it gave out is held.
+        The view is made from the address: the interpreter refuses to run while a view that it handed out exists.
         """
         tensor = self._interpreter.tensor(index)()
         memory = (ctypes.c_char * tensor.nbytes).from_address(tensor.ctypes.data)
         return np.frombuffer(memory, tensor.dtype).reshape(tensor.shape)
 
-    def _plain(self, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> Run:
+    def _set_and_invoke(self, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> Run:
         interpreter = self._interpreter
 
-        def run(values: Mapping[str, npt.NDArray[Any]]) -> Tensors:
+        def run(values: Mapping[str, AnyArray]) -> Tensors:
             for name, value in values.items():
                 interpreter.set_tensor(inputs[name], value)
             interpreter.invoke()
@@ -160,29 +165,29 @@ class _ResidentLoop(Loop):
     def state(self) -> Tensors:
         """A copy of the states that the next run starts from."""
         with self._runtime._lock:
-            if self._runtime._resident() is self:
+            if self._runtime.resident is self:
                 self.save()
-            return copied(self._state)
+            return copy_tensors(self._state)
 
     @state.setter
     def state(self, state: Tensors) -> None:
         self._check(state)
         with self._runtime._lock:
-            self._state = copied(state)
-            if self._runtime._resident() is self:
+            self._state = copy_tensors(state)
+            if self._runtime.resident is self:
                 self.restore()
 
     def save(self) -> None:
-        """Take the states out of the interpreter."""
-        self._state = copied(self._resident)
+        """Copy the states out of the interpreter."""
+        self._state = copy_tensors(self._resident)
 
     def restore(self) -> None:
-        """Put the states into the interpreter."""
+        """Copy the states into the interpreter."""
         for name, value in self._resident.items():
             value[...] = self._state[name]
 
-    def feed(self, value: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Run on finite values of the source's own shape and type; the result, which is the caller's."""
+    def feed(self, value: AnyArray) -> AnyArray:
+        """Run once on finite values of the source's shape and type; return the result, which the caller owns."""
         with self._runtime._lock:
             self._runtime._admit(self)
             self._value[...] = value
@@ -193,12 +198,12 @@ class _ResidentLoop(Loop):
 
 
 class _RunnerLoop(Loop):
-    """States that go through the runner of a signature, of a file with several."""
+    """States that pass through the runner of a signature, in a file with several signatures."""
 
     _runtime: LiteRTRuntime
 
-    def feed(self, value: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Run on finite values of the source's own shape and type; the result, which is the caller's."""
+    def feed(self, value: AnyArray) -> AnyArray:
+        """Run once on finite values of the source's shape and type; return the result, which the caller owns."""
         with self._runtime._lock:
             return super().feed(value)
 
@@ -206,11 +211,7 @@ class _RunnerLoop(Loop):
         self._outputs = self._runtime._runs[self.signature.name](self._inputs)
 
 
-def _nobody() -> None:
-    """No stream has its states in an interpreter."""
-
-
-def _through(runner: Any) -> Run:
+def _run_through(runner: Any) -> Run:
     return lambda values: dict(runner(**values))
 
 
@@ -220,7 +221,7 @@ def _tensors(details: Mapping[str, Mapping[str, Any]]) -> dict[str, Kind]:
 
 @cache
 def _interpreter() -> tuple[str, Any]:
-    """The best installed engine with its version, and its Interpreter class; warns, once, of an older one."""
+    """Return the best installed engine with its version, and its Interpreter class; warn, once, of an older one."""
     try:
         module = require("ai_edge_litert.interpreter", "tflite")
     except MissingExtraError:
@@ -235,7 +236,7 @@ def _older_interpreter() -> tuple[str, Any] | None:
     for substitute in SUBSTITUTES:
         package = substitute.module
         try:
-            module = import_module(f"{package}.interpreter" if package == "tflite_runtime" else f"{package}.lite")
+            module = _interpreter_module(package)
         except ModuleNotFoundError:
             continue
         interpreter, loss = module.Interpreter, substitute.loss
@@ -249,6 +250,13 @@ def _older_interpreter() -> tuple[str, Any] | None:
     return None
 
 
+def _interpreter_module(package: str) -> Any:
+    """Import the module of a substitute that holds the class Interpreter."""
+    if package == "tensorflow":
+        return import_module(package).lite  # loaded on access; there is no module of this name to import
+    return import_module(f"{package}.interpreter")
+
+
 ENGINE = Engine(
     name="litert",
     title="LiteRT",
@@ -260,4 +268,5 @@ ENGINE = Engine(
     suffixes=(".tflite",),
     substitutes=SUBSTITUTES,
     preference=2,
+    preload=("ai_edge_litert.interpreter",),
 )

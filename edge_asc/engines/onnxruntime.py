@@ -7,13 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy.typing as npt
-
-from edge_asc.contract import METADATA_KEY
+from edge_asc.contract import METADATA_KEY, AnyArray, Tensors
 from edge_asc.engine import Engine, has_suffix
 from edge_asc.errors import ContractError, require
-from edge_asc.loop import Loop, copied
-from edge_asc.runtime import Runtime, Tensors, check_inputs, check_interface, read_contract
+from edge_asc.loop import Loop, copy_tensors
+from edge_asc.runtime import Kind, Runtime, check_inputs, check_interface, read_contract
 
 TYPES = {
     "tensor(float)": "float32",
@@ -58,7 +56,7 @@ class OnnxRuntime(Runtime):
         check_interface(path, self.contract.signatures[0], _tensors(inputs), _tensors(outputs))
         self._outputs = [node.name for node in outputs]
 
-    def run(self, signature: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Tensors:
+    def run(self, signature: str, inputs: Mapping[str, AnyArray]) -> Tensors:
         """Compute the signature: outputs by name, for inputs by name, as the contract describes both.
 
         Raises:
@@ -68,22 +66,22 @@ class OnnxRuntime(Runtime):
         return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs)), strict=True))
 
     def loop(self, signature: str) -> Loop:
-        """A stream through the signature, at the start; its states are bound to the session and never copied."""
+        """Start a stream through the signature; its states are bound to the session and never copied."""
         return _BoundLoop(self, self.contract.signature(signature))
 
 
 class _BoundLoop(Loop):
-    """Two sets of memory for the states, which are input and output in turns."""
+    """Two sets of memory for the states, which alternate as input and output."""
 
     _runtime: OnnxRuntime
 
     def _prepare(self) -> None:
         self._value, self._result = self.source.empty(), self.result.empty()
         self._sets = [{spec.name: spec.empty() for spec in self.signature.states()} for _ in range(2)]
-        self._runs = [self._bound(*sets) for sets in (self._sets, self._sets[::-1])]
+        self._runs = [self._bind(*sets) for sets in (self._sets, self._sets[::-1])]
         self._turn = 0
 
-    def _bound(self, before: Tensors, after: Tensors) -> Callable[[], None]:
+    def _bind(self, before: Tensors, after: Tensors) -> Callable[[], None]:
         session = self._runtime._session
         binding = session.io_binding()
         inputs = {self.source.name: self._value, **before}
@@ -96,7 +94,7 @@ class _BoundLoop(Loop):
     @property
     def state(self) -> Tensors:
         """A copy of the states that the next run starts from."""
-        return copied(self._sets[self._turn])
+        return copy_tensors(self._sets[self._turn])
 
     @state.setter
     def state(self, state: Tensors) -> None:
@@ -104,8 +102,8 @@ class _BoundLoop(Loop):
         for name, value in self._sets[self._turn].items():
             value[...] = state[name]
 
-    def feed(self, value: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Run on finite values of the source's own shape and type; the result, which is the caller's."""
+    def feed(self, value: AnyArray) -> AnyArray:
+        """Run once on finite values of the source's shape and type; return the result, which the caller owns."""
         self._value[...] = value
         self.call()
         self._turn ^= 1
@@ -115,7 +113,7 @@ class _BoundLoop(Loop):
         self._runs[self._turn]()
 
 
-def _tensors(nodes: list[Any]) -> dict[str, tuple[tuple[int, ...], str]]:
+def _tensors(nodes: list[Any]) -> dict[str, Kind]:
     return {node.name: (tuple(node.shape), TYPES.get(node.type, node.type)) for node in nodes}
 
 

@@ -1,5 +1,6 @@
-"""Measures of a model on labelled clips."""
+"""Accuracy of models on labelled clips."""
 
-from edge_asc.evaluation.accuracy import Accuracy, Heard, LengthResult, compare, evaluate, pool
+from edge_asc.evaluation.accuracy import Accuracy, LengthResult, pool
+from edge_asc.evaluation.comparison import ClipLogits, LabelledClips, compare, evaluate
 
-__all__ = ["Accuracy", "Heard", "LengthResult", "compare", "evaluate", "pool"]
+__all__ = ["Accuracy", "ClipLogits", "LabelledClips", "LengthResult", "compare", "evaluate", "pool"]

@@ -1,4 +1,4 @@
-"""Whole recordings in one pass each, as the paper's Table 1 tests them."""
+"""Whole recordings in one pass each, as in the paper's Table 1."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge_asc.contract import STEP_FRAMES
 from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import Array, LogMel
 
@@ -14,14 +15,13 @@ if TYPE_CHECKING:
     from edge_asc.training.checkpoint import Checkpoint
 
 BATCH = 32
-STEP_FRAMES = 8
 
 
 def last_logits(checkpoint: Checkpoint, features: Sequence[Array], device: str = "cpu") -> Array:
-    """The logits, (clips, classes), that a model of any kind decides each clip by.
+    """Return the logits, (clips, classes), that decide each clip, for a model of any kind.
 
-    That is the last output of a CRNN, whether it was trained on one output or on all of them, and the only one of a CNN
-    (paper, 2.1). A causal model hears whole steps of 8 frames.
+    These are the last output of a CRNN, whether it was trained on one output or on all of them, and the only output of
+    a CNN (paper, 2.1). A causal model gets whole steps of 8 frames.
 
     Args:
         features: raw log-mel of each clip, (frames, mels), not changed.

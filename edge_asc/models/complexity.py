@@ -1,4 +1,4 @@
-"""What a model costs: parameters, multiply-accumulates, cached values and receptive field."""
+"""The cost of a model: parameters, multiply-accumulates, cached values and receptive field."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edge_asc.models.crnn import CNN, CRNN, MELS, STEP_FRAMES, build
-from edge_asc.models.layers import Conv, ResNorm
+from edge_asc.contract import STEP_FRAMES
+from edge_asc.jsonobject import JsonValue
+from edge_asc.models.crnn import CNN, CRNN, MELS, build
+from edge_asc.models.layers import ResNorm, StreamConv
 
 # Frames in windows of so many seconds, as windows are commonly compared (our own front end gives 31 and 312).
 WINDOW_FRAMES = {1: 32, 10: 313}
@@ -18,9 +20,9 @@ WINDOW_FRAMES = {1: 32, 10: 313}
 
 @dataclass(frozen=True)
 class Complexity:
-    """What a model costs, whatever its weights are.
+    """The cost of a model, which does not depend on its weights.
 
-    Multiply-accumulates are those of conv, linear and GRU weights, the auxiliary layer's among them where the
+    Multiply-accumulates are those of conv, linear and GRU weights. They include the auxiliary layer where the
     model has one: ten per channel and embedding, at most 1 in 2,000.
 
     Attributes:
@@ -41,13 +43,13 @@ class Complexity:
     cache_floats: int | None
     receptive_field: int | None
 
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object; the window lengths are strings."""
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return a JSON object; the window lengths are strings."""
         return {**asdict(self), "macs_windows": {str(k): v for k, v in self.macs_windows.items()}}
 
 
 def complexity(model: CRNN | CNN) -> Complexity:
-    """Count what a model of this configuration costs; `model` itself is not run."""
+    """Compute the cost of models of this configuration; `model` itself is not run."""
     steps, cache = None, None
     with torch.device("meta"):  # shapes without numbers, and without drawing from torch's generator
         windowed = build(replace(model.config, form="windowed")).eval()
@@ -63,14 +65,14 @@ def complexity(model: CRNN | CNN) -> Complexity:
 
 
 def deployed_parameters(model: CRNN | CNN) -> int:
-    """Parameters without the auxiliary layer, which is dropped at inference."""
+    """Return the number of parameters without the auxiliary layer, which is dropped at inference."""
     return sum(p.numel() for name, p in model.named_parameters() if not name.startswith("auxiliary."))
 
 
-def _watch(module: nn.Module, frames: int, see: Callable[[nn.Module, Tensor, Any], None]) -> None:
-    """Run `module` on `frames` frames of nothing; `see` gets every layer with its input and output."""
+def _visit_layers(module: nn.Module, frames: int, visit: Callable[[nn.Module, Tensor, Any], None]) -> None:
+    """Run `module` on `frames` frames of zeros; call `visit` with every layer, its input and its output."""
     handles = [
-        layer.register_forward_hook(lambda layer, inputs, output: see(layer, inputs[0], output))
+        layer.register_forward_hook(lambda layer, inputs, output: visit(layer, inputs[0], output))
         for layer in module.modules()
     ]
     try:
@@ -84,10 +86,10 @@ def _watch(module: nn.Module, frames: int, see: Callable[[nn.Module, Tensor, Any
 def _macs(model: nn.Module, frames: int) -> int:
     total = 0
 
-    def see(layer: nn.Module, x: Tensor, y: Any) -> None:
+    def visit(layer: nn.Module, x: Tensor, y: Any) -> None:
         nonlocal total
         match layer:
-            case Conv():
+            case StreamConv():
                 total += y.numel() * layer.conv.weight[0].numel()
             case nn.Conv2d():
                 total += y.numel() * layer.weight[0].numel()
@@ -97,7 +99,7 @@ def _macs(model: nn.Module, frames: int) -> int:
                 weights = (p.numel() for name, p in layer.named_parameters() if name.startswith("weight"))
                 total += x.shape[1] * sum(weights)
 
-    _watch(model, frames, see)
+    _visit_layers(model, frames, visit)
     return total
 
 
@@ -107,13 +109,13 @@ def _receptive_field(model: CRNN | CNN) -> int | None:
         return None
     frames, field = 4 * STEP_FRAMES, 1
 
-    def see(layer: nn.Module, x: Tensor, _: Any) -> None:
+    def visit(layer: nn.Module, x: Tensor, _: Any) -> None:
         nonlocal field
         match layer:
-            case Conv():
+            case StreamConv():
                 field += (layer.kernel[1] - 1) * (frames // x.shape[3])
             case nn.MaxPool2d(kernel_size=int(size)):
                 field += (size - 1) * (frames // x.shape[3])
 
-    _watch(model.backbone, frames, see)
+    _visit_layers(model.backbone, frames, visit)
     return field

@@ -4,77 +4,97 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 import torch
 from torch import Tensor, nn
 
+from edge_asc.backbone import BACKBONES
+from edge_asc.contract import FORMS, OUTPUT_MODES, STEP_FRAMES, Form, OutputMode
 from edge_asc.errors import EdgeAscError
-from edge_asc.models.backbones import BACKBONES
-from edge_asc.models.layers import Caches, Conv, Form
+from edge_asc.jsonobject import JsonObject, JsonValue
+from edge_asc.models.layers import BackboneModule, Caches, StreamConv
 
 MELS = 256
-STEP_FRAMES = 8
 HIDDEN = 10
 GRU_LAYERS = 2
 
 State = dict[str, Tensor]
+Head = Literal["gru", "linear", "gap"]
+HEADS: tuple[Head, ...] = get_args(Head)
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Everything that declares a model.
+    """The complete description of a model, without its weights.
 
     Attributes:
-        backbone: "fuse", "bcresnet" or "resnet".
+        backbone: name of a registered backbone, such as "fuse".
         form: "causal" (exact streaming, 8 frames a step) or "windowed" (the paper's, symmetric padding).
         head: "gru" (CRNN), "linear" (the output layer on each embedding, without recurrent layers; ours), or "gap" (CNN
             with global average pooling).
         output: "multi" trains on the output of every step, "single" on the last one.
         auxiliary: train a GRU head with the auxiliary stream; it is dropped at inference.
         classes: number of labels.
-        res_norm: ResNorm in a windowed BCResNet.
+        res_norm: use ResNorm, in a windowed backbone that has this option.
         dropout: of the embeddings in training; 0 in the paper.
     """
 
     backbone: str = "fuse"
     form: Form = "causal"
-    head: Literal["gru", "linear", "gap"] = "gru"
-    output: Literal["multi", "single"] = "multi"
+    head: Head = "gru"
+    output: OutputMode = "multi"
     auxiliary: bool = True
     classes: int = 10
     res_norm: bool = False
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        choices = {
-            "backbone": tuple(BACKBONES),
-            "form": ("causal", "windowed"),
-            "head": ("gru", "linear", "gap"),
-            "output": ("multi", "single"),
-        }
+        backbone = BACKBONES.load(self.backbone)
+        choices: dict[str, tuple[str, ...]] = {"form": FORMS, "head": HEADS, "output": OUTPUT_MODES}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise EdgeAscError(f"model {name} is {getattr(self, name)!r}; expected one of {', '.join(allowed)}")
+        if self.form not in backbone.forms:
+            raise EdgeAscError(
+                f"backbone {self.backbone} has no {self.form} form; expected {' or '.join(backbone.forms)}"
+            )
         if self.classes < 2 or not 0.0 <= self.dropout < 1.0:
             raise EdgeAscError(
                 f"model has {self.classes} classes and dropout {self.dropout}; expected at least 2 and [0, 1)"
             )
-        if self.res_norm and self.backbone != "bcresnet":
-            raise EdgeAscError(f"ResNorm belongs to bcresnet, not {self.backbone}; leave it out")
+        if self.res_norm and "res_norm" not in backbone.options:
+            raise EdgeAscError(f"backbone {self.backbone} has no option ResNorm; leave it out")
 
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object that `from_json` reads back to an equal configuration."""
-        return asdict(self)
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return a JSON object that `from_json` reads back to an equal configuration."""
+        value: dict[str, JsonValue] = asdict(self)
+        return value
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Self:
-        """Read what `to_json` wrote."""
-        return cls(**value)
+    def from_json(cls, value: object) -> Self:
+        """Read what `to_json` wrote; fields that are missing get their defaults.
+
+        Raises:
+            ValueError: a field is unknown or of another type.
+            EdgeAscError: no such backbone, or one that cannot be built like this.
+        """
+        fields, default = JsonObject(value, "model"), cls()
+        fields.check_names(tuple(cls.__dataclass_fields__))
+        return cls(
+            backbone=fields.text("backbone", default.backbone),
+            form=fields.choice("form", FORMS, default.form),
+            head=fields.choice("head", HEADS, default.head),
+            output=fields.choice("output", OUTPUT_MODES, default.output),
+            auxiliary=fields.flag("auxiliary", default.auxiliary),
+            classes=fields.integer("classes", default.classes),
+            res_norm=fields.flag("res_norm", default.res_norm),
+            dropout=fields.number("dropout", default.dropout),
+        )
 
 
 class Output(NamedTuple):
-    """What a CRNN gives for n embeddings."""
+    """The output of a CRNN for n embeddings."""
 
     logits: Tensor
     """(B, n, classes), one row after each embedding."""
@@ -121,7 +141,7 @@ class CRNN(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = _backbone(config)
+        self.backbone = _build_backbone(config)
         channels = self.backbone.channels
         self.embedding = Embedding(channels, self.backbone.mels)
         self.dropout = nn.Dropout(config.dropout)
@@ -134,14 +154,14 @@ class CRNN(nn.Module):
         for name, conv in self.cached_convolutions():
             conv.cache_name = name
 
-    def cached_convolutions(self) -> Iterator[tuple[str, Conv]]:
-        """The convolutions that carry columns from step to step, by the name of their cache."""
+    def cached_convolutions(self) -> Iterator[tuple[str, StreamConv]]:
+        """Yield the convolutions that carry columns from step to step, with the names of their caches."""
         for name, module in self.backbone.named_modules():
-            if isinstance(module, Conv) and module.cached_columns:
+            if isinstance(module, StreamConv) and module.cached_columns:
                 yield f"cache_{name.replace('.', '_')}", module
 
     def embed(self, features: Tensor, caches: Caches | None = None) -> Tensor:
-        """Log-mel (B, 1, 256, T) → embeddings (B, T / 8, channels); T is a multiple of 8 in the causal form.
+        """Compute embeddings (B, T / 8, channels) of log-mel (B, 1, 256, T); T is a multiple of 8 in the causal form.
 
         Raises:
             EdgeAscError: a causal model and another number of frames.
@@ -157,14 +177,18 @@ class CRNN(nn.Module):
         return self.output if self.config.head == "linear" else self.auxiliary
 
     def forward(self, features: Tensor, hidden: Tensor | None = None) -> Output:
-        """Log-mel (B, 1, 256, T) and a GRU state (layers, B, hidden), by default zero → T // 8 outputs."""
+        """Compute T // 8 outputs from log-mel (B, 1, 256, T) and a GRU state (layers, B, hidden), by default zeros."""
         embeddings = self.dropout(self.embed(features))
         y, hidden = self.gru(embeddings, hidden)
         auxiliary = self.auxiliary(embeddings) if self.auxiliary is not None else None
         return Output(self.output(y), auxiliary, hidden)
 
     def initial_state(self, batch: int = 1) -> State:
-        """The state of a fresh stream: zeros, (batch, C, F, columns) a cache, (batch, hidden) a GRU layer."""
+        """Return the state of a new stream: zeros, (batch, C, F, columns) per cache, (batch, hidden) per GRU layer.
+
+        Raises:
+            EdgeAscError: a windowed model.
+        """
         if self.config.form != "causal":
             raise EdgeAscError("a windowed model has no step state; build it with form='causal' to stream")
         parameter = next(self.parameters())
@@ -175,7 +199,7 @@ class CRNN(nn.Module):
         return state
 
     def step(self, features: Tensor, state: State) -> tuple[Tensor, State]:
-        """Feed 8·k new frames, (B, 1, 256, 8·k): logits (B, k, classes) and the state after them.
+        """Process 8·k new frames, (B, 1, 256, 8·k); return logits (B, k, classes) and the state after them.
 
         Streaming is exact: the logits equal those of one pass over all frames so far.
 
@@ -192,7 +216,7 @@ class CRNN(nn.Module):
     def _cache_shapes(self) -> dict[str, tuple[int, int, int]]:
         shapes: dict[str, tuple[int, int, int]] = {}
 
-        def record(module: Conv, inputs: tuple[Any, ...], _: Tensor) -> None:
+        def record(module: StreamConv, inputs: tuple[Any, ...], _: Tensor) -> None:
             shapes[module.cache_name] = (inputs[0].shape[1], inputs[0].shape[2], module.cached_columns)
 
         handles = [conv.register_forward_hook(record) for _, conv in self.cached_convolutions()]
@@ -213,7 +237,7 @@ class CNN(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = _backbone(config)
+        self.backbone = _build_backbone(config)
         self.output = nn.Conv2d(self.backbone.channels, config.classes, 1)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -222,11 +246,11 @@ class CNN(nn.Module):
         return logits.mean(dim=(2, 3))
 
 
-def _backbone(config: ModelConfig) -> Any:
-    options = {"res_norm": config.res_norm} if config.backbone == "bcresnet" else {}
-    return BACKBONES[config.backbone](config.form, **options)
+def _build_backbone(config: ModelConfig) -> BackboneModule:
+    options = {"res_norm": True} if config.res_norm else {}
+    return BACKBONES.load(config.backbone).build(config.form, **options)
 
 
 def build(config: ModelConfig) -> CRNN | CNN:
-    """The model that `config` declares, with fresh weights."""
+    """Build a model with fresh weights."""
     return CNN(config) if config.head == "gap" else CRNN(config)

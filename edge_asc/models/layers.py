@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
-Form = Literal["windowed", "causal"]
+from edge_asc.contract import Form
 
 
 class Caches:
     """The last input columns of every causal convolution of a stream, by the convolution's name.
 
-    A step reads the caches of the step before and fills the ones of the next; nothing is changed in place, so
-    streams do not disturb each other.
+    A step reads the caches of the step before and fills those of the next. Nothing is changed in place, so streams do
+    not disturb each other.
     """
 
     def __init__(self, columns: dict[str, Tensor]) -> None:
@@ -29,19 +27,17 @@ class Caches:
         return x
 
 
-class Conv(nn.Module):
+class StreamConv(nn.Module):
     """2-D convolution, zero padded to keep the mel size ⌈F / stride⌉.
 
-    In the windowed form time is padded alike on both sides. In the causal form all time padding, kernel −
-    stride columns, stands on the left, and a stream carries it from step to step in `Caches`: a convolution
-    whose input comes in multiples of its stride then gives the same columns as one pass (inferred; the paper
-    is windowed).
+    In the windowed form, time is padded equally on both sides. In the causal form, all time padding (kernel − stride
+    columns) is on the left, and a stream carries it from step to step in `Caches`. A convolution whose input comes in
+    multiples of its stride then gives the same columns as one pass (inferred; the paper is windowed).
     """
 
     def __init__(
         self,
-        inputs: int,
-        outputs: int,
+        channels: tuple[int, int],
         kernel: tuple[int, int],
         stride: tuple[int, int] = (1, 1),
         *,
@@ -52,7 +48,7 @@ class Conv(nn.Module):
         super().__init__()
         self.cache_name = ""
         self.kernel, self.stride, self.form = kernel, stride, form
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, groups=groups, bias=bias)
+        self.conv = nn.Conv2d(*channels, kernel, stride, groups=groups, bias=bias)
         self.mel_padding = (kernel[0] - 1) // 2
         if form == "causal":
             self.time_padding = (max(0, kernel[1] - stride[1]), 0)
@@ -160,7 +156,7 @@ class Sequence(nn.Sequential):
     def forward(self, x: Tensor, caches: Caches | None = None) -> Tensor:
         """Apply the members in order."""
         for layer in self:
-            x = layer(x, caches) if isinstance(layer, Conv | Block | Sequence) else layer(x)
+            x = layer(x, caches) if isinstance(layer, StreamConv | Block | Sequence) else layer(x)
         return x
 
 
@@ -170,3 +166,14 @@ class Block(nn.Module):
     def forward(self, x: Tensor, caches: Caches | None = None) -> Tensor:
         """(B, C, F, T) → (B, C', F', T')."""
         raise NotImplementedError
+
+
+class BackboneModule(Block):
+    """The convolutional part of a model, (B, 1, 256, T) → (B, channels, mels, T / 8).
+
+    Attributes:
+        channels, mels: sizes of the output.
+    """
+
+    channels: int
+    mels: int

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edge_asc.contract import Decision
+from edge_asc.contract import DecisionRule
 from edge_asc.frontend import Array
 
 Floats = npt.NDArray[np.float64]
@@ -36,7 +36,7 @@ class Calibration:
     nll_after: float
 
 
-def posteriors(logits: Array, decision: Decision, temperature: float = 1.0) -> Floats:
+def posteriors(logits: Array, decision: DecisionRule, temperature: float = 1.0) -> Floats:
     """Probabilities after each step, (steps, classes), of one clip's logits (steps, classes) since a reset.
 
     "last" is the softmax of the step's logits; "mean" that of the running mean of log-softmax.
@@ -47,7 +47,7 @@ def posteriors(logits: Array, decision: Decision, temperature: float = 1.0) -> F
     return np.exp(x)
 
 
-def fit_temperature(logits: Sequence[Array], targets: Sequence[int], decision: Decision) -> float:
+def fit_temperature(logits: Sequence[Array], targets: Sequence[int], decision: DecisionRule) -> float:
     """The temperature with the least mean negative log-likelihood, by ternary search on its logarithm.
 
     Args:
@@ -63,7 +63,7 @@ def fit_temperature(logits: Sequence[Array], targets: Sequence[int], decision: D
     return math.exp(0.5 * (low + high))
 
 
-def calibrate_folds(folds: Sequence[tuple[Sequence[Array], Sequence[int]]], decision: Decision) -> Calibration:
+def calibrate_folds(folds: Sequence[tuple[Sequence[Array], Sequence[int]]], decision: DecisionRule) -> Calibration:
     """The temperature of all folds' held-out logits; each fold is judged with that of the others.
 
     Args:
@@ -108,7 +108,7 @@ def _log_softmax(x: Floats) -> Floats:
     return result
 
 
-def _mean_nll(logits: Sequence[Array], targets: Sequence[int], decision: Decision, temperature: float) -> float:
+def _mean_nll(logits: Sequence[Array], targets: Sequence[int], decision: DecisionRule, temperature: float) -> float:
     losses = [
         -np.log(np.maximum(posteriors(clip, decision, temperature)[:, target], 1e-12)).mean()
         for clip, target in zip(logits, targets, strict=True)
@@ -117,7 +117,7 @@ def _mean_nll(logits: Sequence[Array], targets: Sequence[int], decision: Decisio
 
 
 def _judge(
-    logits: Sequence[Array], targets: Sequence[int], decision: Decision, temperature: float
+    logits: Sequence[Array], targets: Sequence[int], decision: DecisionRule, temperature: float
 ) -> tuple[Floats, Floats]:
     """Confidence of every step's decision, and 1 where it is right."""
     p = [posteriors(clip, decision, temperature) for clip in logits]

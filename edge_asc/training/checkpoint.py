@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from edge_asc.contract import Decision
+from edge_asc.contract import DecisionRule
 from edge_asc.errors import EdgeAscError, require
 from edge_asc.files import sha256, write_bytes, write_json
 from edge_asc.frontend import FrontEnd
@@ -42,7 +42,7 @@ class Checkpoint:
     model: CRNN | CNN
     front_end: FrontEnd
     labels: tuple[str, ...]
-    decision: Decision = "mean"
+    decision: DecisionRule = "mean"
     recipe: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     evaluation: dict[str, Any] = field(default_factory=dict)

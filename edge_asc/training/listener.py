@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from edge_asc.progress import Phase, Progress
 
 
 @dataclass(frozen=True)
@@ -31,52 +34,46 @@ class Epoch:
     validation: float | None = None
 
 
-class Listener:
-    """Receives the events of a training; every method may be overridden, and none needs to be."""
+class Listener(Progress):
+    """Receives the events of a training besides its progress; every method may be overridden, and none needs to be."""
 
     def started(self, name: str, folder: Path, epochs: int, steps: int, clips: int) -> None:
-        """A training starts or resumes in `folder`: epochs and batches in all its stages."""
+        """Note that a training starts or resumes in `folder`: epochs and batches in all its stages."""
 
     def stepped(self, loss: float) -> None:
-        """A batch was trained on."""
+        """Note that a batch was trained on."""
 
     def ended(self, epoch: Epoch) -> None:
-        """An epoch ended, and the state on disk is whole."""
-
-    def advanced(self, title: str, done: int, total: int) -> None:
-        """A task other than an epoch progressed: embeddings of views, activation ranges."""
-
-    def noted(self, text: str) -> None:
-        """A remark for the user."""
+        """Note that an epoch ended, and that the state on disk is whole."""
 
 
 class Listeners(Listener):
-    """Passes every event on to several listeners."""
+    """Shows progress on the first listener and passes the events of a training on to all of them."""
 
-    def __init__(self, listeners: Sequence[Listener]) -> None:
-        self._listeners = listeners
+    def __init__(self, first: Listener, *others: Listener) -> None:
+        self._first, self._all = first, (first, *others)
+
+    @contextmanager
+    def phase(self, title: str, total: float | None = None) -> Iterator[Phase]:
+        """Start a phase of the first listener."""
+        with self._first.phase(title, total) as phase:
+            yield phase
+
+    def note(self, text: str) -> None:
+        """Report a line to the first listener."""
+        self._first.note(text)
 
     def started(self, name: str, folder: Path, epochs: int, steps: int, clips: int) -> None:
         """Pass the event on."""
-        for listener in self._listeners:
+        for listener in self._all:
             listener.started(name, folder, epochs, steps, clips)
 
     def stepped(self, loss: float) -> None:
         """Pass the event on."""
-        for listener in self._listeners:
+        for listener in self._all:
             listener.stepped(loss)
 
     def ended(self, epoch: Epoch) -> None:
         """Pass the event on."""
-        for listener in self._listeners:
+        for listener in self._all:
             listener.ended(epoch)
-
-    def advanced(self, title: str, done: int, total: int) -> None:
-        """Pass the event on."""
-        for listener in self._listeners:
-            listener.advanced(title, done, total)
-
-    def noted(self, text: str) -> None:
-        """Pass the event on."""
-        for listener in self._listeners:
-            listener.noted(text)

@@ -155,7 +155,7 @@ class Trainer:
             result = self._validate(result, self.epoch - first)
             self.history.append(result)
             if self._has_stalled():
-                listener.noted(f"stage {self.stage.name}: no better evaluation in {self.stage.patience}; it ends here")
+                listener.note(f"stage {self.stage.name}: no better evaluation in {self.stage.patience}; it ends here")
                 self.epoch = last
             if self.epoch == last:
                 self._leave()

@@ -11,6 +11,7 @@ from edge_asc.data.cache import FeatureCache, Features
 from edge_asc.data.dataset import Clip, Credits, Dataset
 from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import Array
+from edge_asc.progress import SILENT, Progress
 from edge_asc.training.synthetic import synthesise_clips
 
 OTHER = "other"
@@ -98,7 +99,7 @@ class Material:
         return [labels.index(clip.label) for clip in self.clips]
 
 
-def gather(parts: Sequence[Part], synthetic: int, cache: FeatureCache, *, progress: bool) -> Material:
+def gather(parts: Sequence[Part], synthetic: int, cache: FeatureCache, *, progress: Progress = SILENT) -> Material:
     """Read the features of the first part under its own labels, and of all others as `other`."""
     clips: list[Clip] = []
     features: list[Sequence[Array]] = []

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from edge_asc.contract import Decision
+from edge_asc.contract import DecisionRule
 from edge_asc.data.cache import FeatureCache
-from edge_asc.data.dataset import Clip, Credits, Dataset, group_split
+from edge_asc.data.dataset import Clip, Credits, Dataset
+from edge_asc.data.split import group_split
 from edge_asc.errors import EdgeAscError
-from edge_asc.frontend import Array, FrontEnd
+from edge_asc.frontend import FrontEnd
 from edge_asc.models import CRNN, ModelConfig
+from edge_asc.progress import SILENT
 from edge_asc.training.checkpoint import Checkpoint, is_checkpoint
 from edge_asc.training.compute import Compute
 from edge_asc.training.leakage import check_leakage, trained_on
@@ -22,6 +22,7 @@ from edge_asc.training.loop import Start, Trainer, normalisation
 from edge_asc.training.material import OTHER, Material, OtherSounds, Part, credit, gather
 from edge_asc.training.provenance import describe_training
 from edge_asc.training.recipe import Recipe
+from edge_asc.training.recorder import Record
 from edge_asc.training.scoring import LEVELS, cross_evaluation, evaluate_levels, fold_evaluation
 from edge_asc.training.state import STATE
 from edge_asc.training.validation import Validation
@@ -64,7 +65,7 @@ class Run:
     fold: int | None = None
     folds_of: Dataset | None = None
     other: OtherSounds | None = None
-    decision: Decision = "mean"
+    decision: DecisionRule = "mean"
     name: str = ""
 
     @property
@@ -131,16 +132,13 @@ class Run:
         return tuple(clip for clip in clips if (clip.label in self.other.excluded) == kept_back)
 
 
-Recorder = Callable[[CRNN, FrontEnd, Sequence[Array], dict[str, Any], Callable[[int, int], None]], dict[str, Any]]
-
-
 def train(
     run: Run,
     cache: FeatureCache,
     listener: Listener,
     *,
     resume: bool,
-    record: Recorder | None = None,
+    record: Record | None = None,
     compute: Compute | None = None,
 ) -> Checkpoint:
     """Train one model as `fit` does, and evaluate it on its held-out clips."""
@@ -158,7 +156,7 @@ def fit(
     listener: Listener,
     *,
     resume: bool,
-    record: Recorder | None = None,
+    record: Record | None = None,
     compute: Compute | None = None,
 ) -> Checkpoint:
     """Train one model, or load it where the folder holds it already.
@@ -178,7 +176,7 @@ def fit(
         raise EdgeAscError(
             f"{run.output}: holds an interrupted training; add --resume to continue it, or choose another --output"
         )
-    material, checked, selects = _read_material(run, cache, compute)
+    material, checked, selects = _read_material(run, cache, compute, listener)
     _warn_of_labels(run, material, listener)
     initial = Checkpoint.load(run.of_same_fold(run.initial)) if run.initial else None
     if initial or run.teachers:
@@ -235,7 +233,9 @@ def fit(
     return checkpoint
 
 
-def _read_material(run: Run, cache: FeatureCache, compute: Compute) -> tuple[Material, Material, bool]:
+def _read_material(
+    run: Run, cache: FeatureCache, compute: Compute, listener: Listener
+) -> tuple[Material, Material, bool]:
     """Material to train on, material to evaluate from time to time, and whether the latter selects the weights."""
     parts = run.training_parts()
     if not parts[0].clips:
@@ -246,16 +246,16 @@ def _read_material(run: Run, cache: FeatureCache, compute: Compute) -> tuple[Mat
         parts[0] = Part(run.dataset, kept)
     synthetic = run.other.synthetic if run.other else 0
     with compute.main_process_first():
-        show = compute.is_main_process
-        material = gather(parts, synthetic, cache, progress=show)
-        held_out = gather([Part(run.dataset, checked)], 0, cache, progress=show)
+        progress = listener if compute.is_main_process else SILENT
+        material = gather(parts, synthetic, cache, progress=progress)
+        held_out = gather([Part(run.dataset, checked)], 0, cache, progress=progress)
     return material, held_out, bool(run.recipe.validation)
 
 
 def _warn_of_labels(run: Run, material: Material, listener: Listener) -> None:
     present = {clip.label for clip in material.clips}
     if missing := [label for label in run.labels if label not in present]:
-        listener.noted(f"warning: no training clip has the label {', '.join(missing)}; the model cannot learn it")
+        listener.note(f"warning: no training clip has the label {', '.join(missing)}; the model cannot learn it")
 
 
 def _start(run: Run, initial: Checkpoint, listener: Listener) -> Start:
@@ -263,11 +263,11 @@ def _start(run: Run, initial: Checkpoint, listener: Listener) -> Start:
     known = {label: row for row, label in enumerate(initial.labels)}
     rows = tuple(known.get(label) for label in run.labels)
     if new := [label for label, row in zip(run.labels, rows, strict=True) if row is None]:
-        listener.noted(f"{run.initial} does not have the labels {', '.join(new)}: their outputs start from scratch")
+        listener.note(f"{run.initial} does not have the labels {', '.join(new)}: their outputs start from scratch")
     return Start(initial.model, rows)
 
 
-def _record(record: Recorder, checkpoint: Checkpoint, run: Run, material: Material, listener: Listener) -> Checkpoint:
+def _record(record: Record, checkpoint: Checkpoint, run: Run, material: Material, listener: Listener) -> Checkpoint:
     """The checkpoint with activation ranges of evenly spaced training clips, as many as take less than the training."""
     if not isinstance(checkpoint.model, CRNN):
         return checkpoint
@@ -281,13 +281,13 @@ def _record(record: Recorder, checkpoint: Checkpoint, run: Run, material: Materi
         "recorded_on": "the training clips",
         "classes": len({clip.label for clip in material.clips}),
     }
-    listener.noted(f"recording activation ranges on {len(chosen)} clips")
+    listener.note(f"recording activation ranges on {len(chosen)} clips")
     ranges = record(
         checkpoint.model,
         checkpoint.front_end,
         [material.features[i] for i in chosen],
         source,
-        lambda done, total: listener.advanced("activation ranges", done, total),
+        listener,
     )
     return replace(checkpoint, quantisation=ranges)
 
@@ -295,7 +295,7 @@ def _record(record: Recorder, checkpoint: Checkpoint, run: Run, material: Materi
 def _load_finished(run: Run, cache: FeatureCache, listener: Listener) -> Checkpoint:
     """The checkpoint that the folder holds already, if it is the one that `run` would give."""
     checkpoint = Checkpoint.load(run.output)
-    material, _, _ = _read_material(run, cache, Compute())
+    material, _, _ = _read_material(run, cache, Compute(), listener)
     expected = {
         "model": run.config.to_json(),
         "labels": run.labels,
@@ -319,7 +319,7 @@ def _load_finished(run: Run, cache: FeatureCache, listener: Listener) -> Checkpo
             f"{run.output}: holds a checkpoint of another {', '.join(changed)}; choose another --output, "
             "or give the settings that it was trained with"
         )
-    listener.noted(f"{run.output}: trained already")
+    listener.note(f"{run.output}: trained already")
     return checkpoint
 
 
@@ -328,11 +328,11 @@ def _evaluate(checkpoint: Checkpoint, run: Run, cache: FeatureCache, listener: L
     if checkpoint.evaluation:
         return checkpoint
     if not run.trains_output:
-        listener.noted("not evaluated: no stage has trained the head; train it with --from and --stages head")
+        listener.note("not evaluated: no stage has trained the head; train it with --from and --stages head")
     elif not isinstance(checkpoint.model, CRNN):
-        listener.noted("not evaluated: a CNN with global average pooling does not stream")
+        listener.note("not evaluated: a CNN with global average pooling does not stream")
     elif run.held_out():
-        listener.noted("evaluating on the held-out clips")
+        listener.note("evaluating on the held-out clips")
         checkpoint = fold_evaluation(checkpoint, run, cache)
         checkpoint.save(run.output)
     return checkpoint
@@ -344,7 +344,7 @@ def cross_validate(
     listener: Listener,
     *,
     resume: bool,
-    record: Recorder | None = None,
+    record: Record | None = None,
     compute: Compute | None = None,
 ) -> Checkpoint:
     """Train and evaluate a model for each fold, then one on all clips that carries the pooled evaluation.

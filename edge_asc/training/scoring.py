@@ -10,7 +10,8 @@ import numpy as np
 
 from edge_asc.data.cache import FeatureCache
 from edge_asc.data.dataset import Clip, Dataset
-from edge_asc.evaluation.accuracy import Accuracy, evaluate, pool
+from edge_asc.evaluation.accuracy import Accuracy, pool
+from edge_asc.evaluation.comparison import LabelledClips, evaluate
 from edge_asc.evaluation.logits import stream_logits
 from edge_asc.frontend import Array
 from edge_asc.training.calibration import auroc, calibrate_folds, posteriors
@@ -36,10 +37,8 @@ def evaluate_levels(
     lengths = [seconds for seconds in LENGTHS if seconds * rate // hop <= longest]
     runtime = TorchRuntime(checkpoint)
     targets = [dataset.labels.index(clip.label) for clip in clips]
-    return {
-        level: evaluate([(checkpoint.name, runtime)], features, targets, dataset.labels, lengths, gain=float(level))[0]
-        for level in LEVELS
-    }
+    labelled = LabelledClips(features, targets, dataset.labels)
+    return {level: evaluate([(checkpoint.name, runtime)], labelled, lengths, gain=float(level))[0] for level in LEVELS}
 
 
 def fold_evaluation(checkpoint: Checkpoint, run: Run, cache: FeatureCache) -> Checkpoint:

@@ -7,9 +7,9 @@ from msgspec import structs
 from torch import Tensor
 
 from edge_asc.models import CRNN
+from edge_asc.progress import Progress
 from edge_asc.training.batches import Batches, Examples
 from edge_asc.training.compute import Compute
-from edge_asc.training.listener import Listener
 from edge_asc.training.recipe import Stage
 
 MAX_VIEWS = 40_000
@@ -23,7 +23,7 @@ def count_views(stage: Stage, clips: int) -> int:
 
 @torch.no_grad()
 def compute_views(
-    model: CRNN, examples: Examples, stage: Stage, seed: int, first_epoch: int, compute: Compute, listener: Listener
+    model: CRNN, examples: Examples, stage: Stage, seed: int, first_epoch: int, compute: Compute, progress: Progress
 ) -> tuple[Tensor, Tensor]:
     """Embeddings (N, n, channels) of the views of all clips, and their targets (N, classes).
 
@@ -34,12 +34,10 @@ def compute_views(
     drawn = structs.replace(stage, batch=min(BATCH, len(examples)))
     count = count_views(stage, examples.count(stage.class_limit))
     embeddings, targets = [], []
-    for view in range(count):
-        listener.advanced("embeddings of views", view, count)
+    for view in progress.track(range(count), "Embeddings of augmented views"):
         for x, y in Batches(examples, drawn, seed, first_epoch + view).loader(compute):
             with compute.autocast():
                 embedded = model.embed(x.to(compute.device, non_blocking=True))
             embeddings.append(embedded.float())
             targets.append(y.to(compute.device))
-    listener.advanced("embeddings of views", count, count)
     return torch.cat(embeddings), torch.cat(targets)

@@ -1,4 +1,4 @@
-"""Trained checkpoints that come with the package."""
+"""Pretrained models: checkpoints that come with the package."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ DEFAULT = "fuse"
 
 
 def zoo() -> tuple[str, ...]:
-    """The names of the models of the zoo."""
+    """Return the names of the pretrained models."""
     return tuple(sorted(folder.parent.name for folder in Path(__file__).parent.glob("*/checkpoint.json")))
 
 
 def zoo_path(name: str) -> Path | None:
-    """The checkpoint folder of a model of the zoo, or None if there is none of that name."""
+    """Return the checkpoint folder of a pretrained model, or None if there is none of that name."""
     return Path(__file__).parent / name if name in zoo() else None
 
 
-def located(model: str | Path) -> Path | None:
-    """What a user means by `model`: a path that exists, or the folder of a model of the zoo; None for neither."""
+def locate_model(model: str | Path) -> Path | None:
+    """Return the path that `model` is, or the folder of the pretrained model of that name; None where it is neither."""
     path = Path(model)
     return path if path.exists() else zoo_path(str(model))

@@ -12,7 +12,7 @@ from artefacts import sound
 from edge_asc import audio
 from edge_asc.cli import cli
 from edge_asc.cli.command import COMMANDS
-from edge_asc.data.scenes import write_scenes
+from edge_asc.data.generated import write_scenes
 
 
 def run(*arguments, **options):
@@ -180,7 +180,7 @@ def test_train_evaluate_export_and_report(tmp_path, monkeypatch):
     """The whole way on generated scenes, too small to learn anything."""
     monkeypatch.setenv("EDGE_ASC_CACHE", str(tmp_path / "cache"))
     data = tmp_path / "data"
-    write_scenes(data, 2, 0, seconds=1.0, progress=False)
+    write_scenes(data, 2, 0, seconds=1.0)
     model = tmp_path / "model"
     settings = ["trunk.batch=10", "frames=[24,24]", "head.views=1"]
     options = [word for setting in settings for word in ("--set", setting)]
@@ -248,7 +248,7 @@ def test_train_evaluate_export_and_report(tmp_path, monkeypatch):
 
 def test_evaluate_names_labels_that_a_model_does_not_know(artefacts, tmp_path, monkeypatch):
     monkeypatch.setenv("EDGE_ASC_CACHE", str(tmp_path / "cache"))
-    write_scenes(tmp_path / "data", 2, 0, seconds=1.0, progress=False)
+    write_scenes(tmp_path / "data", 2, 0, seconds=1.0)
     result = run("evaluate", tmp_path / "data", "--model", artefacts.steps["onnx"])
     assert result.returncode == 2
     assert "does not know airport" in result.stderr

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,17 +12,18 @@ import pytest
 from edge_asc import audio
 from edge_asc.data import Dataset, FeatureCache
 from edge_asc.data.cache import Crop, default_cache
-from edge_asc.data.scenes import write_scenes
+from edge_asc.data.generated import write_scenes
 from edge_asc.errors import DatasetError
 from edge_asc.files import sha256 as files_sha256
 from edge_asc.frontend import FrontEnd, LogMel
+from recording import RecordingProgress
 
 FRONT_END = FrontEnd(mels=16)
 
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
-    return write_scenes(tmp_path / "scenes", 2, seed=1, seconds=0.2, progress=False)
+    return write_scenes(tmp_path / "scenes", 2, seed=1, seconds=0.2)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def refuse_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_raw_log_mel(dataset: Dataset, tmp_path: Path) -> None:
     normalised = FRONT_END.with_normalisation(np.ones(16), np.full(16, 2.0))
-    features = FeatureCache(tmp_path, normalised).features(dataset, dataset.clips, progress=False)
+    features = FeatureCache(tmp_path, normalised).features(dataset, dataset.clips)
     assert len(features) == len(dataset.clips)
     for clip, frames in zip(dataset.clips, features, strict=True):
         np.testing.assert_array_equal(frames, LogMel(FRONT_END)(audio.read(dataset.path(clip))))
@@ -54,7 +54,7 @@ def test_raw_log_mel(dataset: Dataset, tmp_path: Path) -> None:
 
 
 def test_sequence(dataset: Dataset, cache: FeatureCache) -> None:
-    features = cache.features(dataset, dataset.clips[3:6], progress=False)
+    features = cache.features(dataset, dataset.clips[3:6])
     np.testing.assert_array_equal(features[-1], features[2])
     assert [len(part) for part in (features[1:], features[5:])] == [2, 0]
     np.testing.assert_array_equal(features[1:][0], features[1])
@@ -63,36 +63,36 @@ def test_sequence(dataset: Dataset, cache: FeatureCache) -> None:
 
 
 def test_computed_once(dataset: Dataset, cache: FeatureCache, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = [np.array(frames) for frames in cache.features(dataset, dataset.clips, progress=False)]
+    first = [np.array(frames) for frames in cache.features(dataset, dataset.clips)]
     refuse_to_read(monkeypatch)
-    again = cache.features(dataset, dataset.clips, progress=False)
+    again = cache.features(dataset, dataset.clips)
     for before, after in zip(first, again, strict=True):
         np.testing.assert_array_equal(before, after)
 
 
 def test_key(dataset: Dataset, cache: FeatureCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache.features(dataset, dataset.clips, progress=False)
+    cache.features(dataset, dataset.clips)
     others = [FrontEnd(mels=17), FrontEnd(mels=16, hop=256), FrontEnd(mels=16, floor=1e-6)]
     directories = {FeatureCache(tmp_path / "cache", other).directory for other in others}
     assert len(directories - {cache.directory}) == 3
     refuse_to_read(monkeypatch)
     normalised = FRONT_END.with_normalisation(np.ones(16), np.ones(16))
-    assert FeatureCache(tmp_path / "cache", normalised).features(dataset, dataset.clips, progress=False)
+    assert FeatureCache(tmp_path / "cache", normalised).features(dataset, dataset.clips)
 
 
 def test_equal_audio_is_stored_once(dataset: Dataset, cache: FeatureCache) -> None:
     one, two, *_ = dataset.clips
     shutil.copyfile(dataset.path(one), dataset.path(two))
-    features = cache.features(dataset, (one, two), progress=False)
+    features = cache.features(dataset, (one, two))
     np.testing.assert_array_equal(features[0], features[1])
     assert len(files(cache)) == 1
 
 
 def test_changed_audio_is_computed_again(dataset: Dataset, cache: FeatureCache) -> None:
     clip = dataset.clips[0]
-    cache.features(dataset, [clip], progress=False)
+    cache.features(dataset, [clip])
     audio.write(dataset.path(clip), np.zeros(1024, np.float32))
-    (frames,) = cache.features(dataset, [clip], progress=False)
+    (frames,) = cache.features(dataset, [clip])
     np.testing.assert_array_equal(frames, np.full((2, 16), np.log(np.float32(FRONT_END.floor))))
 
 
@@ -111,10 +111,10 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_file_is_computed_again(dataset: Dataset, cache: FeatureCache, damage: str) -> None:
     clips = dataset.clips[:1]
-    expected = np.array(cache.features(dataset, clips, progress=False)[0])
+    expected = np.array(cache.features(dataset, clips)[0])
     (file,) = files(cache)
     DAMAGES[damage](file)
-    np.testing.assert_array_equal(cache.features(dataset, clips, progress=False)[0], expected)
+    np.testing.assert_array_equal(cache.features(dataset, clips)[0], expected)
     assert files(cache) == [file]
 
 
@@ -137,11 +137,11 @@ def test_interruption(
     with monkeypatch.context() as patch:
         patch.setattr(np, "save", interrupted)
         with pytest.raises(interruption):
-            cache.features(dataset, dataset.clips, progress=False)
+            cache.features(dataset, dataset.clips)
     done = files(cache)
     assert [file.suffix for file in done] == [".npy", ".npy"]
     times = [file.stat().st_mtime_ns for file in done]
-    assert len(cache.features(dataset, dataset.clips, progress=False)) == len(dataset.clips)
+    assert len(cache.features(dataset, dataset.clips)) == len(dataset.clips)
     assert [file.stat().st_mtime_ns for file in done] == times
 
 
@@ -151,7 +151,7 @@ def test_unreadable_clips_are_listed_at_once(dataset: Dataset, cache: FeatureCac
     dataset.path(broken).write_bytes(b"no audio")
     audio.write(dataset.path(short), np.zeros(100, np.float32))
     with pytest.raises(DatasetError) as caught:
-        cache.features(dataset, dataset.clips, progress=False)
+        cache.features(dataset, dataset.clips)
     message = str(caught.value)
     assert "clips that cannot be read (3)" in message
     for clip in (gone, broken, short):
@@ -161,12 +161,13 @@ def test_unreadable_clips_are_listed_at_once(dataset: Dataset, cache: FeatureCac
 
 
 def test_more_clips_than_descriptors(dataset: Dataset, cache: FeatureCache) -> None:
+    resource = pytest.importorskip("resource", reason="only POSIX limits the open files of a process")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     free = os.dup(0)
     os.close(free)
     resource.setrlimit(resource.RLIMIT_NOFILE, (free + 10, hard))
     try:
-        features = cache.features(dataset, dataset.clips, progress=False)
+        features = cache.features(dataset, dataset.clips)
         total = sum(len(frames) for frames in features)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -183,7 +184,7 @@ def age(dataset: Dataset, seconds: float = 60.0) -> None:
 
 def test_files_are_hashed_once(dataset: Dataset, cache: FeatureCache, monkeypatch: pytest.MonkeyPatch) -> None:
     age(dataset)
-    cache.features(dataset, dataset.clips, progress=False)
+    cache.features(dataset, dataset.clips)
     hashed: list[Path] = []
 
     def sha256(path: Path) -> str:
@@ -191,11 +192,11 @@ def test_files_are_hashed_once(dataset: Dataset, cache: FeatureCache, monkeypatc
         return files_sha256(path)
 
     monkeypatch.setattr("edge_asc.data.cache.sha256", sha256)
-    again = cache.features(Dataset.open(dataset.root), dataset.clips, progress=False)
+    again = cache.features(Dataset.open(dataset.root), dataset.clips)
     assert hashed == []
     changed = dataset.path(dataset.clips[3])
     audio.write(changed, np.zeros(3200, np.float32))
-    found = cache.features(dataset, dataset.clips, progress=False)
+    found = cache.features(dataset, dataset.clips)
     assert hashed == [changed]
     assert not np.array_equal(found[3], again[3])
     np.testing.assert_array_equal(found[2], again[2])
@@ -203,42 +204,41 @@ def test_files_are_hashed_once(dataset: Dataset, cache: FeatureCache, monkeypatc
 
 def test_a_damaged_list_of_hashes_is_made_again(dataset: Dataset, cache: FeatureCache) -> None:
     age(dataset)
-    before = cache.features(dataset, dataset.clips, progress=False)
+    before = cache.features(dataset, dataset.clips)
     (known,) = (cache.directory.parent / "digests").iterdir()
     whole = known.read_text()
     known.write_text(whole[: len(whole) // 2])
-    after = cache.features(dataset, dataset.clips, progress=False)
+    after = cache.features(dataset, dataset.clips)
     np.testing.assert_array_equal(after[0], before[0])
     assert known.read_text() == whole
 
 
 def test_crops_are_cut_from_the_samples(tmp_path: Path, cache: FeatureCache) -> None:
-    dataset = write_scenes(tmp_path / "long", 2, seed=1, seconds=1.0, progress=False)
+    dataset = write_scenes(tmp_path / "long", 2, seed=1, seconds=1.0)
     crop = Crop(0.5, seed=3)
-    cropped = cache.features(dataset, dataset.clips, progress=False, crop=crop)
+    cropped = cache.features(dataset, dataset.clips, crop=crop)
     starts = set()
     for clip, frames in zip(dataset.clips, cropped, strict=True):
         samples = audio.read(dataset.path(clip))
-        cut = crop.of(samples, 16000, files_sha256(dataset.path(clip)))
+        cut = crop.apply(samples, 16000, files_sha256(dataset.path(clip)))
         assert len(cut) == 8000
         (start,) = (i for i in range(8001) if np.array_equal(samples[i : i + 8000], cut))
         starts.add(start)
         np.testing.assert_array_equal(frames, LogMel(FRONT_END)(cut))
     assert len(starts) > 15
-    other = cache.features(dataset, dataset.clips, progress=False, crop=Crop(0.5, seed=4))
+    other = cache.features(dataset, dataset.clips, crop=Crop(0.5, seed=4))
     assert not np.array_equal(other[0], cropped[0])
-    whole = cache.features(dataset, dataset.clips, progress=False, crop=Crop(5.0, seed=3))
-    np.testing.assert_array_equal(whole[0], cache.features(dataset, dataset.clips, progress=False)[0])
+    whole = cache.features(dataset, dataset.clips, crop=Crop(5.0, seed=3))
+    np.testing.assert_array_equal(whole[0], cache.features(dataset, dataset.clips)[0])
 
 
 def test_progress(dataset: Dataset, cache: FeatureCache, capsys: pytest.CaptureFixture[str]) -> None:
-    cache.features(dataset, dataset.clips[:4], progress=False)
-    assert capsys.readouterr() == ("", "")
-    cache.features(dataset, dataset.clips, progress=True)
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert "Computing features" in err
-    cache.features(dataset, dataset.clips, progress=True)
+    cache.features(dataset, dataset.clips[:4])
+    progress = RecordingProgress()
+    cache.features(dataset, dataset.clips, progress)
+    assert progress.phases == [["Computing features", len(dataset.clips) - 4, len(dataset.clips) - 4]]
+    cache.features(dataset, dataset.clips, progress)
+    assert len(progress.phases) == 1
     assert capsys.readouterr() == ("", "")
 
 
@@ -255,6 +255,6 @@ def test_default_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_real_recordings(scenes10: Path, tmp_path: Path) -> None:
     dataset = Dataset.open(scenes10)
-    features = FeatureCache(tmp_path, FrontEnd()).features(dataset, dataset.clips[::64], progress=False)
+    features = FeatureCache(tmp_path, FrontEnd()).features(dataset, dataset.clips[::64])
     assert [frames.shape for frames in features] == [(156, 256)] * 5
     assert all(np.isfinite(frames).all() and frames.std() > 0.5 for frames in features)

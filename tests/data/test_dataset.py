@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from edge_asc import audio
-from edge_asc.data.dataset import SHOWN, TAU_LABELS, Clip, Dataset, group_split
-from edge_asc.errors import DatasetError
+from edge_asc.data.dataset import LAYOUTS, Clip, Dataset
+from edge_asc.data.layouts.tau import TAU_LABELS
+from edge_asc.data.split import group_split
+from edge_asc.errors import SHOWN, DatasetError
 
 META = """filename\tscene_label\tidentifier\tsource_label
 audio/a-1.wav\tsea\tone\ta
@@ -46,7 +48,7 @@ def test_open(root: Path) -> None:
     assert dataset.name == root.name
     assert dataset.labels == ("bar", "sea")
     assert dataset.clips[1] == Clip("audio/a-2.wav", "sea", "one", "b")
-    assert dataset.folds == (1,)
+    assert tuple(dataset.folds) == (1,)
     assert names(dataset.split(1, "train")) == ["audio/b-1.wav", "audio/a-2.wav", "audio/a-1.wav"]
     assert names(dataset.split(1, "evaluate")) == ["audio/b-2.wav"]
     assert dataset.path(dataset.clips[0]) == root / "audio/a-1.wav"
@@ -91,16 +93,14 @@ def test_guessed_name(tmp_path: Path, folder: str, name: str | None) -> None:
     dataset = Dataset.open(tmp_path / folder)
     assert dataset.name == (name or folder)
     assert dataset.labels == (TAU_LABELS if name else ("bus",))
-    assert Dataset.open(tmp_path / folder, "other").labels == ("bus",)
 
 
 @pytest.mark.parametrize(
     ("meta", "message"),
     [
-        (None, r"meta\.csv: cannot be read \(No such file"),
-        ("", "no column filename or scene_label; found an empty file"),
+        ("", "no column filename or scene_label; got an empty file"),
         ("filename\tscene_label\n", "lists no clips"),
-        ("filename\tlabel\nx.wav\tbus\n", "no column scene_label; found filename, label; expected at least"),
+        ("filename\tlabel\nx.wav\tbus\n", "no column scene_label; got filename, label; expected at least"),
         ("filename,scene_label\nx.wav,bus\n", "separated by commas; expected tabs"),
         (
             "filename\tscene_label\nx.wav\t\udce9".encode("utf-8", "surrogateescape"),
@@ -108,20 +108,34 @@ def test_guessed_name(tmp_path: Path, folder: str, name: str | None) -> None:
         ),
     ],
 )
-def test_bad_meta(tmp_path: Path, meta: str | bytes | None, message: str) -> None:
-    if meta is not None:
-        (tmp_path / "meta.csv").write_bytes(meta if isinstance(meta, bytes) else meta.encode())
+def test_bad_meta(tmp_path: Path, meta: str | bytes, message: str) -> None:
+    (tmp_path / "meta.csv").write_bytes(meta if isinstance(meta, bytes) else meta.encode())
     with pytest.raises(DatasetError, match=message):
         Dataset.open(tmp_path)
 
 
+def test_a_folder_without_meta(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"no such folder; expected the folder of a data set"):
+        Dataset.open(tmp_path / "absent")
+    with pytest.raises(DatasetError) as caught:
+        Dataset.open(tmp_path)
+    lines = str(caught.value).splitlines()
+    assert "not a data set in a known layout" in lines[0]
+    assert lines[1:] == [f"  {layout.title}: {layout.expects}" for layout in LAYOUTS.all().values()]
+    assert any("TAU Urban Acoustic Scenes: meta.csv" in line for line in lines)
+    (tmp_path / "evaluation_setup").mkdir()
+    with pytest.raises(DatasetError, match=r"meta\.csv: cannot be read \(No such file"):
+        Dataset.open(tmp_path)
+
+
 def test_foreign_label_under_a_tau_name(root: Path) -> None:
+    named = root.rename(root.parent / "tau2019")
     with pytest.raises(DatasetError, match="labels bar, sea are not among those of tau2019"):
-        Dataset.open(root, "tau2019")
+        Dataset.open(named)
 
 
 def test_unknown_fold(root: Path) -> None:
-    with pytest.raises(DatasetError, match=r"no fold 2: fold2_train\.csv is missing; folds found: 1"):
+    with pytest.raises(DatasetError, match="no fold 2; this data set has: 1"):
         Dataset.open(root).split(2, "train")
 
 
@@ -147,13 +161,13 @@ def test_check_lists_everything_at_once(root: Path) -> None:
     assert first == f"{root}: problems found ({len(problems)}):"
     assert advice.startswith("Repair")
     expected = [
-        "meta.csv: audio/b-2.wav is listed 2 times",
-        "meta.csv: audio/c.wav has no label",
+        "audio/b-2.wav is listed 2 times",
+        "audio/c.wav has no label",
         "fold1_evaluate.csv:3: audio/b-2.wav is 'sea' here and 'bar' in meta.csv",
         "fold1_evaluate.csv:4: audio/b-2.wav is listed twice",
         "fold1_evaluate.csv:5: z.wav is not in meta.csv",
-        "fold 1: group one is in both train and evaluate",
         "fold2_evaluate.csv: cannot be read",
+        "fold 1: group one is in both train and evaluate",
         "audio/a-1.wav: is truncated",
         "audio/b-1.wav: cannot be decoded",
         "audio/c.wav: no such file",
@@ -185,24 +199,25 @@ bar\taudio/b-1.wav\t\t\t
 def test_credits(root: Path) -> None:
     write(root / "credits.csv", CREDITS)
     dataset = Dataset.open(root)
-    credit = dataset.credits()["audio/a-1.wav"]
+    credit = dataset.credits["audio/a-1.wav"]
     assert (credit.licence, credit.author, credit.url) == ("CC0", "ann", "http://a")
     assert names(dataset.licensed(dataset.clips, {"CC0", "CC-BY"})) == ["audio/a-1.wav"]
     assert names(dataset.licensed(dataset.clips, {"CC0", "CC-BY-NC", ""})) == [
         "audio/a-1.wav",
         "audio/a-2.wav",
     ]
-    with pytest.raises(DatasetError, match="no clip has the licence CC-0; found CC-BY-NC, CC0"):
+    with pytest.raises(DatasetError, match="no clip has the licence CC-0; this data set has: CC-BY-NC, CC0"):
         dataset.licensed(dataset.clips, ["CC-0"])
 
 
 def test_bad_credits(root: Path) -> None:
     dataset = Dataset.open(root)
-    with pytest.raises(DatasetError, match=r"credits\.csv: cannot be read"):
+    assert dataset.credits == {}
+    with pytest.raises(DatasetError, match="no clip has the licence CC0; this data set has: no licences at all"):
         dataset.licensed(dataset.clips, ["CC0"])
     write(root / "credits.csv", CREDITS + "sea\taudio/a-1.wav\tCC-BY\tann\thttp://a\n")
     with pytest.raises(DatasetError, match=r"credits\.csv:5: audio/a-1\.wav is listed twice"):
-        dataset.credits()
+        Dataset.open(root)
 
 
 def clips_in_groups(sizes: dict[str, list[int]]) -> list[Clip]:
@@ -221,6 +236,7 @@ def test_unrelated_clips(root: Path, tmp_path: Path) -> None:
     names = [f"{clip.filename}\tCC0\tauthor {i}" for i, clip in enumerate(clips)]
     names[-1] = f"{clips[-1].filename}\tCC0\tauthor 0"
     (root / "credits.csv").write_text("\n".join(["filename\tlicence\tauthor", *names]) + "\n")
+    dataset = Dataset.open(root)
     apart = dataset.unrelated(clips, dataset, clips[:1])
     assert apart == tuple(c for c in clips[:-1] if c.group != clips[0].group)
 
@@ -258,11 +274,11 @@ def test_group_split_refuses_single_groups() -> None:
 def test_real_recordings(scenes10: Path) -> None:
     dataset = Dataset.open(scenes10)
     dataset.check()
-    assert (len(dataset.clips), len(dataset.labels), dataset.folds) == (319, 10, (1, 2, 3, 4))
+    assert (len(dataset.clips), len(dataset.labels), tuple(dataset.folds)) == (319, 10, (1, 2, 3, 4))
     evaluated = [clip for fold in dataset.folds for clip in dataset.split(fold, "evaluate")]
     assert sorted(names(tuple(evaluated))) == sorted(names(dataset.clips))
     free = dataset.licensed(dataset.clips, {"CC0", "CC-BY"})
-    unlicensed = {name for name, credit in dataset.credits().items() if not credit.licence}
+    unlicensed = {name for name, credit in dataset.credits.items() if not credit.licence}
     assert len(unlicensed) == 1
     assert 0 < len(free) < 319
     assert not unlicensed & set(names(free))

@@ -9,8 +9,10 @@ import pytest
 import soundfile
 
 from edge_asc import audio
-from edge_asc.data.dataset import TAU_LABELS, Dataset
-from edge_asc.data.scenes import generate_scene, write_scenes
+from edge_asc.data.dataset import Dataset
+from edge_asc.data.generated import write_scenes
+from edge_asc.data.layouts.tau import TAU_LABELS
+from edge_asc.data.scenes import generate_scene
 from edge_asc.errors import DatasetError
 from edge_asc.frontend import FrontEnd, LogMel
 
@@ -93,9 +95,9 @@ def test_ten_seconds_tell_more_than_one() -> None:
 
 def test_write_scenes(tmp_path: Path) -> None:
     root = tmp_path / "tau2019"
-    dataset = write_scenes(root, 6, seed=5, seconds=0.3, progress=False)
+    dataset = write_scenes(root, 6, seed=5, seconds=0.3)
     assert dataset == Dataset.open(root)
-    assert (dataset.name, dataset.labels, dataset.folds) == ("generated", TAU_LABELS, (1,))
+    assert (dataset.name, dataset.labels, tuple(dataset.folds)) == ("generated", TAU_LABELS, (1,))
     assert len(dataset.clips) == 60
     dataset.check()
     train, evaluate = dataset.split(1, "train"), dataset.split(1, "evaluate")
@@ -113,9 +115,9 @@ def test_write_scenes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("clips", "folds"), [(2, 1), (2, 2), (3, 3), (9, 4)])
 def test_folds(tmp_path: Path, clips: int, folds: int) -> None:
-    dataset = write_scenes(tmp_path, clips, seed=0, seconds=0.05, folds=folds, progress=False)
+    dataset = write_scenes(tmp_path, clips, seed=0, seconds=0.05, folds=folds)
     dataset.check()
-    assert dataset.folds == tuple(range(1, folds + 1))
+    assert tuple(dataset.folds) == tuple(range(1, folds + 1))
     for fold in dataset.folds:
         for part in (dataset.split(fold, "train"), dataset.split(fold, "evaluate")):
             assert {clip.label for clip in part} == set(TAU_LABELS)
@@ -138,23 +140,23 @@ def test_interrupted_scenes_are_taken_up(tmp_path: Path, monkeypatch: pytest.Mon
     with monkeypatch.context() as patch:
         patch.setattr(audio, "write", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            write_scenes(root, 2, seed=0, seconds=0.05, progress=False)
+            write_scenes(root, 2, seed=0, seconds=0.05)
     assert not (root / "meta.csv").exists()
     times = [path.stat().st_mtime_ns for path in written]
-    taken_up = write_scenes(root, 2, seed=0, seconds=0.05, progress=False)
+    taken_up = write_scenes(root, 2, seed=0, seconds=0.05)
     taken_up.check()
     assert [path.stat().st_mtime_ns for path in written] == times
-    at_once = write_scenes(tmp_path / "other", 2, seed=0, seconds=0.05, progress=False)
+    at_once = write_scenes(tmp_path / "other", 2, seed=0, seconds=0.05)
     for clip in at_once.clips:
         assert taken_up.path(clip).read_bytes() == at_once.path(clip).read_bytes()
 
 
 def test_foreign_folder_is_refused(tmp_path: Path) -> None:
-    write_scenes(tmp_path / "scenes", 2, seed=0, seconds=0.05, progress=False)
+    write_scenes(tmp_path / "scenes", 2, seed=0, seconds=0.05)
     with pytest.raises(DatasetError, match="choose another folder"):
-        write_scenes(tmp_path / "scenes", 2, seed=1, seconds=0.05, progress=False)
+        write_scenes(tmp_path / "scenes", 2, seed=1, seconds=0.05)
     with pytest.raises(DatasetError, match="not empty, and not written by this generator"):
-        write_scenes(tmp_path, 2, seed=0, seconds=0.05, progress=False)
+        write_scenes(tmp_path, 2, seed=0, seconds=0.05)
 
 
 @pytest.mark.parametrize(
@@ -180,5 +182,5 @@ def test_bad_set_of_scenes(tmp_path: Path, arguments: dict[str, float]) -> None:
     arguments = {"clips": 4, "seed": 0, **arguments}
     root = tmp_path / "scenes"
     with pytest.raises(DatasetError, match="expected"):
-        write_scenes(root, arguments.pop("clips"), progress=False, **arguments)  # type: ignore[arg-type]
+        write_scenes(root, arguments.pop("clips"), **arguments)  # type: ignore[arg-type]
     assert not root.exists()

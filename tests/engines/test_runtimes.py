@@ -1,5 +1,4 @@
 import gc
-import json
 import sys
 import weakref
 from dataclasses import replace
@@ -9,20 +8,22 @@ import numpy as np
 import pytest
 import torch
 
-from artefacts import LABELS, checkpoint, clips, contract, sound, write_tflite
+from artefacts import LABELS, checkpoint, clips, contract, sound, write_file
 from edge_asc.contract import StreamContract
 from edge_asc.engine import open_runtime
 from edge_asc.engines import litert
 from edge_asc.engines.litert import LiteRTRuntime
 from edge_asc.engines.onnxruntime import OnnxRuntime
-from edge_asc.engines.pytorch import TorchRuntime, contract_of
+from edge_asc.engines.pytorch import TorchRuntime
 from edge_asc.errors import ContractError, EdgeAscError, MissingExtraError
+from edge_asc.evaluation.checkpoints import WholeClipRuntime, stream_clips
 from edge_asc.files import sha256
 from edge_asc.frontend import LogMel
 from edge_asc.loop import Loop
+from edge_asc.manifest import Entry, Manifest
 from edge_asc.streaming import StreamingClassifier, WindowedClassifier
+from edge_asc.training.checkpoint_contract import checkpoint_contract
 from edge_asc_export.lowering import lower_step
-from edge_asc_export.onnx import OnnxWriter
 from edge_asc_export.plan import Plan
 from edge_asc_export.scheme import SCHEMES
 
@@ -295,7 +296,7 @@ def test_the_whole_contract_is_in_the_file(artefacts, engine):
 
 
 def test_the_contract_of_a_checkpoint_is_that_of_its_onnx_artefact(runtimes, artefacts):
-    ours = contract_of(artefacts.causal)
+    ours = checkpoint_contract(artefacts.causal)
     theirs = runtimes["onnx"].contract.signatures[0]
     for mine, others in ((ours.signatures[0].inputs, theirs.inputs), (ours.signatures[0].outputs, theirs.outputs)):
         assert {(spec.name, spec.role, spec.dtype, spec.feeds) for spec in mine} == {
@@ -309,7 +310,7 @@ def test_the_contract_of_a_checkpoint_is_that_of_its_onnx_artefact(runtimes, art
 
 
 def test_the_contract_of_a_windowed_checkpoint_has_the_embeddings_of_each_window(artefacts):
-    ours = contract_of(artefacts.windowed)
+    ours = checkpoint_contract(artefacts.windowed)
     assert ours.windows == tuple(range(1, 11))
     tflite = open_runtime(artefacts.folder / "windows.tflite").contract
     for seconds in (1, 2):
@@ -329,7 +330,7 @@ def test_torch_streams_many_clips_as_one_by_one(artefacts):
     runtime = TorchRuntime(artefacts.causal)
     rng = np.random.default_rng(5)
     clips = [rng.normal(0, 1, (frames, 256)).astype(np.float32) for frames in (24, 29, 7, 40, 24, 0)]
-    results = runtime.stream(clips)
+    results = stream_clips(runtime, clips)
     assert [len(result) for result in results] == [3, 3, 0, 5, 3, 0]
     for clip, result in zip(clips, results, strict=True):
         classifier = StreamingClassifier(runtime)
@@ -340,11 +341,11 @@ def test_torch_streams_many_clips_as_one_by_one(artefacts):
 def test_torch_refuses_to_stream_what_it_cannot(artefacts):
     runtime = TorchRuntime(artefacts.causal)
     with pytest.raises(ContractError, match=r"expected \(frames, 256\)"):
-        runtime.stream([np.zeros((256, 8), np.float32)])
+        stream_clips(runtime, [np.zeros((256, 8), np.float32)])
     with pytest.raises(ContractError, match="NaN"):
-        runtime.stream([np.full((8, 256), np.nan, np.float32)])
+        stream_clips(runtime, [np.full((8, 256), np.nan, np.float32)])
     with pytest.raises(ContractError, match="windowed"):
-        TorchRuntime(artefacts.windowed).stream([])
+        stream_clips(TorchRuntime(artefacts.windowed), [])
 
 
 def test_torch_leaves_the_number_of_threads_as_it_was(artefacts):
@@ -364,8 +365,9 @@ class TestDamage:
         path = folder / name
         path.write_bytes((artefacts.folder / name).read_bytes())
         if manifest:
-            entry = {"files": {name: {"sha256": sha256(path)}}}
-            (folder / "manifest.json").write_text(json.dumps(entry))
+            inside = open_runtime(path).contract
+            entry = Entry(sha256(path), path.stat().st_size, path.suffix[1:], "an engine", inside)
+            Manifest("random", {name: entry}).write(folder)
         return path
 
     def test_a_file_that_its_manifest_lists_opens(self, artefacts, name, tmp_path):
@@ -398,12 +400,11 @@ class TestDamage:
 
 
 def test_artefacts_without_a_contract_are_refused(tmp_path, monkeypatch, artefacts):
-    for module in ("onnx", "tflite"):
+    for module in ("onnx_writer", "tflite_writer"):
         monkeypatch.setattr(f"edge_asc_export.{module}.METADATA_KEY", "something_else")
     graph = lower_step(artefacts.causal.model)
-    writer = OnnxWriter(graph, Plan(SCHEMES["none"]))
-    (tmp_path / "a.onnx").write_bytes(writer.write(contract([writer.signature(512)])))
-    write_tflite(tmp_path / "a.tflite", [graph], "causal", Plan(SCHEMES["none"]))
+    for name in ("a.onnx", "a.tflite"):
+        write_file(tmp_path / name, [graph], Plan(SCHEMES["none"]))
     for runtime, name in ((OnnxRuntime, "a.onnx"), (LiteRTRuntime, "a.tflite")):
         with pytest.raises(ContractError, match=f"{name}: no stream contract inside"):
             runtime(tmp_path / name)
@@ -494,9 +495,9 @@ def test_what_is_not_there_is_refused(tmp_path):
 
 
 def test_whole_clips_in_one_pass_equal_steps(artefacts):
-    whole, steps = TorchRuntime(artefacts.causal, whole=True), TorchRuntime(artefacts.causal)
+    whole, steps = WholeClipRuntime(artefacts.causal), TorchRuntime(artefacts.causal)
     audio = clips(3, 40, seed=4)
-    for one, other in zip(whole.stream(audio), steps.stream(audio), strict=True):
+    for one, other in zip(stream_clips(whole, audio), stream_clips(steps, audio), strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
     assert whole.engine == f"{steps.engine}, whole clip"
-    assert whole.stream([clips(1, 4)[0]])[0].shape == (0, 10)
+    assert stream_clips(whole, [clips(1, 4)[0]])[0].shape == (0, 10)

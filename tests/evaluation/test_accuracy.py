@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from rich.console import Console
 
-from edge_asc.contract import Decision, Signature, StreamContract, TensorSpec
+from edge_asc.cli.tables import accuracy_table, loss_table, recall_table
+from edge_asc.contract import DECISION_RULES, DecisionRule, Signature, StreamContract, TensorSpec
 from edge_asc.errors import EdgeAscError
-from edge_asc.evaluation.accuracy import Accuracy, evaluate, interval, pool
-from edge_asc.evaluation.logits import DECISIONS, BatchRuntime, at_level, decide, steps_at, stream_logits
-from edge_asc.evaluation.report import loss_table, recall_table, table
+from edge_asc.evaluation.accuracy import Accuracy, pool, wilson_interval
+from edge_asc.evaluation.comparison import LabelledClips, evaluate
+from edge_asc.evaluation.logits import BatchRuntime, at_level, decide, steps_at, stream_logits
 from edge_asc.frontend import FrontEnd, LogMel
 from edge_asc.runtime import Runtime, Tensors, check_inputs
 
@@ -108,7 +109,7 @@ def votes(*indices: int, classes: int = 4) -> Array:
 def measure(
     runtime: Any, features: Sequence[Array], targets: Sequence[int], *lengths: float, **options: Any
 ) -> Accuracy:
-    (result,) = evaluate([("model", runtime)], features, targets, LABELS, lengths or (1,), **options)
+    (result,) = evaluate([("model", runtime)], LabelledClips(features, targets, LABELS), lengths or (1,), **options)
     return result
 
 
@@ -119,16 +120,16 @@ def test_steps_at() -> None:
 
 def test_interval_is_wilsons() -> None:
     # Newcombe (1998), table I: 81 of 263, and 0 of 20.
-    assert interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
-    assert interval(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
-    low, high = interval(81, 263, confidence=0.5)
+    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson_interval(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+    low, high = wilson_interval(81, 263, confidence=0.5)
     assert 0.2553 < low < 81 / 263 < high < 0.3662
 
 
 @pytest.mark.parametrize(("right", "count"), [(0, 0), (3, 2), (-1, 2)])
 def test_interval_of_nonsense(right: int, count: int) -> None:
     with pytest.raises(EdgeAscError, match="at least one"):
-        interval(right, count)
+        wilson_interval(right, count)
 
 
 @pytest.mark.parametrize("decibels", [-40.0, -12.0, 0.0, 6.0])
@@ -190,7 +191,7 @@ def test_streams_normalised_features_from_a_reset(gain: float) -> None:
     assert isinstance(Batched(), BatchRuntime)
     assert not isinstance(Summing(), BatchRuntime)
     for runtime in (Summing(), Batched()):
-        streamed = stream_logits(runtime, features, gain)
+        streamed = stream_logits(runtime, features, gain=gain)
         assert [x.shape for x in streamed] == [(3, 4), (1, 4), (0, 4), (2, 4)]
         for found, wanted in zip(streamed, expected, strict=True):
             np.testing.assert_allclose(found, np.reshape(wanted, (-1, 4)), rtol=1e-5, atol=1e-4)
@@ -209,7 +210,7 @@ def test_counts_by_length_and_class() -> None:
     assert (one.seconds, one.count, one.right, one.right_under("mean")) == (1, 3, 2, 3)
     assert (two.seconds, two.count, two.right, two.right_under("mean")) == (2, 2, 1, 1)
     assert one.recall == {"bus": 1.0, "metro": 0.0, "park": 1.0, "tram": None}
-    assert one.interval == interval(2, 3)
+    assert one.interval == wilson_interval(2, 3)
     assert result.notes == ("no clip is 3 s long",)
     assert result.clips == 4
     assert (result.all_steps.count, result.all_steps.right) == (7 + 3 + 7 + 2, 3 + 2 + 7 + 0)
@@ -228,7 +229,7 @@ def test_labels_are_matched_by_name() -> None:
     permuted = [x[:, [LABELS.index(label) for label in order]] for x in logits]
     features, targets = clips(*[24] * 12), [i % 4 for i in range(12)]
     models = [("a", Scripted(logits)), ("b", Scripted(permuted, labels=order))]
-    first, second = evaluate(models, features, targets, LABELS, [1])
+    first, second = evaluate(models, LabelledClips(features, targets, LABELS), [1])
     assert first.lengths[0].right_by_class == second.lengths[0].right_by_class
     assert (second.reference, second.all_steps.agreement, second.lengths[0].agreement) == ("a", 1.0, 1.0)
     assert second.logit_error is not None
@@ -238,13 +239,13 @@ def test_labels_are_matched_by_name() -> None:
 def test_comparison_with_the_reference() -> None:
     features, targets = clips(24, 24), [0, 1]
     models = [("int8", Scripted([votes(0, 1, 0), votes(1, 1, 1)])), ("float", Scripted([votes(0, 0, 0)] * 2))]
-    small, reference = evaluate(models, features, targets, LABELS, [1], reference=1)
+    small, reference = evaluate(models, LabelledClips(features, targets, LABELS), [1], reference=1)
     assert (small.reference, reference.reference) == ("float", None)
     assert (small.lengths[0].agreed, small.all_steps.agreed) == (1, 2)
     assert small.logit_error is not None
     assert small.logit_error.maximum == 5.0
     assert small.logit_error.mean == pytest.approx(4 * 2 * 5 / (6 * 4))
-    (alone,) = evaluate([("x", Batched())], features, targets, LABELS, [1], reference=None)
+    (alone,) = evaluate([("x", Batched())], LabelledClips(features, targets, LABELS), [1], reference=None)
     assert alone.reference is None
 
 
@@ -252,7 +253,7 @@ def test_model_may_know_more_labels() -> None:
     labels = (*LABELS, "ferry")
     logits = [votes(4, 4, 4, classes=5), votes(1, 1, 1, classes=5)]
     models = [("more", Scripted(logits, labels=labels)), ("same", Scripted([votes(0, 0, 0), votes(1, 1, 1)]))]
-    more, same = evaluate(models, clips(24, 24), [0, 1], LABELS, [1])
+    more, same = evaluate(models, LabelledClips(clips(24, 24), [0, 1], LABELS), [1])
     assert (more.lengths[0].right, same.lengths[0].right) == (1, 2)
     assert same.all_steps.agreement == 0.5
     assert same.logit_error is None
@@ -288,15 +289,15 @@ def test_bad_input(features: list[Array], targets: list[int], options: Any, mess
 
 def test_bad_lengths_and_models() -> None:
     features = clips(24)
-    with pytest.raises(EdgeAscError, match="decides nothing that early"):
+    with pytest.raises(EdgeAscError, match="makes its first decision later"):
         measure(Batched(), features, [0], 0.2)
     with pytest.raises(EdgeAscError, match="0 lengths"):
-        evaluate([("model", Batched())], features, [0], LABELS, [])
+        evaluate([("model", Batched())], LabelledClips(features, [0], LABELS), [])
     with pytest.raises(EdgeAscError, match="windowed model"):
         stream_logits(Batched(form="windowed"), features)
     other = FrontEnd(mels=MELS, high=4000.0)
     with pytest.raises(EdgeAscError, match="another front end"):
-        evaluate([("a", Batched()), ("b", Batched(front_end=other))], features, [0], LABELS, [1])
+        evaluate([("a", Batched()), ("b", Batched(front_end=other))], LabelledClips(features, [0], LABELS), [1])
     with pytest.raises(EdgeAscError, match="NaN"):
         measure(Scripted([np.full((3, 4), np.nan)]), features, [0])
 
@@ -304,10 +305,10 @@ def test_bad_lengths_and_models() -> None:
 def test_normalisation_may_differ() -> None:
     other = FRONT_END.with_normalisation(np.zeros(MELS), np.ones(MELS))
     models = [("a", Batched()), ("b", Batched(front_end=other))]
-    assert len(evaluate(models, clips(24), [0], LABELS, [1])) == 2
+    assert len(evaluate(models, LabelledClips(clips(24), [0], LABELS), [1])) == 2
 
 
-rules: st.SearchStrategy[Decision] = st.sampled_from(["last", "mean"])
+rules: st.SearchStrategy[DecisionRule] = st.sampled_from(["last", "mean"])
 folds = st.lists(
     st.lists(st.tuples(st.integers(0, 3), st.integers(3, 9)), min_size=1, max_size=5), min_size=1, max_size=3
 )
@@ -315,11 +316,11 @@ folds = st.lists(
 
 @settings(max_examples=40, deadline=None)
 @given(folds, rules, st.integers(0, 2**32 - 1))
-def test_pool_equals_whole(folds: list[list[tuple[int, int]]], rule: Decision, seed: int) -> None:
+def test_pool_equals_whole(folds: list[list[tuple[int, int]]], rule: DecisionRule, seed: int) -> None:
     def result(drawn: list[tuple[int, int]], base: list[Array], logits: list[Array]) -> Accuracy:
         features = [np.zeros((8 * steps, MELS), np.float32) for _, steps in drawn]
         models = [("base", Scripted(base, decision=rule)), ("model", Scripted(logits, decision=rule))]
-        return evaluate(models, features, [target for target, _ in drawn], LABELS, [1, 2])[1]
+        return evaluate(models, LabelledClips(features, [target for target, _ in drawn], LABELS), [1, 2])[1]
 
     rng = np.random.default_rng(seed)
     base, logits = (
@@ -351,7 +352,7 @@ def test_pool_of_other_models_or_rules() -> None:
 def results() -> list[Accuracy]:
     logits = [votes(0, 0, 0, 0, 0, 0, 0), votes(0, 0, 0), votes(2, 2, 2), votes(2, 2, 2)]
     models = [("float", Scripted(logits)), ("int8", Scripted(logits[:2] + logits[1:2] + logits[3:]))]
-    return evaluate(models, clips(56, 24, 24, 24), [0, 1, 2, 2], LABELS, [1, 2])
+    return evaluate(models, LabelledClips(clips(56, 24, 24, 24), [0, 1, 2, 2], LABELS), [1, 2])
 
 
 def test_json() -> None:
@@ -362,7 +363,7 @@ def test_json() -> None:
         (2, 1, 1),
     ]
     first = float32["lengths"][0]
-    assert (first["low"], first["high"]) == interval(3, 4)
+    assert (first["low"], first["high"]) == wilson_interval(3, 4)
     assert (first["right_last"], first["right_mean"], first["accuracy"]) == (3, 3, 0.75)
     assert first["recall"] == {"bus": 1.0, "metro": 0.0, "park": 1.0, "tram": None}
     assert (float32["reference"], float32["logit_error"]) == (None, None)
@@ -378,13 +379,13 @@ def shown(value: Any) -> str:
 
 
 def test_tables() -> None:
-    text = shown(table(results()))
-    low, high = interval(3, 4)
+    text = shown(accuracy_table(results()))
+    low, high = wilson_interval(3, 4)
     assert f"75.0 [{100 * low:.1f}, {100 * high:.1f}]" in text
     assert "n = 4" in text
     assert "agreement" in text
     assert "81.2" in text  # 13 of 16 decisions
-    assert "agreement" not in shown(table(results()[:1]))
+    assert "agreement" not in shown(accuracy_table(results()[:1]))
     recall = shown(recall_table(results(), 1))
     park = next(line for line in recall.splitlines() if "park" in line)
     assert "100.0" in park
@@ -411,7 +412,7 @@ def test_windows_that_have_nothing_in_common_are_evaluated_apart() -> None:
         return replace(spec, name=f"window_{seconds}s", frames=frames, inputs=(features, *spec.inputs[1:]))
 
     models = [("all", Windows(1, 2)), ("one", Windows(1)), ("two", Windows(2))]
-    found = evaluate(models, clips(70, 70), [0, 1], LABELS, [1, 2])
+    found = evaluate(models, LabelledClips(clips(70, 70), [0, 1], LABELS), [1, 2])
     assert [[row.seconds for row in result.lengths] for result in found] == [[1, 2], [1], [2]]
     assert [result.reference for result in found] == [None, "all", "all"]
 
@@ -420,7 +421,7 @@ def test_losses_are_against_the_row_above() -> None:
     above, below = results()
     one = above.at(1)
     assert one is not None
-    wrong = replace(one, right_by_class={rule: {} for rule in DECISIONS})
+    wrong = replace(one, right_by_class={rule: {} for rule in DECISION_RULES})
     worse = replace(below, model="worse", lengths=(wrong,))
     lines = shown(loss_table([above, replace(above, model="same"), worse])).splitlines()
     same, last = (next(line for line in lines if name in line) for name in ("same", "worse"))
@@ -430,6 +431,13 @@ def test_losses_are_against_the_row_above() -> None:
 
 
 def test_table_tells_level_and_what_is_left_out() -> None:
-    text = shown(table([measure(Batched(), clips(24), [0], 1, 10, gain=-20.0)]))
+    text = shown(accuracy_table([measure(Batched(), clips(24), [0], 1, 10, gain=-20.0)]))
     assert "-20 dB" in text
     assert "no clip is 10 s long" in text
+
+
+def test_tables_take_names_as_they_are() -> None:
+    odd = [replace(result, model="[bold]a[/x]", notes=("[red]note",)) for result in results()[:1]]
+    for table in (accuracy_table(odd), recall_table(odd), loss_table(odd)):
+        assert "[bold]a[/x]" in shown(table)
+    assert "[red]note" in shown(accuracy_table(odd))

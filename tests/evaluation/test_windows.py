@@ -10,8 +10,9 @@ from artefacts import clips, randomised, sound
 from edge_asc.engine import open_runtime
 from edge_asc.engines.pytorch import TorchRuntime
 from edge_asc.errors import ContractError, EdgeAscError
+from edge_asc.evaluation.checkpoints import stream_windows
 from edge_asc.evaluation.whole import last_logits
-from edge_asc.evaluation.windows import window_count, windowed
+from edge_asc.evaluation.windows import stream_recordings, window_count
 from edge_asc.streaming import StreamingClassifier, WindowedClassifier
 
 CARRIES: Any = ("final", "aligned", "none")
@@ -25,7 +26,7 @@ def test_decisions_of_a_ten_second_clip(length: int, count: int) -> None:
 def test_a_recording_gives_the_decisions_that_listening_to_it_gives(artefacts: Any) -> None:
     recordings = [sound(2.0, seed) for seed in range(3)]
     runtime = TorchRuntime(artefacts.windowed)
-    together = windowed(runtime, iter(recordings), 2, (1,), CARRIES)
+    together = stream_recordings(runtime, iter(recordings), 2, (1,), CARRIES)
     assert {rows.shape for rows in together.values()} == {(3, 5, 10)}
     for (_, carry), rows in together.items():
         for samples, logits in zip(recordings, rows, strict=True):
@@ -37,9 +38,9 @@ def test_a_recording_gives_the_decisions_that_listening_to_it_gives(artefacts: A
 
 def test_artefacts_give_what_the_checkpoint_gives(artefacts: Any) -> None:
     recordings = [sound(2.0, seed) for seed in range(2)]
-    expected = windowed(TorchRuntime(artefacts.windowed), iter(recordings), 2, (1,), CARRIES)
+    expected = stream_recordings(TorchRuntime(artefacts.windowed), iter(recordings), 2, (1,), CARRIES)
     for name, carries in (("windows.tflite", CARRIES), ("window_1s.onnx", ("final", "none"))):
-        found = windowed(open_runtime(artefacts.folder / name), iter(recordings), 2, (1,), carries)
+        found = stream_recordings(open_runtime(artefacts.folder / name), iter(recordings), 2, (1,), carries)
         for carry in carries:
             np.testing.assert_allclose(found[1, carry], expected[1, carry], atol=2e-5)
 
@@ -47,19 +48,19 @@ def test_artefacts_give_what_the_checkpoint_gives(artefacts: Any) -> None:
 def test_more_recordings_than_fit_together(artefacts: Any) -> None:
     runtime = TorchRuntime(artefacts.windowed)
     recordings = [sound(1.25, seed) for seed in range(17)]
-    many = windowed(runtime, iter(recordings), 1.25, (1,), ("final",))[1, "final"]
-    one = windowed(runtime, iter(recordings[16:]), 1.25, (1,), ("final",))[1, "final"]
+    many = stream_recordings(runtime, iter(recordings), 1.25, (1,), ("final",))[1, "final"]
+    one = stream_recordings(runtime, iter(recordings[16:]), 1.25, (1,), ("final",))[1, "final"]
     assert many.shape == (17, 2, 10)
     np.testing.assert_allclose(many[16], one[0], atol=1e-6)
 
 
 def test_what_cannot_be_windowed(artefacts: Any) -> None:
     with pytest.raises(EdgeAscError, match=r"a recording is 1\.50 s long; expected at least 2 s"):
-        windowed(TorchRuntime(artefacts.windowed), iter([sound(1.5)]), 2, (1,), CARRIES)
+        stream_recordings(TorchRuntime(artefacts.windowed), iter([sound(1.5)]), 2, (1,), CARRIES)
     with pytest.raises(ContractError, match="expected a windowed one"):
-        windowed(TorchRuntime(artefacts.causal), iter([sound(2.0)]), 2, (1,), CARRIES)
+        stream_recordings(TorchRuntime(artefacts.causal), iter([sound(2.0)]), 2, (1,), CARRIES)
     with pytest.raises(ContractError, match="a causal model has no windows"):
-        TorchRuntime(artefacts.causal).windows(np.zeros((1, 1, 31, 256), np.float32), CARRIES, 0.25)
+        stream_windows(TorchRuntime(artefacts.causal), np.zeros((1, 1, 31, 256), np.float32), CARRIES, 0.25)
 
 
 def test_whole_clips_are_decided_by_the_last_output(artefacts: Any) -> None:

@@ -13,7 +13,7 @@ from edge_asc.errors import EdgeAscError
 from edge_asc.models import CNN, CRNN, ModelConfig, build
 from edge_asc.models.backbones.bcresnet import BCResNet
 from edge_asc.models.backbones.fuse import Module
-from edge_asc.models.layers import Caches, Conv, MelMean, ResNorm, SubSpectralNorm
+from edge_asc.models.layers import Caches, MelMean, ResNorm, StreamConv, SubSpectralNorm
 
 torch.set_num_threads(1)  # the models are too small to share, and the machine may be busy
 
@@ -103,11 +103,11 @@ def test_build_gives_what_the_configuration_says() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"backbone": "vgg"}, "model backbone is 'vgg'; expected one of fuse, bcresnet, resnet"),
+        ({"backbone": "vgg"}, "got backbone 'vgg'; expected one of: bcresnet, fuse, resnet"),
         ({"form": "online"}, "causal, windowed"),
         ({"head": "lstm"}, "gru, gap"),
         ({"output": "all"}, "multi, single"),
-        ({"res_norm": True}, "ResNorm belongs to bcresnet, not fuse"),
+        ({"res_norm": True}, "backbone fuse has no option ResNorm; leave it out"),
     ],
 )
 def test_bad_configuration(values: dict[str, Any], message: str) -> None:
@@ -172,7 +172,7 @@ def test_merged_depthwise_convolutions(form: Any, stride: tuple[int, int]) -> No
 def test_strided_pointwise_convolution_in_training(form: Any) -> None:
     """The backward pass of the plain strided form has crashed; both must give the same columns and gradients."""
     torch.manual_seed(0)
-    layer = Conv(8, 16, (1, 1), (2, 2), form=form)
+    layer = StreamConv((8, 16), (1, 1), (2, 2), form=form)
     x = torch.randn(4, 8, 64, 16).contiguous(memory_format=torch.channels_last).requires_grad_()
     y = layer.train()(x)
     torch.testing.assert_close(y, layer.eval()(x))
@@ -208,7 +208,7 @@ def test_training_takes_the_merged_path_to_the_same_result(monkeypatch: pytest.M
 )
 def test_convolution_in_chunks(kernel: tuple[int, int], stride: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    conv = Conv(3, 4, kernel, stride, form="causal", bias=True)
+    conv = StreamConv((3, 4), kernel, stride, form="causal", bias=True)
     conv.cache_name = "cache"
     x = torch.randn(2, 3, 16, 32)
     with torch.no_grad():
@@ -229,7 +229,7 @@ def test_convolution_in_chunks(kernel: tuple[int, int], stride: tuple[int, int])
 
 def test_windowed_convolution_is_padded_alike() -> None:
     torch.manual_seed(0)
-    conv = Conv(3, 4, (5, 5), (4, 2), form="windowed")
+    conv = StreamConv((3, 4), (5, 5), (4, 2), form="windowed")
     reference = nn.Conv2d(3, 4, (5, 5), (4, 2), padding=2, bias=False)
     reference.load_state_dict(conv.conv.state_dict())
     x = torch.randn(1, 3, 16, 31)

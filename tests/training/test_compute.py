@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import distributed, multiprocessing
 
-from edge_asc.data.scenes import write_scenes
+from edge_asc.data.generated import write_scenes
 from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import FrontEnd
 from edge_asc.models import ModelConfig
@@ -89,7 +89,7 @@ def test_two_processes_learn_the_same_from_their_shares(tmp_path: Path) -> None:
 
 
 def test_torchrun_trains_one_model_with_two_processes(tmp_path: Path) -> None:
-    write_scenes(tmp_path / "scenes", 3, seed=0, seconds=1.0, progress=False)
+    write_scenes(tmp_path / "scenes", 3, seed=0, seconds=1.0)
     settings = ["trunk.batch=10", "frames=[24,24]", "head.views=1", "trunk.long_frames=24", "trunk.long_batch=10"]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
     command += [str(Path(sys.executable).parent / "edge-asc"), "train", str(tmp_path / "scenes"), "--fold", "1"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge_asc.data import FeatureCache
-from edge_asc.data.scenes import write_scenes
+from edge_asc.data.generated import write_scenes
 from edge_asc.frontend import FrontEnd
 from edge_asc.training.material import OTHER, Joined, Part, gather, merge_credits
 from edge_asc.training.synthetic import KINDS, synthesise, synthesise_clips
@@ -21,17 +21,17 @@ def test_joined_features_are_those_of_their_parts() -> None:
 
 
 def test_material_of_several_parts(tmp_path: Path) -> None:
-    dataset = write_scenes(tmp_path / "data", 2, 0, seconds=1.0, progress=False)
+    dataset = write_scenes(tmp_path / "data", 2, 0, seconds=1.0)
     cache = FeatureCache(tmp_path / "cache", FrontEnd())
     own, foreign = Part(dataset, dataset.clips[:4]), Part(dataset, dataset.clips[4:6])
-    plain = gather([own], 0, cache, progress=False)
+    plain = gather([own], 0, cache)
     assert plain.clips == own.clips
-    both = gather([own, foreign], 1, cache, progress=False)
+    both = gather([own, foreign], 1, cache)
     assert [clip.label for clip in both.clips[4:]] == [OTHER] * (2 + len(KINDS))
     assert both.targets((*dataset.labels, OTHER))[4:] == [len(dataset.labels)] * (2 + len(KINDS))
     assert len(both.features) == len(both.clips)
-    np.testing.assert_array_equal(both.features[4], cache.features(dataset, foreign.clips, progress=False)[0])
-    digests = {plain.digest, both.digest, gather([own, foreign], 2, cache, progress=False).digest}
+    np.testing.assert_array_equal(both.features[4], cache.features(dataset, foreign.clips)[0])
+    digests = {plain.digest, both.digest, gather([own, foreign], 2, cache).digest}
     assert len(digests) == 3
 
 

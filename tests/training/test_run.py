@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from edge_asc.data import Dataset, FeatureCache
-from edge_asc.data.scenes import write_scenes
+from edge_asc.data.generated import write_scenes
 from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import FrontEnd
 from edge_asc.models import ModelConfig
@@ -35,14 +35,14 @@ WHOLE = PAPER.override({"epochs": 1, "batch": 20, "frames": [16, 24]})
 
 
 def recorded(*given: Any) -> dict[str, Any]:
-    given[-1](1, 1)  # reports its progress
+    given[-1].note("recorded")  # reports its progress
     return {"recorded": len(given[2])}
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, FeatureCache]:
     folder = tmp_path_factory.mktemp("run")
-    dataset = write_scenes(folder / "data", 2, 0, seconds=1.0, folds=2, progress=False)
+    dataset = write_scenes(folder / "data", 2, 0, seconds=1.0, folds=2)
     return dataset, FeatureCache(folder / "cache", FrontEnd())
 
 
@@ -95,7 +95,7 @@ def test_cross_validation_judges_every_clip_once_by_a_model_that_has_not_seen_it
 
 def test_pretraining_has_not_seen_what_the_other_data_set_holds_out(data: Any, tmp_path: Path) -> None:
     dataset, cache = data
-    wide = write_scenes(tmp_path / "wide", 2, 0, seconds=1.0, folds=2, progress=False)
+    wide = write_scenes(tmp_path / "wide", 2, 0, seconds=1.0, folds=2)
     wide = replace(wide, name="wide", labels=(*wide.labels, "zoo"))
     pretrained = run_of(wide, tmp_path / "pre", folds_of=dataset)
     final = cross_validate(pretrained, cache, Listener(), resume=False, record=recorded)
@@ -221,7 +221,7 @@ def test_a_trunk_alone_is_not_evaluated(data: Any, tmp_path: Path) -> None:
     notes: list[str] = []
 
     class Notes(Listener):
-        def noted(self, text: str) -> None:
+        def note(self, text: str) -> None:
             notes.append(text)
 
     run = run_of(dataset, tmp_path / "trunk", fold=1, recipe=RECIPE.only(("trunk",)))
@@ -297,7 +297,7 @@ def test_a_label_without_clips_is_reported(data: Any, tmp_path: Path) -> None:
     notes: list[str] = []
 
     class Notes(Listener):
-        def noted(self, text: str) -> None:
+        def note(self, text: str) -> None:
             notes.append(text)
 
     more = replace(dataset, labels=(*dataset.labels, "quarry"))

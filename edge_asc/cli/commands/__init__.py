@@ -1,11 +1,19 @@
 """The commands of this package, described without importing them."""
 
-from edge_asc.cli.command import Command
+from edge_asc.cli.command import Command, Need
 
-CLASSIFY = Command("edge_asc.cli.commands.classify", "Classify a recording, or the microphone live.")
+CLASSIFY = Command(
+    "edge_asc.cli.commands.classify",
+    "Classify a recording, or the microphone live.",
+    needs=(Need("sounddevice", "sounddevice", "microphone", "classify --microphone"),),
+)
 DOCTOR = Command("edge_asc.cli.commands.doctor", "Show what is installed, what is missing, and how to get it.")
 EVALUATE = Command(
     "edge_asc.cli.commands.evaluate", "Measure accuracy at each length of checkpoints and artefacts, side by side."
 )
 SCENES = Command("edge_asc.cli.commands.scenes", "Write a data set of generated scenes.")
-TRAIN = Command("edge_asc.cli.commands.train", "Train a classifier.")
+TRAIN = Command(
+    "edge_asc.cli.commands.train",
+    "Train a classifier.",
+    needs=(Need("torch", "torch", "train", "train"), Need("safetensors", "safetensors", "train", "checkpoints")),
+)

@@ -4,114 +4,188 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from typing import NamedTuple
 
 import click
 from rich.markup import escape
 from rich.table import Table
 
 import edge_asc
+from edge_asc.cli.command import COMMANDS, Need
 from edge_asc.cli.console import json_option, out, print_json
+from edge_asc.engine import ENGINES, Engine
+from edge_asc.jsonobject import JsonValue
 from edge_asc.zoo import zoo
 
+# Packages that edge-asc always installs.
+CORE = (
+    Need("numpy", "numpy", "", "everything"),
+    Need("scipy", "scipy", "", "front end"),
+    Need("soundfile", "soundfile", "", "reading audio files"),
+    Need("soxr", "soxr", "", "resampling"),
+)
 
-class Need(NamedTuple):
-    """A package and what it is needed for."""
+
+@click.command("doctor", short_help="Show what is installed, what is missing, and how to get it.")
+@json_option
+def command(as_json: bool) -> None:
+    """Show what is installed, what is missing and how to get it, and what works here.
+
+    Exit code 0: an engine that can run a model is installed. 1: none is.
+    """
+    diagnosis = Diagnosis.make()
+    if as_json:
+        print_json(diagnosis.to_json())
+    else:
+        _print(diagnosis)
+    if not any(engine.is_installed() for engine in _engines()):
+        raise SystemExit(1)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """This installation and its machine; `bits` are those of Python's addresses."""
+
+    edge_asc: str
+    python: str
+    system: str
+    machine: str
+    bits: int
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package that something needs.
+
+    Attributes:
+        package, module, extra, purpose: as of `Need`.
+        found: installed version; "" where it is not installed.
+        install: command that installs it.
+    """
 
     package: str
     module: str
     extra: str
     purpose: str
+    found: str
+    install: str
 
-
-NEEDS = (
-    Need("numpy", "numpy", "", "everything"),
-    Need("scipy", "scipy", "", "front end"),
-    Need("soundfile", "soundfile", "", "reading audio files"),
-    Need("soxr", "soxr", "", "resampling"),
-    Need("onnxruntime", "onnxruntime", "onnx", "running ONNX artefacts"),
-    Need("ai-edge-litert", "ai_edge_litert", "tflite", "running TFLite artefacts"),
-    Need("sounddevice", "sounddevice", "microphone", "classify --microphone"),
-    Need("torch", "torch", "train", "train, export, running checkpoints"),
-    Need("safetensors", "safetensors", "train", "checkpoints"),
-    Need("onnx", "onnx", "export", "export --format onnx"),
-    Need("flatbuffers", "flatbuffers", "export", "export --format tflite"),
-    Need("jinja2", "jinja2", "bench", "report"),
-    Need("matplotlib", "matplotlib", "bench", "charts of report"),
-    Need("asyncssh", "asyncssh", "bench", "bench --target ssh://"),
-    Need("adbutils", "adbutils", "bench", "bench --target adb://"),
-    Need("scikit-learn", "sklearn", "reproduce", "reproduce figure3"),
-    Need("ray", "ray", "ray", "reproduce table1 --engine ray"),
-)
-
-SUBSTITUTES = ("tflite_runtime", "tensorflow")
-
-
-@click.command("doctor", short_help="Say what is installed, what is missing, and how to get it.")
-@json_option
-def command(as_json: bool) -> None:
-    """Say what is installed, what is missing, and how to get it; what works here, and what does not.
-
-    Exit code 0: something can run a model here. 1: nothing can.
-    """
-    rows = list(_rows())
-    engines = {"onnxruntime", "ai_edge_litert", "torch"}
-    can_run = any(row["found"] for row in rows if row["module"] in engines) or any(map(find_spec, SUBSTITUTES))
-    machine = {
-        "edge_asc": edge_asc.__version__,
-        "python": platform.python_version(),
-        "system": platform.system(),
-        "machine": platform.machine(),
-        "bits": 64 if sys.maxsize > 2**32 else 32,
-    }
-    advice = list(_advice(rows, machine))
-    if as_json:
-        print_json({"machine": machine, "packages": rows, "models": list(zoo()), "advice": advice})
-    else:
-        table = Table(title=f"edge-asc {edge_asc.__version__}, Python {machine['python']}, {machine['machine']}")
-        for name in ("package", "version", "for", "to install"):
-            table.add_column(name, overflow="fold")
-        for row in rows:
-            table.add_row(
-                row["package"],
-                row["found"] or "missing",
-                row["purpose"],
-                "" if row["found"] else escape(row["install"]),
-            )
-        out.print(table)
-        out.print(f"models of the zoo: {', '.join(zoo()) or 'none'}")
-        for line in advice:
-            out.print(escape(line))
-    if not can_run:
-        raise SystemExit(1)
-
-
-def _rows() -> Iterator[dict[str, str]]:
-    for need in NEEDS:
-        found = ""
+    @classmethod
+    def look_up(cls, need: Need) -> Package:
+        """Look for an installed version."""
+        installed = ""
         if find_spec(need.module) is not None:
             try:
-                found = version(need.package)
+                installed = version(need.package)
             except PackageNotFoundError:
-                found = "unknown version"
-        extra = f"edge-asc[{need.extra}]" if need.extra else "edge-asc"
-        yield {**need._asdict(), "found": found, "install": f"pip install '{extra}'"}
+                installed = "unknown version"
+        return cls(**asdict(need), found=installed, install=_install(need.package, need.extra))
 
 
-def _advice(rows: list[dict[str, str]], machine: Mapping[str, object]) -> Iterator[str]:
-    found = {row["module"]: row["found"] for row in rows}
-    other = None
-    if not found["ai_edge_litert"] and (other := next(filter(find_spec, SUBSTITUTES), None)):
-        yield (
-            f"{other} runs TFLite artefacts in place of ai-edge-litert, but without XNNPACK's int8 kernels: "
-            "int8 artefacts are slower there"
+@dataclass(frozen=True)
+class Diagnosis:
+    """The document that `--json` prints.
+
+    Attributes:
+        machine: this installation.
+        packages: every package that a part of edge-asc needs.
+        models: names of the pretrained models.
+        advice: one sentence for each thing that does not work here.
+    """
+
+    machine: Machine
+    packages: tuple[Package, ...]
+    models: tuple[str, ...]
+    advice: tuple[str, ...]
+
+    @classmethod
+    def make(cls) -> Diagnosis:
+        """Look at this installation."""
+        machine = Machine(
+            edge_asc=edge_asc.__version__,
+            python=platform.python_version(),
+            system=platform.system(),
+            machine=platform.machine(),
+            bits=64 if sys.maxsize > 2**32 else 32,
         )
-    if not found["torch"]:
-        yield "models of the zoo need torch: export them on another machine, copy the folder, and run the artefact here"
-    if machine["bits"] == 32:
-        yield "a 32-bit Python: neither onnxruntime nor ai-edge-litert is published for it; install a 64-bit system"
-    if not any(found[name] for name in ("onnxruntime", "ai_edge_litert", "torch")) and not other:
-        yield "nothing here can run a model: pip install 'edge-asc[tflite]' is the smallest way"
+        engines = _engines()
+        packages = tuple(map(Package.look_up, _merge_needs(_needs(engines))))
+        return cls(machine, packages, zoo(), tuple(_advice(engines, packages, machine)))
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return a JSON object."""
+        return {
+            "machine": asdict(self.machine),
+            "packages": [asdict(package) for package in self.packages],
+            "models": list(self.models),
+            "advice": list(self.advice),
+        }
+
+
+def _engines() -> tuple[Engine, ...]:
+    """Return the engines that need a package beside edge-asc."""
+    return tuple(engine for engine in ENGINES.all().values() if engine.distribution != "edge-asc")
+
+
+def _needs(engines: Sequence[Engine]) -> Iterator[Need]:
+    yield from CORE
+    for engine in engines:
+        files = f"{', '.join(engine.suffixes)} artefacts" if engine.suffixes else f"models in {engine.title}"
+        yield Need(engine.distribution, engine.module, engine.extra, f"running {files}")
+    for each in COMMANDS.all().values():
+        yield from each.needs
+
+
+def _merge_needs(needs: Iterator[Need]) -> list[Need]:
+    """Return one need for each module, with all purposes, in the order of their first."""
+    merged: dict[str, Need] = {}
+    for need in needs:
+        known = merged.get(need.module)
+        merged[need.module] = replace(known, purpose=f"{known.purpose}, {need.purpose}") if known else need
+    return list(merged.values())
+
+
+def _advice(engines: Sequence[Engine], packages: Sequence[Package], machine: Machine) -> Iterator[str]:
+    installed = {package.module for package in packages if package.found}
+    for engine in engines:
+        if engine.module in installed:
+            continue
+        for substitute in engine.substitutes:
+            if find_spec(substitute.module) is not None:
+                yield (
+                    f"{substitute.distribution} runs {', '.join(engine.suffixes)} artefacts in place of "
+                    f"{engine.distribution}: {substitute.loss}"
+                )
+                break
+    if "torch" not in installed:
+        yield "pretrained models need torch: export them on another machine, copy the folder, and run the artefact here"
+    if machine.bits == 32:
+        names = " nor ".join(engine.distribution for engine in engines if engine.suffixes)
+        yield f"a 32-bit Python: neither {names} is published for it; install a 64-bit system"
+    if not any(engine.is_installed() for engine in engines):
+        smallest = max(engines, key=lambda engine: engine.preference)
+        install = _install(smallest.distribution, smallest.extra)
+        yield f"no engine that runs models is installed; the smallest way is: {install}"
+
+
+def _install(package: str, extra: str) -> str:
+    if extra:
+        return f"pip install 'edge-asc[{extra}]'"
+    return f"pip install '{'edge-asc' if package in {need.package for need in CORE} else package}'"
+
+
+def _print(diagnosis: Diagnosis) -> None:
+    machine = diagnosis.machine
+    table = Table(title=f"edge-asc {machine.edge_asc}, Python {machine.python}, {machine.machine}")
+    for name in ("package", "version", "for", "to install"):
+        table.add_column(name, overflow="fold")
+    for package in diagnosis.packages:
+        install = "" if package.found else escape(package.install)
+        table.add_row(package.package, package.found or "missing", package.purpose, install)
+    out.print(table)
+    out.print(f"pretrained models: {', '.join(diagnosis.models) or 'none'}")
+    for line in diagnosis.advice:
+        out.print(escape(line))

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from edge_asc.cli.console import Lengths, json_option, out, print_json, threads_option
-from edge_asc.cli.models import checkpoint_folder, heard_notes, named
+from edge_asc.cli.console import (
+    ConsoleProgress,
+    Lengths,
+    json_option,
+    out,
+    print_json,
+    quiet_option,
+    threads_option,
+)
 from edge_asc.zoo import DEFAULT
 
 if TYPE_CHECKING:
-    from edge_asc.cli.recordings import Recordings
     from edge_asc.evaluation.accuracy import Accuracy
-    from edge_asc.runtime import Runtime
+    from edge_asc.jsonobject import JsonValue
+
+# 1: first version.
+SCHEMA_VERSION = 1
 
 
-@click.command("evaluate", short_help="Accuracy at each length, side by side.")
+@click.command("evaluate", short_help="Measure accuracy at each length, side by side.")
 @click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
     "--model",
@@ -27,21 +35,21 @@ if TYPE_CHECKING:
     multiple=True,
     default=(DEFAULT,),
     show_default=True,
-    help="Checkpoint, artefact, bundle or zoo model; may be repeated. Others are compared with the first of their "
-    "form.",
+    help="Checkpoint, artefact, bundle or pretrained model; may be repeated. Each model is compared with the first of "
+    "its form.",
 )
-@click.option("--lengths", type=Lengths(), default="1-10", show_default=True, help="Seconds since reset.")
-@click.option("--fold", type=int, help="Only the held-out clips of this fold.")
-@click.option(
-    "--gain", type=click.FloatRange(-120, 60), default=0.0, show_default=True, help="Scale the input by this many dB."
-)
+@click.option("--lengths", type=Lengths(), default="1-10", show_default=True, help="Seconds of audio since a reset.")
+@click.option("--fold", type=int, help="Fold to evaluate: its held-out clips only.")
+@click.option("--gain", type=click.FloatRange(-120, 60), default=0.0, show_default=True, help="Input gain, dB.")
 @click.option("--recall/--no-recall", default=True, show_default=True, help="Print the recall of each class.")
 @click.option(
     "--whole-clip",
     is_flag=True,
-    help="First evaluate each checkpoint on whole clips in one pass, and show what every row loses to the one above.",
+    help="Also evaluate each checkpoint on whole clips in one pass, and print how much accuracy each row loses to the "
+    "row above.",
 )
 @threads_option
+@quiet_option
 @json_option
 def command(
     data: Path,
@@ -54,81 +62,62 @@ def command(
     threads: int,
     as_json: bool,
 ) -> None:
-    """Stream every clip of DATA (a folder in TAU layout) from reset through each model; accuracy at each length.
+    """Stream every clip of DATA from a reset through each model, and print the accuracy at each length.
 
-    A windowed model hears a window of each length from the start of a clip. Intervals are Wilson's at 95 %. Lengths
-    that no clip reaches are left out with a note.
+    DATA is the folder of a data set. A windowed model gets one window of each length, from the start of a clip.
+    Intervals are Wilson's at 95 %. A note names the lengths that no clip reaches.
     """
-    from edge_asc.cli.recordings import Recordings
-    from edge_asc.evaluation.report import loss_table, recall_table, table
+    from edge_asc.data.recordings import Recordings
+    from edge_asc.evaluation.models import measure_models, open_models
 
-    runtimes = opened(models, threads, whole_clip)
-    results = measured(Recordings.open(data, fold), models, runtimes, lengths, gain=gain)
+    progress = ConsoleProgress()
+    runtimes = open_models(models, threads, whole_clip=whole_clip)
+    recordings = Recordings.open(data, fold, progress)
+    results = measure_models(recordings, models, runtimes, lengths, gain=gain, progress=progress)
     if as_json:
-        print_json(
-            {
-                "kind": "evaluation",
-                "schema_version": 1,
-                "data": data.name,
-                "clips": results[0].clips,
-                "fold": fold,
-                "results": [result.to_json() for result in results],
-            }
-        )
+        print_json(Evaluation(data.name, fold, tuple(results)).to_json())
         return
-    out.print(table(results))
-    if whole_clip:
-        causal = {name for name, runtime in runtimes if runtime.contract.form == "causal"}
-        out.print(loss_table([result for result in results if result.model in causal]))
+    causal = {name for name, runtime in runtimes if runtime.contract.form == "causal"}
+    _print(results, [result for result in results if result.model in causal] if whole_clip else [], recall)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The document that `--json` prints.
+
+    Attributes:
+        data: name of the data set's folder.
+        fold: fold whose held-out clips were used; None for all clips.
+        results: one for each model, in the order of the command line.
+    """
+
+    data: str
+    fold: int | None
+    results: tuple[Accuracy, ...]
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return a JSON object, which `edge-asc report` reads."""
+        return {
+            "kind": "evaluation",
+            "schema_version": SCHEMA_VERSION,
+            "data": self.data,
+            "clips": self.results[0].clips,
+            "fold": self.fold,
+            "results": [result.to_json() for result in self.results],
+        }
+
+
+def _print(results: list[Accuracy], successive: list[Accuracy], recall: bool) -> None:
+    """Print tables; `successive` results are compared with the result above each."""
+    from edge_asc.cli.tables import accuracy_table, loss_table, recall_table
+
+    out.print(accuracy_table(results))
+    if successive:
+        out.print(loss_table(successive))
     for result in results:
-        if result.logit_error is not None:
-            error = result.logit_error
-            out.print(
+        if (error := result.logit_error) is not None:
+            click.echo(
                 f"{result.model}: logit error max {error.maximum:.2g}, mean {error.mean:.2g} against {result.reference}"
             )
     if recall:
         out.print(recall_table(results))
-
-
-def measured(
-    recordings: Recordings,
-    models: tuple[str, ...],
-    runtimes: Sequence[tuple[str, Runtime]],
-    lengths: tuple[int, ...],
-    *,
-    gain: float = 0.0,
-) -> list[Accuracy]:
-    """Evaluate opened models; notes name those of `models` that were trained on some of the clips."""
-    from edge_asc.evaluation.accuracy import evaluate
-
-    heard = heard_notes(models, recordings.clips)
-    features = recordings.features(runtimes[0][1].contract.front_end)
-    labels = recordings.dataset.labels
-    found: dict[str, Accuracy] = {}
-    for form in dict.fromkeys(runtime.contract.form for _, runtime in runtimes):
-        alike = [(name, runtime) for name, runtime in runtimes if runtime.contract.form == form]
-        results = evaluate(alike, features, recordings.targets, labels, lengths, gain=gain, progress=True)
-        found |= {result.model: result for result in results}
-    results = [found[name] for name, _ in runtimes]
-    return [replace(result, notes=(*result.notes, *heard)) if i == 0 else result for i, result in enumerate(results)]
-
-
-def opened(models: tuple[str, ...], threads: int = 1, whole_clip: bool = False) -> list[tuple[str, Runtime]]:
-    """Name and engine of each model.
-
-    With `whole_clip`, each causal checkpoint comes a second time, before itself, in one pass over whole clips.
-    """
-    from edge_asc.engine import open_runtime
-
-    runtimes: list[tuple[str, Runtime]] = []
-    for name, model in named(models):
-        runtime = open_runtime(model, threads=threads)
-        if whole_clip and (checkpoint := checkpoint_folder(model)) and runtime.contract.form == "causal":
-            from edge_asc.engines.pytorch import TorchRuntime
-            from edge_asc.training.checkpoint import Checkpoint
-
-            runtimes.append((f"{name}, whole clip", TorchRuntime(Checkpoint.load(checkpoint), threads, whole=True)))
-        runtimes.append((name, runtime))
-    if whole_clip and len(runtimes) == len(models):
-        raise click.UsageError("--whole-clip needs a causal checkpoint among the models")
-    return runtimes

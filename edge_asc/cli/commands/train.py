@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_asc.cli.console import json_option, log, out, print_json, progress, threads_option
+from edge_asc.backbone import BACKBONES
+from edge_asc.cli.console import ConsoleProgress, json_option, out, print_json, threads_option
 from edge_asc.cli.training import chosen_recipe, compute_options, settings_option
 from edge_asc.errors import require
+from edge_asc.progress import Phase
 
 if TYPE_CHECKING:
     from edge_asc.data import Dataset
     from edge_asc.training.checkpoint import Checkpoint
     from edge_asc.training.compute import Compute
     from edge_asc.training.listener import Listener
-    from edge_asc.training.run import Recorder, Run
+    from edge_asc.training.recorder import Record
+    from edge_asc.training.run import Run
 
+# The recorder of activation ranges.
+RANGES = "ranges"
 folder_type = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command("train", short_help="Train a classifier.")
 @click.argument("data", type=folder_type)
 @click.option("--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="Checkpoint folder.")
-@click.option("--backbone", type=click.Choice(["fuse", "bcresnet", "resnet"]), default="fuse", show_default=True)
+@click.option("--backbone", type=click.Choice(BACKBONES.names()), default="fuse", show_default=True)
 @click.option("--form", type=click.Choice(["causal", "windowed"]), default="causal", show_default=True)
 @click.option(
     "--head",
@@ -169,7 +175,7 @@ def command(
     with launched(device, precision, num_workers) as compute:
         for each in runs:
             if compute.is_main_process:
-                each.dataset.check(progress=True)
+                each.dataset.check(ConsoleProgress())
             checkpoint = _train(each, compute, resume=resume, cross_validate=cross_validate, tensorboard=tensorboard)
     if compute.is_main_process:
         _print(checkpoint, output, as_json=as_json)
@@ -220,70 +226,62 @@ def _train(run: Run, compute: Compute, *, resume: bool, cross_validate: bool, te
 
     cache = FeatureCache(default_cache(), FrontEnd())
     function = runs.cross_validate if cross_validate else runs.train
-    with progress("{task.fields[figures]}") as bar:
+    with _console_listener() as console:
         listener = Listener()
         if compute.is_main_process:
-            listener = Listeners([_make_listener(bar), *([TensorBoardListener()] if tensorboard else [])])
+            listener = Listeners(console, *([TensorBoardListener()] if tensorboard else []))
         checkpoint = function(run, cache, listener, resume=resume, record=_find_recorder(listener), compute=compute)
     if compute.is_main_process:
         write_card(checkpoint, run.output)
     return checkpoint
 
 
-def _find_recorder(listener: Listener) -> Recorder | None:
-    """What records activation ranges: registered by the package that exports."""
-    points = [point for point in entry_points(group="edge_asc.recorders") if point.name == "activation_ranges"]
-    if not points:
-        listener.noted("activation ranges are not recorded: the export package is not installed")
+def _find_recorder(listener: Listener) -> Record | None:
+    """Return what records activation ranges: registered by the package that exports."""
+    from edge_asc.training.recorder import RECORDERS
+
+    if RANGES not in RECORDERS.names():
+        listener.note("activation ranges are not recorded: the export package is not installed")
         return None
-    calibrate = points[0].load()
-
-    def record(model: Any, front_end: Any, features: Any, source: Any, advance: Any) -> dict[str, Any]:
-        ranges: dict[str, Any] = calibrate(model, front_end, features, source=source, progress=advance).to_json()
-        return ranges
-
-    return record
+    return RECORDERS.load(RANGES).record
 
 
-def _make_listener(bar: Any) -> Listener:
-    """A listener that shows a bar in a terminal, and lines elsewhere."""
+@contextmanager
+def _console_listener() -> Iterator[Listener]:
+    """Yield a listener with a bar for all batches, and a line after each epoch."""
     from edge_asc.training.listener import Epoch, Listener
 
-    class Shown(Listener):
-        task: Any = None
-        side: Any = None
+    console = ConsoleProgress()
+    with ExitStack() as stack:
 
-        def started(self, name: str, folder: Path, epochs: int, steps: int, clips: int) -> None:
-            if self.task is not None:
-                bar.remove_task(self.task)
-            self.name, self.epochs, self.begun, self.ended_here = name, epochs, time.monotonic(), 0
-            self.task = bar.add_task(f"{name}: {clips} clips, {epochs} epochs", total=steps, figures="")
+        class ConsoleListener(Listener):
+            @contextmanager
+            def phase(self, title: str, total: float | None = None) -> Iterator[Phase]:
+                with console.phase(title, total) as phase:
+                    yield phase
 
-        def stepped(self, loss: float) -> None:
-            bar.update(self.task, advance=1, figures=f"loss {loss:.3f}")
+            def note(self, text: str) -> None:
+                console.note(text)
 
-        def ended(self, epoch: Epoch) -> None:
-            self.ended_here += 1
-            left = (time.monotonic() - self.begun) / self.ended_here * (self.epochs - epoch.number)
-            checked = "" if epoch.validation is None else f", held-out {epoch.validation:.1%}"
-            log.print(
-                f"{self.name} epoch {epoch.number} of {self.epochs} ({epoch.stage}): loss {epoch.loss:.3f}, accuracy "
-                f"{epoch.accuracy:.1%}{checked}, {epoch.crops / max(epoch.seconds, 1e-9):.0f} crops/s, "
-                f"{left / 60:.0f} min left"
-            )
+            def started(self, name: str, folder: Path, epochs: int, steps: int, clips: int) -> None:
+                stack.close()
+                self.name, self.epochs, self.begun, self.done = name, epochs, time.monotonic(), 0
+                self.batches = stack.enter_context(console.phase(f"{name}: {clips} clips, {epochs} epochs", steps))
 
-        def advanced(self, title: str, done: int, total: int) -> None:
-            if self.side is None:
-                self.side = bar.add_task(title, total=total, figures="")
-            bar.update(self.side, completed=done, total=total, description=title)
-            if done >= total:
-                bar.remove_task(self.side)
-                self.side = None
+            def stepped(self, loss: float) -> None:
+                self.batches.advance(1, loss=loss)
 
-        def noted(self, text: str) -> None:
-            log.print(text, markup=False)
+            def ended(self, epoch: Epoch) -> None:
+                self.done += 1
+                left = (time.monotonic() - self.begun) / self.done * (self.epochs - epoch.number)
+                checked = "" if epoch.validation is None else f", held-out {epoch.validation:.1%}"
+                console.note(
+                    f"{self.name} epoch {epoch.number} of {self.epochs} ({epoch.stage}): loss {epoch.loss:.3f}, "
+                    f"accuracy {epoch.accuracy:.1%}{checked}, {epoch.crops / max(epoch.seconds, 1e-9):.0f} crops/s, "
+                    f"{left / 60:.0f} min left"
+                )
 
-    return Shown()
+        yield ConsoleListener()
 
 
 def _print(checkpoint: Checkpoint, output: Path, *, as_json: bool) -> None:

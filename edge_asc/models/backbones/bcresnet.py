@@ -7,8 +7,19 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from edge_asc.backbone import Backbone
+from edge_asc.contract import Form
 from edge_asc.errors import EdgeAscError
-from edge_asc.models.layers import Block, Caches, Conv, Form, MelMean, ResNorm, Sequence, SubSpectralNorm
+from edge_asc.models.layers import (
+    BackboneModule,
+    Block,
+    Caches,
+    MelMean,
+    ResNorm,
+    Sequence,
+    StreamConv,
+    SubSpectralNorm,
+)
 
 
 class BCBlock(Block):
@@ -19,14 +30,16 @@ class BCBlock(Block):
         self.transition = inputs != outputs
         self.expand: nn.Module = nn.Identity()
         if self.transition:
-            self.expand = nn.Sequential(Conv(inputs, outputs, (1, 1), form=form), nn.BatchNorm2d(outputs), nn.ReLU())
-        self.mel = Conv(outputs, outputs, (3, 1), groups=outputs, form=form)
+            self.expand = nn.Sequential(
+                StreamConv((inputs, outputs), (1, 1), form=form), nn.BatchNorm2d(outputs), nn.ReLU()
+            )
+        self.mel = StreamConv((outputs, outputs), (3, 1), groups=outputs, form=form)
         self.subnorm = SubSpectralNorm(outputs)
         self.mean = MelMean()
-        self.time = Conv(outputs, outputs, (1, 3), groups=outputs, form=form)
+        self.time = StreamConv((outputs, outputs), (1, 3), groups=outputs, form=form)
         self.norm = nn.BatchNorm2d(outputs)
         self.silu = nn.SiLU()
-        self.project, self.dropout = Conv(outputs, outputs, (1, 1), form=form), nn.Dropout2d(0.1)
+        self.project, self.dropout = StreamConv((outputs, outputs), (1, 1), form=form), nn.Dropout2d(0.1)
         self.relu = nn.ReLU()
 
     def forward(self, x: Tensor, caches: Caches | None = None) -> Tensor:
@@ -38,7 +51,7 @@ class BCBlock(Block):
         return result
 
 
-class BCResNet(Block):
+class BCResNet(BackboneModule):
     """Nine BC blocks: c, 1.5 c, 2 c and 2.5 c channels, 32 mel rows; c = 50 here, c = 80 in Kim et al."""
 
     mels = 32
@@ -54,7 +67,7 @@ class BCResNet(Block):
         def norm() -> list[nn.Module]:
             return [ResNorm()] if res_norm else []
 
-        stem = Conv(1, 2 * width, (5, 5), (2, 2), form=form)
+        stem = StreamConv((1, 2 * width), (5, 5), (2, 2), form=form)
         self.stem = Sequence(*norm(), stem, nn.BatchNorm2d(2 * width), nn.ReLU())
         layers: list[nn.Module] = norm()
         inputs = 2 * width
@@ -75,3 +88,6 @@ class BCResNet(Block):
         """(B, 1, 256, T) → (B, 125, 32, T / 8)."""
         result: Tensor = self.norm(self.body(self.stem(x, caches), caches))
         return result
+
+
+BACKBONE = Backbone(name="bcresnet", title="BC-ResNet", build=BCResNet, options=("width", "res_norm"))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edge_asc.models.layers import Block, Caches, Conv, Form, Sequence
+from edge_asc.backbone import Backbone
+from edge_asc.contract import Form
+from edge_asc.models.layers import BackboneModule, Block, Caches, Sequence, StreamConv
 
 
 class Module(Block):
@@ -13,14 +15,16 @@ class Module(Block):
 
     def __init__(self, inputs: int, outputs: int, stride: tuple[int, int], form: Form) -> None:
         super().__init__()
-        self.expand = Conv(inputs, outputs, (1, 1), form=form)
-        self.mel = Conv(outputs, outputs, (3, 1), (stride[0], 1), groups=outputs, form=form)
-        self.time = Conv(outputs, outputs, (1, 3), (1, stride[1]), groups=outputs, form=form)
+        self.expand = StreamConv((inputs, outputs), (1, 1), form=form)
+        self.mel = StreamConv((outputs, outputs), (3, 1), (stride[0], 1), groups=outputs, form=form)
+        self.time = StreamConv((outputs, outputs), (1, 3), (1, stride[1]), groups=outputs, form=form)
         self.norm1, self.relu1 = nn.BatchNorm2d(outputs), nn.ReLU()
-        self.project, self.norm2 = Conv(outputs, outputs, (1, 1), form=form), nn.BatchNorm2d(outputs)
+        self.project, self.norm2 = StreamConv((outputs, outputs), (1, 1), form=form), nn.BatchNorm2d(outputs)
         self.shortcut: nn.Module = nn.Identity()
         if inputs != outputs:
-            self.shortcut = nn.Sequential(Conv(inputs, outputs, (1, 1), stride, form=form), nn.BatchNorm2d(outputs))
+            self.shortcut = nn.Sequential(
+                StreamConv((inputs, outputs), (1, 1), stride, form=form), nn.BatchNorm2d(outputs)
+            )
         self.relu2 = nn.ReLU()
 
     def forward(self, x: Tensor, caches: Caches | None = None) -> Tensor:
@@ -40,7 +44,7 @@ class Module(Block):
         return functional.conv2d(x, weight, None, stride, (1, 0), groups=len(weight))
 
 
-class FUSE(Block):
+class FUSE(BackboneModule):
     """Three stages of three modules: 48, 72 and 108 channels, 8 mel rows.
 
     Inferred from two parameter counts.
@@ -50,7 +54,7 @@ class FUSE(Block):
 
     def __init__(self, form: Form, width: int = 32) -> None:
         super().__init__()
-        stem = Conv(1, width, (5, 5), (4, 2), bias=True, form=form)
+        stem = StreamConv((1, width), (5, 5), (4, 2), bias=True, form=form)
         self.stem = Sequence(stem, nn.BatchNorm2d(width), nn.ReLU())
         modules, inputs = [], width
         for outputs, stride in ((48, (2, 2)), (72, (2, 2)), (108, (2, 1))):
@@ -63,3 +67,6 @@ class FUSE(Block):
         """(B, 1, 256, T) → (B, 108, 8, T / 8)."""
         result: Tensor = self.body(self.stem(x, caches), caches)
         return result
+
+
+BACKBONE = Backbone(name="fuse", title="FUSE", build=FUSE, options=("width",))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from edge_asc.models.layers import Block, Caches, Conv, Form, InputNorm, Sequence
+from edge_asc.backbone import Backbone
+from edge_asc.contract import Form
+from edge_asc.models.layers import BackboneModule, Block, Caches, InputNorm, Sequence, StreamConv
 
 
 class BasicBlock(Block):
@@ -12,12 +14,14 @@ class BasicBlock(Block):
 
     def __init__(self, inputs: int, outputs: int, stride: tuple[int, int], form: Form) -> None:
         super().__init__()
-        self.conv1, self.norm1 = Conv(inputs, outputs, (3, 3), stride, form=form), nn.BatchNorm2d(outputs)
+        self.conv1, self.norm1 = StreamConv((inputs, outputs), (3, 3), stride, form=form), nn.BatchNorm2d(outputs)
         self.relu1 = nn.ReLU()
-        self.conv2, self.norm2 = Conv(outputs, outputs, (3, 3), form=form), nn.BatchNorm2d(outputs)
+        self.conv2, self.norm2 = StreamConv((outputs, outputs), (3, 3), form=form), nn.BatchNorm2d(outputs)
         self.shortcut: nn.Module = nn.Identity()
         if inputs != outputs:
-            self.shortcut = nn.Sequential(Conv(inputs, outputs, (1, 1), stride, form=form), nn.BatchNorm2d(outputs))
+            self.shortcut = nn.Sequential(
+                StreamConv((inputs, outputs), (1, 1), stride, form=form), nn.BatchNorm2d(outputs)
+            )
         self.relu2 = nn.ReLU()
 
     def forward(self, x: Tensor, caches: Caches | None = None) -> Tensor:
@@ -28,7 +32,7 @@ class BasicBlock(Block):
         return result
 
 
-class ResNet(Block):
+class ResNet(BackboneModule):
     """Ten basic blocks in four stages: 8, 16, 32 and 64 channels, 32 mel rows."""
 
     channels, mels = 64, 32
@@ -36,7 +40,7 @@ class ResNet(Block):
     def __init__(self, form: Form) -> None:
         super().__init__()
         self.input_norm = InputNorm(256)
-        self.stem = Sequence(Conv(1, 8, (5, 5), form=form), nn.BatchNorm2d(8), nn.ReLU())
+        self.stem = Sequence(StreamConv((1, 8), (5, 5), form=form), nn.BatchNorm2d(8), nn.ReLU())
         blocks, inputs = [], 8
         for count, outputs, stride in ((3, 8, (1, 1)), (3, 16, (2, 2)), (3, 32, (2, 2)), (1, 64, (2, 2))):
             for i in range(count):
@@ -48,3 +52,6 @@ class ResNet(Block):
         """(B, 1, 256, T) → (B, 64, 32, T / 8)."""
         result: Tensor = self.norm(self.body(self.stem(self.input_norm(x), caches), caches))
         return result
+
+
+BACKBONE = Backbone(name="resnet", title="ResNet", build=ResNet)

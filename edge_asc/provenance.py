@@ -1,0 +1,184 @@
+"""How an artefact was made and what was measured on it: the parts of a stream contract that nobody needs to run it.
+
+Readers ignore fields that they do not know, so that an older or newer edge-asc opens the artefact all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Self
+
+from edge_asc.jsonobject import JsonObject, JsonValue
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What the activation ranges of an integer artefact were recorded on, and how.
+
+    Attributes:
+        data: name of the data set; "" where it is not known.
+        recorded_on: which clips of it, in words; "" where it is not known.
+        classes: number of labels among the clips; None where it is not known.
+        clips: number of clips.
+        clips_sha256: SHA-256 of their raw log-mel.
+        levels_db: input levels at which each clip was run, dB.
+        method: how a range follows from the values, such as "minmax" or "mse".
+        mean_logit_error: mean absolute error of the logits by method, where several were tried.
+        warnings: doubts about the clips, one sentence each.
+    """
+
+    data: str = ""
+    recorded_on: str = ""
+    classes: int | None = None
+    clips: int = 0
+    clips_sha256: str = ""
+    levels_db: tuple[float, ...] = ()
+    method: str = ""
+    mean_logit_error: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return a JSON object that `from_json` reads."""
+        value: dict[str, JsonValue] = asdict(self)
+        return value
+
+    @classmethod
+    def from_json(cls, value: JsonObject) -> Self:
+        """Read what `to_json` wrote; every field may be missing.
+
+        Raises:
+            ValueError: a field is of another type.
+        """
+        classes = value.integer("classes", -1)
+        return cls(
+            data=value.text("data", ""),
+            recorded_on=value.text("recorded_on", ""),
+            classes=None if classes < 0 else classes,
+            clips=value.integer("clips", 0),
+            clips_sha256=value.text("clips_sha256", ""),
+            levels_db=value.numbers("levels_db", ()),
+            method=value.text("method", ""),
+            mean_logit_error=value.child_or_empty("mean_logit_error").number_items(),
+            warnings=value.texts("warnings", ()),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """How an artefact was made.
+
+    Attributes:
+        edge_asc: version of edge-asc that exported it; "" of a checkpoint that runs as it is.
+        tools: version of each package that took part, by its name.
+        checkpoint_sha256: SHA-256 of the checkpoint's weights.
+        scheme: the whole quantisation scheme, as `edge_asc_export.scheme` reads it.
+        float_parts: which parts compute in float, in words; "float" in JSON.
+        calibration: where activation ranges come from; None where the scheme needs none.
+    """
+
+    edge_asc: str = ""
+    tools: Mapping[str, str] = field(default_factory=dict)
+    checkpoint_sha256: str = ""
+    scheme: Mapping[str, JsonValue] | None = None
+    float_parts: str = ""
+    calibration: Calibration | None = None
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return a JSON object that `from_json` reads."""
+        return {
+            "edge_asc": self.edge_asc,
+            "tools": dict(self.tools),
+            "checkpoint_sha256": self.checkpoint_sha256,
+            "scheme": self.scheme,
+            "float": self.float_parts,
+            "calibration": None if self.calibration is None else self.calibration.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, value: JsonObject) -> Self:
+        """Read what `to_json` wrote; every field may be missing.
+
+        Raises:
+            ValueError: a field is of another type.
+        """
+        calibration = value.optional_child("calibration")
+        return cls(
+            edge_asc=value.text("edge_asc", ""),
+            tools=value.child_or_empty("tools").text_items(),
+            checkpoint_sha256=value.text("checkpoint_sha256", ""),
+            scheme=value.raw("scheme"),
+            float_parts=value.text("float", ""),
+            calibration=None if calibration is None else Calibration.from_json(calibration),
+        )
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Differences between an artefact and float PyTorch on the same audio, both streamed.
+
+    Attributes:
+        audio: what was streamed, in words.
+        steps: number of decisions compared.
+        agreement: share of decisions with the same arg-max, 0 to 1.
+        max_error, mean_error: absolute error of the logits.
+        agreement_by_length: share of equal decisions at each number of seconds since reset, under the contract's rule.
+        max_error_first, max_error_last: in the first and the last quarter of one stream without a reset: its drift.
+    """
+
+    audio: str
+    steps: int
+    agreement: float
+    max_error: float
+    mean_error: float
+    agreement_by_length: Mapping[str, float]
+    max_error_first: float
+    max_error_last: float
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return a JSON object that `from_json` reads."""
+        value: dict[str, JsonValue] = asdict(self)
+        return value
+
+    @classmethod
+    def from_json(cls, value: JsonObject) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: a field is missing or of another type.
+        """
+        return cls(
+            audio=value.text("audio"),
+            steps=value.integer("steps"),
+            agreement=value.number("agreement"),
+            max_error=value.number("max_error"),
+            mean_error=value.number("mean_error"),
+            agreement_by_length=value.child("agreement_by_length").number_items(),
+            max_error_first=value.number("max_error_first"),
+            max_error_last=value.number("max_error_last"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Measurements of an artefact at export.
+
+    Attributes:
+        parity: with float PyTorch; None where it was not measured.
+    """
+
+    parity: Parity | None = None
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return a JSON object that `from_json` reads."""
+        return {} if self.parity is None else {"parity": self.parity.to_json()}
+
+    @classmethod
+    def from_json(cls, value: JsonObject) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: a field is of another type.
+        """
+        parity = value.optional_child("parity")
+        return cls(parity=None if parity is None else Parity.from_json(parity))
