@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from edge_asc.contract import Form
     from edge_asc.data import Dataset, FeatureCache
     from edge_asc.data.recordings import Recordings
+    from edge_asc.reproduction.executor import Executor
     from edge_asc.reproduction.figure3 import Figure3
     from edge_asc.reproduction.figure4 import Figure4
     from edge_asc.reproduction.grid import Unit
@@ -124,7 +125,6 @@ def table1(
     from edge_asc.data.cache import default_cache
     from edge_asc.reproduction import grid as grids
     from edge_asc.reproduction import table1 as tables
-    from edge_asc.reproduction.executor import LocalExecutor, RayExecutor
     from edge_asc.training.compute import find_device
 
     if distributed.is_torchelastic_launched():
@@ -148,11 +148,16 @@ def table1(
         num_workers=num_workers,
         threads=threads,
     )
-    executor = RayExecutor(gpus) if engine == "ray" else LocalExecutor(jobs)
-    results, failures = grids.run(grid, units, executor, progress)
+    results, failures = grids.run(grid, units, _executor(engine, jobs, gpus), progress)
     if results:
         _write_table(tables.table(grid, results, dataset.name, failures), output, as_json=as_json)
     _raise_failures(failures, len(units))
+
+
+def _executor(engine: str, jobs: int, gpus: float | None) -> Executor:
+    from edge_asc.reproduction.executor import LocalExecutor, RayExecutor
+
+    return RayExecutor(gpus) if engine == "ray" else LocalExecutor(jobs)
 
 
 def _raise_failures(failures: Mapping[Unit, str], count: int) -> None:
