@@ -380,11 +380,11 @@ def read(path: Path) -> Result:
     return document.convert(path, value, Result, ADVICE)
 
 
-def form_title(form: str) -> str:
+def describe_form(form: str) -> str:
     """Return the title of a form of a latency: "step", or the length of the window."""
     return form if form == "step" else f"{form} s"
 
 
-def titled(name: str, form: str) -> str:
+def describe_variant(name: str, form: str) -> str:
     """Return the title of a model in one of its forms: its name, and the length of a window."""
-    return name if form == "step" else f"{name}, {form_title(form)}"
+    return name if form == "step" else f"{name}, {describe_form(form)}"

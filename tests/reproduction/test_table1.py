@@ -24,7 +24,7 @@ from edge_asc.data.scenes import generate_scene
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.accuracy import LengthResult
 from edge_asc.reproduction.grid import Grid, Unit, UnitResult
-from edge_asc.reproduction.table1 import BACKBONES, PAPER, table, units
+from edge_asc.reproduction.table1 import BACKBONES, PAPER, list_units, make_table
 from edge_asc.training.recipe import PAPER as RECIPE
 from edge_asc.training.state import LOG
 
@@ -225,7 +225,7 @@ def test_a_fold_or_a_row_that_is_not_there(scenes: Path) -> None:
 
 
 def test_the_whole_grid_is_the_papers() -> None:
-    grid = units()
+    grid = list_units()
     assert len(grid) == 3 * 5 * 5
     assert len(set(grid)) == len({unit.path for unit in grid}) == 75
     assert [unit.seed for unit in grid] == sorted(unit.seed for unit in grid)
@@ -251,7 +251,7 @@ def test_seeds_with_a_missing_fold_do_not_count(tmp_path: Path) -> None:
         for (fold, seed), right in zip(((1, 0), (2, 0), (1, 1)), rights, strict=True)
     }
     failed = {Unit("fuse", "multi", "causal", 2, 1): "out of memory"}
-    value = table(grid, found, "scenes", failed)
+    value = make_table(grid, found, "scenes", failed)
     assert [row.whole.accuracies for row in value.rows] == [(0.5,), (0.8,)]
     (effect,) = value.auxiliary
     assert (effect.backbone, effect.variant, effect.seeds) == ("fuse", "multi", (0,))
@@ -260,7 +260,7 @@ def test_seeds_with_a_missing_fold_do_not_count(tmp_path: Path) -> None:
         assert (gain.deviation, gain.better) == (None, 1)
     assert value.failures == {"fuse-causal-multi/fold2/seed1": "out of memory"}
     with pytest.raises(EdgeAscError, match="not a part of the table"):
-        units(["fuse:"], "causal") and units(["fuse:none"])
+        list_units(["fuse:"], "causal") and list_units(["fuse:none"])
 
 
 def test_a_folder_is_not_taken_for_another_data_sets(scenes: Path) -> None:
