@@ -195,7 +195,7 @@ def _make_result(run: _TargetRun, models: Sequence[Model], benchmark: Benchmark,
     settings, clips, observation = benchmark.settings, benchmark.clips, run.observation
     there = {task.model for task in run.tasks}
     logits = [
-        observation.logits(run.folder, run.tasks, i) if i in there else host.logits[i] for i in range(len(models))
+        observation.read_logits(run.folder, run.tasks, i) if i in there else host.logits[i] for i in range(len(models))
     ]
     reference = find_reference(models)
     if reference is not None and not logits[reference]:

@@ -64,7 +64,7 @@ def _draw_memory(variants: Sequence[Variant]) -> list[Picture]:
 
 
 def _divide_memory(memory: Memory) -> dict[str, float] | None:
-    """What each part of a process adds to its memory, MB; None where that is not known."""
+    """Contribution of each part of a process to its memory, MB; None where it is not known."""
     bare, front_end, imported, peak = memory.bare, memory.front_end, memory.imported, memory.peak
     if bare is None or front_end is None or imported is None or not peak:
         return None

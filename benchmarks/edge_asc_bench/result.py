@@ -28,7 +28,7 @@ class _Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Made(_Part, frozen=True, kw_only=True):
-    """How the result was made.
+    """Origin of the result.
 
     Attributes:
         edge_asc: version of edge-asc.

@@ -65,7 +65,7 @@ def _get_sustained_ratio(variant: Variant, form: str, latency: Latency | None) -
 
 
 def _get_growth(variant: Variant, form: str, latency: Latency | None) -> float | None:
-    """How much more was resident after sustained inference, KB."""
+    """Growth of the resident memory during sustained inference, KB."""
     if latency is None or latency.sustained is None:
         return None
     before, after = latency.sustained.resident

@@ -126,7 +126,7 @@ class Windows:
 
 @dataclass(frozen=True)
 class _Setup:
-    """What all models have in common: the data, clips that are long enough, windows, and the longest length."""
+    """Inputs common to all models: the data, clips that are long enough, windows, and the longest length."""
 
     dataset: Dataset
     clips: Sequence[Clip]
@@ -275,7 +275,7 @@ def _pool(
 
 
 class Counted(NamedTuple):
-    """Which clips count for the recall, and the target of each clip."""
+    """Clips that count for the recall, and the target of each clip."""
 
     right: npt.NDArray[np.bool_]
     targets: Indices

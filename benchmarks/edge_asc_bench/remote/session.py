@@ -48,7 +48,7 @@ class JobState:
 
 @dataclass(frozen=True)
 class RemoteSettings:
-    """Where and how a job runs.
+    """Settings of a job on a device.
 
     Attributes:
         device: that does it.
