@@ -10,8 +10,13 @@ BASELINES := benchmarks/baselines
 # Labelled recordings for the gate; without them it compares agreement on generated scenes.
 DATA ?= $(wildcard ../shared/data/scenes10)
 
-# What boards run, and therefore this machine where it is compared with them.
+# Versions on the boards, and therefore on a machine that is compared with them.
 PINS := benchmarks/arm/edge_asc_arm/pins.txt
+# The same, and the build of torch.
+CONSTRAINTS := constraints.txt
+# The oldest Python, for the lowest versions of all packages.
+OLDEST ?= python3.11
+MINIMUM := .venv-minimum/bin
 EXPORTED := $(foreach model,$(MODELS),$(addprefix build/gate/$(model)/,float int8 int8-dynamic))
 # With REUSE=1, what was exported before is taken as it is.
 EXPORTS := $(if $(REUSE),,$(EXPORTED))
@@ -19,7 +24,7 @@ EXPORTS := $(if $(REUSE),,$(EXPORTED))
 # Other runtimes, in an environment of their own.
 PEERS := .venv-peers/bin
 
-.PHONY: demo test proof exported measured gate arm peers android android-assets baselines check clean $(EXPORTED)
+.PHONY: demo test proof exported measured gate arm peers android android-assets baselines check house minimum coverage clean $(EXPORTED)
 
 demo: $(INSTALLED)
 	$(BIN)/edge-asc doctor
@@ -36,6 +41,13 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED) check
 	$(BIN)/python -m pytest
+
+# Processes that tests start are measured, too.
+coverage: $(INSTALLED)
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 proof: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow -s
@@ -58,8 +70,8 @@ gate: measured
 	done
 
 arm: $(EXPORTS)
-	$(BIN)/python -m edge_asc_arm conformance $(EXPORTED) --output build/arm/conformance.json
-	$(BIN)/python -m edge_asc_arm cost $(EXPORTED) --output build/arm/cost.json
+	$(BIN)/edge-asc arm conformance $(EXPORTED) --output build/arm/conformance.json
+	$(BIN)/edge-asc arm cost $(EXPORTED) --output build/arm/cost.json
 	$(BIN)/edge-asc report build/arm/conformance.json build/arm/cost.json --output build/arm/report.html
 	$(BIN)/edge-asc check build/arm/cost.json --baseline $(BASELINES)/arm.json
 	$(BIN)/python -m pytest -m arm
@@ -68,21 +80,21 @@ peers: pyproject.toml
 	$(PYTHON) -m venv .venv-peers
 	$(PEERS)/pip install --quiet --constraint $(PINS) --editable '.[peers]' pytest hypothesis
 	$(PEERS)/python -m pytest tests/peers -m peers
-	$(PEERS)/python -m edge_asc_peers --output build/peers
+	$(PEERS)/edge-asc peers --output build/peers
 	for result in build/peers/*.json; do $(PEERS)/edge-asc report $$result --output $${result%.json}.html || exit; done
 
 android-assets: $(INSTALLED) $(EXPORTS)
-	$(BIN)/python -m edge_asc_android assets build/gate $(MODELS)
+	$(BIN)/edge-asc android assets build/gate $(MODELS)
 
 android: android-assets
-	$(BIN)/python -m edge_asc_android build
+	$(BIN)/edge-asc android build
 
 baselines: measured
 	for model in $(MODELS); do \
 	    $(BIN)/edge-asc check build/gate/$$model.json --update-baseline \
 	        --baseline $(BASELINES)/$(if $(DATA),recordings,generated)/$$model.json || exit; \
 	done
-	$(BIN)/python -m edge_asc_arm cost $(EXPORTED) --output build/arm/cost.json
+	$(BIN)/edge-asc arm cost $(EXPORTED) --output build/arm/cost.json
 	$(BIN)/edge-asc check build/arm/cost.json --update-baseline --baseline $(BASELINES)/arm.json
 
 check: $(INSTALLED)
@@ -90,10 +102,25 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-$(INSTALLED): pyproject.toml $(PINS)
+# The lowest versions that pyproject.toml declares: first what a device needs, then what exports and measures.
+minimum:
+	mkdir -p build
+	rm -rf $(dir $(MINIMUM))
+	$(OLDEST) -m venv $(dir $(MINIMUM))
+	for extras in onnx,tflite export,bench; do \
+	    $(OLDEST) tools/minimum.py $$(echo $$extras | tr , ' ') > build/minimum.txt && \
+	    $(MINIMUM)/pip install --quiet --constraint build/minimum.txt --editable ".[$$extras]" pytest hypothesis && \
+	    $(MINIMUM)/python -m pytest -rs @tests/light.txt || exit; \
+	done
+
+# Sizes, imports and types of the packages; the bars are in the script.
+house:
+	$(PYTHON) tools/house.py
+
+$(INSTALLED): pyproject.toml $(CONSTRAINTS) $(PINS)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint $(PINS) --editable '.[dev]'
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-peers build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-peers .venv-minimum build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

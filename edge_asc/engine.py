@@ -45,6 +45,8 @@ class Engine:
         suffixes: suffixes of the artefacts that it runs, preferred first; empty where it runs folders only.
         substitutes: packages that run its files where its own is not installed.
         preference: a bundle is run in the installed engine with the highest preference.
+        preload: modules that `open` imports, where that is not `module` alone: a benchmark imports them beforehand, to
+            report their memory separately.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Engine:
     suffixes: tuple[str, ...] = ()
     substitutes: tuple[Substitute, ...] = ()
     preference: int = 0
+    preload: tuple[str, ...] = ()
 
     def is_installed(self) -> bool:
         """Whether its package or a substitute can be imported. Imports nothing."""

@@ -5,10 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
+
+POLL = 0.05  # s between two tries of a lock
+# Nobody can read a locked byte on Windows: this one lies behind all content.
+LOCKED_BYTE = 2**30
 
 
 @contextmanager
@@ -23,7 +30,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb") as file:
+        with temporary.open("r+b") as file:  # Windows syncs writable files alone
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
@@ -32,17 +39,65 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock on a file, which is created if missing; wait while another process holds it.
+def locked(path: Path) -> Iterator[BinaryIO]:
+    """Hold the lock of a file and yield the file; wait until no other process holds it.
 
-    The lock ends with the process that holds it.
+    The file is created if it is missing, and its content is kept. The lock ends with the block or with the process.
     """
-    import fcntl  # here, for systems that have none
+    with _lock_file(path) as file:
+        while not _acquire(file):
+            time.sleep(POLL)
+        try:
+            yield file
+        finally:
+            _release(file)
 
+
+@contextmanager
+def try_lock(path: Path) -> Iterator[BinaryIO | None]:
+    """Hold the lock of a file and yield the file, or yield None at once if another process holds it.
+
+    On POSIX a child process that inherits the descriptor holds the lock, too, and keeps it after the block.
+    """
+    with _lock_file(path) as file:
+        if not _acquire(file):
+            yield None
+            return
+        try:
+            yield file
+        finally:
+            _release(file)
+
+
+def _lock_file(path: Path) -> BinaryIO:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    return path.open("a+b")
+
+
+def _acquire(file: BinaryIO) -> bool:
+    """Take the lock of an open file, or return False if another open file has it."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            file.seek(LOCKED_BYTE)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+def _release(file: BinaryIO) -> None:
+    """Give the lock back, where closing the file does not do so at once."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        file.seek(LOCKED_BYTE)
+        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

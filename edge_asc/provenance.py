@@ -18,6 +18,7 @@ class Calibration:
 
     Attributes:
         data: name of the data set; "" where it is not known.
+        recorded_on: which clips of it, in words; "" where it is not known.
         classes: number of labels among the clips; None where it is not known.
         clips: number of clips.
         clips_sha256: SHA-256 of their raw log-mel.
@@ -28,6 +29,7 @@ class Calibration:
     """
 
     data: str = ""
+    recorded_on: str = ""
     classes: int | None = None
     clips: int = 0
     clips_sha256: str = ""
@@ -51,6 +53,7 @@ class Calibration:
         classes = value.integer("classes", -1)
         return cls(
             data=value.text("data", ""),
+            recorded_on=value.text("recorded_on", ""),
             classes=None if classes < 0 else classes,
             clips=value.integer("clips", 0),
             clips_sha256=value.text("clips_sha256", ""),

@@ -12,12 +12,13 @@ from edge_asc.frontend import FrontEnd
 from edge_asc.models import ModelConfig, build
 from edge_asc.provenance import Provenance
 from edge_asc.training.checkpoint import Checkpoint
-from edge_asc_export.calibration import calibrate
+from edge_asc_export.builder import attach_gru
+from edge_asc_export.calibration import Source, calibrate
+from edge_asc_export.format import FORMATS
 from edge_asc_export.lowering import lower_gru, lower_step, lower_window
-from edge_asc_export.onnx import OnnxWriter
+from edge_asc_export.pipeline import Lowered, run_passes
 from edge_asc_export.plan import Plan
 from edge_asc_export.scheme import SCHEMES
-from edge_asc_export.tflite import TFLiteWriter
 
 BACKBONES = ("fuse", "bcresnet", "resnet")
 LABELS = tuple("abcdefghij")
@@ -95,26 +96,27 @@ def write(folder):
     weights = folder / "checkpoint/weights.safetensors"
     for scheme in ("none", "int8"):
         plan = calibrated(causal.model).with_scheme(SCHEMES[scheme])
-        step = plan.prepared(lower_step(causal.model))
         ending = "" if scheme == "none" else f"-{scheme}"
-        onnx = OnnxWriter(step, plan)
-        data = onnx.write(contract([onnx.signature(512)], scheme=scheme, weights=weights))
-        (folder / f"step{ending}.onnx").write_bytes(data)
-        write_tflite(folder / f"step{ending}.tflite", [step], "causal", plan, weights)
-    real = Plan(SCHEMES["none"])
-    onnx = OnnxWriter(lower_window(windowed.model, 1, 31, recurrent=True), real)
-    (folder / "window_1s.onnx").write_bytes(onnx.write(contract([onnx.signature(512)], "windowed")))
-    graphs = [lower_window(windowed.model, seconds, 16000 * seconds // 512, recurrent=False) for seconds in (1, 2)]
-    write_tflite(folder / "windows.tflite", [*graphs, lower_gru(windowed.model)], "windowed", real)
+        for suffix in ("onnx", "tflite"):
+            write_file(folder / f"step{ending}.{suffix}", [lower_step(causal.model)], plan, weights=weights)
+    windows = [lower_window(windowed.model, seconds, 16000 * seconds // 512) for seconds in (1, 2)]
+    gru, plain = lower_gru(windowed.model), Plan(SCHEMES["none"])
+    write_file(folder / "window_1s.onnx", [attach_gru(windows[0], gru)], plain, form="windowed")
+    write_file(folder / "windows.tflite", [*windows, gru], plain, form="windowed")
     return Artefacts(folder, causal, windowed)
 
 
-def write_tflite(path, graphs, form, plan, weights=None):
-    writer = TFLiteWriter(plan)
-    for graph in graphs:
-        writer.add(graph)
-    signatures = [writer.signature(graph, 512) for graph in graphs]
-    path.write_bytes(writer.finish(contract(signatures, form, plan.scheme.name, weights)))
+def write_file(path, graphs, plan, *, form="causal", weights=None):
+    """Write lowered graphs as one file, in the format of its suffix."""
+    written = lowered_file(path.suffix.removeprefix("."), graphs, plan)
+    path.write_bytes(written.finish(contract(written.signatures(512), form, plan.scheme.name, weights)))
+    return path
+
+
+def lowered_file(fmt, graphs, plan):
+    """What a format writes of lowered graphs, without a contract."""
+    descriptor = FORMATS.load(fmt)
+    return descriptor.write([run_passes(Lowered.of(graph, plan), descriptor.passes) for graph in graphs])
 
 
 def planned():
@@ -125,4 +127,4 @@ def planned():
 
 def calibrated(model):
     """An int8 plan, recorded on noise."""
-    return calibrate(model, FRONT_END, clips(), method="minmax", source={"data": "noise"})
+    return calibrate(model, FRONT_END, clips(), method="minmax", source=Source("noise"))

@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     """Small models run faster on one thread than on the threads of a busy machine."""
-    torch.set_num_threads(1)
+    if find_spec("torch") is not None:
+        import torch
+
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -15,11 +15,13 @@ from edge_asc.frontend import FrontEnd, LogMel
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc.zoo import zoo, zoo_path
 from edge_asc_export.artefact import Draft, write
+from edge_asc_export.format import FORMATS
 from edge_asc_export.lowering import lower_step
+from edge_asc_export.passes.equalise import equalise_by_plan
+from edge_asc_export.pipeline import Lowered, run_passes
 from edge_asc_export.plan import Plan
 from edge_asc_export.scheme import SCHEMES
 from edge_asc_export.simulation import Simulation
-from edge_asc_export.xnnpack import suited
 
 pytestmark = pytest.mark.slow
 MINUTE = 60 * 16000 // 4096
@@ -101,11 +103,11 @@ def test_int8_keeps_accuracy_at_every_length(exported, recordings):
 def test_both_formats_are_their_simulation(exported, recordings):
     _, features = recordings
     picked = [clip for clip in features[::4] if len(clip) >= 152]
-    prepared = exported.plan.prepared(lower_step(exported.checkpoint.model))
-    grids = dict(exported.plan.grids)
+    graph, plan = lower_step(exported.checkpoint.model), exported.plan
+    lowered = run_passes(Lowered.of(graph, plan), FORMATS.load("tflite").passes)
     simulations = {
-        "onnx": Simulation(prepared, dtype=torch.float64, plan=exported.plan),
-        "tflite": Simulation(suited(prepared, grids), dtype=torch.float64, plan=exported.plan, grids=grids),
+        "onnx": Simulation(equalise_by_plan(graph, plan), dtype=torch.float64, plan=plan),
+        "tflite": Simulation(lowered.graph, dtype=torch.float64, plan=plan, qparams=lowered.qparams),
     }
     x = LogMel(exported.checkpoint.front_end).normalise(np.stack([np.array(clip[:152]) for clip in picked]))
     batches = torch.from_numpy(x).transpose(1, 2)[:, None].split(32)

@@ -1,4 +1,4 @@
-"""A job: a folder with everything that a machine needs to measure models, and its place for what it finds."""
+"""A job: a folder with everything that a machine needs to measure models, and its place for the results."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import edge_asc
 from edge_asc.files import identity
+
+if TYPE_CHECKING:
+    from edge_asc.frontend import Array
 
 JOB, AUDIO, FEATURES = "job.json", "audio.npy", "features.npy"
 EVENTS, LOCK, LOG = "events.jsonl", "runner.lock", "runner.log"
@@ -20,16 +23,16 @@ AUDIO_SECONDS = 10
 
 @dataclass(frozen=True)
 class Settings:
-    """How is measured.
+    """Benchmark settings.
 
     Attributes:
         lengths: seconds since reset, for accuracy; and the windows of windowed models.
         threads: of every engine.
-        rounds: turns that every model gets.
-        duration: s that every model runs without a pause, after the turns; 0 for not at all.
-        warm_up: decisions before the first turn, not counted.
-        lead: decisions at the start of each turn, not counted: another model has had the caches.
-        burst: decisions in a turn; of a windowed model `window_burst`.
+        rounds: interleaved rounds; every model runs once in each.
+        duration: seconds of sustained inference per model, after the rounds; 0 for none.
+        warm_up: decisions before the first round, not counted.
+        lead: decisions at the start of each model's part of a round, not counted: another model has had the caches.
+        burst: decisions of a model in a round; of a windowed model `window_burst`.
         window_burst: see `burst`.
     """
 
@@ -51,49 +54,45 @@ class Task:
         model: index of the model.
         name: of the model.
         file: the model, relative to the job's folder.
+        engine: name of the engine that runs it, as registered.
         seconds: of the window; None for the step of a causal model.
     """
 
     model: int
     name: str
     file: str
+    engine: str
     seconds: int | None
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a runner finds in a job's folder."""
+    """The content of a job's folder, beside files.
+
+    Attributes:
+        tasks: to do.
+        settings: of the benchmark.
+        frames: of each clip; `features.npy` holds the clips one after another.
+    """
 
     tasks: tuple[Task, ...]
     settings: Settings
     frames: tuple[int, ...]
-    """Of each clip; `features.npy` holds them one after another."""
 
     @classmethod
     def read(cls, folder: Path) -> Job:
-        """The job in a folder that `write` made."""
-        value = json.loads((folder / JOB).read_text())
-        return cls(
-            tuple(Task(**task) for task in value["tasks"]),
-            Settings(**{**value["settings"], "lengths": tuple(value["settings"]["lengths"])}),
-            tuple(value["frames"]),
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object that `read` reads."""
-        return {
-            "tasks": [asdict(task) for task in self.tasks],
-            "settings": asdict(self.settings),
-            "frames": list(self.frames),
-        }
+        """Read the job in a folder that `write` made."""
+        value = json.loads((folder / JOB).read_text(encoding="utf-8"))
+        settings = {**value["settings"], "lengths": tuple(value["settings"]["lengths"])}
+        return cls(tuple(Task(**task) for task in value["tasks"]), Settings(**settings), tuple(value["frames"]))
 
 
-def write(folder: Path, job: Job, models: Mapping[str, Path], audio: Any, features: Sequence[Any]) -> str:
-    """Fill a folder; returns the job's name, a digest of everything in it.
+def write(folder: Path, job: Job, models: Mapping[str, Path], audio: Array, features: Sequence[Array]) -> str:
+    """Fill a job's folder; return the job's name, a digest of everything in it.
 
     Args:
         folder: empty.
-        job: to be done.
+        job: to write.
         models: where each task's `file` comes from.
         audio: (n,) float32 at 16 kHz, that times are measured on.
         features: raw log-mel of each clip, (frames, mels).
@@ -108,5 +107,5 @@ def write(folder: Path, job: Job, models: Mapping[str, Path], audio: Any, featur
             shutil.copyfile(source, folder / name)
     np.save(folder / AUDIO, audio)
     np.save(folder / FEATURES, np.concatenate([np.asarray(clip, np.float32) for clip in features]))
-    (folder / JOB).write_text(json.dumps(job.to_json()))
+    (folder / JOB).write_text(json.dumps(asdict(job)), encoding="utf-8")
     return hashlib.sha256(f"{edge_asc.__version__} {identity(folder)[0]}".encode()).hexdigest()[:16]

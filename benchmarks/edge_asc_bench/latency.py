@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -19,13 +19,13 @@ LARGEST_SLOWDOWN = 0.15
 
 
 @dataclass(frozen=True)
-class Latency:
+class Distribution:
     """A distribution of times, ms.
 
     Attributes:
         count: values.
         p50, p90, p99, maximum, minimum, mean, deviation: ms; `deviation` is the standard deviation.
-        percentiles: the values at `PERCENTILES`, ms.
+        percentiles: the values at `PERCENTILES`, ms, by the percentile's number.
     """
 
     count: int
@@ -36,13 +36,14 @@ class Latency:
     minimum: float
     mean: float
     deviation: float
-    percentiles: tuple[float, ...]
+    percentiles: dict[str, float]
 
     @classmethod
-    def of(cls, nanoseconds: Sequence[int]) -> Latency:
-        """The distribution of some times, ns; at least one."""
+    def of(cls, nanoseconds: Sequence[int]) -> Self:
+        """Return the distribution of some times, ns; at least one."""
         times = np.asarray(nanoseconds, np.float64) / 1e6
         p50, p90, p99 = (float(v) for v in np.percentile(times, (50, 90, 99)))
+        shares = zip(PERCENTILES, np.percentile(times, PERCENTILES), strict=True)
         return cls(
             len(times),
             p50,
@@ -52,39 +53,67 @@ class Latency:
             float(times.min()),
             float(times.mean()),
             float(times.std()),
-            tuple(map(float, np.percentile(times, PERCENTILES))),
+            {f"{percent}": float(value) for percent, value in shares},
         )
 
     def doubts(self) -> list[str]:
-        """Why the times cannot be trusted; empty if they can."""
-        found = []
+        """Return the reasons why the times cannot be trusted; empty if they can."""
+        doubts = []
         if self.count < FEWEST:
-            found.append(f"{self.count} values are few for percentiles, expected {FEWEST}")
+            doubts.append(f"{self.count} values are few for percentiles, expected {FEWEST}")
         if self.deviation > LARGEST_SPREAD * self.mean:
-            found.append(f"the standard deviation is {100 * self.deviation / self.mean:.0f} % of the mean")
+            doubts.append(f"the standard deviation is {100 * self.deviation / self.mean:.0f} % of the mean")
         if self.p99 > (1.0 + LARGEST_OUTLIER) * self.p50:
-            found.append(f"the 99th percentile is {self.p99 / self.p50:.1f} times the median")
-        return found
+            doubts.append(f"the 99th percentile is {self.p99 / self.p50:.1f} times the median")
+        return doubts
 
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object, ms to five digits."""
-        found = {k: v if isinstance(v, int) else short(v) for k, v in asdict(self).items() if k != "percentiles"}
-        return {**found, "percentiles": {f"{p}": short(v) for p, v in zip(PERCENTILES, self.percentiles, strict=True)}}
+    def round(self) -> Self:
+        """Return the same distribution with every time to five digits."""
+        return type(self)(
+            self.count,
+            round_to_digits(self.p50),
+            round_to_digits(self.p90),
+            round_to_digits(self.p99),
+            round_to_digits(self.maximum),
+            round_to_digits(self.minimum),
+            round_to_digits(self.mean),
+            round_to_digits(self.deviation),
+            {percent: round_to_digits(value) for percent, value in self.percentiles.items()},
+        )
 
 
-def disturbances(conditions: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What disturbed the machine while times were taken, from its conditions then; empty if nothing did."""
-    timed = [sample for sample in conditions if sample["phase"] in ("latency", "after latency")]
-    found = []
-    flags = {flag for sample in timed for flag in sample["throttling"] or () if not flag.endswith("since boot")}
+class Moment(Protocol):
+    """The part of a sample of conditions that `disturbances` reads."""
+
+    @property
+    def phase(self) -> str:
+        """Of the measurement."""
+        ...
+
+    @property
+    def frequency_mhz(self) -> tuple[float, ...] | None:
+        """Of each core."""
+        ...
+
+    @property
+    def throttling(self) -> tuple[str, ...] | None:
+        """Flags that the firmware reports."""
+        ...
+
+
+def disturbances(conditions: Sequence[Moment]) -> list[str]:
+    """Return what disturbed the machine while times were taken, in words; empty if nothing did."""
+    timed = [sample for sample in conditions if sample.phase in ("latency", "after latency")]
+    disturbed = []
+    flags = {flag for sample in timed for flag in sample.throttling or () if not flag.endswith("since boot")}
     if flags:
-        found.append(f"the firmware reported: {', '.join(sorted(flags))}")
-    fastest = [max(sample["frequency_mhz"]) for sample in timed if sample["frequency_mhz"]]
+        disturbed.append(f"the firmware reported: {', '.join(sorted(flags))}")
+    fastest = [max(sample.frequency_mhz) for sample in timed if sample.frequency_mhz]
     if fastest and min(fastest) < (1 - LARGEST_SLOWDOWN) * max(fastest):
-        found.append(f"the processor ran at {min(fastest):.0f} to {max(fastest):.0f} MHz")
-    return found
+        disturbed.append(f"the processor ran at {min(fastest):.0f} to {max(fastest):.0f} MHz")
+    return disturbed
 
 
-def short(value: float) -> float:
-    """A value to five digits."""
+def round_to_digits(value: float) -> float:
+    """Return a value to five digits."""
     return float(f"{value:.5g}")

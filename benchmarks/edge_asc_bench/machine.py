@@ -1,4 +1,4 @@
-"""The machine that a measurement was made on; what cannot be read is recorded as missing."""
+"""The machine that a measurement was made on; fields that cannot be read are None."""
 
 from __future__ import annotations
 
@@ -6,49 +6,92 @@ import os
 import platform
 import subprocess
 import sys
+from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import edge_asc
 
-PACKAGES = ("numpy", "scipy", "onnxruntime", "ai-edge-litert", "torch")
-# What decides which integer kernels a runtime has: of x86-64 and of ARM.
+BASE_PACKAGES = ("numpy", "scipy")
+# Features that decide which integer kernels a runtime has: of x86-64 and of ARM.
 FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm", "sve", "bf16")
 X86 = ("x86_64", "i386", "i686")
 THROTTLING = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 
 
-def describe() -> dict[str, Any]:
-    """Processor, system and package versions, as JSON."""
-    cpu = _cpuinfo()
+@dataclass(frozen=True)
+class Machine:
+    """Processor, system and package versions; without arguments, an unknown machine.
+
+    Attributes:
+        architecture: such as "aarch64".
+        cpu: name of the processor.
+        features: those of `FEATURES` that it has.
+        cores: logical ones.
+        board: name of the board.
+        memory_bytes: installed memory.
+        system: operating system and its version.
+        python: version.
+        governor: of the first core's frequency.
+        emulated: the emulator, if the processor is emulated.
+        packages: versions by distribution.
+        missing: names of the fields that could not be read.
+    """
+
+    architecture: str | None = None
+    cpu: str | None = None
+    features: tuple[str, ...] = ()
+    cores: int | None = None
+    board: str | None = None
+    memory_bytes: int | None = None
+    system: str | None = None
+    python: str | None = None
+    governor: str | None = None
+    emulated: str | None = None
+    packages: dict[str, str] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Properties of a machine that change during a measurement; None where they are unknown.
+
+    Attributes:
+        frequency_mhz: of each core.
+        temperature_c: of the hottest zone.
+        load: average over one minute.
+        throttling: flags that a Raspberry Pi's firmware reports.
+    """
+
+    frequency_mhz: tuple[float, ...] | None
+    temperature_c: float | None
+    load: float | None
+    throttling: tuple[str, ...] | None
+
+
+def describe() -> Machine:
+    """Return the description of this machine."""
+    cpu = _read_cpuinfo()
     features = (cpu.get("flags") or cpu.get("Features") or "").split()
-    found: dict[str, Any] = {
-        "architecture": platform.machine(),
-        "cpu": cpu.get("model name") or cpu.get("Model") or cpu.get("Hardware"),
-        "features": [name for name in FEATURES if name in features],
-        "cores": os.cpu_count(),
-        "board": _read(Path("/proc/device-tree/model"), strip="\x00"),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "system": platform.platform(),
-        "python": sys.version.split()[0],
-        "governor": _read(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
-        "emulated": _emulator(),
-        "packages": {"edge-asc": edge_asc.__version__}
-        | {name: number for name in PACKAGES if (number := _version(name))},
-    }
-    return {**found, "missing": sorted(k for k, value in found.items() if value is None and k != "emulated")}
+    machine = Machine(
+        architecture=platform.machine(),
+        cpu=cpu.get("model name") or cpu.get("Model") or cpu.get("Hardware"),
+        features=tuple(name for name in FEATURES if name in features),
+        cores=os.cpu_count(),
+        board=_read(Path("/proc/device-tree/model"), strip="\x00"),
+        memory_bytes=_read_memory(),
+        system=platform.platform(),
+        python=sys.version.split()[0],
+        governor=_read(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
+        emulated=_find_emulator(),
+        packages=_read_packages(),
+    )
+    missing = (f.name for f in fields(machine) if getattr(machine, f.name) is None and f.name != "emulated")
+    return replace(machine, missing=tuple(sorted(missing)))
 
 
-def unknown() -> dict[str, Any]:
-    """What `describe` would say of a machine that told nothing."""
-    known: dict[str, Any] = {"features": [], "packages": {}, "missing": []}
-    names = ("architecture", "cpu", "cores", "board", "memory_bytes", "system", "python", "governor", "emulated")
-    return {**dict.fromkeys(names), **known}
-
-
-def conditions() -> dict[str, Any]:
-    """What may change while a measurement runs: frequency, temperature, load, throttling; None where unknown."""
+def read_condition() -> Condition:
+    """Return the current condition of this machine."""
     frequencies = [
         int(text) / 1000
         for path in sorted(Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))
@@ -59,16 +102,27 @@ def conditions() -> dict[str, Any]:
         for path in sorted(Path("/sys/class/thermal").glob("thermal_zone*/temp"))
         if (text := _read(path)) and text.lstrip("-").isdigit()
     ]
-    return {
-        "frequency_mhz": frequencies or None,
-        "temperature_c": max(temperatures) if temperatures else None,
-        "load": os.getloadavg()[0],
-        "throttling": _throttling(),
-    }
+    return Condition(
+        frequency_mhz=tuple(frequencies) or None,
+        temperature_c=max(temperatures) if temperatures else None,
+        load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        throttling=_read_throttling(),
+    )
 
 
-def _emulator() -> str | None:
-    """What emulates this processor, if a user-mode emulator does."""
+def _read_packages() -> dict[str, str]:
+    """The versions of edge-asc, of what it computes with, and of every engine's package, where they are installed."""
+    from edge_asc.engine import ENGINES
+
+    names = list(BASE_PACKAGES)
+    for engine in ENGINES.all().values():
+        names += [engine.distribution, *(substitute.distribution for substitute in engine.substitutes)]
+    installed = {name: number for name in names if (number := _find_version(name)) is not None}
+    return {**installed, "edge-asc": edge_asc.__version__}
+
+
+def _find_emulator() -> str | None:
+    """The user-mode emulator that emulates this processor; None on a real one."""
     # It is mapped beside the program; unlike in maps, emulators do not hide that in smaps.
     if "/qemu-" in (_read(Path("/proc/self/smaps")) or ""):
         return "qemu"
@@ -76,7 +130,7 @@ def _emulator() -> str | None:
     return f"an emulator on {kernel}" if kernel and (kernel == "x86_64") != (machine in X86) else None
 
 
-def _throttling() -> list[str] | None:
+def _read_throttling() -> tuple[str, ...] | None:
     """The flags of a Raspberry Pi's firmware; None on another machine."""
     try:
         text = subprocess.run(
@@ -86,10 +140,16 @@ def _throttling() -> list[str] | None:
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
     now = [name for bit, name in THROTTLING.items() if flags >> bit & 1]
-    return now + [f"{name} since boot" for bit, name in THROTTLING.items() if flags >> (bit + 16) & 1]
+    return (*now, *(f"{name} since boot" for bit, name in THROTTLING.items() if flags >> (bit + 16) & 1))
 
 
-def _cpuinfo() -> dict[str, str]:
+def _read_memory() -> int | None:
+    if not hasattr(os, "sysconf"):  # Windows
+        return None
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _read_cpuinfo() -> dict[str, str]:
     lines = (_read(Path("/proc/cpuinfo")) or "").splitlines()
     pairs = (line.partition(":") for line in reversed(lines) if ":" in line)
     return {name.strip(): value.strip() for name, _, value in pairs}
@@ -102,7 +162,7 @@ def _read(path: Path, strip: str = "") -> str | None:
         return None
 
 
-def _version(package: str) -> str | None:
+def _find_version(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:

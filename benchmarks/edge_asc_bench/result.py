@@ -1,120 +1,390 @@
-"""The result of a benchmark: its schema, checked when it is read."""
+"""The result of a benchmark: frozen types, which are the schema of the file.
+
+`docs/schemas/result.json` is the JSON Schema of these types. Fields that are `UNSET` are absent from the file.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
-from edge_asc.errors import EdgeAscError
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
 
-KIND = "bench"
+from edge_asc_bench import document
+from edge_asc_bench.latency import Distribution
+from edge_asc_bench.machine import Machine
+
+KIND: Final = "bench"
 # 1: first version. 2: measured on any target: conditions over the run, incomplete results, models without times.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION: Final = 2
+ADVICE = "measure again with this version"
 
-# Fields of a result and of its variants, with their types.
-FIELDS: dict[str, type | tuple[type, ...]] = {
-    "complete": bool,
-    "incomplete": (str, type(None)),
-    "made": dict,
-    "machine": dict,
-    "conditions": list,
-    "settings": dict,
-    "data": dict,
-    "reference": (str, type(None)),
-    "whole_clip": (dict, type(None)),
-    "variants": list,
-}
-VARIANT_FIELDS: dict[str, type | tuple[type, ...]] = {
-    "name": str,
-    "file": str,
-    "sha256": str,
-    "bytes": int,
-    "engine": str,
-    "form": str,
-    "scheme": str,
-    "parameters": int,
-    "macs": dict,
-    "state_bytes": int,
-    "checkpoint_sha256": str,
-    "graph": (dict, type(None)),
-    "latency": dict,
-    "memory": (dict, type(None)),
-    "accuracy": (dict, type(None)),
-    "agreement": (dict, type(None)),
-    "loss": (dict, type(None)),
-    "instructions": (dict, type(None)),
-}
+Counts = dict[str, int]
 
 
-def read(path: Path) -> dict[str, Any]:
-    """A result, checked.
+class _Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of a result; an unknown field is an error."""
+
+
+class Made(_Part, frozen=True, kw_only=True):
+    """How the result was made.
+
+    Attributes:
+        edge_asc: version of edge-asc.
+        at: start of the measurement, ISO 8601.
+        seconds: duration of the measurement.
+        target: URL of the target.
+        command: that measures the same again; "" where it is not known.
+    """
+
+    edge_asc: str
+    at: str
+    seconds: float
+    target: str
+    command: str
+
+
+class Sample(_Part, frozen=True, kw_only=True):
+    """The machine's conditions at one moment; None where they are unknown.
+
+    Attributes:
+        at: s since the start.
+        phase: of the measurement, such as "latency".
+        frequency_mhz: of each core.
+        temperature_c: of the hottest zone.
+        load: average over one minute.
+        throttling: flags that the firmware reports.
+        thermal_status: Android's, 0 to 6; absent elsewhere.
+    """
+
+    at: float
+    phase: str
+    frequency_mhz: tuple[float, ...] | None
+    temperature_c: float | None
+    load: float | None
+    throttling: tuple[str, ...] | None
+    thermal_status: int | UnsetType = UNSET
+
+
+class MeasuredSettings(_Part, frozen=True, kw_only=True):
+    """The benchmark settings; see `edge_asc_bench.job.Settings`. A count of instructions has `threads` alone."""
+
+    threads: int
+    lengths: tuple[int, ...] | UnsetType = UNSET
+    rounds: int | UnsetType = UNSET
+    duration: float | UnsetType = UNSET
+    warm_up: int | UnsetType = UNSET
+    lead: int | UnsetType = UNSET
+    burst: int | UnsetType = UNSET
+    window_burst: int | UnsetType = UNSET
+
+
+class Data(_Part, frozen=True, kw_only=True):
+    """The clips.
+
+    Attributes:
+        name: of the data set.
+        clips: number of them.
+        sha256: over all clips; two results with the same hash are about the same audio.
+        labels: of the data; empty for unlabelled clips.
+    """
+
+    name: str
+    clips: int
+    sha256: str
+    labels: tuple[str, ...] = ()
+
+
+class Graph(_Part, frozen=True, kw_only=True):
+    """The operations inside an artefact; see `edge_asc_export.inspection.Inspection`."""
+
+    operations: dict[str, Counts]
+    arithmetic: dict[str, Counts]
+    float_operations: dict[str, tuple[str, ...]]
+    partitions: int | None
+    outside: int | None
+
+
+class Sustained(_Part, frozen=True, kw_only=True):
+    """Inference without a pause.
+
+    Attributes:
+        seconds: of inference.
+        audio_seconds: of the audio that was classified.
+        resident: memory before and after, bytes.
+        first_ms, last_ms: median decision of the first and the last tenth of the run.
+        ratio: last_ms / first_ms.
+        medians_ms: of equal parts of the run, 60 at most.
+    """
+
+    seconds: float
+    audio_seconds: float
+    resident: tuple[int | None, int | None]
+    first_ms: float
+    last_ms: float
+    ratio: float
+    medians_ms: tuple[float, ...]
+
+
+class Latency(_Part, frozen=True, kw_only=True):
+    """The times of a model in one form.
+
+    Attributes:
+        front_end: None where it was not measured; then `total` is the model's.
+        model: features to probabilities.
+        engine: the engine's own part of the model's time; absent on a phone.
+        total: samples to probabilities.
+        rounds_ms: median of the total in each round.
+        period_s: audio between two decisions.
+        real_time_factor: mean total / period.
+        load_ms: opening the model.
+        cold_start_ms: opening the model and the first decision.
+        sustained: None where it was not measured.
+        unstable: reasons why the times cannot be trusted.
+    """
+
+    front_end: Distribution | None
+    model: Distribution
+    engine: Distribution | UnsetType = UNSET
+    total: Distribution
+    rounds_ms: tuple[float, ...]
+    period_s: float
+    real_time_factor: float
+    load_ms: float
+    cold_start_ms: float
+    sustained: Sustained | None
+    unstable: tuple[str, ...]
+
+
+class Memory(_Part, frozen=True, kw_only=True):
+    """Resident memory of a process with one model, bytes; None where the system does not report it.
+
+    Attributes:
+        peak: since the model was opened.
+        now: at the end.
+        bare: of the interpreter.
+        front_end: with the front end.
+        imported: with the engine, before the model is opened.
+    """
+
+    peak: int | None
+    now: int | None
+    bare: int | None
+    front_end: int | None
+    imported: int | None
+
+
+class StepAccuracy(_Part, frozen=True, kw_only=True):
+    """Accuracy of some decisions; see `edge_asc.evaluation.accuracy.Tally`."""
+
+    decision: str
+    count: int
+    right: int
+    right_last: int
+    right_mean: int
+    accuracy: float
+    agreement: float | None
+    recall: dict[str, float | None]
+    macro_recall: float
+    count_by_class: Counts
+    right_by_class: dict[str, Counts]
+
+
+class LengthAccuracy(StepAccuracy, frozen=True, kw_only=True):
+    """Accuracy of the last decision within `seconds` of a clip's start, with its 95 % interval.
+
+    `right_clips` holds "1" or "0" for each clip that is long enough.
+    """
+
+    seconds: int | float
+    low: float
+    high: float
+    right_clips: str
+
+
+class LogitError(_Part, frozen=True, kw_only=True):
+    """Absolute differences from the reference's logits."""
+
+    mean: float
+    max: float
+    count: int
+
+
+class Accuracy(_Part, frozen=True, kw_only=True):
+    """Accuracy of a model by length; see `edge_asc.evaluation.accuracy.Accuracy`."""
+
+    schema_version: Literal[1]
+    model: str
+    engine: str
+    clips: int
+    labels: tuple[str, ...]
+    decision: str
+    gain: float
+    lengths: tuple[LengthAccuracy, ...]
+    all_steps: StepAccuracy
+    reference: str | None
+    logit_error: LogitError | None
+    notes: tuple[str, ...]
+
+    def at(self, seconds: float) -> LengthAccuracy | None:
+        """Return the accuracy at a length; None if it was not measured."""
+        return next((row for row in self.lengths if row.seconds == seconds), None)
+
+
+class Agreement(_Part, frozen=True, kw_only=True):
+    """Agreement with the reference on unlabelled clips: the share of equal decisions, and errors of logits."""
+
+    steps: int
+    share: float
+    mean_error: float
+    max_error: float
+
+
+class Loss(_Part, frozen=True, kw_only=True):
+    """Points of accuracy lost by each step of a deployment, by length ("1", "2" …) and in all ("all").
+
+    A part is None where the rows that it compares were not measured together.
+    """
+
+    streaming: dict[str, float] | None
+    export: dict[str, float] | None
+    quantisation: dict[str, float] | None
+
+
+class Instructions(_Part, frozen=True, kw_only=True):
+    """aarch64 instructions of a decision on one processor."""
+
+    front_end: int
+    model: int
+    total: int
+    runtime: int
+    dot_products: int
+    matrix_products: int
+
+
+class Variant(_Part, frozen=True, kw_only=True):
+    """One model.
+
+    Attributes:
+        name: unique in the result.
+        file: name of the file or folder.
+        sha256: of the file, or of the weights of a checkpoint.
+        checkpoint_sha256: of the weights that the model was made from.
+        bytes: size.
+        engine: with its version.
+        form: "causal" or "windowed".
+        scheme: of the quantisation.
+        parameters: of the model.
+        macs: multiply-accumulates by signature.
+        state_bytes: of all states of a stream.
+        graph: None for checkpoints.
+        latency: by form: "step", or the seconds of a window; empty where the model was not timed.
+        memory: None where it was not measured.
+        accuracy: None on unlabelled clips.
+        agreement: None on labelled clips, and for the reference.
+        loss: None where there is nothing to compare with.
+        instructions: by processor; None where they were not counted.
+    """
+
+    name: str
+    file: str
+    sha256: str
+    checkpoint_sha256: str
+    bytes: int
+    engine: str
+    form: str
+    scheme: str
+    parameters: int
+    macs: Counts
+    state_bytes: int
+    graph: Graph | None
+    latency: dict[str, Latency]
+    memory: Memory | None
+    accuracy: Accuracy | None
+    agreement: Agreement | None
+    loss: Loss | None
+    instructions: dict[str, Instructions] | None
+
+    @property
+    def agreed_share(self) -> float | None:
+        """The share of decisions that equal the reference's; None where it was not measured."""
+        if self.accuracy is not None:
+            return self.accuracy.all_steps.agreement
+        return None if self.agreement is None else self.agreement.share
+
+    def accuracy_at(self, form: str) -> LengthAccuracy | None:
+        """Return the accuracy that belongs to a form: at a window's length, or at the longest length for a step."""
+        rows = () if self.accuracy is None else self.accuracy.lengths
+        chosen = [row for row in rows if form == "step" or f"{row.seconds:g}" == form]
+        return chosen[-1] if chosen else None
+
+
+class Conversions(_Part, frozen=True, kw_only=True):
+    """Conversions to other runtimes: largest errors of a logit by name, and reasons why some are absent."""
+
+    errors: dict[str, float]
+    absent: dict[str, str]
+
+
+class Result(_Part, frozen=True, kw_only=True):
+    """The result of a benchmark on one target.
+
+    Attributes:
+        complete: everything was measured.
+        incomplete: why not; None if complete.
+        made: how the result was made.
+        machine: that was measured.
+        conditions: of the machine, at most once a second.
+        settings: of the benchmark.
+        data: clips.
+        reference: name of the variant that the others are compared with.
+        whole_clip: accuracy of the reference on whole clips in one pass.
+        variants: the models.
+        peers: of a comparison with other runtimes.
+    """
+
+    kind: Literal["bench"] = KIND
+    schema_version: Literal[2] = SCHEMA_VERSION
+    complete: bool
+    incomplete: str | None
+    made: Made
+    machine: Machine
+    conditions: tuple[Sample, ...]
+    settings: MeasuredSettings
+    data: Data
+    reference: str | None
+    whole_clip: Accuracy | None
+    variants: tuple[Variant, ...]
+    peers: Conversions | UnsetType = UNSET
+
+    def variant(self, name: str) -> Variant | None:
+        """Return the variant of this name; None if there is none."""
+        return next((variant for variant in self.variants if variant.name == name), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object that `read` reads."""
+        value: dict[str, Any] = msgspec.to_builtins(self)
+        return value
+
+
+def read(path: Path) -> Result:
+    """Read a result.
 
     Raises:
-        EdgeAscError: not JSON, another kind of file, another schema version, or a field is missing or of another type.
+        EdgeAscError: not JSON, another kind of file, another schema version, or a field is missing, unknown or of
+            another type.
     """
-    try:
-        value: dict[str, Any] = json.loads(path.read_text())
-        kind, version = value["kind"], value["schema_version"]
-    except OSError as error:
-        raise EdgeAscError(f"{path}: cannot be read ({error.strerror}); expected what edge-asc bench writes") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise EdgeAscError(f"{path}: not a result ({error!r}); expected what edge-asc bench writes") from error
-    if kind != KIND:
-        raise EdgeAscError(f"{path}: a result of kind {kind!r}; expected {KIND!r}, which edge-asc bench writes")
-    if version != SCHEMA_VERSION:
-        newer = isinstance(version, int) and version > SCHEMA_VERSION
-        raise EdgeAscError(
-            f"{path}: schema version {version!r}; this edge-asc reads {SCHEMA_VERSION}: "
-            f"{'upgrade edge-asc' if newer else 'measure again'}"
-        )
-    _check(path, value, FIELDS, "result")
-    _check(path, value["data"], {"name": str, "clips": int, "sha256": str}, "data")
-    _check(path, value["machine"], {"emulated": (str, type(None))}, "machine")
-    _check(path, value["settings"], {"threads": int}, "settings")
-    for variant in value["variants"]:
-        if not isinstance(variant, dict):
-            raise EdgeAscError(f"{path}: a variant is {type(variant).__name__}; expected an object: measure again")
-        what = f"variant {variant.get('name')!r}"
-        _check(path, variant, VARIANT_FIELDS, what)
-        if variant["memory"]:
-            _check(path, variant["memory"], {"peak": (int, type(None))}, f"memory of {what}")
-        for form, latency in variant["latency"].items():
-            _check(path, latency, {"total": dict, "rounds_ms": list, "unstable": list}, f"latency {form} of {what}")
-            _check(path, latency["total"], {"p50": (int, float)}, f"latency {form} of {what}")
-        if variant["accuracy"]:
-            _check(path, variant["accuracy"], {"lengths": list, "all_steps": dict}, f"accuracy of {what}")
-        if variant["agreement"]:
-            _check(path, variant["agreement"], {"share": (int, float)}, f"agreement of {what}")
-    return value
-
-
-def agreement(variant: Mapping[str, Any]) -> float | None:
-    """The share of a variant's decisions that equal the reference's; None where it was not measured."""
-    found = variant["agreement"]["share"] if variant["agreement"] else None
-    return variant["accuracy"]["all_steps"]["agreement"] if variant["accuracy"] else found
-
-
-def accuracy_at(variant: Mapping[str, Any], form: str) -> Mapping[str, Any] | None:
-    """The accuracy that goes with a form: at the length of a window, at the longest length for a step; or None."""
-    rows = variant["accuracy"]["lengths"] if variant["accuracy"] else []
-    chosen: list[Mapping[str, Any]] = [row for row in rows if form == "step" or f"{row['seconds']:g}" == form]
-    return chosen[-1] if chosen else None
+    value = document.load(path, "what edge-asc bench writes")
+    document.check_version(path, value, KIND, SCHEMA_VERSION, "edge-asc bench")
+    return document.convert(path, value, Result, ADVICE)
 
 
 def form_title(form: str) -> str:
-    """The form of a latency in words: "step", or the length of the window."""
+    """Return the title of a form of a latency: "step", or the length of the window."""
     return form if form == "step" else f"{form} s"
 
 
 def titled(name: str, form: str) -> str:
-    """A model in one of its forms: its name, and the length of a window."""
+    """Return the title of a model in one of its forms: its name, and the length of a window."""
     return name if form == "step" else f"{name}, {form_title(form)}"
-
-
-def _check(path: Path, value: dict[str, Any], fields: dict[str, Any], what: str) -> None:
-    for name, kind in fields.items():
-        if name not in value or not isinstance(value[name], kind):
-            found = type(value[name]).__name__ if name in value else "nothing"
-            raise EdgeAscError(f"{path}: {what} has {found} as {name}; measure again with this version")

@@ -1,258 +1,200 @@
 """Does a job on the machine it runs on: `python -m edge_asc_bench.runner run|start|follow|stop FOLDER`.
 
-It needs Python alone, and its workers numpy and the runtimes of the models. What it finds is appended to a file in the
-job's folder, a JSON object a line, so that it goes on when nobody listens and is read from any line.
+It needs Python alone; its workers need numpy and the engines of the models. Events are appended to a file in the job's
+folder, so that a run continues without a listener, and a listener can start at any event.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from edge_asc.errors import EdgeAscError
-from edge_asc_bench.job import AUDIO, EVENTS, FEATURES, LOCK, LOG, Job, Settings, Task
-from edge_asc_bench.machine import conditions, describe
+from edge_asc.files import try_lock
+from edge_asc_bench.events import (
+    ConditionsRead,
+    Decide,
+    Done,
+    Evaluate,
+    Event,
+    Failed,
+    LogitsWritten,
+    MachineDescribed,
+    MemoryRead,
+    Progressed,
+    ReadMemory,
+    RunStarted,
+    SustainedMeasured,
+    TimesMeasured,
+    decode_event,
+    encode,
+)
+from edge_asc_bench.job import EVENTS, FEATURES, LOCK, LOG, Job, Settings
+from edge_asc_bench.machine import describe, read_condition
+from edge_asc_bench.process import WorkerProcess
 
 SAMPLING = 1.0
 POLL = 0.1
 HEARTBEAT = 5.0
-LAST = ("done", "error")
+# Sustained inference lasts for this many bursts at least.
+FEWEST_BURSTS = 10
 
-Tell = Callable[..., None]
-
-
-class Process:
-    """A worker: one model in a process of its own."""
-
-    def __init__(self, task: Task, folder: Path, threads: int) -> None:
-        """Start it and let it open its model.
-
-        Raises:
-            EdgeAscError: the model cannot be opened, or the process ended.
-        """
-        self.task = task
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "edge_asc_bench.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            self.opened = self.ask(
-                do="open",
-                path=str(folder / task.file),
-                threads=threads,
-                seconds=task.seconds,
-                audio=str(folder / AUDIO),
-            )
-        except BaseException:
-            self.close()
-            raise
-
-    def ask(self, **command: Any) -> dict[str, Any]:
-        """Send a command and wait for the answer.
-
-        Raises:
-            EdgeAscError: the worker says so, or its process ended.
-        """
-        assert self._process.stdin
-        assert self._process.stdout
-        try:
-            self._process.stdin.write(json.dumps(command) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            code = self._process.wait()
-            raise EdgeAscError(f"{self.task.name}: its process ended with exit code {code}; nothing was measured")
-        reply: dict[str, Any] = json.loads(line)
-        if "error" in reply:
-            raise EdgeAscError(f"{self.task.name}: {reply['error']}")
-        return reply
-
-    def close(self) -> None:
-        """End the process."""
-        if self._process.stdin:
-            with suppress(BrokenPipeError):
-                self._process.stdin.close()
-        if self._process.stdout:
-            self._process.stdout.close()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+Emit = Callable[[Event], None]
 
 
 class _Sampler:
-    """Tells the machine's conditions, at most once a second."""
+    """Emits the machine's conditions, at most once a second."""
 
-    def __init__(self, tell: Tell) -> None:
-        self._tell, self._begun, self._next = tell, time.monotonic(), 0.0
+    def __init__(self, emit: Emit) -> None:
+        self._emit, self._begun, self._next = emit, time.monotonic(), 0.0
 
     def sample(self, phase: str, *, always: bool = False) -> None:
         elapsed = time.monotonic() - self._begun
         if always or elapsed >= self._next:
-            self._tell("conditions", at=round(elapsed, 2), phase=phase, **conditions())
+            self._emit(ConditionsRead.of(round(elapsed, 2), phase, read_condition()))
             self._next = elapsed + SAMPLING
 
 
-def run(folder: Path, tell: Tell) -> None:
-    """Do the job in `folder` and tell what is found.
+def run(folder: Path, emit: Emit) -> None:
+    """Do the job in `folder`, and emit its events.
 
     Raises:
         EdgeAscError: a model cannot be opened, or its process ended.
     """
     job = Job.read(folder)
-    settings = job.settings
-    tell("machine", **describe())
-    sampler = _Sampler(tell)
+    emit(MachineDescribed(**vars(describe())))
+    sampler = _Sampler(emit)
     sampler.sample("before", always=True)
     with ExitStack() as stack:
         workers = []
         for i, task in enumerate(job.tasks):
-            tell("progress", what="opening", done=i, total=len(job.tasks))
-            workers.append(stack.enter_context(_process(task, folder, settings.threads)))
-            tell("opened", task=i, **workers[-1].opened)
+            emit(Progressed("opening", i, len(job.tasks)))
+            workers.append(stack.enter_context(WorkerProcess(i, task, folder, job.settings.threads)))
+            emit(workers[-1].opened)
+        _measure_latency(workers, job.settings, sampler, emit)
+        for i, worker in enumerate(workers):
+            if job.settings.duration:
+                emit(Progressed(f"sustained inference: {worker.task.name}", i, len(workers)))
+                emit(_sustain(worker, i, job.settings, sampler))
         for worker in workers:
-            worker.ask(do="run", count=settings.warm_up if worker.task.seconds is None else 2)
-        for done in range(settings.rounds):
-            tell("progress", what="latency", done=done, total=settings.rounds)
-            sampler.sample("latency")
-            for i, worker in enumerate(workers):
-                count = settings.burst if worker.task.seconds is None else settings.window_burst
-                worker.ask(do="run", count=settings.lead)
-                tell("times", task=i, **worker.ask(do="run", count=count))
-        sampler.sample("after latency", always=True)
+            emit(worker.ask(ReadMemory(), MemoryRead))
         for i, worker in enumerate(workers):
-            if settings.duration:
-                tell("progress", what=f"sustained: {worker.task.name}", done=i, total=len(workers))
-                tell("sustained", task=i, **_sustained(worker, settings, sampler))
-        for i, worker in enumerate(workers):
-            tell("memory", task=i, **worker.ask(do="memory"))
-        for i, worker in enumerate(workers):
-            tell("progress", what="accuracy", done=i, total=len(workers))
-            output = f"logits-{i}.npy"
-            paths = {"features": str(folder / FEATURES), "output": str(folder / output)}
-            tell("logits", task=i, file=output, **worker.ask(do="hear", frames=job.frames, **paths))
+            emit(Progressed("accuracy", i, len(workers)))
+            output = folder / f"logits-{i}.npy"
+            emit(worker.ask(Evaluate(str(folder / FEATURES), job.frames, str(output)), LogitsWritten))
     sampler.sample("after", always=True)
 
 
-def _sustained(worker: Process, settings: Settings, sampler: _Sampler) -> dict[str, Any]:
-    """Run without a pause: the median of each burst, ms; decisions; and what was resident before and after, bytes."""
+def _measure_latency(workers: Sequence[WorkerProcess], settings: Settings, sampler: _Sampler, emit: Emit) -> None:
+    """Let all workers decide in interleaved rounds."""
+    for worker in workers:
+        worker.ask(Decide(settings.warm_up if worker.task.seconds is None else 2), TimesMeasured)
+    for done in range(settings.rounds):
+        emit(Progressed("latency", done, settings.rounds))
+        sampler.sample("latency")
+        for worker in workers:
+            count = settings.burst if worker.task.seconds is None else settings.window_burst
+            worker.ask(Decide(settings.lead), TimesMeasured)
+            emit(worker.ask(Decide(count), TimesMeasured))
+    sampler.sample("after latency", always=True)
+
+
+def _sustain(worker: WorkerProcess, task: int, settings: Settings, sampler: _Sampler) -> SustainedMeasured:
+    """Let one worker decide without a pause."""
     medians: list[float] = []
     count = settings.burst if worker.task.seconds is None else 2
-    worker.ask(do="run", count=count)
-    before = worker.ask(do="memory")["now"]
+    worker.ask(Decide(count), TimesMeasured)
+    before = worker.ask(ReadMemory(), MemoryRead).now
     end = time.monotonic() + settings.duration
-    while time.monotonic() < end or len(medians) < 10:
-        found = worker.ask(do="run", count=count)
-        times = sorted(map(sum, zip(found["front_end"] or [0] * count, found["model"], strict=True)))
+    while time.monotonic() < end or len(medians) < FEWEST_BURSTS:
+        measured = worker.ask(Decide(count), TimesMeasured)
+        times = sorted(map(sum, zip(measured.front_end or [0] * count, measured.model, strict=True)))
         medians.append(times[len(times) // 2] / 1e6)
         sampler.sample("sustained")
-    resident = [before, worker.ask(do="memory")["now"]]
-    return {"medians": medians, "decisions": count * len(medians), "resident": resident}
+    after = worker.ask(ReadMemory(), MemoryRead).now
+    return SustainedMeasured(task, tuple(medians), count * len(medians), (before, after))
 
 
-@contextmanager
-def _process(task: Task, folder: Path, threads: int) -> Iterator[Process]:
-    process = Process(task, folder, threads)
-    try:
-        yield process
-    finally:
-        process.close()
+def follow(folder: Path, alive: Callable[[], bool], run: str = "", first: int = 0) -> Iterator[Event | None]:
+    """Yield the events of a run as they come; None while there is none.
 
-
-def follow(folder: Path, alive: Callable[[], bool], run: str = "", first: int = 0) -> Iterator[dict[str, Any] | None]:
-    """What a run tells, as it comes; None while there is nothing new.
-
-    Begins after `first` events if they were of this `run`, else with the first one, which names the run. Ends after
-    "done" or "error"; a run that died is such an error.
+    Starts after `first` events if they were of this `run`, else with the first one, which names the run. Ends after
+    `Done` or `Failed`; a run that died ends with `Failed`.
     """
     while not (folder / EVENTS).exists():
         if not alive():
-            yield _died(folder)
+            yield _describe_death(folder)
             return
         yield None
-    with (folder / EVENTS).open() as file:
+    with (folder / EVENTS).open(encoding="utf-8") as file:
         number, rest = 0, ""
         while True:
-            living = alive()  # before reading: what a run wrote last is still read
+            living = alive()  # before reading: the last events of a run are read after its end
             line = file.readline()
             if not line.endswith("\n"):
                 rest += line
                 if not line and not living:
-                    yield _died(folder)
+                    yield _describe_death(folder)
                     return
                 yield None
                 continue
-            event = json.loads(rest + line)
-            rest, number, last = "", number + 1, event["event"] in LAST
-            if event["event"] == "run" and event["id"] != run:
+            event = decode_event(rest + line)
+            rest, number = "", number + 1
+            if isinstance(event, RunStarted) and event.id != run:
                 first = 0
             if number > first:
                 yield event
-            if last:
+            if isinstance(event, Done | Failed):
                 return
 
 
-def _died(folder: Path) -> dict[str, Any]:
+def _describe_death(folder: Path) -> Failed:
     try:
-        said = (folder / LOG).read_text(errors="replace").strip().splitlines()
+        lines = (folder / LOG).read_text(errors="replace").strip().splitlines()
     except OSError:
-        said = []
-    return {"event": "error", "message": f"the runner ended before it was done{': ' + said[-1] if said else ''}"}
+        lines = []
+    return Failed(f"the runner ended before it was done{': ' + lines[-1] if lines else ''}")
 
 
-def runs(folder: Path) -> bool:
-    """A process does the job now: it holds the lock as long as it lives, whatever ends it."""
-    try:
-        with (folder / LOCK).open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
+def is_running(folder: Path) -> bool:
+    """Return whether a process does the job now: it holds the lock as long as it lives, whatever ends it."""
+    if not (folder / LOCK).is_file():
         return False
-    return False
+    with try_lock(folder / LOCK) as lock:
+        return lock is None
 
 
 def _run(folder: Path) -> None:
-    """Do the job, and write what is found to its folder."""
-    with (folder / EVENTS).open("w") as file:
+    """Do the job, and write its events to the folder."""
+    with (folder / EVENTS).open("w", encoding="utf-8") as file:
 
-        def tell(event: str, **values: Any) -> None:
-            file.write(json.dumps({"event": event, **values}) + "\n")
+        def emit(event: Event) -> None:
+            file.write(encode(event) + "\n")
             file.flush()
 
-        tell("run", id=uuid.uuid4().hex, at=datetime.now(UTC).isoformat(timespec="seconds"))
+        emit(RunStarted(uuid.uuid4().hex, datetime.now(UTC).isoformat(timespec="seconds")))
         try:
-            run(folder, tell)
+            run(folder, emit)
         except (EdgeAscError, OSError) as error:
-            tell("error", message=str(error))
+            emit(Failed(str(error)))
         else:
-            tell("done")
+            emit(Done())
 
 
 def _start(folder: Path) -> None:
-    """Have the job done by a process that outlives this one, unless it is done or one is at it."""
+    """Start a process that does the job and outlives this one, unless the job is done or such a process exists."""
     if _is_done(folder):
         return
-    with (folder / LOCK).open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with try_lock(folder / LOCK) as lock:
+        if lock is None:
             return
         (folder / EVENTS).unlink(missing_ok=True)
         command = [sys.executable, "-m", "edge_asc_bench.runner", "run", str(folder)]
@@ -267,21 +209,21 @@ def _start(folder: Path) -> None:
                 pass_fds=(lock.fileno(),),
             )
         lock.truncate(0)
-        lock.write(str(started.pid))
+        lock.write(str(started.pid).encode())
 
 
 def _is_done(folder: Path) -> bool:
     try:
-        last = (folder / EVENTS).read_text().splitlines()[-1]
-        return bool(json.loads(last)["event"] == "done")
-    except (OSError, IndexError, ValueError):
+        last = (folder / EVENTS).read_text(encoding="utf-8").splitlines()[-1]
+        return isinstance(decode_event(last), Done)
+    except (OSError, IndexError, EdgeAscError):
         return False
 
 
 def _follow(folder: Path, run: str, first: int) -> None:
-    """Print events; an empty line now and then, so that a listener that is gone is noticed."""
+    """Print events; an empty line now and then, so that a broken connection is noticed."""
     quiet = 0.0
-    for event in follow(folder, lambda: runs(folder), run, first):
+    for event in follow(folder, lambda: is_running(folder), run, first):
         if event is None:
             time.sleep(POLL)
             quiet += POLL
@@ -289,17 +231,17 @@ def _follow(folder: Path, run: str, first: int) -> None:
                 print(flush=True)
                 quiet = 0.0
         else:
-            print(json.dumps(event), flush=True)
+            print(encode(event), flush=True)
 
 
 def _stop(folder: Path) -> None:
-    if runs(folder):
+    if is_running(folder):
         with suppress(ProcessLookupError, ValueError):
             os.killpg(int((folder / LOCK).read_text()), signal.SIGTERM)
 
 
 def main(arguments: list[str]) -> None:
-    """Do what the command line says."""
+    """Run the command line: an action, the job's folder, and for `follow` a run and a number of events to skip."""
     action, folder, *rest = arguments
     path = Path(folder)
     if action == "follow":

@@ -1,139 +1,172 @@
-"""A process that only loads and runs one model: `python -m edge_asc_bench.worker`, a JSON command a line on stdin.
+"""A process that loads and runs one model: `python -m edge_asc_bench.worker`, a request a line on stdin.
 
-Everything is imported when a command needs it, so that the memory of the interpreter, of the runtime and of the model
-can be told apart.
+Everything is imported when a request needs it, so that the memory of the interpreter, of the engine and of the model
+can be reported separately.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-PAGE = Path("/proc/self/status")
+from edge_asc_bench.events import (
+    Decide,
+    Evaluate,
+    Event,
+    Failed,
+    LogitsWritten,
+    MemoryRead,
+    Open,
+    Opened,
+    ReadMemory,
+    Request,
+    TimesMeasured,
+    decode_request,
+    encode,
+)
+
+if TYPE_CHECKING:
+    from edge_asc.frontend import Array, LogMel
+    from edge_asc.runtime import Runtime
+    from edge_asc.streaming import StreamingClassifier, WindowedClassifier
+
+STATUS = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
 
-Decide = Callable[[int], tuple[int | None, int, int]]
+TimedDecision = Callable[[int], tuple[int | None, int, int]]
+"""Decides on the chunk of an index: the times of front end (None without one), model and engine, ns."""
 
 
 class Worker:
     """One model in one process."""
 
     def __init__(self) -> None:
-        self.bare = _status("VmRSS")
-        self._runtime: Any = None
+        self._bare = _read_status("VmRSS")
+        self._task = -1
+        self._runtime: Runtime
         self._seconds: int | None = None
-        self._decide: Decide
+        self._decide: TimedDecision
         self._count = 0
 
-    def open(self, path: str, threads: int, seconds: int | None, audio: str) -> dict[str, Any]:
-        """Load a model and decide once: the cold start. `seconds` is of the window, None for a step."""
+    def reply(self, request: Request) -> Event:
+        """Do what a request asks for."""
+        match request:
+            case Open():
+                return self.open(request)
+            case Decide():
+                return self.decide(request.count)
+            case Evaluate():
+                return self.evaluate(request)
+            case ReadMemory():
+                return MemoryRead(self._task, _read_status("VmHWM"), _read_status("VmRSS"))
+        raise ValueError(f"no such request: {request}")
+
+    def open(self, request: Open) -> Opened:
+        """Load a model and decide once: the cold start."""
         import numpy as np
 
         from edge_asc.engine import open_runtime
         from edge_asc.frontend import LogMel
 
-        samples = np.load(audio)
+        samples = np.load(request.audio)
         if _has_scipy():
             LogMel()(samples[:16000])  # the front end's own start is not the model's
-        front_end = _status("VmRSS")
-        self._import(path)
-        imported = _status("VmRSS")
-        reset = _reset_peak()
+        front_end = _read_status("VmRSS")
+        _import_engine(Path(request.path))
+        imported = _read_status("VmRSS")
+        peak_reset = _reset_peak()
         begun = time.perf_counter_ns()
-        runtime = open_runtime(path, threads=threads)
-        self._runtime, self._seconds = runtime, seconds
-        self._decide = _windows(runtime, samples, seconds) if seconds else _steps(runtime, samples)
+        runtime = open_runtime(request.path, threads=request.threads)
+        self._task, self._runtime, self._seconds = request.task, runtime, request.seconds
+        self._decide = (
+            _time_windows(runtime, samples, request.seconds) if request.seconds else _time_steps(runtime, samples)
+        )
         loaded = time.perf_counter_ns()
         self._decide(0)
         done = time.perf_counter_ns()
-        return {
-            "engine": runtime.engine,
-            "load_ms": (loaded - begun) / 1e6,
-            "cold_start_ms": (done - begun) / 1e6,
-            "bare": self.bare,
-            "front_end": front_end,
-            "imported": imported,
-            "peak_reset": reset,
-        }
+        return Opened(
+            task=request.task,
+            engine=runtime.engine,
+            load_ms=(loaded - begun) / 1e6,
+            cold_start_ms=(done - begun) / 1e6,
+            bare=self._bare,
+            front_end=front_end,
+            imported=imported,
+            peak_reset=peak_reset,
+        )
 
-    def run(self, count: int) -> dict[str, Any]:
-        """Decide `count` times; the times of front end and model, and of the engine's own calls in the model's, ns."""
+    def decide(self, count: int) -> TimesMeasured:
+        """Decide `count` times."""
         times = []
         for _ in range(count):
             self._count += 1
             times.append(self._decide(self._count))
         front_end, model, engine = zip(*times, strict=True)
-        return {"front_end": None if None in front_end else front_end, "model": model, "engine": engine}
+        return TimesMeasured(self._task, None if None in front_end else front_end, model, engine)
 
-    def hear(self, features: str, frames: list[int], output: str) -> dict[str, Any]:
-        """Write the logits of clips: (steps of all, classes), or a row for each clip that is as long as the window."""
+    def evaluate(self, request: Evaluate) -> LogitsWritten:
+        """Write the logits of clips: of every step, or one row for each clip that is as long as the window."""
         import numpy as np
 
         from edge_asc.evaluation.logits import clip_logits
 
-        clips = np.split(np.load(features, mmap_mode="r"), np.cumsum(frames)[:-1])
+        clips = np.split(np.load(request.features, mmap_mode="r"), np.cumsum(request.frames)[:-1])
         logits = clip_logits(self._runtime, clips, [self._seconds] if self._seconds else ())
-        np.save(output, np.concatenate(logits))
-        return {"rows": [len(rows) for rows in logits]}
-
-    def memory(self) -> dict[str, Any]:
-        """Peak resident set since the model was opened, bytes; None where the system does not tell."""
-        return {"peak": _status("VmHWM"), "now": _status("VmRSS")}
-
-    @staticmethod
-    def _import(path: str) -> None:
-        """Import the engine that will run `path`, without opening it."""
-        from edge_asc.training.checkpoint import is_checkpoint
-
-        engines = {".onnx": ("onnxruntime",), ".tflite": ("ai_edge_litert.interpreter",)}
-        names: tuple[str, ...] = engines.get(Path(path).suffix, ())
-        if is_checkpoint(Path(path)):
-            names = ("torch", "edge_asc.training.checkpoint")
-        for name in names:
-            try:
-                import_module(name)
-            except ImportError:
-                continue  # opening says what is missing, or finds a substitute
+        np.save(request.output, np.concatenate(logits))
+        return LogitsWritten(self._task, Path(request.output).name, tuple(len(rows) for rows in logits))
 
 
-def _steps(runtime: Any, audio: Any) -> Decide:
+def _import_engine(path: Path) -> None:
+    """Import the package of the engine that runs `path`, without opening the model."""
+    from edge_asc.engine import find_engine
+
+    _, engine = find_engine(path)
+    for name in engine.preload or (engine.module,):
+        try:
+            import_module(name)
+        except ImportError:
+            continue  # opening the model reports what is missing, or uses a substitute
+
+
+def _time_steps(runtime: Runtime, audio: Array) -> TimedDecision:
     from edge_asc.streaming import StreamingClassifier
 
-    classifier, log_mel = StreamingClassifier(runtime), _front_end(runtime)
-    size, frames = (getattr(runtime.contract.signature("step"), name) for name in ("samples", "frames"))
+    classifier, log_mel = StreamingClassifier(runtime), _make_front_end(runtime)
+    step = runtime.contract.signature("step")
     if log_mel is None:
-        features = _noise(runtime, len(audio) // size * frames)
-        return _timed(None, classifier, _chunks(features, frames))
-    return _timed(log_mel.push, classifier, _chunks(audio, size))
+        features = _make_noise(runtime, len(audio) // step.samples * step.frames)
+        return _time(None, classifier, _split(features, step.frames))
+    return _time(log_mel.push, classifier, _split(audio, step.samples))
 
 
-def _windows(runtime: Any, audio: Any, seconds: int) -> Decide:
+def _time_windows(runtime: Runtime, audio: Array, seconds: int) -> TimedDecision:
     from edge_asc.streaming import WindowedClassifier
 
-    classifier, log_mel = WindowedClassifier(runtime, seconds), _front_end(runtime)
-    signature = runtime.contract.signature(f"window_{seconds}s")
+    classifier, log_mel = WindowedClassifier(runtime, seconds), _make_front_end(runtime)
     if log_mel is None:
-        return _timed(None, classifier, [_noise(runtime, signature.frames)])
-    window = audio[: seconds * runtime.contract.front_end.sample_rate]
-    return _timed(log_mel, classifier, [window])
+        return _time(None, classifier, [_make_noise(runtime, runtime.contract.signature(f"window_{seconds}s").frames)])
+    return _time(log_mel, classifier, [audio[: seconds * runtime.contract.front_end.sample_rate]])
 
 
-def _chunks(values: Any, size: int) -> list[Any]:
+def _split(values: Array, size: int) -> list[Array]:
     """Whole chunks of `size` along the first axis."""
     return [values[i : i + size] for i in range(0, len(values) - size + 1, size)]
 
 
-def _timed(front_end: Callable[[Any], Any] | None, classifier: Any, chunks: list[Any]) -> Decide:
-    """A decision on one chunk after another: the times of front end (None without one), model and engine, ns."""
+def _time(
+    front_end: Callable[[Array], Array] | None,
+    classifier: StreamingClassifier | WindowedClassifier,
+    chunks: Sequence[Array],
+) -> TimedDecision:
+    """A function that decides on one chunk after another, and measures its parts."""
     spent = 0
 
-    def watched(call: Callable[[], None]) -> Callable[[], None]:
+    def measure(call: Callable[[], None]) -> Callable[[], None]:
         def timed() -> None:
             nonlocal spent
             begun = time.perf_counter_ns()
@@ -143,7 +176,7 @@ def _timed(front_end: Callable[[Any], Any] | None, classifier: Any, chunks: list
         return timed
 
     for loop in classifier.loops:
-        loop.call = watched(loop.call)
+        loop.call = measure(loop.call)
 
     def decide(index: int) -> tuple[int | None, int, int]:
         nonlocal spent
@@ -159,7 +192,7 @@ def _timed(front_end: Callable[[Any], Any] | None, classifier: Any, chunks: list
     return decide
 
 
-def _front_end(runtime: Any) -> Any:
+def _make_front_end(runtime: Runtime) -> LogMel | None:
     """The model's front end; None without scipy, which it computes with: then the model alone is measured."""
     from edge_asc.frontend import LogMel
 
@@ -174,26 +207,26 @@ def _has_scipy() -> bool:
     return True
 
 
-def _noise(runtime: Any, frames: int) -> Any:
-    """Normalised features of no sound in particular, (frames, mels)."""
+def _make_noise(runtime: Runtime, frames: int) -> Array:
+    """Random features in place of a front end's, (frames, mels)."""
     import numpy as np
 
     shape = (frames, runtime.contract.front_end.mels)
     return np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
 
 
-def _status(field: str) -> int | None:
-    """A size of this process, bytes."""
+def _read_status(field: str) -> int | None:
+    """A size of this process, bytes; None where the system does not report it."""
     try:
-        lines = PAGE.read_text().splitlines()
+        lines = STATUS.read_text().splitlines()
     except OSError:
         return None
-    found = next((line for line in lines if line.startswith(f"{field}:")), None)
-    return int(found.split()[1]) * 1024 if found else None
+    line = next((line for line in lines if line.startswith(f"{field}:")), None)
+    return int(line.split()[1]) * 1024 if line else None
 
 
 def _reset_peak() -> bool:
-    """Make the peak start from here; False where the system has no such thing."""
+    """Let the peak of the resident memory start from here; False where the system does not support that."""
     try:
         CLEAR.write_text("5")
     except OSError:
@@ -202,23 +235,16 @@ def _reset_peak() -> bool:
 
 
 def main() -> None:
-    """Answer commands until stdin ends."""
+    """Reply to requests until stdin ends."""
     worker = Worker()
-    actions: dict[str, Callable[..., dict[str, Any]]] = {
-        "open": worker.open,
-        "run": worker.run,
-        "hear": worker.hear,
-        "memory": worker.memory,
-    }
-    answers = os.fdopen(os.dup(1), "w")
+    replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # an engine that prints must not break the protocol
     for line in sys.stdin:
-        command = json.loads(line)
         try:
-            reply = actions[command.pop("do")](**command)
+            reply = worker.reply(decode_request(line))
         except Exception as error:
-            reply = {"error": f"{type(error).__name__}: {error}" if not str(error) else str(error)}
-        print(json.dumps(reply), file=answers, flush=True)
+            reply = Failed(f"{type(error).__name__}: {error}" if not str(error) else str(error))
+        print(encode(reply), file=replies, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the commands that train share: recipe, device, and the recording of activation ranges."""
+"""Options of the commands that train: recipe and device."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_asc.errors import EdgeAscError
+from edge_asc.errors import EdgeAscError, require
 
 if TYPE_CHECKING:
     from edge_asc.training.recipe import Recipe
 
 
-def _setting(_: click.Context, __: click.Parameter, values: Sequence[str]) -> dict[str, Any]:
+def _parse_settings(_: click.Context, __: click.Parameter, values: Sequence[str]) -> dict[str, Any]:
     settings = {}
     for value in values:
         name, equals, text = value.partition("=")
         if not equals:
-            raise click.BadParameter(f"{value!r}: expected NAME=VALUE, such as epochs=80 or augmentation.mixup=0.2")
+            raise click.BadParameter(f"{value!r}: expected NAME=VALUE, such as trunk.epochs=40 or seed=1")
         try:
             settings[name] = json.loads(text)
         except ValueError:
@@ -29,18 +29,23 @@ def _setting(_: click.Context, __: click.Parameter, values: Sequence[str]) -> di
 
 
 recipe_option = click.option(
-    "--recipe", default="paper", show_default=True, help="paper, small, or a JSON file of settings."
+    "--recipe", default="paper", show_default=True, help="paper, staged, or a JSON file of settings."
 )
 settings_option = click.option(
-    "--set", "settings", multiple=True, callback=_setting, help="NAME=VALUE of the recipe; may be repeated."
+    "--set",
+    "settings",
+    multiple=True,
+    callback=_parse_settings,
+    help="NAME=VALUE of the recipe, such as trunk.epochs=40; without the name of a stage, of every stage. "
+    "May be repeated.",
 )
 
 
 def compute_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`--device`, `--precision` and `--loaders`, the arguments of `edge_asc.training.compute.launched`."""
+    """`--device`, `--precision` and `--num-workers`, the arguments of `edge_asc.training.compute.launched`."""
     for option in (
         click.option(
-            "--loaders",
+            "--num-workers",
             type=click.IntRange(0, 64),
             help="Processes that prepare batches [default: 0, or 4 for a GPU].",
         ),
@@ -49,7 +54,7 @@ def compute_options(function: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
             default="auto",
             show_default=True,
-            help="Of products; auto is mixed precision on a GPU, float32 on a CPU.",
+            help="Of matrix products; auto is mixed precision on a GPU, float32 on a CPU.",
         ),
         click.option("--device", default="auto", show_default=True, help="cpu, cuda or cuda:N."),
     ):
@@ -57,28 +62,27 @@ def compute_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def chosen_recipe(name: str, settings: dict[str, Any]) -> Recipe:
-    """The recipe of this name, or of this JSON file, with some settings replaced.
+def chosen_recipe(name: str, settings: dict[str, Any], epochs: int | None = None) -> Recipe:
+    """The recipe of this name, or of this JSON file, with `epochs` in its longest stage and some settings replaced.
 
     Raises:
         EdgeAscError: no such recipe, or an unknown or bad setting.
+        MissingExtraError: msgspec is not installed.
     """
+    require("msgspec", "train")
     from edge_asc.training.recipe import RECIPES, Recipe
 
     if name in RECIPES:
-        return RECIPES[name].override(settings)
-    path = Path(name)
-    if not path.is_file():
-        raise EdgeAscError(f"{name}: no such recipe; expected {', '.join(RECIPES)} or a JSON file")
-    try:
-        value = json.loads(path.read_text())
-    except ValueError as error:
-        raise EdgeAscError(f"{name}: not JSON ({error}); expected the settings of a recipe") from error
-    return Recipe.from_json(value).override(settings)
-
-
-def record(model: Any, front_end: Any, features: Any, source: dict[str, Any]) -> dict[str, Any]:
-    """The activation ranges that go into a checkpoint."""
-    from edge_asc_export.calibration import calibrate
-
-    return calibrate(model, front_end, features, source=source).to_json()
+        recipe = RECIPES[name]
+    else:
+        path = Path(name)
+        if not path.is_file():
+            raise EdgeAscError(f"{name}: no such recipe; expected {', '.join(RECIPES)} or a JSON file")
+        try:
+            value = json.loads(path.read_text())
+        except ValueError as error:
+            raise EdgeAscError(f"{name}: not JSON ({error}); expected the settings of a recipe") from error
+        recipe = Recipe.from_json(value)
+    if epochs is not None:
+        recipe = recipe.with_epochs(epochs)
+    return recipe.override(settings)

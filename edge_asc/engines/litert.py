@@ -268,4 +268,5 @@ ENGINE = Engine(
     suffixes=(".tflite",),
     substitutes=SUBSTITUTES,
     preference=2,
+    preload=("ai_edge_litert.interpreter",),
 )

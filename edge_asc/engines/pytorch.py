@@ -151,4 +151,5 @@ ENGINE = Engine(
     distribution="torch",
     module="torch",
     extra="train",
+    preload=("torch", "edge_asc.training.checkpoint"),
 )

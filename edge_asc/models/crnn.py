@@ -20,7 +20,7 @@ HIDDEN = 10
 GRU_LAYERS = 2
 
 State = dict[str, Tensor]
-Head = Literal["gru", "gap"]
+Head = Literal["gru", "linear", "gap"]
 HEADS: tuple[Head, ...] = get_args(Head)
 
 
@@ -31,9 +31,10 @@ class ModelConfig:
     Attributes:
         backbone: name of a registered backbone, such as "fuse".
         form: "causal" (exact streaming, 8 frames a step) or "windowed" (the paper's, symmetric padding).
-        head: "gru" (CRNN) or "gap" (CNN with global average pooling).
+        head: "gru" (CRNN), "linear" (the output layer on each embedding, without recurrent layers; ours), or "gap" (CNN
+            with global average pooling).
         output: "multi" trains on the output of every step, "single" on the last one.
-        auxiliary: train with the auxiliary stream; it is dropped at inference.
+        auxiliary: train a GRU head with the auxiliary stream; it is dropped at inference.
         classes: number of labels.
         res_norm: use ResNorm, in a windowed backbone that has this option.
         dropout: of the embeddings in training; 0 in the paper.
@@ -119,8 +120,23 @@ class Embedding(nn.Module):
         return result
 
 
+class NoRecurrence(nn.Module):
+    """Stands in for a GRU of zero layers: the embeddings as they are, and an empty state."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.num_layers, self.input_size, self.hidden_size = 0, channels, channels
+
+    def forward(self, embeddings: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Embeddings (B, n, channels) → the same, and a state (0, B, channels)."""
+        return embeddings, embeddings.new_zeros(0, len(embeddings), self.hidden_size)
+
+
 class CRNN(nn.Module):
-    """Backbone, embedding, a two-layer GRU of ten units, and the auxiliary stream (paper, 2 and 2.2)."""
+    """Backbone, embedding, a two-layer GRU of ten units, and the auxiliary stream (paper, 2 and 2.2).
+
+    With the head "linear" the output layer reads the embeddings, and neither GRU nor auxiliary stream exist.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -129,9 +145,12 @@ class CRNN(nn.Module):
         channels = self.backbone.channels
         self.embedding = Embedding(channels, self.backbone.mels)
         self.dropout = nn.Dropout(config.dropout)
-        self.gru = nn.GRU(channels, HIDDEN, GRU_LAYERS, batch_first=True)
-        self.output = nn.Linear(HIDDEN, config.classes)
-        self.auxiliary = nn.Linear(channels, config.classes) if config.auxiliary else None
+        self.gru: nn.GRU | NoRecurrence = NoRecurrence(channels)
+        if config.head == "gru":
+            self.gru = nn.GRU(channels, HIDDEN, GRU_LAYERS, batch_first=True)
+        self.output = nn.Linear(self.gru.hidden_size, config.classes)
+        has_auxiliary = config.auxiliary and config.head == "gru"
+        self.auxiliary = nn.Linear(channels, config.classes) if has_auxiliary else None
         for name, conv in self.cached_convolutions():
             conv.cache_name = name
 
@@ -152,6 +171,11 @@ class CRNN(nn.Module):
         columns: Tensor = self.embedding(self.backbone(features, caches))
         return columns.squeeze(2).transpose(1, 2)
 
+    @property
+    def readout(self) -> nn.Linear | None:
+        """The linear layer from embeddings to logits: the auxiliary layer, or the output of a linear head."""
+        return self.output if self.config.head == "linear" else self.auxiliary
+
     def forward(self, features: Tensor, hidden: Tensor | None = None) -> Output:
         """Compute T // 8 outputs from log-mel (B, 1, 256, T) and a GRU state (layers, B, hidden), by default zeros."""
         embeddings = self.dropout(self.embed(features))
@@ -170,8 +194,8 @@ class CRNN(nn.Module):
         parameter = next(self.parameters())
         shapes = self._cache_shapes()
         state = {name: parameter.new_zeros(batch, *shape) for name, shape in shapes.items()}
-        for layer in range(GRU_LAYERS):
-            state[f"hidden_{layer}"] = parameter.new_zeros(batch, HIDDEN)
+        for layer in range(self.gru.num_layers):
+            state[f"hidden_{layer}"] = parameter.new_zeros(batch, self.gru.hidden_size)
         return state
 
     def step(self, features: Tensor, state: State) -> tuple[Tensor, State]:
@@ -183,9 +207,10 @@ class CRNN(nn.Module):
             EdgeAscError: the number of frames is not a positive multiple of 8.
         """
         caches = Caches({name: columns for name, columns in state.items() if name.startswith("cache_")})
-        hidden = torch.stack([state[f"hidden_{layer}"] for layer in range(GRU_LAYERS)])
-        y, hidden = self.gru(self.embed(features, caches), hidden)
-        carried = {f"hidden_{layer}": hidden[layer] for layer in range(GRU_LAYERS)}
+        layers = range(self.gru.num_layers)
+        before = torch.stack([state[f"hidden_{layer}"] for layer in layers]) if layers else None
+        y, hidden = self.gru(self.embed(features, caches), before)
+        carried = {f"hidden_{layer}": hidden[layer] for layer in layers}
         return self.output(y), {**caches.next, **carried}
 
     def _cache_shapes(self) -> dict[str, tuple[int, int, int]]:
@@ -228,4 +253,4 @@ def _build_backbone(config: ModelConfig) -> BackboneModule:
 
 def build(config: ModelConfig) -> CRNN | CNN:
     """Build a model with fresh weights."""
-    return CRNN(config) if config.head == "gru" else CNN(config)
+    return CNN(config) if config.head == "gap" else CRNN(config)

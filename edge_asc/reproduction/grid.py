@@ -1,20 +1,14 @@
-"""A grid of trainings: each one resumable, run one after another, in local processes or on a Ray cluster."""
+"""A grid of trainings, each of which can be resumed."""
 
 from __future__ import annotations
 
 import json
-import multiprocessing
-import multiprocessing.connection
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
@@ -27,15 +21,15 @@ from edge_asc.evaluation.whole import last_logits
 from edge_asc.files import locked, write_json
 from edge_asc.frontend import FrontEnd
 from edge_asc.models import ModelConfig
+from edge_asc.progress import SILENT, Progress
+from edge_asc.reproduction.executor import Executor, LocalExecutor, describe_error
 from edge_asc.training.checkpoint import is_checkpoint, read_metadata
 from edge_asc.training.compute import Precision, launched
-from edge_asc.training.loop import LOG
 from edge_asc.training.recipe import Recipe
 from edge_asc.training.run import Listener, Run, fit
+from edge_asc.training.state import LOG
 
-Engine = Literal["local", "ray"]
-
-# The paper's systems: name, and what they are made of.
+# The paper's systems: name, and settings of the model.
 VARIANTS: dict[str, dict[str, Any]] = {
     "cnn": {"head": "gap", "auxiliary": False},
     "single": {"output": "single", "auxiliary": False},
@@ -44,8 +38,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "multi-aux": {"output": "multi", "auxiliary": True},
 }
 RESULT, LOCK = "result.json", ".lock"
-# What a result says of its training.
-TOLD = ("clips", "final_loss", "final_accuracy", "computed_with")
+# The facts about a training in its result.
+TRAINING_FACTS = ("clips", "final_loss", "final_accuracy", "computed_with")
 # 1: first version.
 SCHEMA_VERSION = 1
 POLL_SECONDS = 1.0
@@ -71,23 +65,23 @@ class Unit:
 
     @property
     def system(self) -> str:
-        """What is trained: backbone, form and variant."""
+        """Name of the system: backbone, form and variant."""
         return f"{self.backbone}-{self.form}-{self.variant}"
 
     @property
     def path(self) -> Path:
-        """Its folder below the grid's."""
+        """Folder of the training, relative to the grid's."""
         return Path(self.system, f"fold{self.fold}", f"seed{self.seed}")
 
     def config(self, classes: int, dropout: float = 0.0) -> ModelConfig:
-        """The model that is trained."""
-        made_of = VARIANTS[self.variant]
-        return ModelConfig(backbone=self.backbone, form=self.form, classes=classes, dropout=dropout, **made_of)
+        """Return the configuration of the model."""
+        settings = VARIANTS[self.variant]
+        return ModelConfig(backbone=self.backbone, form=self.form, classes=classes, dropout=dropout, **settings)
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What all trainings of a grid have in common.
+    """The common settings of all trainings of a grid.
 
     Attributes:
         data: folder of the data set.
@@ -96,8 +90,8 @@ class Grid:
         recipe: of each training, but for its seed.
         dropout: of the embeddings.
         licences: only clips of these licences are trained on; all if empty.
-        crop_seconds: length of the random crop of each held-out clip that is classified beside the whole clip.
-        device, precision, loaders: as `edge_asc.training.compute.launched` takes them.
+        crop_seconds: length of the random crop of each held-out clip, which is classified besides the whole clip.
+        device, precision, num_workers: as `edge_asc.training.compute.launched` takes them.
         threads: of a training on the CPU.
     """
 
@@ -110,11 +104,11 @@ class Grid:
     crop_seconds: float = 1.0
     device: str = "auto"
     precision: Precision | Literal["auto"] = "auto"
-    loaders: int | None = None
+    num_workers: int | None = None
     threads: int = 1
 
     def epochs_done(self, unit: Unit) -> int:
-        """How many epochs of a training are on disk."""
+        """Return the number of epochs of a training that are on disk."""
         folder = self.output / unit.path
         if is_checkpoint(folder):
             return self.recipe.epochs
@@ -124,24 +118,29 @@ class Grid:
             return 0
 
 
-class Watcher(Protocol):
-    """Hears how a grid goes."""
+@dataclass(frozen=True)
+class UnitResult:
+    """The result of a training.
 
-    def progressed(self, epochs: int) -> None:
-        """So many epochs of all trainings are done."""
+    Attributes:
+        parameters: of the model.
+        clips: file names of the held-out clips.
+        whole, crop: accuracy on whole clips, and on a random crop of each.
+        computed_with: description of the device.
+    """
 
-    def ended(self, unit: Unit, result: dict[str, Any]) -> None:
-        """A training is done and evaluated."""
+    parameters: int
+    clips: tuple[str, ...]
+    whole: LengthResult
+    crop: LengthResult
+    computed_with: str
 
-    def failed(self, unit: Unit, reason: str) -> None:
-        """A training ended with an error; the others go on."""
 
+def run_unit(grid: Grid, unit: Unit) -> UnitResult:
+    """Train one model, or resume its training, and classify its held-out clips: whole, and a random crop of each.
 
-def run_unit(grid: Grid, unit: Unit) -> dict[str, Any]:
-    """Train one model, or go on with it, and classify its held-out clips: whole, and a random crop of each.
-
-    A training that another process is at is waited for. The result, which is also left beside the checkpoint, is found
-    again by the next call.
+    Waits while another process does this training. The result is also left beside the checkpoint; the next call reads
+    it.
     """
     torch = require("torch", "train")
     torch.set_num_threads(grid.threads)
@@ -150,7 +149,7 @@ def run_unit(grid: Grid, unit: Unit) -> dict[str, Any]:
     run = Run(
         dataset,
         unit.config(len(dataset.labels), grid.dropout),
-        replace(grid.recipe, seed=unit.seed),
+        grid.recipe.override({"seed": unit.seed}),
         folder,
         grid.licences,
         fold=unit.fold,
@@ -158,153 +157,107 @@ def run_unit(grid: Grid, unit: Unit) -> dict[str, Any]:
         name=f"{unit.system}-{unit.seed}",
     )
     cache = FeatureCache(grid.cache, FrontEnd())
-    with locked(folder / LOCK), launched(grid.device, grid.precision, grid.loaders) as compute:
+    with locked(folder / LOCK), launched(grid.device, grid.precision, grid.num_workers) as compute:
         checkpoint = fit(run, cache, Listener(), resume=True, compute=compute)
         clips = run.held_out()
         features = cache.features(dataset, clips)
-        known = _read(folder / RESULT)
-        told = {
+        identity = {
             "schema_version": SCHEMA_VERSION,
             "weights_sha256": read_metadata(folder)["weights_sha256"],
             "crop_seconds": grid.crop_seconds,
             "clips": [clip.filename for clip in clips],
             "clips_sha256": features.digest(clip.label for clip in clips),
         }
-        if known and {name: known.get(name) for name in told} == told:
+        if known := read_result(folder / RESULT, identity):
             return known
         crops = cache.features(dataset, clips, crop=Crop(grid.crop_seconds, unit.seed))
         longest = max(map(len, features)) * cache.front_end.hop / cache.front_end.sample_rate
         targets = np.array([dataset.labels.index(clip.label) for clip in clips], np.intp)
-        parts = {}
-        for part, heard, seconds in (("whole", features, longest), ("crop", crops, grid.crop_seconds)):
-            decided = last_logits(checkpoint, heard, compute.device).argmax(1)
-            parts[part] = LengthResult.of(seconds, decided, targets, dataset.labels).to_json()
-        result = {
-            **told,
-            "unit": asdict(unit),
-            "parameters": sum(p.numel() for p in checkpoint.model.parameters()),
-            "training": {name: checkpoint.training[name] for name in TOLD},
-            **parts,
-        }
-        write_json(folder / RESULT, result)
+        whole, crop = (
+            LengthResult.of(seconds, last_logits(checkpoint, part, compute.device).argmax(1), targets, dataset.labels)
+            for part, seconds in ((features, longest), (crops, grid.crop_seconds))
+        )
+        training = {name: checkpoint.training[name] for name in TRAINING_FACTS}
+        parameters = sum(p.numel() for p in checkpoint.model.parameters())
+        names = tuple(clip.filename for clip in clips)
+        result = UnitResult(parameters, names, whole, crop, computed_with=str(training["computed_with"]))
+        parts = {"whole": whole.to_json(), "crop": crop.to_json()}
+        facts = {"unit": asdict(unit), "parameters": parameters, "training": training}
+        write_json(folder / RESULT, {**identity, **facts, **parts})
         return result
 
 
 def run(
-    grid: Grid,
-    units: Sequence[Unit],
-    watcher: Watcher,
-    *,
-    engine: Engine = "local",
-    jobs: int = 1,
-    gpus: float | None = None,
-) -> tuple[dict[Unit, dict[str, Any]], dict[Unit, str]]:
-    """Run the trainings; give the results of those that ended well, and why the others did not.
+    grid: Grid, units: Sequence[Unit], executor: Executor | None = None, progress: Progress = SILENT
+) -> tuple[dict[Unit, UnitResult], dict[Unit, str]]:
+    """Run trainings; return the results of those that succeeded, and the reasons why the others failed.
 
-    Interrupted, it is gone on with by the same call: each training from its last whole epoch.
+    After an interruption, the same call resumes each training from its last whole epoch.
 
     Args:
-        engine: "local", `jobs` processes here; "ray", the cluster that RAY_ADDRESS names, or one of this machine.
-        gpus: share of a GPU that a training takes on Ray; by default a whole one where the cluster has any.
+        grid: of the trainings.
+        units: the trainings.
+        executor: runs them; by default, one process on this machine.
+        progress: receives a phase over the epochs of all trainings, and a note at the end of each training.
 
     Raises:
         MissingExtraError: Ray is asked for and not installed.
     """
-    results: dict[Unit, dict[str, Any]] = {}
+    results: dict[Unit, UnitResult] = {}
     failures: dict[Unit, str] = {}
-    executor = _ray(grid, gpus) if engine == "ray" else _processes(jobs)
-    with executor as submit:
+    executor = executor or LocalExecutor()
+    with (
+        executor.start(grid.threads, gpu=grid.device != "cpu") as submit,
+        progress.phase(f"{len(units)} trainings", len(units) * grid.recipe.epochs) as phase,
+    ):
         pending = {submit(run_unit, grid, unit): unit for unit in units}
         while pending:
             done, _ = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
             for future in done:
                 unit = pending.pop(future)
+                ended = f"{len(units) - len(pending)}/{len(units)} {unit.path}"
                 try:
                     results[unit] = future.result()
-                    watcher.ended(unit, results[unit])
+                    progress.note(f"{ended}: {_describe(results[unit])}")
                 except BrokenProcessPool:
                     raise EdgeAscError(
-                        "a training process died, perhaps for want of memory; the same command goes on, "
-                        "with fewer --jobs if it happens again"
+                        "a training process died, perhaps for lack of memory; the same command resumes it: "
+                        "use fewer --jobs if it happens again"
                     ) from None
                 except Exception as error:
-                    failures[unit] = _reason(error)
-                    watcher.failed(unit, failures[unit])
-            watcher.progressed(sum(map(grid.epochs_done, units)))
+                    failures[unit] = describe_error(error)
+                    progress.note(f"{ended}: failed: {failures[unit]}")
+            epochs = sum(map(grid.epochs_done, units))
+            phase.update(epochs, title=f"{len(units) - len(pending)} of {len(units)} trainings, epoch {epochs}")
     return results, failures
 
 
-Submit = Callable[..., "Future[dict[str, Any]]"]
+def _describe(result: UnitResult) -> str:
+    return ", ".join(f"{part.seconds:g} s {part.accuracy:.1%}" for part in (result.whole, result.crop))
 
 
-@contextmanager
-def _processes(jobs: int) -> Iterator[Submit]:
-    context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin)
+def read_result(path: Path, identity: Mapping[str, object]) -> UnitResult | None:
+    """Return the result in a file if it is of the same clips and weights; None if it is not, or is damaged."""
     try:
-        yield executor.submit
-        executor.shutdown()
-    except BaseException:
-        executor.shutdown(wait=False, cancel_futures=True)
-        for process in multiprocessing.active_children():
-            process.terminate()
-        raise
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if {name: value.get(name) for name in identity} != identity:
+            return None
+        return UnitResult(
+            parameters=value["parameters"],
+            clips=tuple(value["clips"]),
+            whole=_read_part(value["whole"]),
+            crop=_read_part(value["crop"]),
+            computed_with=value["training"]["computed_with"],
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
-def _begin() -> None:
-    """A worker leaves Ctrl-C to the process that started it, and ends when that one has: what it writes is whole."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def follow(sentinel: int) -> None:
-        multiprocessing.connection.wait([sentinel])
-        os._exit(1)
-
-    threading.Thread(target=follow, args=(parent.sentinel,), daemon=True).start()
-
-
-@contextmanager
-def _ray(grid: Grid, gpus: float | None) -> Iterator[Submit]:
-    ray = require("ray", "ray")
-    own = not ray.is_initialized()
-    if own:
-        ray.init(include_dashboard=False, logging_level="ERROR", log_to_driver=False)
-    tasks = []
-
-    def submit(function: Callable[..., Any], *arguments: Any) -> Future[dict[str, Any]]:
-        tasks.append(remote(function).remote(*arguments))
-        future: Future[dict[str, Any]] = tasks[-1].future()
-        return future
-
-    try:
-        there = ray.cluster_resources()
-        share = gpus if gpus is not None else float(there.get("GPU", 0) >= 1 and grid.device != "cpu")
-        for name, wanted in (("CPU", grid.threads), ("GPU", share)):
-            if wanted > there.get(name, 0):
-                raise EdgeAscError(
-                    f"a training asks for {wanted:g} {name} and the Ray cluster has {there.get(name, 0):g}; "
-                    "lower --threads or --gpus, or add machines"
-                )
-        remote = ray.remote(num_cpus=grid.threads, num_gpus=share, max_retries=0)
-        yield submit
-    except BaseException:
-        for task in tasks:
-            ray.cancel(task, force=True)
-        raise
-    finally:
-        if own:
-            ray.shutdown()
-
-
-def _reason(error: Exception) -> str:
-    cause = getattr(error, "cause", error)  # what Ray wraps
-    return str(cause) if isinstance(cause, EdgeAscError) else repr(cause)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
+def _read_part(value: Mapping[str, Any]) -> LengthResult:
+    return LengthResult(
+        seconds=value["seconds"],
+        decision=value["decision"],
+        count_by_class=value["count_by_class"],
+        right_by_class=value["right_by_class"],
+        right_clips=tuple(digit == "1" for digit in value["right_clips"]),
+    )

@@ -1,92 +1,109 @@
-"""Augmentation of batches of log-mel."""
+"""Random changes of training crops, in NumPy: warps, between-class mixing, gain and equaliser, masks."""
 
 from __future__ import annotations
 
 import math
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+import numpy as np
+import numpy.typing as npt
 
 from edge_asc.training.recipe import Augmentation
 
-NEPERS_PER_DB = math.log(10.0) / 10.0
+Array = npt.NDArray[np.float32]
+
+KEPT_DB = 6.0
+ACTIVE_DB = -45.0
+KNOTS = 6
+SILENT_POWER = 1e-7
 
 
-def uniform(generator: torch.Generator, low: float, high: float, *shape: int) -> Tensor:
-    """Uniform random numbers in [low, high) of the given shape."""
-    return torch.rand(*shape, generator=generator) * (high - low) + low
+def to_power(log_mel: Array, floor: float) -> Array:
+    """Linear mel power of log-mel of any shape."""
+    power = np.exp(log_mel)
+    power -= np.float32(floor)
+    return np.maximum(power, np.float32(0.0), out=power)
 
 
-def draw_gain(config: Augmentation, batch: int, generator: torch.Generator) -> Tensor:
-    """Input gain of each crop, dB, (batch,)."""
-    gain = uniform(generator, *config.gain, batch)
-    kept = torch.rand(batch, generator=generator) < config.gain_kept
-    return torch.where(kept, uniform(generator, -3.0, 3.0, batch), gain)
+def to_log_mel(power: Array, floor: float) -> Array:
+    """Log-mel of linear mel power of any shape; `power` is overwritten."""
+    power += np.float32(floor)
+    return np.log(power, out=power)
 
 
-def apply_gain(log_mel: Tensor, decibels: Tensor, floor: float) -> Tensor:
-    """Log-mel as if the samples had been scaled; exact, floor included.
+def find_active_frames(log_mel: Array, floor: float) -> npt.NDArray[np.intp]:
+    """Numbers of the frames of (frames, mels) within 45 dB of the loudest one; all of a clip of digital silence."""
+    total = to_power(np.array(log_mel), floor).sum(axis=1, dtype=np.float64)
+    return np.flatnonzero(total >= total.max() * 10.0 ** (ACTIVE_DB / 10.0))
 
-    `decibels` broadcasts against (..., mel, time).
+
+def draw_gain(config: Augmentation, count: int, generator: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Input gain of each crop, dB, (count,)."""
+    gain = generator.uniform(*config.gain, count)
+    kept = generator.random(count) < config.gain_kept
+    return np.where(kept, generator.uniform(-KEPT_DB, KEPT_DB, count), gain)
+
+
+def warp_rows(first: int, frames: int, rate: float, length: int) -> npt.NDArray[np.intp]:
+    """Numbers of the clip's frames that a crop consists of: nearest at this time rate; a short clip repeats."""
+    numbers: npt.NDArray[np.intp] = (first + (np.arange(frames) * rate).astype(np.intp)) % length
+    return numbers
+
+
+def warp_bins(config: Augmentation, mels: int, generator: np.random.Generator) -> npt.NDArray[np.intp]:
+    """Numbers of the mel bins that stand in for each bin: the axis scaled about a random bin, and shifted."""
+    scale = 1.0 + generator.uniform(-config.mel_scale, config.mel_scale)
+    centre = generator.uniform(0.0, mels)
+    shift = generator.uniform(-config.mel_shift, config.mel_shift)
+    bins = np.rint((np.arange(mels) - centre) * scale + centre + shift)
+    numbers: npt.NDArray[np.intp] = np.clip(bins, 0, mels - 1).astype(np.intp)
+    return numbers
+
+
+def draw_rate(config: Augmentation, generator: np.random.Generator) -> float:
+    """The time rate of a crop: above 1 it plays faster."""
+    return math.exp(generator.uniform(-config.time_stretch, config.time_stretch))
+
+
+def holds_sound(power: Array) -> npt.NDArray[np.bool_]:
+    """Whether each crop of linear mel power (B, frames, mels) is more than silence, whose level says nothing."""
+    result: npt.NDArray[np.bool_] = power.mean(axis=(1, 2)) > SILENT_POWER
+    return result
+
+
+def mix(own: Array, other: Array, share: npt.NDArray[np.float64]) -> Array:
+    """Mix linear mel power, each (B, frames, mels), such that `share` of what is heard is `own`.
+
+    The amplitudes follow from the levels of both (Tokozume et al., 2018, eq. 2); phases are taken as random, so that
+    powers add. A share is within (0, 1).
     """
-    power = (log_mel.exp() - floor).clamp_min(0.0)
-    return torch.log(power * torch.exp(decibels * NEPERS_PER_DB) + floor)
+    levels = [10.0 * np.log10(power.mean(axis=(1, 2), dtype=np.float64) + 1e-9) for power in (own, other)]
+    p = 1.0 / (1.0 + 10.0 ** ((levels[0] - levels[1]) / 20.0) * (1.0 - share) / share)
+    mine, theirs = p * p / (p * p + (1.0 - p) ** 2), (1.0 - p) ** 2 / (p * p + (1.0 - p) ** 2)
+    mixed: Array = own * mine.astype(np.float32)[:, None, None] + other * theirs.astype(np.float32)[:, None, None]
+    return mixed
 
 
-def warp(log_mel: Tensor, config: Augmentation, generator: torch.Generator) -> Tensor:
-    """Scale and shift the mel axis and stretch time, by one bilinear resampling of (B, 1, mel, time)."""
-    batch = len(log_mel)
-    theta = torch.zeros(batch, 2, 3)
-    theta[:, 0, 0] = scale = uniform(generator, config.time_scale, 1.0, batch)
-    theta[:, 0, 2] = scale - 1.0
-    theta[:, 1, 1] = uniform(generator, 1.0 - config.mel_scale, 1.0 + config.mel_scale, batch)
-    theta[:, 1, 2] = uniform(generator, -2.0 * config.mel_shift, 2.0 * config.mel_shift, batch)
-    grid = F.affine_grid(theta, list(log_mel.shape), align_corners=True)
-    return F.grid_sample(log_mel, grid, padding_mode="border", align_corners=True)
-
-
-def augment_audio(log_mel: Tensor, config: Augmentation, floor: float, generator: torch.Generator) -> Tensor:
-    """What changes the recording: warping, equaliser, gain and roll of raw log-mel, (B, 1, mel, time)."""
-    batch, _, mels, time = log_mel.shape
-    if config.time_scale < 1.0 or config.mel_scale or config.mel_shift:
-        log_mel = warp(log_mel, config, generator)
-    decibels = draw_gain(config, batch, generator).view(-1, 1, 1, 1)
+def apply_levels(power: Array, config: Augmentation, generator: np.random.Generator) -> None:
+    """Scale linear mel power (B, frames, mels) in place by a random gain and equaliser of each crop."""
+    count, _, mels = power.shape
+    decibels = draw_gain(config, count, generator)[:, None]
     if config.equaliser:
-        knots = uniform(generator, -config.equaliser, config.equaliser, batch, 1, 6)
-        curve = F.interpolate(knots, size=mels, mode="linear", align_corners=True)
-        decibels = decibels + curve.unsqueeze(3)
-    if config.equaliser or config.gain != (0.0, 0.0):
-        log_mel = apply_gain(log_mel, decibels, floor)
-    if config.roll:
-        shifts = torch.randint(time, (batch,), generator=generator).tolist()
-        log_mel = torch.stack([x.roll(shift, dims=2) for x, shift in zip(log_mel, shifts, strict=True)])
-    return log_mel
+        knots = generator.uniform(-config.equaliser, config.equaliser, (count, KNOTS))
+        position = np.linspace(0.0, KNOTS - 1.0, mels)
+        low = np.minimum(position.astype(np.intp), KNOTS - 2)
+        decibels = decibels + knots[:, low] * (1.0 - position + low) + knots[:, low + 1] * (position - low)
+    power *= (10.0 ** (decibels / 10.0)).astype(np.float32)[:, None, :]
 
 
-def mixup(features: Tensor, targets: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Mix every crop with another one (Zhang et al., 2018); the larger share is its own."""
-    concentration = torch.full((len(features),), alpha)
-    draws = torch._standard_gamma(concentration.repeat(2), generator=generator).view(2, -1)
-    share = draws[0] / draws.sum(0).clamp_min(1e-12)
-    share = torch.maximum(share, 1.0 - share)
-    other = torch.randperm(len(features), generator=generator)
-    s = share.view(-1, 1, 1, 1)
-    mixed = s * features + (1.0 - s) * features[other]
-    return mixed, share[:, None] * targets + (1.0 - share[:, None]) * targets[other]
-
-
-def mask(features: Tensor, config: Augmentation, generator: torch.Generator) -> Tensor:
-    """SpecAugment's masks on normalised log-mel (B, 1, mel, time), filled with 0, the training mean."""
-    batch, _, mels, time = features.shape
-    keep = torch.ones(batch, 1, mels, time, dtype=torch.bool)
-    for axis, size, count, widest in (
-        (2, mels, config.mel_masks, config.mel_mask),
-        (3, time, config.time_masks, config.time_mask),
-    ):
-        position = torch.arange(size).view(1, 1, -1, 1) if axis == 2 else torch.arange(size).view(1, 1, 1, -1)
-        for _ in range(count):
-            width = torch.rand(batch, 1, 1, 1, generator=generator) * min(widest, size)
-            start = torch.rand(batch, 1, 1, 1, generator=generator) * (size - width)
-            keep &= (position < start) | (position >= start + width)
-    return features * keep
+def mask(features: Array, config: Augmentation, generator: np.random.Generator) -> None:
+    """Fill SpecAugment's masks of normalised log-mel (B, frames, mels) in place with 0, the training mean."""
+    frames, mels = features.shape[1:]
+    for crop in features:
+        for _ in range(config.mel_masks):
+            width = int(generator.uniform(0.0, min(config.mel_mask, mels)))
+            first = generator.integers(mels - width + 1)
+            crop[:, first : first + width] = 0.0
+        for _ in range(config.time_masks):
+            width = int(generator.uniform(0.0, min(config.time_mask, frames)))
+            first = generator.integers(frames - width + 1)
+            crop[first : first + width] = 0.0

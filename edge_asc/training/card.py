@@ -38,11 +38,12 @@ def card(checkpoint: Checkpoint) -> str:
         "",
         "## Accuracy",
         "",
-        *_accuracy(checkpoint.evaluation),
+        *_accuracy(checkpoint),
         "## Intended use and limits",
         "",
-        f"To tell these {len(checkpoint.labels)} labels apart, on audio like that it was trained on. One of them is "
-        "always chosen, also for sounds of none of them. Expect lower accuracy on recordings made with other equipment "
+        f"To tell these {len(checkpoint.labels)} labels apart, on audio like that it was trained on. "
+        + ("" if "other" in checkpoint.labels else "One of them is always chosen, also for sounds of none of them. ")
+        + "Expect lower accuracy on recordings made with other equipment "
         "or in other places than the training clips, try it on your own before you rely on it, and do not use it where "
         "an error does harm.",
         "",
@@ -55,7 +56,8 @@ def card(checkpoint: Checkpoint) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _accuracy(evaluation: dict[str, Any]) -> list[str]:
+def _accuracy(checkpoint: Checkpoint) -> list[str]:
+    evaluation = checkpoint.evaluation
     if not evaluation:
         return ["Not evaluated on held-out clips.", ""]
     levels = evaluation["levels_db"]
@@ -71,7 +73,22 @@ def _accuracy(evaluation: dict[str, Any]) -> list[str]:
     for level, result in levels.items():
         if level != "0":
             rows.append(_row(f"input at {level} dB", (f"{100 * row['accuracy']:.1f}" for row in result["lengths"])))
-    return [f"On {evaluation['data']}: {evaluation['protocol']}.", "", *header, *rows, ""]
+    lines = [f"On {evaluation['data']}: {evaluation['protocol']}.", "", *header, *rows, ""]
+    if calibration := evaluation.get("calibration"):
+        lines += [
+            f"Confidence: the expected calibration error is {calibration['ece_before']:.3f}, and "
+            f"{calibration['ece_after']:.3f} with the logits divided by a temperature that other folds gave "
+            f"({checkpoint.temperature:.2f} from all of them).",
+            "",
+        ]
+    if other := evaluation.get("other"):
+        lines += [
+            f"Unknown sounds ({', '.join(other['labels'])}, {other['unknown_clips']} clips that no stage has seen) "
+            f"against known ones: AUROC {other['auroc']:.3f}. {100 * other['unknown_decided_other']:.0f} % of them and "
+            f"{100 * other['known_decided_other']:.0f} % of the known clips, are called other.",
+            "",
+        ]
+    return lines
 
 
 def _row(name: str, cells: Iterable[str]) -> str:
@@ -83,24 +100,27 @@ def _cell(row: dict[str, Any]) -> str:
 
 
 def _training(checkpoint: Checkpoint) -> list[str]:
-    training, recipe = checkpoint.training, checkpoint.recipe
-    augmentation = ", ".join(f"{k} {v}" for k, v in recipe["augmentation"].items())
-    settings = ", ".join(f"{k} {v}" for k, v in recipe.items() if k != "augmentation")
-    return [
-        f"{_heard(training)}; auxiliary stream "
-        f"{'on' if checkpoint.model.config.auxiliary else 'off'}, dropout {checkpoint.model.config.dropout}"
-        + "".join(f"; started from {earlier['name']} ({_heard(earlier)})" for earlier in training.get("before", ()))
+    training = checkpoint.training
+    lines = [
+        f"{_describe_clips(training)}; auxiliary stream {'on' if checkpoint.model.config.auxiliary else 'off'}, "
+        f"dropout {checkpoint.model.config.dropout}"
+        + "".join(
+            f"; started from {earlier['name']} ({_describe_clips(earlier)})" for earlier in training.get("before", ())
+        )
         + (f"; distilled from {', '.join(training['teachers'])}" if training.get("teachers") else "")
         + ".",
         "",
-        f"Recipe: {settings}.",
-        "",
-        f"Augmentation: {augmentation}.",
-        "",
     ]
+    # Version 0.1 had recipes of one stage, without a name.
+    for stage in checkpoint.recipe.get("stages", [checkpoint.recipe]):
+        augmentation = ", ".join(f"{k} {v}" for k, v in stage["augmentation"].items())
+        settings = ", ".join(f"{k} {v}" for k, v in stage.items() if k not in ("name", "augmentation"))
+        lines += [f"Stage {stage['name']}: {settings}." if "name" in stage else f"Recipe: {settings}.", ""]
+        lines += [f"Augmentation: {augmentation}.", ""]
+    return lines
 
 
-def _heard(training: dict[str, Any]) -> str:
+def _describe_clips(training: dict[str, Any]) -> str:
     licences = f", licences {' and '.join(training['licences'])} only" if training.get("licences") else ""
     return f"{training['clips']} clips of {training['data']}{licences}"
 

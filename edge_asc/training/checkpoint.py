@@ -34,6 +34,8 @@ class Checkpoint:
         training: what it was trained on: data set, clips, licences, seconds, final loss.
         evaluation: what was measured on held-out data, as JSON.
         quantisation: activation ranges recorded on the training data, as JSON; empty if none were.
+        temperature: that logits are divided by before a softmax for calibrated confidences, fitted on held-out clips;
+            1 where it was not fitted.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Checkpoint:
     training: dict[str, Any] = field(default_factory=dict)
     evaluation: dict[str, Any] = field(default_factory=dict)
     quantisation: dict[str, Any] = field(default_factory=dict)
+    temperature: float = 1.0
 
     def save(self, folder: Path) -> None:
         """Write both files; the JSON, which holds the hash of the weights, comes last."""
@@ -65,6 +68,7 @@ class Checkpoint:
                 "training": self.training,
                 "evaluation": self.evaluation,
                 "quantisation": self.quantisation,
+                "temperature": self.temperature,
             },
         )
 
@@ -114,6 +118,7 @@ class Checkpoint:
             training=value["training"],
             evaluation=value["evaluation"],
             quantisation=value["quantisation"],
+            temperature=float(value.get("temperature", 1.0)),
         )
 
 

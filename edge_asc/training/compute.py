@@ -27,13 +27,13 @@ class Compute:
     Attributes:
         device: "cpu" or "cuda:N".
         precision: of matrix products, convolutions and the GRU; weights and losses stay float32.
-        loaders: processes that prepare batches; 0 prepares them where they are trained on.
+        num_workers: processes that prepare batches; 0 prepares them where they are trained on.
         rank, ranks: number of this process, and how many share each batch.
     """
 
     device: str = "cpu"
     precision: Precision = "float32"
-    loaders: int = 0
+    num_workers: int = 0
     rank: int = 0
     ranks: int = 1
 
@@ -42,7 +42,7 @@ class Compute:
             raise EdgeAscError(f"precision is {self.precision!r}; expected one of {', '.join(get_args(Precision))}")
 
     @property
-    def leads(self) -> bool:
+    def is_main_process(self) -> bool:
         """Whether this process writes, reports and evaluates."""
         return self.rank == 0
 
@@ -64,7 +64,7 @@ class Compute:
         warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         return nn.parallel.DistributedDataParallel(model, device_ids=[self.device] if on_gpu else None)
 
-    def normalised_together(self, model: nn.Module) -> nn.Module:
+    def with_sync_batch_norm(self, model: nn.Module) -> nn.Module:
         """`model` with batch statistics of all processes, where the device can; each has its own on CPUs."""
         if self.ranks == 1 or torch.device(self.device).type != "cuda":
             return model
@@ -80,22 +80,28 @@ class Compute:
         found: list[float] = sums.tolist()
         return found
 
+    def broadcast(self, model: nn.Module) -> None:
+        """Give every process the weights and buffers of the main one."""
+        if self.ranks > 1:
+            for value in model.state_dict().values():
+                distributed.broadcast(value, 0)
+
     def wait(self) -> None:
         """Wait until all processes are here."""
         if self.ranks > 1:
             distributed.barrier()
 
     @contextmanager
-    def leader_first(self) -> Iterator[None]:
+    def main_process_first(self) -> Iterator[None]:
         """A block that the leading process runs alone before the others, which then find what it has left on disk."""
-        if not self.leads:
+        if not self.is_main_process:
             self.wait()
         yield
-        if self.leads:
+        if self.is_main_process:
             self.wait()
 
 
-def found_device(device: str, number: int = 0) -> str:
+def find_device(device: str, number: int = 0) -> str:
     """The device that a name means: "auto" is a GPU where there is one, "cuda" the one of this number.
 
     Raises:
@@ -119,21 +125,21 @@ def found_device(device: str, number: int = 0) -> str:
 
 @contextmanager
 def launched(
-    device: str = "auto", precision: Precision | Literal["auto"] = "auto", loaders: int | None = None
+    device: str = "auto", precision: Precision | Literal["auto"] = "auto", num_workers: int | None = None
 ) -> Iterator[Compute]:
     """How this process computes, among those that torchrun launched with it, if it did.
 
     Args:
         device: "auto" takes a GPU where there is one: that of this process's number.
         precision: "auto" is float32 on CPUs and, on a GPU, bfloat16, or float16 where it has no bfloat16.
-        loaders: by default none on CPUs and four on a GPU.
+        num_workers: by default none on CPUs and four on a GPU.
 
     Raises:
         EdgeAscError: a device that is not there.
     """
     together = distributed.is_torchelastic_launched()
     ranks = int(os.environ["WORLD_SIZE"]) if together else 1
-    device = found_device(device, int(os.environ["LOCAL_RANK"]) if together else 0)
+    device = find_device(device, int(os.environ["LOCAL_RANK"]) if together else 0)
     kind = torch.device(device).type
     if kind == "cuda":
         torch.cuda.set_device(device)
@@ -142,7 +148,7 @@ def launched(
         chosen: Precision = "float32" if kind == "cpu" else on_gpu  # type: ignore[assignment]
     else:
         chosen = precision
-    compute = Compute(device, chosen, (4 if kind == "cuda" else 0) if loaders is None else loaders)
+    compute = Compute(device, chosen, (4 if kind == "cuda" else 0) if num_workers is None else num_workers)
     if ranks == 1:
         yield compute
         return
@@ -150,7 +156,7 @@ def launched(
     distributed.init_process_group("nccl" if kind == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield Compute(
-            compute.device, compute.precision, compute.loaders, distributed.get_rank(), distributed.get_world_size()
+            compute.device, compute.precision, compute.num_workers, distributed.get_rank(), distributed.get_world_size()
         )
     finally:
         distributed.destroy_process_group()

@@ -1,15 +1,14 @@
-"""The training loop: one crop of every clip an epoch, all randomness drawn from (seed, epoch)."""
+"""The training loop: stages of epochs, all randomness drawn from the seed and the number of the epoch."""
 
 from __future__ import annotations
 
 import copy
-import csv
 import hashlib
 import math
-import pickle
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import astuple, dataclass, fields, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,53 +16,63 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from edge_asc.errors import EdgeAscError
-from edge_asc.files import atomic_path
 from edge_asc.frontend import FrontEnd
 from edge_asc.models import CNN, CRNN, ModelConfig, build
-from edge_asc.training.augmentation import apply_gain, draw_gain
-from edge_asc.training.batches import Batches, batch_count
+from edge_asc.training import objectives
+from edge_asc.training.augmentation import draw_gain, to_log_mel, to_power
+from edge_asc.training.batches import Batches, Examples, count_batches, torch_generator
 from edge_asc.training.compute import Compute
-from edge_asc.training.recipe import Recipe
+from edge_asc.training.listener import Epoch, Listener
+from edge_asc.training.optimizers import Optimizers
+from edge_asc.training.recipe import Recipe, Stage
+from edge_asc.training.state import Best, TrainingState, load_state, save_state
+from edge_asc.training.validation import Validation
+from edge_asc.training.views import compute_views, count_views
 
-STATE = "training-state.pt"
-LOG = "log.csv"
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch came to."""
-
-    number: int
-    loss: float
-    accuracy: float
-    learning_rate: float
-    seconds: float
+GAIN_DRAWS = 8
 
 
 def normalisation(features: Sequence[npt.NDArray[np.float32]], recipe: Recipe, front_end: FrontEnd) -> FrontEnd:
-    """`front_end` with the mean and 1 / standard deviation per bin of raw log-mel at the recipe's levels."""
-    generator = torch.Generator().manual_seed(recipe.seed)
+    """`front_end` with the mean and 1 / standard deviation per bin of raw log-mel at the first stage's levels."""
+    augmentation = recipe.stages[0].augmentation
+    generator = np.random.default_rng(recipe.seed)
     count = 0
-    total, squares = torch.zeros(2, front_end.mels, dtype=torch.float64)
-    draws = 8 if recipe.augmentation.gain != (0.0, 0.0) else 1
+    total, squares = np.zeros((2, front_end.mels))
     for clip in features:
-        x = torch.from_numpy(np.array(clip))
-        for gain in draw_gain(recipe.augmentation, draws, generator):
-            y = (apply_gain(x, gain, front_end.floor) if draws > 1 else x).double()
+        x = np.array(clip)
+        levels = [x]
+        if augmentation.changes_level:
+            power = to_power(x, front_end.floor)
+            gains = 10.0 ** (draw_gain(augmentation, GAIN_DRAWS, generator) / 10.0)
+            levels = [to_log_mel(power * np.float32(gain), front_end.floor) for gain in gains]
+        for level in levels:
+            y = level.astype(np.float64)
             count, total, squares = count + len(y), total + y.sum(0), squares + (y * y).sum(0)
     mean = total / count
-    deviation = (squares / count - mean * mean).clamp_min(1e-6).sqrt()
-    return front_end.with_normalisation(mean.numpy(), (1.0 / deviation).numpy())
+    deviation = np.sqrt(np.maximum(squares / count - mean * mean, 1e-6))
+    return front_end.with_normalisation(mean, 1.0 / deviation)
+
+
+@dataclass(frozen=True)
+class Start:
+    """A model that a training starts from.
+
+    Attributes:
+        model: of the same backbone and form.
+        rows: for each label of the training, the number of the same label in `model`, or None where it has none.
+    """
+
+    model: CRNN | CNN
+    rows: tuple[int | None, ...]
 
 
 class Trainer:
     """Trains one model; `epochs()` yields after each epoch, when the state on disk is whole.
 
-    Interrupted and started again with the same folder it goes on with the next epoch, and, computed in the same way,
-    ends with the same weights as an uninterrupted run.
+    Interrupted and started again with the same folder it resumes after the last whole epoch, and, computed in the same
+    way, ends with the same weights as an uninterrupted run.
 
     Args:
         features: raw log-mel of each training clip, (frames, mels).
@@ -71,8 +80,8 @@ class Trainer:
         front_end: with normalisation.
         folder: where the training state and `log.csv` are kept.
         teachers: models whose averaged posteriors are learned from, beside the labels.
-        initial: a model to start from.
-        same_labels: whether its outputs mean the same; if not, its last layers are left out.
+        start: a model to start from.
+        validation: clips that are evaluated from time to time.
         compute: where it computes; by default here, on the CPU, alone.
     """
 
@@ -86,116 +95,178 @@ class Trainer:
         folder: Path,
         *,
         teachers: Sequence[CRNN] = (),
-        initial: CRNN | CNN | None = None,
-        same_labels: bool = True,
+        start: Start | None = None,
+        validation: Validation | None = None,
         compute: Compute | None = None,
     ) -> None:
-        if len(features) < 2 or len(targets) != len(features):
-            raise EdgeAscError(
-                f"{len(features)} training clips and {len(targets)} targets; expected at least 2, as many"
-            )
-        if not 0 <= min(targets) <= max(targets) < config.classes:
-            raise EdgeAscError(f"targets are {min(targets)}..{max(targets)}; expected 0..{config.classes - 1}")
         compute = compute or Compute()
-        if (crops := min(recipe.batch, len(features) * recipe.crops)) < 2 * compute.ranks:
-            raise EdgeAscError(
-                f"a batch has {crops} crops for {compute.ranks} processes; expected at least 2 for each: "
-                "launch fewer, or raise the recipe's batch"
-            )
-        self.recipe, self.features, self.front_end, self.folder = recipe, features, front_end, folder
-        self.targets = torch.tensor(targets)
-        self.compute = compute
-        self.teachers = [teacher.to(self.compute.device).eval() for teacher in teachers]
+        _check(config, recipe, len(features), targets, compute)
+        objectives.check_recipe(recipe, len(teachers))
+        self.recipe, self.folder, self.compute, self.validation = recipe, folder, compute, validation
+        self.examples = Examples(features, targets, config.classes, front_end)
+        self.teachers = [teacher.to(compute.device).eval() for teacher in teachers]
         torch.manual_seed(recipe.seed)
         self.model: CRNN | CNN = build(config)
-        if initial is not None:
-            self._start_from(initial, same_labels)
-        self.average = copy.deepcopy(self.model).requires_grad_(False).to(self.compute.device)
-        together = self.compute.normalised_together(self.model)
-        self.model = together.to(self.compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.shared = self.compute.share(self.model)
-        self.steps_per_epoch = batch_count(len(features), recipe)
-        self.optimizer = self._optimizer()
-        self.scaler = torch.amp.GradScaler(
-            torch.device(self.compute.device).type, enabled=self.compute.precision == "float16"
-        )
-        self.fingerprint = self._fingerprint(initial)
+        self.auxiliary_is_new = start is not None and None in start.rows
+        if start is not None:
+            self._start_from(start)
+        self.average = copy.deepcopy(self.model).requires_grad_(False).to(compute.device)
+        synced = compute.with_sync_batch_norm(self.model)
+        for module in synced.modules():
+            if isinstance(module, nn.ReLU):
+                module.inplace = True  # the same numbers with less memory traffic: 4 % of a step
+        self.model = synced.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.fingerprint = self._fingerprint(start)
         self.epoch = 0
         self.updates = 0
+        self.best: Best | None = None
         self.history: list[Epoch] = []
+        self._entered = -1
 
-    def _start_from(self, initial: CRNN | CNN, same_labels: bool) -> None:
-        config = self.model.config
-        given = initial.config if same_labels else replace(initial.config, classes=config.classes)
-        if replace(given, dropout=config.dropout) != config:
-            raise EdgeAscError(f"the training starts from {initial.config}; expected the same model, {config}")
-        last = () if same_labels else ("output.", "auxiliary.")
-        weights = {name: value for name, value in initial.state_dict().items() if not name.startswith(last)}
-        self.model.load_state_dict(self.model.state_dict() | weights)
+    def _start_from(self, start: Start) -> None:
+        mine, config, given = self.model, self.model.config, start.model.config
+        if (given.backbone, given.form, given.res_norm) != (config.backbone, config.form, config.res_norm):
+            raise EdgeAscError(f"the training starts from {given}; expected the backbone and form of {config}")
+        if (given.head == "gap") != (config.head == "gap"):
+            raise EdgeAscError(f"the training starts from the head {given.head}; {config.head} cannot take its weights")
+        weights = mine.state_dict()
+        for name, value in start.model.state_dict().items():
+            name = _rename(name, given.head, config.head)
+            if name not in weights:
+                continue
+            if not name.startswith(("output.", "auxiliary.")):
+                weights[name] = value
+                continue
+            for row, theirs in enumerate(start.rows):
+                if theirs is not None:
+                    weights[name][row] = value[theirs]
+        mine.load_state_dict(weights)
 
-    def _optimizer(self) -> torch.optim.Optimizer:
-        decayed = [p for p in self.model.parameters() if p.ndim > 1]
-        other = [p for p in self.model.parameters() if p.ndim <= 1]
-        groups = [
-            {"params": decayed, "weight_decay": self.recipe.weight_decay},
-            {"params": other, "weight_decay": 0.0},
-        ]
-        if self.recipe.optimizer == "sgd":
-            nesterov = self.recipe.momentum > 0
-            return torch.optim.SGD(
-                groups, lr=self.recipe.learning_rate, momentum=self.recipe.momentum, nesterov=nesterov
-            )
-        return torch.optim.AdamW(groups, lr=self.recipe.learning_rate)
-
-    def learning_rate(self, step: int) -> float:
-        """Linear warm-up, then cosine annealing to `final_learning_rate` of the peak."""
-        recipe = self.recipe
-        warmup = recipe.warmup_epochs * self.steps_per_epoch
-        total = recipe.epochs * self.steps_per_epoch
-        if step < warmup:
-            return recipe.learning_rate * (step + 1) / warmup
-        cosine = 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1.0, total - warmup)))
-        return recipe.learning_rate * (recipe.final_learning_rate + (1.0 - recipe.final_learning_rate) * cosine)
-
-    def epochs(self, on_step: Callable[[int, float], None] | None = None) -> Iterator[Epoch]:
-        """Train to the end, resuming what is on disk; `on_step(step, loss)` is called after each batch."""
-        self._resume()
+    def epochs(self, listener: Listener | None = None) -> Iterator[Epoch]:
+        """Train to the end, resuming what is on disk."""
+        listener = listener or Listener()
+        self._resume(listener)
         while self.epoch < self.recipe.epochs:
-            result = self._run_epoch(on_step)
+            index, first = self._stage_at(self.epoch)
+            self._enter(index, listener)
+            result = self._run_epoch(self.epoch - first, listener)
             self.epoch += 1
+            last = first + self.stage.epochs
+            result = self._validate(result, self.epoch - first)
             self.history.append(result)
-            if self.compute.leads:
+            if self._has_stalled():
+                listener.note(f"stage {self.stage.name}: no better evaluation in {self.stage.patience}; it ends here")
+                self.epoch = last
+            if self.epoch == last:
+                self._leave()
+            if self.compute.is_main_process:
                 self._save()
             yield result
 
     @property
     def result(self) -> CRNN | CNN:
-        """A copy of the trained model: the moving average of the weights where the recipe has one."""
-        trained = self.average if self.recipe.ema else self.model
+        """A copy of the model as the last stage left it."""
         model = build(self.model.config)
-        model.load_state_dict(trained.state_dict())
+        model.load_state_dict(self.model.state_dict())
         return model.eval()
 
-    def _run_epoch(self, on_step: Callable[[int, float], None] | None) -> Epoch:
-        compute, config = self.compute, self.model.config
-        torch.manual_seed((self.recipe.seed * 100_003 + self.epoch) * compute.ranks + compute.rank)
-        self.model.train()
-        begun, losses, right, seen, rate = time.monotonic(), 0.0, 0.0, 0.0, 0.0
-        batches = Batches(
-            self.features,
-            self.targets,
-            config.classes,
-            self.front_end,
-            self.recipe,
-            self.epoch,
-            compute.rank,
-            compute.ranks,
+    def count_steps(self) -> int:
+        """Batches of all epochs of all stages, as a progress bar counts them."""
+        return sum(self._steps(stage, stage.epochs) for stage in self.recipe.stages)
+
+    def _steps(self, stage: Stage, epochs: int) -> int:
+        """Batches of the first `epochs` of a stage."""
+        clips = self.examples.count(stage.class_limit)
+        if stage.trains == "head":
+            return epochs * math.ceil(clips * count_views(stage, clips) / stage.batch)
+        early = min(epochs, stage.epochs - stage.long_epochs)
+        return early * count_batches(clips, stage) + (epochs - early) * count_batches(clips, stage, long=True)
+
+    def _stage_at(self, epoch: int) -> tuple[int, int]:
+        """Number of the stage that holds an epoch, and its first epoch."""
+        first = 0
+        for index, stage in enumerate(self.recipe.stages):
+            if epoch < first + stage.epochs:
+                return index, first
+            first += stage.epochs
+        raise IndexError(epoch)
+
+    def _enter(self, index: int, listener: Listener) -> None:
+        """Prepare a stage, unless it is under way."""
+        if index == self._entered:
+            return
+        self.stage = stage = self.recipe.stages[index]
+        self._entered = index
+        objective = objectives.build_objective(self.model, stage)
+        if self.auxiliary_is_new and isinstance(objective, objectives.Head) and objective.auxiliary is not None:
+            objective.auxiliary.requires_grad_(True)
+        self.optimizers = Optimizers(self.model, stage)
+        self.scaler = torch.amp.GradScaler(
+            torch.device(self.compute.device).type, enabled=self.compute.precision == "float16"
         )
-        for i, (x, y) in enumerate(batches.loader(compute)):
-            rate = self.learning_rate(self.epoch * self.steps_per_epoch + i)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            x, y = (value.to(compute.device, non_blocking=True) for value in (x, y))
+        self.updates, self.best = 0, None
+        self.weights = self.examples.weights(stage.class_balance).to(self.compute.device)
+        with torch.no_grad():
+            self.average.load_state_dict(self.model.state_dict())
+        if isinstance(self.model, CRNN) and stage.trains == "head":
+            self.objective = objective  # each process trains the whole of a head
+            first = self._stage_at(self.epoch)[1]
+            self.views = compute_views(
+                self.model, self.examples, stage, self.recipe.seed, first, self.compute, listener
+            )
+        else:
+            self.objective = self.compute.share(objective)
+
+    def _leave(self) -> None:
+        """Make the model the result of the stage: its best evaluation, its moving average, or its last weights."""
+        if self.best is not None:
+            self.model.load_state_dict(self.best.weights)
+        elif self.stage.ema:
+            self.model.load_state_dict(self.average.state_dict())
+        self.compute.broadcast(self.model)  # on CPUs each process has normalisation statistics of its own
+        self._entered = -1
+        self.best = None
+
+    def _batches(self, within: int) -> Iterator[tuple[Tensor, Tensor]]:
+        compute, stage, seed = self.compute, self.stage, self.recipe.seed
+        if stage.trains == "head":
+            x, y = self.views
+            order = torch.randperm(len(x), generator=torch_generator(seed, self.epoch)).to(x.device)
+            for part in torch.split(order, stage.batch):
+                yield x[part], y[part]
+            return
+        batches = Batches(
+            self.examples,
+            stage,
+            seed,
+            self.epoch,
+            long=stage.is_long(within),
+            rank=compute.rank,
+            ranks=compute.ranks,
+        )
+        for x, y in batches.loader(compute):
+            yield x.to(compute.device, non_blocking=True), y.to(compute.device, non_blocking=True)
+
+    def learning_rate(self, step: int, peak: float) -> float:
+        """Linear warm-up, then cosine annealing to `final_learning_rate` of the peak, by batch of the stage."""
+        stage = self.stage
+        total = self._steps(stage, stage.epochs)
+        warmup = stage.warmup * total
+        if step < warmup:
+            return min(peak, peak * (step + 1) / warmup)
+        cosine = 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1.0, total - warmup)))
+        return peak * (stage.final_learning_rate + (1.0 - stage.final_learning_rate) * cosine)
+
+    def _run_epoch(self, within: int, listener: Listener) -> Epoch:
+        compute, stage = self.compute, self.stage
+        rank = 0 if stage.trains == "head" else compute.rank  # each process trains the whole of a head
+        torch.manual_seed((self.recipe.seed * 100_003 + self.epoch) * compute.ranks + rank)
+        self.objective.train()
+        before = self._steps(stage, within)
+        begun, losses, right, seen, rate = time.monotonic(), 0.0, 0.0, 0.0, 0.0
+        for i, (x, y) in enumerate(self._batches(within)):
+            rate = self.learning_rate(before + i, stage.learning_rate)
+            self.optimizers.set_rates(partial(self.learning_rate, before + i))
             with compute.autocast():
                 loss, logits = self._loss(x, y)
             if not math.isfinite(loss.item()):
@@ -206,109 +277,146 @@ class Trainer:
             losses += loss.item() * len(y)
             right += float((logits.argmax(1) == y.argmax(1)).sum())
             seen += len(y)
-            if on_step:
-                on_step(i, loss.item())
-        losses, right, seen = compute.total([losses, right, seen])
-        return Epoch(self.epoch + 1, losses / seen, right / seen, rate, time.monotonic() - begun)
-
-    def _update(self, loss: Tensor) -> None:
-        """One step of the optimiser; in half precision small gradients are scaled up on their way."""
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        if self.recipe.clip_gradient:
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_gradient)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self._update_average()
+            listener.stepped(loss.item())
+        if stage.trains != "head":
+            losses, right, seen = compute.total([losses, right, seen])
+        return Epoch(self.epoch + 1, stage.name, losses / seen, right / seen, rate, time.monotonic() - begun, int(seen))
 
     def _loss(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss (paper eq. 3-5) and the logits of the last step."""
-        smoothing, config = self.recipe.label_smoothing, self.model.config
-        target = y * (1.0 - smoothing) + smoothing / y.shape[1]
-        if isinstance(self.model, CNN):
-            logits = self.shared(x)
-            return F.cross_entropy(logits, target), logits.detach()
-        output = self.shared(x)
-        if self.teachers:
-            target = torch.lerp(target, self._teach(x), self.recipe.distil_weight)
-        steps = output.logits if config.output == "multi" else output.logits[:, -1:]
-        loss = -(target[:, None] * F.log_softmax(steps, dim=2)).sum(2).mean()
-        if output.auxiliary is not None:
-            spread = target[:, None].expand_as(output.auxiliary)
-            auxiliary = F.binary_cross_entropy_with_logits(output.auxiliary, spread)
-            loss = loss + self.recipe.auxiliary_weight * auxiliary
-        return loss, output.logits[:, -1].detach()
+        """The stage's loss, and logits (B, classes) whose accuracy is reported."""
+        stage, single = self.stage, self.model.config.output == "single"
+        target = objectives.smooth(y, stage.label_smoothing)
+        weights = (y * self.weights).sum(1) if stage.class_balance else None
+        if self.teachers and stage.trains != "head":
+            target = torch.lerp(target, objectives.teach(self.teachers, x, stage), stage.distil_weight)
+        output = self.objective(x)
+        if isinstance(output, Tensor):
+            return objectives.cross_entropy(output, target, weights), output.detach()
+        logits = output.logits[:, -1].detach()
+        if stage.trains == "head":
+            return objectives.head_loss(output, target, stage, single, weights), logits
+        return objectives.streams_loss(output, target, single, stage.auxiliary_weight, weights), logits
 
-    @torch.no_grad()
-    def _teach(self, x: Tensor) -> Tensor:
-        """The teachers' posterior of a whole crop: mean over teachers, mean of log-softmax over time."""
-        votes = [F.log_softmax(F.log_softmax(t(x).logits, dim=2).mean(1), dim=1).exp() for t in self.teachers]
-        return torch.stack(votes).mean(0)
+    def _update(self, loss: Tensor) -> None:
+        """One step of the optimisers; in half precision small gradients are scaled up on their way."""
+        self.optimizers.zero_grad()
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        if self.stage.clip_gradient:
+            for optimizer in self.optimizers:
+                self.scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_(self.optimizers.parameters, self.stage.clip_gradient)
+        for optimizer in self.optimizers:
+            self.scaler.step(optimizer)
+        self.scaler.update()
+        if self.stage.ema:
+            self._update_average()
 
     @torch.no_grad()
     def _update_average(self) -> None:
         self.updates += 1
-        decay = min(self.recipe.ema, self.updates / (self.updates + 20.0))
+        decay = min(self.stage.ema, self.updates / (self.updates + 20.0))
+        floats: tuple[list[Tensor], list[Tensor]] = ([], [])
         for mine, theirs in zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True):
             if mine.dtype.is_floating_point:
-                mine.lerp_(theirs, 1.0 - decay)
+                floats[0].append(mine)
+                floats[1].append(theirs)
             else:
                 mine.copy_(theirs)
+        torch._foreach_lerp_(*floats, 1.0 - decay)
 
-    def _fingerprint(self, initial: CRNN | CNN | None) -> dict[str, Any]:
-        """What must be the same for a training to go on."""
-        sums = [(len(clip), float(clip.sum(dtype=np.float64))) for clip in self.features]
-        data = repr((self.targets.tolist(), sums, self.front_end.to_json()))
+    def _validate(self, result: Epoch, within: int) -> Epoch:
+        """The result with the accuracy on validation clips, where it is time for it; the best weights are kept."""
+        validation, stage = self.validation, self.stage
+        if validation is None or not validation.is_due(within, stage):
+            return result
+        model = self.average if stage.ema else self.model
+        accuracy = 0.0
+        if self.compute.is_main_process:
+            accuracy = validation.evaluate(model, stage, self.compute)
+        (accuracy,) = self.compute.total([accuracy])
+        if validation.selects and (self.best is None or accuracy > self.best.accuracy):
+            weights = {name: value.clone() for name, value in model.state_dict().items()}
+            self.best = Best(accuracy, self.epoch, weights)
+        return replace(result, validation=accuracy)
+
+    def _has_stalled(self) -> bool:
+        """Whether the stage's last evaluations, as many as its patience, were no better than its best."""
+        if not self.stage.patience or self.best is None:
+            return False
+        since = [past for past in self.history if past.number > self.best.epoch and past.validation is not None]
+        return len(since) >= self.stage.patience
+
+    def _fingerprint(self, start: Start | None) -> dict[str, Any]:
+        """Everything that must be the same for a training to resume."""
+        examples, validation = self.examples, self.validation
+        sums = [(len(clip), float(clip.sum(dtype=np.float64))) for clip in examples.features]
+        data = repr((examples.targets.tolist(), sums, examples.front_end.to_json()))
         return {
             "model": self.model.config.to_json(),
             "recipe": self.recipe.to_json(),
             "clips": hashlib.sha256(data.encode()).hexdigest(),
+            "validation clips": validation.digest if validation else "",
             "teachers": [_digest(teacher) for teacher in self.teachers],
-            "initial weights": _digest(initial) if initial is not None else "",
+            "initial weights": (_digest(start.model), start.rows) if start else "",
         }
 
     def _save(self) -> None:
-        with atomic_path(self.folder / STATE) as path:
-            torch.save(
-                {
-                    "fingerprint": self.fingerprint,
-                    "epoch": self.epoch,
-                    "updates": self.updates,
-                    "history": [astuple(past) for past in self.history],
-                    "model": self.model.state_dict(),
-                    "average": self.average.state_dict(),
-                    "optimizer": self.optimizer.state_dict(),
-                    "scaler": self.scaler.state_dict(),
-                },
-                path,
-            )
-        with atomic_path(self.folder / LOG) as path, path.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(field.name for field in fields(Epoch))
-            writer.writerows([f"{value:.6g}" for value in astuple(past)] for past in self.history)
+        entered = self._entered >= 0
+        save_state(
+            self.folder,
+            TrainingState(
+                fingerprint=self.fingerprint,
+                epoch=self.epoch,
+                updates=self.updates,
+                history=self.history,
+                model=self.model.state_dict(),
+                average=self.average.state_dict() if entered and self.stage.ema else {},
+                optimizers=self.optimizers.state_dict() if entered else [],
+                scaler=self.scaler.state_dict() if entered else {},
+                best=self.best,
+            ),
+        )
 
-    def _resume(self) -> None:
-        path = self.folder / STATE
-        if not path.exists():
+    def _resume(self, listener: Listener) -> None:
+        state = load_state(self.folder, self.fingerprint, self.compute.device)
+        if state is None:
             return
-        try:
-            state = torch.load(path, weights_only=True, map_location=self.compute.device)
-            theirs = state["fingerprint"]
-        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
-            raise EdgeAscError(f"{path}: damaged ({error!r}); delete it to start again") from error
-        if changed := [k for k, v in self.fingerprint.items() if theirs.get(k) != v]:
+        self.epoch, self.history = state.epoch, state.history
+        if not state.optimizers:
+            self.model.load_state_dict(state.model)
+            return
+        # A head's views come from the trunk, which its stage leaves as it is.
+        self.model.load_state_dict(state.model)
+        self._enter(self._stage_at(self.epoch)[0], listener)
+        self.updates, self.best = state.updates, state.best
+        if state.average:
+            self.average.load_state_dict(state.average)
+        self.optimizers.load_state_dict(state.optimizers)
+        if state.scaler:
+            self.scaler.load_state_dict(state.scaler)
+
+
+def _check(config: ModelConfig, recipe: Recipe, clips: int, targets: Sequence[int], compute: Compute) -> None:
+    if clips < 2 or len(targets) != clips:
+        raise EdgeAscError(f"{clips} training clips and {len(targets)} targets; expected at least 2, as many")
+    if not 0 <= min(targets) <= max(targets) < config.classes:
+        raise EdgeAscError(f"targets are {min(targets)}..{max(targets)}; expected 0..{config.classes - 1}")
+    for stage in recipe.stages:
+        sizes = [stage.batch, *([stage.long_batch] if stage.long_epochs else [])]
+        if (crops := min([*sizes, clips * stage.crops])) < 2 * compute.ranks and stage.trains != "head":
             raise EdgeAscError(
-                f"{path}: an interrupted training with another {', '.join(changed)}; "
-                "start it with the same settings, or choose another --output"
+                f"a batch of stage {stage.name} has {crops} crops for {compute.ranks} processes; "
+                "expected at least 2 for each: launch fewer, or raise the stage's batch"
             )
-        self.epoch, self.updates = state["epoch"], state["updates"]
-        self.history = [Epoch(*past) for past in state["history"]]
-        self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if state["scaler"]:
-            self.scaler.load_state_dict(state["scaler"])
+
+
+def _rename(name: str, theirs: str, mine: str) -> str:
+    """The name of a weight in another head: the linear head's output is the auxiliary layer of a GRU head."""
+    layer, _, rest = name.partition(".")
+    renamed = {("linear", "gru", "output"): "auxiliary", ("gru", "linear", "auxiliary"): "output"}
+    if theirs != mine and layer == "output" and theirs == "gru":
+        return ""
+    return f"{renamed.get((theirs, mine, layer), layer)}.{rest}"
 
 
 def _digest(model: CRNN | CNN) -> str:

@@ -1,225 +1,356 @@
-"""The training recipe: the paper's, and one for small data sets."""
+"""The training recipe: the paper's, and one in stages for small data sets."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal, Self
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from msgspec import Meta, Struct, ValidationError, convert, structs, to_builtins
 
 from edge_asc.errors import EdgeAscError
 
-LARGE = 1e6
-RANGES = {
-    "learning_rate": (1e-9, LARGE),
-    "final_learning_rate": (0, 1),
-    "momentum": (0, 1),
-    "weight_decay": (0, LARGE),
-    "epochs": (1, LARGE),
-    "warmup_epochs": (0, LARGE),
-    "batch": (2, LARGE),
-    "crops": (1, LARGE),
-    "start": (0, 1),
-    "label_smoothing": (0, 1),
-    "auxiliary_weight": (0, LARGE),
-    "clip_gradient": (0, LARGE),
-    "ema": (0, 1),
-    "distil_weight": (0, 1),
-}
-AUGMENTATION_RANGES = {
-    "gain_kept": (0, 1),
-    "equaliser": (0, 60),
-    "mel_scale": (0, 0.5),
-    "mel_shift": (0, 0.5),
-    "time_scale": (0.1, 1),
-    "mixup": (0, LARGE),
-    "mel_masks": (0, LARGE),
-    "mel_mask": (0, LARGE),
-    "time_masks": (0, LARGE),
-    "time_mask": (0, LARGE),
-}
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+Count = Annotated[int, Meta(ge=0, le=1_000_000)]
+Positive = Annotated[float, Meta(gt=0.0, le=1e6)]
+NotNegative = Annotated[float, Meta(ge=0.0, le=1e6)]
+Decibels = Annotated[float, Meta(ge=-120.0, le=60.0)]
+Frames = Annotated[int, Meta(ge=8, le=80_000, multiple_of=8)]
+
+Trained = Literal["all", "trunk", "head"]
+Loss = Literal["streams", "time_mean", "running_mean"]
+OptimizerName = Literal["sgd", "adamw", "muon"]
 
 
-def _check_ranges(settings: Any, ranges: dict[str, tuple[float, float]]) -> None:
-    for name, (low, high) in ranges.items():
-        if not low <= getattr(settings, name) <= high:
-            raise EdgeAscError(f"recipe {name} is {getattr(settings, name)}; expected {low:g} to {high:g}")
+class Augmentation(Struct, frozen=True, forbid_unknown_fields=True):
+    """Random changes of training crops, all off by default (the paper names none).
 
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Random changes of a batch of log-mel, all off by default (the paper names none).
+    Gain, equaliser and mixing act on linear mel power, before the logarithm.
 
     Attributes:
-        gain: range of input gain, dB; drawn uniformly.
-        gain_kept: probability that a crop keeps its level (±3 dB) instead.
-        equaliser: half range of a random smooth equaliser of six knots, dB.
-        mel_scale: half range of the random scaling of the mel axis.
-        mel_shift: half range of its shift, as a fraction of the axis.
-        time_scale: smallest factor of the random stretching of time; 1 is off.
-        roll: roll a crop along time by a random amount.
-        mixup: α of the Beta distribution of mixup (Zhang et al., 2018); 0 is off.
-        mel_masks, mel_mask: number and largest width, bins, of SpecAugment's mel masks (Park et al., 2019).
+        gain: range of the input gain, dB; drawn uniformly.
+        gain_kept: probability that a crop gets a gain of ±6 dB instead.
+        equaliser: half range of a random equaliser of six knots, dB.
+        mel_scale: half range of the random scaling of the mel axis, as a fraction.
+        mel_shift: half range of its shift, mel bins.
+        time_stretch: half range of the logarithm of the random time rate.
+        mixing: probability that a crop is mixed with one of another clip (between-class, Tokozume et al., 2018).
+        mel_masks, mel_mask: number and largest width, mel bins, of SpecAugment's mel masks (Park et al., 2019).
         time_masks, time_mask: the same for time, frames.
     """
 
-    gain: tuple[float, float] = (0.0, 0.0)
-    gain_kept: float = 0.0
-    equaliser: float = 0.0
-    mel_scale: float = 0.0
-    mel_shift: float = 0.0
-    time_scale: float = 1.0
-    roll: bool = False
-    mixup: float = 0.0
-    mel_masks: int = 0
-    mel_mask: int = 32
-    time_masks: int = 0
-    time_mask: int = 24
+    gain: tuple[Decibels, Decibels] = (0.0, 0.0)
+    gain_kept: Share = 0.0
+    equaliser: Annotated[float, Meta(ge=0.0, le=60.0)] = 0.0
+    mel_scale: Annotated[float, Meta(ge=0.0, le=0.5)] = 0.0
+    mel_shift: Annotated[float, Meta(ge=0.0, le=128.0)] = 0.0
+    time_stretch: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
+    mixing: Share = 0.0
+    mel_masks: Count = 0
+    mel_mask: Count = 32
+    time_masks: Count = 0
+    time_mask: Count = 24
 
     def __post_init__(self) -> None:
-        _check_ranges(self, AUGMENTATION_RANGES)
-        if not -120.0 <= self.gain[0] <= self.gain[1] <= 60.0:
-            raise EdgeAscError(f"recipe gain is {self.gain}; expected dB in increasing order, within -120 to 60")
+        if self.gain[0] > self.gain[1]:
+            raise ValueError(f"gain is {self.gain[0]:g}..{self.gain[1]:g} dB; expected increasing order")
+
+    @property
+    def changes_power(self) -> bool:
+        """Whether a crop passes through linear mel power."""
+        return bool(self.mixing or self.equaliser or self.changes_level)
+
+    @property
+    def changes_level(self) -> bool:
+        """Whether the input gain varies."""
+        return bool(self.gain != (0.0, 0.0) or self.gain_kept)
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How a model is trained. The defaults are the paper's (section 3.1) where it gives a value.
+class Stage(Struct, frozen=True, forbid_unknown_fields=True):
+    """One part of a training with its own loss, optimiser and schedule. The defaults are the paper's (section 3.1).
 
-    The paper gives: SGD, learning rate 0.05, weight decay 0.001, 50 epochs, the first 5 warm-up, cosine
-    annealing, 10 s inputs. Batch size, momentum, augmentation and everything below it is ours.
+    The paper gives: SGD, learning rate 0.05, weight decay 0.001, 50 epochs, the first 5 warm-up, cosine annealing,
+    10 s inputs. It does not give batch size, momentum and augmentation: these values are ours.
 
     Attributes:
-        optimizer: "sgd" (with `momentum`, Nesterov) or "adamw".
+        name: the name that settings and logs use.
+        trains: "all"; "trunk" (backbone, embedding and auxiliary layer); "head" (recurrent layers and output, on
+            embeddings of augmented views that the frozen trunk computes once).
+        loss: "streams" (main and auxiliary stream, paper eq. 3-5); "time_mean" (cross entropy of the time mean of the
+            auxiliary logits); "running_mean" (per step, against the label and the running-mean posterior of the
+            auxiliary layer).
+        optimizer: "sgd" (with `momentum`, Nesterov), "adamw", or "muon" (pointwise kernels, with
+            `matrix_learning_rate`; AdamW for the rest).
         learning_rate, final_learning_rate: at the end of warm-up, and the factor left at the end.
+        matrix_learning_rate, matrix_weight_decay: of Muon's share of the weights.
         weight_decay: on matrices and kernels only.
-        epochs, warmup_epochs: passes over the training clips; each draws `crops` crops of each clip.
-        batch: clips in a batch.
+        epochs: passes over the training clips; each draws `crops` crops of each clip.
+        warmup: share of the epochs in which the learning rate rises linearly (paper: 5 of 50).
+        batch: crops in a batch.
         frames: shortest and longest crop, frames of 32 ms, multiples of 8; each batch draws one length.
         start: probability that a crop starts where the clip does.
-        label_smoothing: of both streams' targets.
-        auxiliary_weight: weight of the auxiliary stream's loss (paper eq. 5: 1).
+        active: a crop holds at least one frame within 45 dB of the clip's loudest one.
+        long_share, long_frames, long_batch: the last share of the epochs uses crops of this length in batches of this
+            size, so that late layers and norms see their whole receptive field.
+        views: augmented views of each clip that a "head" stage trains on; fewer where there are many clips.
+        label_smoothing: of all targets.
+        posterior_weight: share of the running-mean posterior in the target of the loss "running_mean".
+        auxiliary_weight: weight of the auxiliary stream's loss in the loss "streams" (paper eq. 5: 1).
+        class_balance: exponent of the weights 1 / (clips of the class) in the loss; 0 weighs all clips alike.
+        class_limit: an epoch draws no more clips of a class than this times the mean of the others; 0 is off.
         clip_gradient: largest gradient norm; 0 is off.
-        ema: decay of the exponential moving average of weights that is kept as the result; 0 is off.
-        distil_weight: share of the teachers' targets in the loss where there are teachers.
+        ema: decay of the exponential moving average of weights and buffers that the stage results in; 0 is off.
+        distil_weight: share of the teachers' posterior in the target where there are teachers.
+        patience: evaluations without improvement on validation clips that end the stage; 0 is off.
+        augmentation: of the crops.
+    """
+
+    name: Annotated[str, Meta(pattern="^[a-z][a-z0-9_-]*$")] = "all"
+    trains: Trained = "all"
+    loss: Loss = "streams"
+    optimizer: OptimizerName = "sgd"
+    learning_rate: Positive = 0.05
+    final_learning_rate: Share = 0.0
+    momentum: Share = 0.9
+    weight_decay: NotNegative = 0.001
+    matrix_learning_rate: Positive = 0.03
+    matrix_weight_decay: NotNegative = 0.05
+    epochs: Annotated[int, Meta(ge=1, le=1_000_000)] = 50
+    warmup: Share = 0.1
+    batch: Annotated[int, Meta(ge=2, le=1_000_000)] = 32
+    crops: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
+    frames: tuple[Frames, Frames] = (312, 312)
+    start: Share = 1.0
+    active: bool = False
+    long_share: Share = 0.0
+    long_frames: Frames = 152
+    long_batch: Annotated[int, Meta(ge=2, le=1_000_000)] = 24
+    views: Count = 0
+    label_smoothing: Share = 0.0
+    posterior_weight: Share = 0.5
+    auxiliary_weight: NotNegative = 1.0
+    class_balance: Share = 0.0
+    class_limit: NotNegative = 0.0
+    clip_gradient: NotNegative = 0.0
+    ema: Share = 0.0
+    distil_weight: Share = 0.7
+    patience: Count = 0
+    augmentation: Augmentation = Augmentation()
+
+    def __post_init__(self) -> None:
+        if self.frames[0] > self.frames[1]:
+            raise ValueError(f"frames are {self.frames[0]}..{self.frames[1]}; expected increasing order")
+        losses: dict[Trained, Loss] = {"all": "streams", "trunk": "time_mean", "head": "running_mean"}
+        if self.trains != "all" and self.loss != losses[self.trains]:
+            raise ValueError(f"a stage that trains the {self.trains} has the loss {losses[self.trains]}")
+        if self.trains == "all" and self.loss == "running_mean":
+            raise ValueError("the loss running_mean belongs to a stage that trains the head")
+        if (self.trains == "head") != (self.views > 0):
+            raise ValueError("views belong to a stage that trains the head, which needs at least 1")
+
+    @property
+    def long_epochs(self) -> int:
+        """The last epochs, which use long crops."""
+        return round(self.long_share * self.epochs)
+
+    def is_long(self, epoch: int) -> bool:
+        """Whether an epoch of this stage, counted from 0, uses long crops."""
+        return epoch >= self.epochs - self.long_epochs
+
+
+class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
+    """How a model is trained: stages, one after another. The default is the paper's single stage.
+
+    Attributes:
+        stages: each starts from the result of the one before.
+        dropout: of the embeddings in training.
+        validation: share of the training clips, whole groups, that no stage trains on; each stage then keeps the
+            weights of its best evaluation. 0 trains on all clips and keeps the last weights.
         seed: of everything random.
     """
 
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: float = 0.05
-    final_learning_rate: float = 0.0
-    momentum: float = 0.9
-    weight_decay: float = 0.001
-    epochs: int = 50
-    warmup_epochs: float = 5.0
-    batch: int = 32
-    crops: int = 1
-    frames: tuple[int, int] = (312, 312)
-    start: float = 1.0
-    label_smoothing: float = 0.0
-    auxiliary_weight: float = 1.0
-    clip_gradient: float = 0.0
-    ema: float = 0.0
-    distil_weight: float = 0.7
-    seed: int = 0
-    augmentation: Augmentation = field(default_factory=Augmentation)
+    stages: Annotated[tuple[Stage, ...], Meta(min_length=1)] = (Stage(),)
+    dropout: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.0
+    validation: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.0
+    seed: Annotated[int, Meta(ge=0, le=2**31)] = 0
 
     def __post_init__(self) -> None:
-        low, high = self.frames
-        if not (8 <= low <= high) or low % 8 or high % 8:
-            raise EdgeAscError(f"recipe frames are {low}..{high}; expected multiples of 8 in increasing order")
-        if self.optimizer not in ("sgd", "adamw"):
-            raise EdgeAscError(f"recipe optimizer is {self.optimizer!r}; expected 'sgd' or 'adamw'")
-        _check_ranges(self, RANGES)
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names) or set(names) & {*Recipe.__struct_fields__, "augmentation"}:
+            raise ValueError(f"stages are named {', '.join(names)}; expected different names, none that of a setting")
+        if any(stage.patience for stage in self.stages) and not self.validation:
+            raise ValueError("patience needs validation clips; set validation to a share such as 0.1")
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all stages together."""
+        return sum(stage.epochs for stage in self.stages)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back to an equal recipe."""
-        return asdict(self)
+        value: dict[str, Any] = to_builtins(self)
+        return value
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Self:
+    def from_json(cls, value: object) -> Self:
         """Read what `to_json` wrote.
 
         Raises:
             EdgeAscError: a name is unknown or a value is out of range.
         """
-        if not isinstance(value, dict):
-            raise EdgeAscError(f"a recipe is {value!r}; expected settings by name")
-        given = value.get("augmentation", {})
-        if not isinstance(given, dict):
-            raise EdgeAscError(f"recipe augmentation is {given!r}; expected settings by name")
-        augmentation = _checked(Augmentation, given)
-        recipe: Self = _checked(cls, {**value, "augmentation": augmentation})
+        try:
+            recipe: Self = convert(value, cls)
+        except ValidationError as error:
+            names = [stage.get("name") for stage in _stages(value)]
+            raise EdgeAscError(_explain(str(error), names)) from error
         return recipe
 
-    def override(self, settings: dict[str, Any]) -> Self:
-        """The recipe with some values replaced; `augmentation.NAME` reaches into the augmentation.
+    def override(self, settings: Mapping[str, Any]) -> Self:
+        """The recipe with some values replaced.
+
+        `seed` and other settings of the recipe go by their own name, `trunk.epochs` and `trunk.augmentation.gain` by
+        that of the stage; a stage's setting without the name of a stage, `epochs` or `augmentation.gain`, applies to
+        every stage.
 
         Raises:
             EdgeAscError: a name is unknown or a value is out of range.
         """
         value = self.to_json()
+        value["stages"] = [dict(stage) for stage in value["stages"]]
+        by_name = {stage["name"]: stage for stage in value["stages"]}
         for name, setting in settings.items():
-            head, _, tail = name.partition(".")
-            if tail and head == "augmentation":
-                value["augmentation"] = {**value["augmentation"], tail: setting}
-            else:
+            first, _, rest = name.partition(".")
+            if name in Recipe.__struct_fields__:
                 value[name] = setting
+            elif first in by_name and rest:
+                _replace(by_name[first], name, rest, setting)
+            else:
+                for stage in value["stages"]:
+                    _replace(stage, name, name, setting)
         return self.from_json(value)
 
+    def with_epochs(self, epochs: int) -> Self:
+        """The recipe with `epochs` for the longest stage, and the others scaled alike, at least one each."""
+        longest = max(stage.epochs for stage in self.stages)
+        stages = (
+            structs.replace(stage, epochs=max(1, round(stage.epochs * epochs / longest))) for stage in self.stages
+        )
+        return structs.replace(self, stages=tuple(stages))
 
-def _checked(kind: Any, value: dict[str, Any]) -> Any:
-    defaults = {f.name: f for f in fields(kind)}
-    if unknown := sorted(set(value) - set(defaults)):
-        raise EdgeAscError(f"unknown recipe setting {', '.join(unknown)}; expected some of {', '.join(defaults)}")
-    plain = kind()
-    return kind(**{name: _like(getattr(plain, name), setting, name) for name, setting in value.items()})
+    def only(self, names: tuple[str, ...]) -> Self:
+        """The recipe with these stages alone.
+
+        Raises:
+            EdgeAscError: the recipe has no such stage.
+        """
+        known = [stage.name for stage in self.stages]
+        if unknown := [name for name in names if name not in known]:
+            raise EdgeAscError(f"the recipe has no stage {', '.join(unknown)}; expected some of {', '.join(known)}")
+        return structs.replace(self, stages=tuple(stage for stage in self.stages if stage.name in names))
+
+    def without_head(self) -> Self:
+        """The recipe without the stages that train recurrent layers, for a model that has none.
+
+        Raises:
+            EdgeAscError: no stage would be left.
+        """
+        if not (names := tuple(stage.name for stage in self.stages if stage.trains != "head")):
+            raise EdgeAscError("all stages of the recipe train recurrent layers; expected one that trains the trunk")
+        return self.only(names)
 
 
-def _like(default: Any, setting: Any, name: str) -> Any:
-    """`setting` in the type of `default`: a list of as many numbers for a tuple, a whole number for a float."""
-    match default, setting:
-        case tuple(), list() | tuple() if len(setting) == len(default):
-            return tuple(_like(d, s, name) for d, s in zip(default, setting, strict=True))
-        case bool(), bool():
-            return setting
-        case (bool(), _) | (_, bool()):
-            pass
-        case float(), int() | float():
-            return float(setting)
-        case _ if type(setting) is type(default):
-            return setting
-    raise EdgeAscError(f"recipe {name} is {setting!r}; expected something like {default!r}")
+def _stages(value: object) -> list[dict[str, Any]]:
+    stages = value.get("stages") if isinstance(value, dict) else None
+    return [stage for stage in stages or () if isinstance(stage, dict)]
+
+
+def _replace(stage: dict[str, Any], name: str, path: str, setting: object) -> None:
+    first, _, rest = path.partition(".")
+    known: tuple[str, ...] = Stage.__struct_fields__
+    if rest and first == "augmentation":
+        known, path = Augmentation.__struct_fields__, rest
+    if path not in known or path == "name":
+        raise EdgeAscError(
+            f"unknown recipe setting {name}; expected a setting of the recipe, or one of its stages, with or without "
+            f"the stage's name: {', '.join(known)}"
+        )
+    if known is Augmentation.__struct_fields__:
+        stage["augmentation"] = {**stage["augmentation"], path: setting}
+    else:
+        stage[path] = setting
+
+
+def _explain(message: str, names: list[Any]) -> str:
+    """An error of msgspec, with the setting as `override` names it."""
+    text, _, path = message.partition(" - at `")
+    path = re.sub(
+        r"^\$\.?(stages\[(\d+)\]\.?)?",
+        lambda match: f"{names[int(match[2])]}." if match[2] and int(match[2]) < len(names) else "",
+        path.rstrip("`"),
+    )
+    where = f"recipe {path.rstrip('.')}" if path else "recipe"
+    return f"{where}: {text[0].lower()}{text[1:]}"
 
 
 PAPER = Recipe()
 
-# For some hundred clips of a few seconds. AdamW, wide downward gain (the recorded level varies far more
-# between devices than between scenes), and everything that keeps a small network from learning the clips by
-# heart.
-SMALL = replace(
-    PAPER,
-    optimizer="adamw",
-    learning_rate=3e-3,
-    final_learning_rate=0.01,
-    weight_decay=0.05,
-    epochs=200,
-    warmup_epochs=20.0,
-    batch=16,
-    frames=(72, 152),
-    start=0.3,
-    label_smoothing=0.1,
-    clip_gradient=2.0,
-    ema=0.995,
-    augmentation=Augmentation(
-        gain=(-35.0, 8.0),
-        gain_kept=0.25,
-        equaliser=3.0,
-        mel_scale=0.06,
-        mel_shift=0.03,
-        time_scale=0.83,
-        mixup=0.3,
-        mel_masks=2,
-        time_masks=1,
-    ),
+CROPS = Augmentation(
+    gain=(-40.0, 5.0),
+    gain_kept=0.3,
+    equaliser=4.0,
+    mel_scale=0.06,
+    mel_shift=6.0,
+    time_stretch=0.2,
+    mixing=0.6,
+    mel_masks=1,
 )
 
-RECIPES = {"paper": PAPER, "small": SMALL}
+# For hundreds to thousands of short clips: the trunk learns from the time mean of its auxiliary logits, the recurrent
+# head from the frozen trunk. Gain reaches far down, for the recorded level varies more between devices than scenes.
+STAGED = Recipe(
+    stages=(
+        Stage(
+            name="trunk",
+            trains="trunk",
+            loss="time_mean",
+            optimizer="muon",
+            learning_rate=4e-3,
+            final_learning_rate=0.005,
+            weight_decay=0.05,
+            epochs=120,
+            warmup=0.05,
+            batch=64,
+            frames=(48, 48),
+            start=0.1,
+            active=True,
+            long_share=0.1,
+            clip_gradient=2.0,
+            ema=0.995,
+            class_limit=8.0,
+            augmentation=CROPS,
+        ),
+        Stage(
+            name="head",
+            trains="head",
+            loss="running_mean",
+            optimizer="adamw",
+            learning_rate=4e-3,
+            final_learning_rate=0.003,
+            weight_decay=0.01,
+            epochs=60,
+            warmup=0.05,
+            batch=128,
+            frames=(152, 152),
+            start=0.1,
+            active=True,
+            views=24,
+            label_smoothing=0.05,
+            clip_gradient=2.0,
+            class_limit=8.0,
+            augmentation=structs.replace(CROPS, mixing=0.5, mel_masks=0),
+        ),
+    ),
+    dropout=0.2,
+)
+
+RECIPES = {"paper": PAPER, "staged": STAGED}

@@ -1,58 +1,41 @@
-"""One artefact: a model in one format, its contract, and the files that hold it."""
+"""One artefact: a file of one format, with its contract; and the draft that artefacts are written from."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
-from typing import Literal
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import edge_asc
 from edge_asc.contract import Signature, StreamContract
 from edge_asc.errors import ExportError
 from edge_asc.jsonobject import JsonObject
 from edge_asc.models import CRNN
-from edge_asc.provenance import Calibration, Measured, Provenance
+from edge_asc.provenance import Calibration, Measured, Parity, Provenance
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc.training.checkpoint_contract import checkpoint_contract
+from edge_asc_export.format import FORMATS, Format, Written, check_support
 from edge_asc_export.graph import Graph
-from edge_asc_export.lowering import expand_gru, lower_gru, lower_step, lower_window
-from edge_asc_export.onnx import OnnxWriter
+from edge_asc_export.lowering import lower_gru, lower_step, lower_window
+from edge_asc_export.passes.equalise import equalise_by_plan
+from edge_asc_export.passes.expand_gru import expand_gru
+from edge_asc_export.pipeline import Lowered, run_passes
 from edge_asc_export.plan import Plan, digest
 from edge_asc_export.scheme import Scheme
-from edge_asc_export.tflite import TFLiteWriter
-
-Format = Literal["onnx", "tflite"]
-FORMATS: tuple[Format, ...] = ("onnx", "tflite")
-
-
-def float_parts(fmt: Format, plan: Plan, form: str) -> str:
-    """What computes in float, of a causal or a windowed model."""
-    scheme = plan.scheme
-    match scheme.activations:
-        case "float32" if scheme.weights == "float16":
-            return "all arithmetic; weights are stored in half precision"
-        case "float32":
-            return "everything"
-        case "dynamic":
-            return "depthwise convolutions, GRU and output layer"
-    parts = [f"tensors named {', '.join(scheme.real)}"] if scheme.real else []
-    if not any("features" in shared.tensors for shared in plan.ranges):
-        parts.append("the input normalisation, so that features are rounded once")
-    if fmt == "onnx" and form == "windowed":
-        parts.append("GRU and output layer: onnxruntime has no integer GRU, and writing it out step by step costs more")
-    return "; ".join(parts) or "nothing"
 
 
 @dataclass(frozen=True)
 class Draft:
-    """What is exported: the graphs of a model, and how they are quantised.
+    """A model to export: its graphs, each lowered once for all formats, and how they are quantised.
 
     Attributes:
         checkpoint: the trained model.
         checkpoint_hash: SHA-256 of its weights.
         plan: of quantisation.
         windows: lengths, s, of a windowed model; none for a causal one.
+
+    Raises:
+        ExportError: the model cannot be exported this way, or the plan belongs to another one.
     """
 
     checkpoint: Checkpoint
@@ -68,95 +51,100 @@ class Draft:
             raise ExportError(f"{self.checkpoint.name} is causal: it streams in steps and has no --window")
         if model.config.form == "windowed" and not self.windows:
             raise ExportError(f"{self.checkpoint.name} is windowed: name at least one length with --window SECONDS")
-        for graph in self.graphs(recurrent=False):
-            self.plan.check(expand_gru(graph), digest(model))
+        if self.scheme.static:
+            weights = digest(model)
+            for graph in self.graphs:
+                self.plan.check(expand_gru(equalise_by_plan(graph, self.plan)), weights)
 
     @property
     def model(self) -> CRNN:
         """The CRNN."""
         model = self.checkpoint.model
         if not isinstance(model, CRNN):
-            raise ExportError("not a CRNN")
+            raise ExportError(f"{self.checkpoint.name} is no CRNN")
         return model
 
     @property
     def scheme(self) -> Scheme:
-        """Of quantisation."""
+        """The scheme of the plan."""
         return self.plan.scheme
 
-    def graphs(self, *, recurrent: bool) -> tuple[Graph, ...]:
-        """The graphs to write; `recurrent`: a window holds its GRU, otherwise the GRU is a graph of its own."""
+    @cached_property
+    def graphs(self) -> tuple[Graph, ...]:
+        """The step of a causal model; the windows of a windowed one, to embeddings, and its GRU as the last graph."""
         if self.model.config.form == "causal":
-            return (self.plan.prepared(lower_step(self.model)),)
+            return (lower_step(self.model),)
         hop, rate = self.checkpoint.front_end.hop, self.checkpoint.front_end.sample_rate
-        windows = [lower_window(self.model, s, rate * s // hop, recurrent=recurrent) for s in self.windows]
-        return tuple(map(self.plan.prepared, windows if recurrent else [*windows, lower_gru(self.model)]))
+        windows = [lower_window(self.model, seconds, rate * seconds // hop) for seconds in self.windows]
+        return (*windows, lower_gru(self.model))
 
-    def contract(
-        self,
-        fmt: Format,
-        signatures: Sequence[Signature],
-        graphs: Sequence[Graph],
-        measured: Measured,
-    ) -> StreamContract:
-        """The contract of an artefact with these signatures."""
-        calibration = JsonObject(self.plan.provenance, "calibration")
-        provenance = Provenance(
-            edge_asc=edge_asc.__version__,
-            tools=_versions(("torch", "onnx") if fmt == "onnx" else ("torch", "ai-edge-litert", "flatbuffers")),
-            checkpoint_sha256=self.checkpoint_hash,
-            scheme=self.scheme.to_json(),
-            float_parts=float_parts(fmt, self.plan, self.model.config.form),
-            calibration=Calibration.from_json(calibration) if self.scheme.static else None,
-        )
+    def contract(self, fmt: Format, signatures: Sequence[Signature], graphs: Sequence[Graph]) -> StreamContract:
+        """Return the contract of an artefact of these signatures, without measurements."""
+        record = self.plan.provenance.to_json() if self.plan.provenance else {}
+        calibration = Calibration.from_json(JsonObject(record, "plan.provenance")) if self.scheme.static else None
         return checkpoint_contract(
             self.checkpoint,
             signatures,
             macs={graph.name: graph.macs() for graph in graphs},
             scheme=self.scheme.name,
-            provenance=provenance,
-            measured=measured,
+            provenance=Provenance(
+                edge_asc=edge_asc.__version__,
+                tools=fmt.versions(),
+                checkpoint_sha256=self.checkpoint_hash,
+                scheme=self.scheme.to_json(),
+                float_parts=describe_float_part(fmt, self.plan, self.model.config.form),
+                calibration=calibration,
+            ),
         )
 
 
 @dataclass(frozen=True)
 class Artefact:
-    """A file that was written."""
+    """A written file and the contract that it gets.
+
+    Attributes:
+        name: of the file.
+        format: name of its format.
+        contract: goes into the file when `data` is read.
+        written: the file without its contract.
+    """
 
     name: str
+    format: str
     contract: StreamContract
-    data: bytes
+    written: Written
+
+    @property
+    def data(self) -> bytes:
+        """The bytes of the file."""
+        return self.written.finish(self.contract)
+
+    def with_parity(self, parity: Parity) -> Artefact:
+        """Return the same file with a measurement in its contract."""
+        return replace(self, contract=replace(self.contract, measured=Measured(parity=parity)))
 
 
-def write(draft: Draft, fmt: Format, measured: Measured | None = None) -> list[Artefact]:
-    """The artefacts of a format: TFLite is one file of signatures, ONNX a file a graph."""
-    hop, stem = draft.checkpoint.front_end.hop, f"{draft.checkpoint.name}-{label(draft.scheme)}"
-    if fmt == "tflite":
-        graphs = draft.graphs(recurrent=False)
-        writer = TFLiteWriter(draft.plan)
-        signatures = [writer.signature(graph, hop) for graph in graphs]
-        for graph in graphs:
-            writer.add(graph)
-        contract = draft.contract(fmt, signatures, graphs, measured or Measured())
-        return [Artefact(f"{stem}.tflite", contract, writer.finish(contract))]
-    result = []
-    for graph in draft.graphs(recurrent=True):
-        onnx = OnnxWriter(graph, draft.plan)
-        contract = draft.contract(fmt, [onnx.signature(hop)], [graph], measured or Measured())
-        result.append(Artefact(f"{stem}-{graph.name}.onnx", contract, onnx.write(contract)))
-    return result
+def write(draft: Draft, name: str) -> list[Artefact]:
+    """Write the artefacts of a draft in the format of this name; each file is written once.
+
+    Raises:
+        ExportError: the format cannot express the scheme.
+    """
+    check_support(name, draft.scheme)
+    fmt, stem = FORMATS.load(name), f"{draft.checkpoint.name}-{draft.scheme.label}"
+    artefacts = []
+    for file in fmt.files(draft.graphs):
+        written = fmt.write([run_passes(Lowered.of(graph, draft.plan), fmt.passes) for graph in file.graphs])
+        contract = draft.contract(fmt, written.signatures(draft.checkpoint.front_end.hop), file.graphs)
+        artefacts.append(Artefact(f"{stem}{file.ending}{fmt.suffix}", name, contract, written))
+    return artefacts
 
 
-def label(scheme: Scheme) -> str:
-    """What files call a scheme."""
-    return "float" if scheme.name == "none" else scheme.name
-
-
-def _versions(packages: Sequence[str]) -> dict[str, str]:
-    found = {}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+def describe_float_part(fmt: Format, plan: Plan, form: str) -> str:
+    """Return, in words, what computes in float in an artefact of a causal or a windowed model."""
+    parts = [plan.scheme.float_part]
+    if plan.scheme.static:
+        if not any("features" in shared.tensors for shared in plan.ranges):
+            parts.append("the input normalisation, so that features are rounded once")
+        parts.append(fmt.float_part(form))
+    return "; ".join(part for part in parts if part) or "nothing"

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any, Literal, TypeVar, get_args
+from typing import Literal, TypeVar, get_args
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from edge_asc.contract import STEP_FRAMES
 from edge_asc.errors import ExportError
 from edge_asc.evaluation.logits import at_level
-from edge_asc.frontend import FrontEnd, LogMel
+from edge_asc.frontend import Array, FrontEnd, LogMel
+from edge_asc.jsonobject import JsonValue
 from edge_asc.models import CRNN
-from edge_asc_export.equalisation import groups
-from edge_asc_export.graph import Graph, united
-from edge_asc_export.lowering import expand_gru, lower_gru, lower_step, lower_window
-from edge_asc_export.plan import Equalisation, Plan, SharedRange, digest, sharing
+from edge_asc.progress import SILENT, Phase, Progress
+from edge_asc.training.recorder import Recorder
+from edge_asc_export.graph import Graph, group_tied
+from edge_asc_export.lowering import lower_gru, lower_step, lower_window
+from edge_asc_export.passes.equalise import equalise_by_plan, groups
+from edge_asc_export.passes.expand_gru import expand_gru
+from edge_asc_export.plan import CalibrationRecord, Equalisation, Plan, SharedRange, Sharing, digest, sharing_of_all
 from edge_asc_export.scheme import SCHEMES
 from edge_asc_export.simulation import Observer, Simulation
 
@@ -40,9 +46,25 @@ PERCENTILE = 0.99999
 DENSE_EXPONENT = 0.75
 
 T = TypeVar("T")
-Features = Sequence[npt.NDArray[np.float32]]
-Progress = Callable[[int, int], None]
-Models = Mapping[int, tuple[Graph, ...]]
+Features = Sequence[Array]
+Histogram = npt.NDArray[np.float64]
+# The graphs of a model, by the number of frames of the clips that they are run on.
+Graphs = Mapping[int, tuple[Graph, ...]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What calibration clips are.
+
+    Attributes:
+        data: name of the data set.
+        recorded_on: which of its clips.
+        classes: number of their labels; None where unknown.
+    """
+
+    data: str = ""
+    recorded_on: str = ""
+    classes: int | None = None
 
 
 def calibrate(
@@ -51,13 +73,13 @@ def calibrate(
     features: Features,
     *,
     method: Method = "auto",
-    source: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
+    source: Source | None = None,
+    progress: Progress = SILENT,
 ) -> Plan:
-    """The int8 plan of a model: equalisation, and the range of every tensor.
+    """Record the int8 plan of a model: equalisation, and the range of every tensor.
 
     Ranges span all values ("minmax"), all but one in 100,000 on either side ("percentile"), or what gives the least
-    squared error of a tensor's own rounding ("mse"). "auto" simulates the integer model with each of them and takes
+    squared error of a tensor's own rounding ("mse"). "auto" simulates the integer model with each of them and keeps
     the one whose logits are nearest to float on the calibration clips.
 
     Args:
@@ -65,61 +87,100 @@ def calibrate(
         front_end: with normalisation.
         features: raw log-mel of each clip, (frames, mels); at most 128 of them are used, evenly spaced.
         method: of choosing the ranges.
-        source: what the clips are, for the record; `classes`, where given, is the number of their labels.
-        progress: called with (passes over the clips done, passes in all).
+        source: what the clips are, for the record.
+        progress: receives the passes over the clips.
 
     Raises:
         ExportError: no clips, NaN, nothing but silence in them, or an unknown method.
     """
     if method not in METHODS:
         raise ExportError(f"calibration method is {method!r}; expected {', '.join(METHODS)}")
-    features = evenly(features, MOST_CLIPS)
+    features, source = evenly(features, MOST_CLIPS), source or Source()
     batches = _batches(front_end, features)
-    lengths = sorted({batch.shape[3] for batch in batches})
-    models: Models = {frames: _graphs(model, frames) for frames in lengths}
     candidates: tuple[Method, ...] = ("minmax", "percentile", "mse") if method == "auto" else (method,)
     total = 2 + (candidates != ("minmax",)) + len(candidates) * (method == "auto")
-    done = 0
-
-    def passed() -> None:
-        nonlocal done
-        done += 1
-        if progress:
-            progress(done, total)
-
-    scales = _equalising(models[lengths[0]], _channel_maxima(models, batches))
-    passed()
-    plan = Plan(SCHEMES["int8"], digest(model), (), scales)
-    prepared = {frames: tuple(map(plan.prepared, found)) for frames, found in models.items()}
-    shared = _shared([expand_gru(graph) for graph in prepared[lengths[0]]], front_end.clip)
-    spans = _spans(shared, prepared, batches)
-    passed()
-    histograms: list[npt.NDArray[np.float64]] = []
-    if candidates != ("minmax",):
-        histograms = _histograms(spans, prepared, batches)
-        passed()
-    plans = {each: replace(plan, ranges=_ranges(each, spans, histograms)) for each in candidates}
-    errors = {}
-    if method == "auto":
-        judged = _batches(front_end, evenly(features, JUDGED_CLIPS))
-        for each, candidate in plans.items():
-            errors[each] = _error(models, prepared, candidate, judged)
-            passed()
+    with progress.phase("recording activation ranges", total) as phase:
+        recording = _Recording.start(model, front_end, batches, phase)
+        ranges = recording.ranges_by(candidates)
+        plans = {each: replace(recording.plan, ranges=found) for each, found in ranges.items()}
+        errors: dict[Method, float] = {}
+        if method == "auto":
+            judged = _batches(front_end, evenly(features, JUDGED_CLIPS))
+            for each, plan in plans.items():
+                errors[each] = recording.logit_error(plan, judged)
     chosen = min(errors, key=lambda each: errors[each]) if errors else method
-    provenance = {
-        **(source or {}),
-        "clips": len(features),
-        "clips_sha256": hashlib.sha256(b"".join(np.ascontiguousarray(clip).tobytes() for clip in features)).hexdigest(),
-        "levels_db": list(LEVELS),
-        "method": chosen,
-        "mean_logit_error": {each: float(f"{error:.4g}") for each, error in errors.items()},
-        "warnings": _warnings(front_end, features, (source or {}).get("classes")),
-    }
-    return replace(plans[chosen], provenance=provenance)
+    record = CalibrationRecord(
+        data=source.data,
+        recorded_on=source.recorded_on,
+        classes=source.classes,
+        clips=len(features),
+        clips_sha256=hashlib.sha256(b"".join(np.ascontiguousarray(clip).tobytes() for clip in features)).hexdigest(),
+        levels_db=LEVELS,
+        method=chosen,
+        mean_logit_error={each: float(f"{error:.4g}") for each, error in errors.items()},
+        warnings=tuple(_warnings(front_end, features, source.classes)),
+    )
+    return replace(plans[chosen], provenance=record)
+
+
+@dataclass(frozen=True)
+class _Recording:
+    """A model on its calibration clips.
+
+    Attributes:
+        lowered: its graphs as they were lowered.
+        equalised: the same under the plan.
+        plan: with equalisation, without ranges.
+        spans: the range of all values of what shares its integers.
+        batches: the clips.
+        phase: of the progress; one unit a pass over the clips.
+    """
+
+    lowered: Graphs
+    equalised: Graphs
+    plan: Plan
+    spans: tuple[SharedRange, ...]
+    batches: Sequence[Tensor]
+    phase: Phase
+
+    @classmethod
+    def start(cls, model: CRNN, front_end: FrontEnd, batches: Sequence[Tensor], phase: Phase) -> _Recording:
+        """Lower the model, equalise it, and record the range of all values."""
+        lengths = sorted({batch.shape[3] for batch in batches})
+        lowered: Graphs = {frames: _lower(model, frames) for frames in lengths}
+        scales = _equalisation(lowered[lengths[0]], _channel_maxima(lowered, batches))
+        phase.advance()
+        plan = Plan(SCHEMES["int8"], digest(model), (), scales)
+        equalised = {frames: tuple(equalise_by_plan(g, plan) for g in graphs) for frames, graphs in lowered.items()}
+        shared = sharing_of_all([expand_gru(graph) for graph in equalised[lengths[0]]], front_end.clip)
+        spans = tuple(_spans(shared, equalised, batches))
+        phase.advance()
+        return cls(lowered, equalised, plan, spans, batches, phase)
+
+    def ranges_by(self, methods: Sequence[Method]) -> dict[Method, tuple[SharedRange, ...]]:
+        """Return the ranges that each method chooses."""
+        histograms: list[Histogram] = []
+        if tuple(methods) != ("minmax",):
+            histograms = _histograms(self.spans, self.equalised, self.batches)
+            self.phase.advance()
+        return {method: _ranges(method, self.spans, histograms) for method in methods}
+
+    def logit_error(self, plan: Plan, batches: Sequence[Tensor]) -> float:
+        """Return the mean error of the logits of the simulated integer model."""
+        total, count = 0.0, 0
+        for batch in batches:
+            frames = batch.shape[3]
+            expected = _run([Simulation(graph) for graph in self.lowered[frames]], batch)
+            integer = [Simulation(graph, dtype=torch.float64, plan=plan) for graph in self.equalised[frames]]
+            actual = _run(integer, batch)
+            total += float((actual - expected).abs().sum())
+            count += actual.numel()
+        self.phase.advance()
+        return total / count
 
 
 def evenly(items: Sequence[T], most: int) -> list[T]:
-    """At most so many of the items, evenly spaced."""
+    """Return at most `most` of the items, evenly spaced."""
     picked = np.unique(np.linspace(0, len(items) - 1, min(len(items), most)).round().astype(int))
     return [items[i] for i in picked]
 
@@ -136,7 +197,7 @@ def _warnings(front_end: FrontEnd, features: Features, classes: int | None) -> l
     return found
 
 
-def _channel_maxima(models: Models, batches: Sequence[Tensor]) -> dict[str, Tensor]:
+def _channel_maxima(models: Graphs, batches: Sequence[Tensor]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
 
     def observe(name: str, value: Tensor) -> None:
@@ -147,15 +208,15 @@ def _channel_maxima(models: Models, batches: Sequence[Tensor]) -> dict[str, Tens
     return found
 
 
-def _equalising(graphs: Sequence[Graph], maxima: Mapping[str, Tensor]) -> tuple[Equalisation, ...]:
-    """Factors that bring the channels of each tensor nearer to its largest one.
+def _equalisation(graphs: Sequence[Graph], maxima: Mapping[str, Tensor]) -> tuple[Equalisation, ...]:
+    """Return factors that bring the channels of each tensor nearer to its largest one.
 
     A group's channel is as large as it is in the tensor where it matters most; one that is always zero is left alone.
     """
     all_groups = [group for graph in graphs for group in groups(graph)]
     parts = [group.tensors for group in all_groups]
     found = []
-    for tensors in united(dict.fromkeys(chain.from_iterable(parts)), parts):
+    for tensors in group_tied(dict.fromkeys(chain.from_iterable(parts)), parts):
         free = all(group.free for group in all_groups if group.tensors[0] in tensors)
         each = [maxima[tensor].double() for tensor in tensors if tensor in maxima]
         share = torch.stack([m / m.max().clamp_min(1e-12) for m in each]).amax(0)
@@ -166,21 +227,8 @@ def _equalising(graphs: Sequence[Graph], maxima: Mapping[str, Tensor]) -> tuple[
     return tuple(found)
 
 
-def _shared(graphs: Sequence[Graph], clip: float) -> list[tuple[tuple[str, ...], tuple[float, float] | None]]:
-    """What shares its integers over several graphs of one model, which name a shared tensor alike."""
-    each = [entry for graph in graphs for entry in sharing(graph, clip)]
-    fixed = {tensor: span for tensors, span in each if span is not None for tensor in tensors}
-    parts = [tensors for tensors, _ in each]
-    return [
-        (tensors, next((fixed[tensor] for tensor in tensors if tensor in fixed), None))
-        for tensors in united(dict.fromkeys(chain.from_iterable(parts)), parts)
-    ]
-
-
-def _spans(
-    shared: Sequence[tuple[tuple[str, ...], tuple[float, float] | None]], models: Models, batches: Sequence[Tensor]
-) -> list[SharedRange]:
-    """The smallest and the largest value of what shares its integers."""
+def _spans(shared: Sequence[Sharing], models: Graphs, batches: Sequence[Tensor]) -> list[SharedRange]:
+    """Return the smallest and the largest value of what shares its integers."""
     seen: dict[str, tuple[float, float]] = {}
 
     def observe(name: str, value: Tensor) -> None:
@@ -199,10 +247,8 @@ def _spans(
     return found
 
 
-def _histograms(
-    spans: Sequence[SharedRange], models: Models, batches: Sequence[Tensor]
-) -> list[npt.NDArray[np.float64]]:
-    """Counts of values in equal bins of each recorded range."""
+def _histograms(spans: Sequence[SharedRange], models: Graphs, batches: Sequence[Tensor]) -> list[Histogram]:
+    """Count the values in equal bins of each recorded range."""
     counts = [np.zeros(BINS) for _ in spans]
     where = {tensor: i for i, span in enumerate(spans) for tensor in span.tensors if not span.fixed}
 
@@ -218,9 +264,7 @@ def _histograms(
     return counts
 
 
-def _ranges(
-    method: Method, spans: Sequence[SharedRange], histograms: Sequence[npt.NDArray[np.float64]]
-) -> tuple[SharedRange, ...]:
+def _ranges(method: Method, spans: Sequence[SharedRange], histograms: Sequence[Histogram]) -> tuple[SharedRange, ...]:
     if method == "minmax":
         return tuple(spans)
     narrow = _percentile if method == "percentile" else _least_squares
@@ -233,15 +277,15 @@ def _ranges(
     return tuple(found)
 
 
-def _percentile(counts: npt.NDArray[np.float64], low: float, high: float) -> tuple[float, float]:
+def _percentile(counts: Histogram, low: float, high: float) -> tuple[float, float]:
     share = np.cumsum(counts) / counts.sum()
     edges = np.linspace(low, high, len(counts) + 1)
     first, last = (int(np.searchsorted(share, at)) for at in (1.0 - PERCENTILE, PERCENTILE))
     return min(0.0, float(edges[first])), max(0.0, float(edges[min(last + 1, len(counts))]))
 
 
-def _least_squares(counts: npt.NDArray[np.float64], low: float, high: float) -> tuple[float, float]:
-    """The range with the least squared error of rounding inside and clipping outside."""
+def _least_squares(counts: Histogram, low: float, high: float) -> tuple[float, float]:
+    """Return the range with the least squared error of rounding inside and clipping outside."""
     middle = low + (np.arange(len(counts)) + 0.5) * (high - low) / len(counts)
     shares = np.linspace(1.0, 0.2, 41)
     best = (np.inf, low, high)
@@ -256,35 +300,25 @@ def _least_squares(counts: npt.NDArray[np.float64], low: float, high: float) -> 
     return best[1], best[2]
 
 
-def _error(plain: Models, prepared: Models, plan: Plan, batches: Sequence[Tensor]) -> float:
-    """The mean error of the logits of the simulated integer model."""
-    total, count = 0.0, 0
-    for batch in batches:
-        frames = batch.shape[3]
-        expected = _run([Simulation(graph) for graph in plain[frames]], batch)
-        found = _run([Simulation(graph, dtype=torch.float64, plan=plan) for graph in prepared[frames]], batch)
-        total += float((found - expected).abs().sum())
-        count += found.numel()
-    return total / count
-
-
-def _observe(models: Models, batches: Sequence[Tensor], observe: Observer) -> None:
+def _observe(models: Graphs, batches: Sequence[Tensor], observe: Observer) -> None:
     simulations = {frames: [Simulation(graph) for graph in graphs] for frames, graphs in models.items()}
     for batch in batches:
         _run(simulations[batch.shape[3]], batch, observe)
 
 
 def _batches(front_end: FrontEnd, features: Features) -> list[Tensor]:
-    """Normalised log-mel at every level, (clips, 1, mel, time), clips of one number of whole steps together.
+    """Return normalised log-mel at every level, (clips, 1, mel, time), clips of as many whole steps together.
 
     Clips of less than a step are left out.
     """
-    by_length: dict[int, list[npt.NDArray[np.float32]]] = {}
+    by_length: dict[int, list[Array]] = {}
     for clip in features:
-        if frames := len(clip) // 8 * 8:
+        if frames := len(clip) // STEP_FRAMES * STEP_FRAMES:
             by_length.setdefault(frames, []).append(clip[:frames])
     if not by_length:
-        raise ExportError(f"none of {len(features)} clips lasts a step of 8 frames (0.256 s); expected at least one")
+        raise ExportError(
+            f"none of {len(features)} clips lasts a step of {STEP_FRAMES} frames (0.256 s); expected at least one"
+        )
     stacks = [np.stack(clips) for clips in by_length.values()]
     if not all(np.isfinite(stack).all() for stack in stacks):
         raise ExportError("calibration features hold NaN or infinite values; check the recordings")
@@ -299,14 +333,14 @@ def _batches(front_end: FrontEnd, features: Features) -> list[Tensor]:
     return result
 
 
-def _graphs(model: CRNN, frames: int) -> tuple[Graph, ...]:
+def _lower(model: CRNN, frames: int) -> tuple[Graph, ...]:
     if model.config.form == "causal":
         return (lower_step(model),)
-    return lower_window(model, frames // 32, frames, recurrent=False), lower_gru(model)
+    return lower_window(model, frames // 32, frames), lower_gru(model)
 
 
 def _run(simulations: Sequence[Simulation], batch: Tensor, observe: Observer | None = None) -> Tensor:
-    """The logits (stream, step, class) of a step graph, or of a window and a GRU graph."""
+    """Return the logits (stream, step, class) of a step graph, or of a window and a GRU graph."""
     if len(simulations) == 1:
         return simulations[0].stream(batch, observe)
     window, gru = simulations
@@ -317,3 +351,12 @@ def _run(simulations: Sequence[Simulation], batch: Tensor, observe: Observer | N
         logits.append(outputs["logits"][:, 0])
         state = {source.name: outputs[target.name] for source, target in gru.graph.states()}
     return torch.stack(logits, dim=1)
+
+
+def _record(
+    model: CRNN, front_end: FrontEnd, features: Features, source: Mapping[str, object], progress: Progress = SILENT
+) -> dict[str, JsonValue]:
+    return calibrate(model, front_end, features, source=msgspec.convert(source, Source), progress=progress).to_json()
+
+
+RECORDER = Recorder(field="quantisation", record=_record)

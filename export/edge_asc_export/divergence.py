@@ -1,26 +1,28 @@
-"""Where an integer model leaves the float one: the error of each tensor, and the decisions that differ."""
+"""Divergence of an integer model from the float one: the error of each tensor, and the decisions that differ."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from edge_asc.contract import Affine
+from edge_asc.engine import open_runtime
 from edge_asc.errors import ExportError
 from edge_asc.evaluation.logits import stream_logits
 from edge_asc.frontend import Array, LogMel
 from edge_asc.models import CRNN
-from edge_asc.runtime import Runtime
 from edge_asc.training.checkpoint import Checkpoint
-from edge_asc_export import onnxruntime, xnnpack
-from edge_asc_export.graph import Concat, Conv, Fold, Linear, Reshape, Slice, Unfold
-from edge_asc_export.lowering import expand_gru, lower_step
+from edge_asc_export.format import format_of
+from edge_asc_export.graph import Concat, Conv2D, Fold, Linear, Node, Reshape, Slice, Unfold
+from edge_asc_export.lowering import lower_step
+from edge_asc_export.passes.equalise import equalise_by_plan
+from edge_asc_export.passes.expand_gru import expand_gru
+from edge_asc_export.pipeline import Lowered, run_passes
 from edge_asc_export.plan import Plan, digest
 from edge_asc_export.simulation import Simulation
 
@@ -29,25 +31,27 @@ from edge_asc_export.simulation import Simulation
 class Layer:
     """How far a tensor of the integer model is from the float one.
 
+    SQNR is the signal-to-quantisation-noise ratio: 10 log₁₀ of the energy of the float tensor over that of the
+    difference, dB.
+
     Attributes:
         tensor: its name in the export form.
-        operation: what writes it.
-        scale: of its grid; None where it is float.
-        signal_to_noise: 10 log₁₀ of the energy of the float tensor over that of the difference, dB; the errors of all
-            layers before it are in it.
-        own: the same with its own rounding alone, dB; infinite where it is float.
-        clipped: share of float values outside its grid.
+        operation: that writes it.
+        scale: of its integers; None where it is float.
+        cumulative_sqnr: with the errors of all layers before it, dB.
+        local_sqnr: with its own rounding alone, dB; infinite where it is float.
+        clipped: share of float values outside the range of its integers.
     """
 
     tensor: str
     operation: str
     scale: float | None
-    signal_to_noise: float
-    own: float
+    cumulative_sqnr: float
+    local_sqnr: float
     clipped: float
 
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object; None for infinite."""
+    def to_json(self) -> dict[str, object]:
+        """Return a JSON object; infinite numbers are None."""
         return {k: None if isinstance(v, float) and math.isinf(v) else v for k, v in asdict(self).items()}
 
 
@@ -58,14 +62,14 @@ class Flip:
     Attributes:
         clip: index.
         seconds: since the start of the clip.
-        expected, found: labels.
-        margin: how far the logit decided for in float lay above the one that the artefact took.
+        expected, actual: labels, of float PyTorch and of the artefact.
+        margin: how far the expected logit lay above the one of the artefact's label, in float.
     """
 
     clip: int
     seconds: float
     expected: str
-    found: str
+    actual: str
     margin: float
 
 
@@ -76,10 +80,10 @@ class Divergence:
     Attributes:
         layers: in the order of computation.
         flips: in the order of the clips.
-        steps: decisions compared, each by its step's own logits.
+        steps: number of decisions compared, each by its step's own logits.
         agreement: share of equal ones.
         simulated_agreement: share of decisions of the artefact that equal those of the simulation the layers are from.
-        margin: median over all steps between the best and the second logit in float: what a flip's margin compares to.
+        margin: median over all steps between the best and the second logit in float, to compare a flip's margin with.
     """
 
     layers: tuple[Layer, ...]
@@ -89,8 +93,8 @@ class Divergence:
     simulated_agreement: float
     margin: float
 
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object."""
+    def to_json(self) -> dict[str, object]:
+        """Return a JSON object."""
         return {
             **asdict(self),
             "layers": [layer.to_json() for layer in self.layers],
@@ -98,16 +102,91 @@ class Divergence:
         }
 
 
-def diverge(checkpoint: Checkpoint, plan: Plan, artefact: Runtime, features: Sequence[Array]) -> Divergence:
+@dataclass(frozen=True)
+class _Sums:
+    """Sums over all values of a tensor: energies of the float value, its errors, and counts."""
+
+    energy: float = 0.0
+    error: float = 0.0
+    local_error: float = 0.0
+    outside: float = 0.0
+    count: float = 0.0
+
+    def __add__(self, other: _Sums) -> _Sums:
+        return _Sums(*(a + b for a, b in zip(asdict(self).values(), asdict(other).values(), strict=True)))
+
+
+@dataclass(frozen=True)
+class _Logits:
+    """Logits of one clip, (steps, classes), of the float model and of the simulated integer model."""
+
+    exact: Array
+    simulated: Array
+
+
+class _Comparison:
+    """The float model and the simulated integer model, run side by side."""
+
+    def __init__(self, exact: Simulation, integer: Simulation) -> None:
+        self.exact, self.integer = exact, integer
+        self.sums: dict[str, _Sums] = {}
+
+    def stream(self, x: Tensor) -> _Logits:
+        """Run both over a clip, (1, 1, mel, time), and add to the sums of each tensor."""
+        models = (self.exact, self.integer)
+        states = [model.initial(1) for model in models]
+        logits: list[list[Array]] = [[], []]
+        for chunk in torch.split(x, self.exact.graph.frames, dim=3) if x.shape[3] else ():
+            values: list[dict[str, Tensor]] = [{}, {}]
+            for i, model in enumerate(models):
+                outputs = model({"features": chunk, **states[i]}, values[i].__setitem__)
+                logits[i].append(outputs["logits"][0, 0].numpy())
+                states[i] = {s.name: outputs[t.name] for s, t in model.graph.states()}
+            for name, value in values[0].items():
+                self.sums[name] = self.sums.get(name, _Sums()) + self._compare(name, value, values[1][name])
+        classes = self.exact.graph.shapes["logits"][1]
+        exact, simulated = (np.array(each).reshape(-1, classes) for each in logits)
+        return _Logits(exact, simulated)
+
+    def _compare(self, name: str, value: Tensor, integer: Tensor) -> _Sums:
+        local = self.integer.round(name, value) - value
+        qparams = self.integer.qparams.get(name)
+        outside = float((local.abs() > 0.51 * qparams.scale).sum()) if qparams else 0.0
+        energy, error, local_error = (float((each**2).sum()) for each in (value, integer - value, local))
+        return _Sums(energy, error, local_error, outside, value.numel())
+
+    def layers(self) -> tuple[Layer, ...]:
+        """Return the layers that compute, in order."""
+        writers = {node.output: node for node in self.exact.graph.nodes}
+        layers = []
+        for name, sums in self.sums.items():
+            writer = writers.get(name)
+            if isinstance(writer, Concat | Fold | Slice | Reshape | Unfold):
+                continue
+            qparams = self.integer.qparams.get(name)
+            layers.append(
+                Layer(
+                    tensor=name,
+                    operation=_describe(writer),
+                    scale=qparams.scale if qparams else None,
+                    cumulative_sqnr=_decibels(sums.energy, sums.error),
+                    local_sqnr=_decibels(sums.energy, sums.local_error),
+                    clipped=sums.outside / sums.count,
+                )
+            )
+        return tuple(layers)
+
+
+def diverge(checkpoint: Checkpoint, plan: Plan, artefact: Path, features: Sequence[Array]) -> Divergence:
     """Compare an integer artefact with its float model, decision by decision and tensor by tensor.
 
     Tensors are those of the float64 simulation of the plan, which the artefact follows up to the rounding of its own
-    kernels; `simulated_agreement` says how well.
+    kernels; `simulated_agreement` states how well.
 
     Args:
         checkpoint: causal.
         plan: that the artefact was written by.
-        artefact: opened.
+        artefact: its file.
         features: raw log-mel of clips, (frames, mels).
 
     Raises:
@@ -119,94 +198,62 @@ def diverge(checkpoint: Checkpoint, plan: Plan, artefact: Runtime, features: Seq
     if not plan.scheme.static:
         raise ExportError(f"{plan.scheme.name}: has no integer activations to compare")
     graph = lower_step(model)
-    plan.check(expand_gru(graph), digest(model))
-    prepared = plan.prepared(graph)
-    grids = dict(plan.grids)
-    forms = onnxruntime if artefact.engine.startswith("onnxruntime") else xnnpack
-    prepared = forms.suited(prepared, grids)
-    exact = Simulation(prepared, dtype=torch.float64)
-    rounded = Simulation(prepared, dtype=torch.float64, plan=plan, grids=grids)
-    log_mel, length = LogMel(checkpoint.front_end), graph.frames
-    clips = [log_mel.normalise(np.array(clip[: len(clip) // length * length], np.float32)) for clip in features]
-    sums: dict[str, Tensor] = {}
-    expected: list[Array] = []
-    simulated: list[Array] = []
-    for clip in clips:
-        x = torch.from_numpy(np.ascontiguousarray(clip.T)[None, None])
-        expected.append(_stream(exact, rounded, x, sums, simulated))
-    found = stream_logits(artefact, features)
-    return _summary(checkpoint, exact, rounded.grids, sums, expected, simulated, found)
+    plan.check(expand_gru(equalise_by_plan(graph, plan)), digest(model))
+    lowered = run_passes(Lowered.of(graph, plan), format_of(artefact).passes)
+    exact = Simulation(lowered.graph, dtype=torch.float64)
+    integer = Simulation(lowered.graph, dtype=torch.float64, plan=plan, qparams=lowered.qparams)
+    comparison = _Comparison(exact, integer)
+    log_mel, length = LogMel(checkpoint.front_end), lowered.graph.frames
+    streamed = []
+    for clip in features:
+        whole = log_mel.normalise(np.array(clip[: len(clip) // length * length], np.float32))
+        streamed.append(comparison.stream(torch.from_numpy(np.ascontiguousarray(whole.T)[None, None])))
+    return _summarise(checkpoint, comparison, streamed, stream_logits(open_runtime(artefact), features))
 
 
-def _stream(
-    exact: Simulation,
-    rounded: Simulation,
-    x: Tensor,
-    sums: dict[str, Tensor],
-    simulated: list[Array],
-) -> Array:
-    """Both models over a clip, side by side; adds to `sums` the energies of signal, error, own rounding, and counts."""
-    states = [simulation.initial(1) for simulation in (exact, rounded)]
-    logits: list[list[Array]] = [[], []]
-    for chunk in torch.split(x, exact.graph.frames, dim=3) if x.shape[3] else ():
-        seen: list[dict[str, Tensor]] = [{}, {}]
-        for i, simulation in enumerate((exact, rounded)):
-            outputs = simulation({"features": chunk, **states[i]}, seen[i].__setitem__)
-            logits[i].append(outputs["logits"][0, 0].numpy())
-            states[i] = {s.name: outputs[t.name] for s, t in simulation.graph.states()}
-        for name, value in seen[0].items():
-            own = rounded.rounded(name, value) - value
-            outside = torch.zeros(())
-            if grid := rounded.grids.get(name):
-                outside = (own.abs() > 0.51 * grid.scale).sum()
-            parts = [(value**2).sum(), ((seen[1][name] - value) ** 2).sum(), (own**2).sum(), outside]
-            row = torch.stack([*(part.double() for part in parts), torch.tensor(float(value.numel()))])
-            sums[name] = sums.get(name, torch.zeros_like(row)) + row
-    classes = exact.graph.shapes["logits"][1]
-    simulated.append(np.array(logits[1]).reshape(-1, classes))
-    return np.array(logits[0]).reshape(-1, classes)
-
-
-def _summary(
-    checkpoint: Checkpoint,
-    exact: Simulation,
-    grids: Mapping[str, Affine],
-    sums: dict[str, Tensor],
-    expected: Sequence[Array],
-    simulated: Sequence[Array],
-    found: Sequence[Array],
+def _summarise(
+    checkpoint: Checkpoint, comparison: _Comparison, streamed: Sequence[_Logits], actual: Sequence[Array]
 ) -> Divergence:
-    writers = {node.output: node for node in exact.graph.nodes}
-    layers = []
-    for name, row in sums.items():
-        writer = writers.get(name)
-        if isinstance(writer, Concat | Fold | Slice | Reshape | Unfold):
-            continue
-        energy, error, own, outside, count = (float(v) for v in row)
-        grid = grids.get(name)
-        kind = "input" if writer is None else type(writer).__name__
-        if isinstance(writer, Conv | Linear):
-            kind += " " + "x".join(map(str, writer.weight.shape))
-        noise = _decibels(energy, error), _decibels(energy, own)
-        layers.append(Layer(name, kind, grid.scale if grid else None, *noise, outside / count))
-    seconds = exact.graph.frames * checkpoint.front_end.hop / checkpoint.front_end.sample_rate
-    flips, agreed, simulated_agreed, margins = [], 0, 0, []
-    for i, (e, s, f) in enumerate(zip(expected, simulated, found, strict=True)):
-        top = np.sort(e, axis=1)
+    """Compare the decisions of a checkpoint's artefact, clip by clip."""
+    seconds = comparison.exact.graph.frames * checkpoint.front_end.hop / checkpoint.front_end.sample_rate
+    flips: list[Flip] = []
+    agreed, simulated_agreed, margins = 0, 0, []
+    for i, (logits, got) in enumerate(zip(streamed, actual, strict=True)):
+        expected, decided = logits.exact.argmax(1), got.argmax(1)
+        top = np.sort(logits.exact, axis=1)
         margins += list(top[:, -1] - top[:, -2])
-        agreed += int((e.argmax(1) == f.argmax(1)).sum())
-        simulated_agreed += int((s.argmax(1) == f.argmax(1)).sum())
-        for step in np.flatnonzero(e.argmax(1) != f.argmax(1)):
-            wanted, taken = int(e[step].argmax()), int(f[step].argmax())
-            labels = checkpoint.labels[wanted], checkpoint.labels[taken]
-            margin = float(e[step, wanted] - e[step, taken])
-            flips.append(Flip(i, round(seconds * (int(step) + 1), 3), *labels, margin))
+        agreed += int((expected == decided).sum())
+        simulated_agreed += int((logits.simulated.argmax(1) == decided).sum())
+        for step in np.flatnonzero(expected != decided):
+            label, other = int(expected[step]), int(decided[step])
+            flips.append(
+                Flip(
+                    clip=i,
+                    seconds=round(seconds * (int(step) + 1), 3),
+                    expected=checkpoint.labels[label],
+                    actual=checkpoint.labels[other],
+                    margin=float(logits.exact[step, label] - logits.exact[step, other]),
+                )
+            )
     steps = len(margins)
     if not steps:
         raise ExportError("no clip lasts a step; nothing to compare on")
     return Divergence(
-        tuple(layers), tuple(flips), steps, agreed / steps, simulated_agreed / steps, float(np.median(margins))
+        layers=comparison.layers(),
+        flips=tuple(flips),
+        steps=steps,
+        agreement=agreed / steps,
+        simulated_agreement=simulated_agreed / steps,
+        margin=float(np.median(margins)),
     )
+
+
+def _describe(writer: Node | None) -> str:
+    """Return the kind of an operation, and the shape of its weights."""
+    if writer is None:
+        return "input"
+    weights = " " + "x".join(map(str, writer.weight.shape)) if isinstance(writer, Conv2D | Linear) else ""
+    return type(writer).__name__ + weights
 
 
 def _decibels(signal: float, noise: float) -> float:

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.cluster.hierarchy import DisjointSet
 
+from edge_asc.contract import Role
+
 Array = npt.NDArray[np.float32]
 Shape = tuple[int, ...]
 
@@ -42,7 +44,7 @@ class Unary(Node):
 
 
 @dataclass(frozen=True)
-class Conv(Unary):
+class Conv2D(Unary):
     """A convolution with bias; `weight` is (kernel mel, kernel time, inputs, outputs), inputs = 1 if depthwise.
 
     `padding` is zeros ((mel before, after), (time before, after)).
@@ -180,7 +182,7 @@ class Port:
 
     name: str
     tensor: str
-    role: str
+    role: Role
     feeds: str | None = None
 
 
@@ -218,7 +220,7 @@ class Graph:
         """Multiply-accumulates of convolutions, linear layers and recurrent layers."""
         total = 0
         for node in self.nodes:
-            if isinstance(node, Conv):
+            if isinstance(node, Conv2D):
                 mel, time, _ = self.shapes[node.output]
                 total += mel * time * node.weight.size
             elif isinstance(node, Linear):
@@ -228,8 +230,8 @@ class Graph:
         return total
 
 
-def united(tensors: Iterable[str], ties: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:
-    """Tensors in groups: those of one tie are in one group. Groups and their members are in the order of `tensors`."""
+def group_tied(tensors: Iterable[str], ties: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:
+    """Group tensors so that those of one tie are together; groups and their members are in the order of `tensors`."""
     tensors = list(tensors)
     sets = DisjointSet(tensors)
     for first, *others in ties:
@@ -241,7 +243,7 @@ def united(tensors: Iterable[str], ties: Iterable[Sequence[str]]) -> list[tuple[
     return [tuple(group) for group in members.values()]
 
 
-def conv_shape(shape: Shape, node: Conv) -> Shape:
+def conv_shape(shape: Shape, node: Conv2D) -> Shape:
     """The output shape of a convolution of a (mel, time, channel) tensor."""
     sizes = []
     for axis in (0, 1):
@@ -254,7 +256,7 @@ def output_shape(node: Node, shapes: dict[str, Shape]) -> Shape:
     """The shape of a node's output, from the shapes of its inputs."""
     first = shapes[node.inputs[0]]
     match node:
-        case Conv():
+        case Conv2D():
             return conv_shape(first, node)
         case Linear():
             return (first[0], len(node.weight))

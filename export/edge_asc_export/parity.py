@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_asc.data.layouts.tau import TAU_LABELS
 from edge_asc.data.scenes import generate_scene
 from edge_asc.errors import ExportError
 from edge_asc.evaluation.logits import decide, steps_at, stream_logits
-from edge_asc.frontend import LogMel
+from edge_asc.frontend import Array, LogMel
 from edge_asc.provenance import Parity
 from edge_asc.runtime import Runtime
 from edge_asc.streaming import WindowedClassifier
@@ -24,8 +22,8 @@ SECONDS = 10
 WINDOWED_SECONDS = 26
 
 
-def scenes() -> list[npt.NDArray[np.float32]]:
-    """One generated scene for each of the ten labels, 16 kHz."""
+def scenes() -> list[Array]:
+    """Return one generated scene for each of the ten labels, 16 kHz."""
     return [generate_scene(label, SEED + i, SECONDS) for i, label in enumerate(TAU_LABELS)]
 
 
@@ -41,46 +39,41 @@ def _measure_steps(reference: Runtime, candidate: Runtime) -> Parity:
     raw = LogMel(contract.front_end.raw)
     clips = [raw(clip) for clip in audio]
     clips.append(raw(np.concatenate(audio)))
-    expected, found = (stream_logits(runtime, clips) for runtime in (reference, candidate))
+    expected, actual = (stream_logits(runtime, clips) for runtime in (reference, candidate))
     agreement = {}
     for seconds in range(1, SECONDS + 1):
         step = steps_at(seconds) - 1
         same = [
-            decide(e, contract.decision)[step] == decide(f, contract.decision)[step]
-            for e, f in zip(expected[:-1], found[:-1], strict=True)
+            decide(e, contract.decision)[step] == decide(a, contract.decision)[step]
+            for e, a in zip(expected[:-1], actual[:-1], strict=True)
         ]
         agreement[str(seconds)] = float(np.mean(same))
-    return _summary(f"{len(audio)} generated scenes of {SECONDS} s", expected, found, agreement)
+    return _summarise(f"{len(audio)} generated scenes of {SECONDS} s", expected, actual, agreement)
 
 
 def _measure_windows(reference: Runtime, candidate: Runtime) -> Parity:
     audio = np.concatenate(scenes())[: WINDOWED_SECONDS * candidate.contract.front_end.sample_rate]
-    expected, found, agreement = [], [], {}
+    expected, actual, agreement = [], [], {}
     for seconds in candidate.contract.windows:
         pair = [
             np.stack([d.logits for d in WindowedClassifier(r, seconds).push(audio)]) for r in (reference, candidate)
         ]
         expected.append(pair[0])
-        found.append(pair[1])
+        actual.append(pair[1])
         agreement[str(seconds)] = float((pair[0].argmax(1) == pair[1].argmax(1)).mean())
-    return _summary(f"{WINDOWED_SECONDS} s of generated scenes", expected, found, agreement)
+    return _summarise(f"{WINDOWED_SECONDS} s of generated scenes", expected, actual, agreement)
 
 
-def _summary(
-    audio: str,
-    expected: Sequence[npt.NDArray[Any]],
-    found: Sequence[npt.NDArray[Any]],
-    agreement: dict[str, float],
-) -> Parity:
-    """The last stream of the list is the one whose drift is looked at."""
-    e, f = np.concatenate(expected), np.concatenate(found)
-    error = np.abs(e - f)
-    stream = np.abs(expected[-1] - found[-1]).max(axis=1)
+def _summarise(audio: str, expected: Sequence[Array], actual: Sequence[Array], agreement: dict[str, float]) -> Parity:
+    """Compare logits of streams; drift is that of the last stream."""
+    e, a = np.concatenate(expected), np.concatenate(actual)
+    error = np.abs(e - a)
+    stream = np.abs(expected[-1] - actual[-1]).max(axis=1)
     quarter = max(1, len(stream) // 4)
     return Parity(
         audio=audio,
         steps=len(e),
-        agreement=float((e.argmax(1) == f.argmax(1)).mean()),
+        agreement=float((e.argmax(1) == a.argmax(1)).mean()),
         max_error=float(error.max()),
         mean_error=float(error.mean()),
         agreement_by_length=agreement,
@@ -90,7 +83,7 @@ def _summary(
 
 
 def check(name: str, scheme: Scheme, parity: Parity) -> None:
-    """Refuse a float artefact that does not compute what PyTorch computes.
+    """Make sure that a float artefact computes what PyTorch computes.
 
     Raises:
         ExportError: the logits of a float artefact differ by more than 1e-4.

@@ -1,4 +1,4 @@
-"""The quantisation plan of a model: the one place that says on which grid every tensor lies."""
+"""The quantisation plan of a model: the one place that states the quantisation parameters of every tensor."""
 
 from __future__ import annotations
 
@@ -6,33 +6,41 @@ import fnmatch
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
+
+import msgspec
 
 from edge_asc.contract import Affine
 from edge_asc.errors import ExportError
-from edge_asc.models import CRNN
-from edge_asc_export.equalisation import equalise
-from edge_asc_export.graph import Add, Concat, Graph, MaxPool, Multiply, Reshape, Sigmoid, Slice, Tanh, united
+from edge_asc.jsonobject import JsonValue
+from edge_asc_export.graph import Add, Concat, Graph, MaxPool, Multiply, Reshape, Sigmoid, Slice, Tanh, group_tied
 from edge_asc_export.quantisation import asymmetric, symmetric
 from edge_asc_export.scheme import SCHEMES, Scheme
+
+if TYPE_CHECKING:
+    from edge_asc.models import CRNN
 
 # 1: ranges of each tensor. 2: shared ranges, the scheme, and the model they belong to.
 SCHEMA_VERSION = 2
 
-# [0, 1) and [−1, 1): what integer kernels of the logistic function and of tanh give. A GRU's hidden state cannot leave
-# the second one either.
+# [0, 1) and [−1, 1): what integer kernels of the logistic function and of tanh return. A GRU's hidden state cannot
+# leave the second one either.
 UNIT = (0.0, 255.0 / 256.0)
 SIGNED = (-1.0, 127.0 / 128.0)
 
-# 16 bits have room to spare: other audio may go beyond what was recorded.
+# 16 bits have room to spare: other audio may exceed what was recorded.
 HEADROOM = 4.0
+
+Range = tuple[float, float]
+# Tensors that share their integers, and the range that follows from the arithmetic; None where it is recorded.
+Sharing = tuple[tuple[str, ...], Range | None]
 
 
 @dataclass(frozen=True)
 class SharedRange:
-    """A range of real values and the tensors that share its integers.
+    """A range of float values and the tensors that share its integers.
 
     Attributes:
         tensors: names in the expanded export form.
@@ -51,8 +59,8 @@ class SharedRange:
                 f"the range of {self.tensors[0]} is {self.low} to {self.high}; expected finite values around zero"
             )
 
-    def grid(self, scheme: Scheme) -> Affine:
-        """The integers of the range."""
+    def qparams(self, scheme: Scheme) -> Affine:
+        """Return the quantisation parameters of the range under a static scheme."""
         if scheme.activations == "int8":
             return asymmetric(self.low, self.high)
         if self.fixed:
@@ -68,32 +76,73 @@ class Equalisation:
     scales: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Everything that quantises a model; both writers and the simulation read it, and nothing else.
+class CalibrationRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the ranges of a plan were recorded on, and how.
 
     Attributes:
-        scheme: what is integer, and how wide.
+        data: name of the data set.
+        recorded_on: which of its clips.
+        classes: number of their labels; None where unknown.
+        clips: number of clips used.
+        clips_sha256: of their features.
+        levels_db: input levels that the ranges cover, dB.
+        method: by which the ranges were chosen.
+        mean_logit_error: of the simulated integer model, by method; empty where only one was tried.
+        warnings: what may make the ranges unfit, in words.
+    """
+
+    data: str = ""
+    recorded_on: str = ""
+    classes: int | None = None
+    clips: int
+    clips_sha256: str
+    levels_db: tuple[float, ...]
+    method: str
+    mean_logit_error: dict[str, float]
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return a JSON object."""
+        value: dict[str, JsonValue] = msgspec.to_builtins(self)
+        return value
+
+
+class _Document(msgspec.Struct):
+    """The JSON object of a plan."""
+
+    scheme: dict[str, object]
+    model: str
+    ranges: tuple[SharedRange, ...]
+    equalisation: tuple[Equalisation, ...]
+    provenance: dict[str, object]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that quantises a model; the writers and the simulation read it, and nothing else.
+
+    Attributes:
+        scheme: which types tensors have.
         model: digest of the weights that the ranges belong to; "" in a plan without ranges.
         ranges: of the tensors of the expanded and equalised export form; empty where the scheme is not static. What
             only scales and shifts features has none and stays float.
         equalisation: factors, in the order of the graph.
-        provenance: what the ranges were recorded on, and how.
+        provenance: what the ranges were recorded on; None in a plan without ranges.
     """
 
     scheme: Scheme
     model: str = ""
     ranges: tuple[SharedRange, ...] = ()
     equalisation: tuple[Equalisation, ...] = ()
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    provenance: CalibrationRecord | None = None
 
     @property
-    def wide(self) -> bool:
-        """Whether activations have 16 bits."""
+    def int16(self) -> bool:
+        """Whether activations are int16."""
         return self.scheme.activations == "int16"
 
     def with_scheme(self, scheme: Scheme) -> Plan:
-        """The same ranges under another scheme.
+        """Return the same ranges under another scheme.
 
         Raises:
             ExportError: the scheme needs ranges, and there are none.
@@ -106,27 +155,22 @@ class Plan:
         return replace(self, scheme=scheme)
 
     @cached_property
-    def grids(self) -> Mapping[str, Affine]:
-        """The grid of every integer tensor; tensors that are not in it are real."""
+    def qparams(self) -> Mapping[str, Affine]:
+        """The quantisation parameters of every integer tensor; all other tensors are float."""
         if not self.scheme.static:
             return {}
-        found: dict[str, Affine] = {}
+        qparams: dict[str, Affine] = {}
         for shared in self.ranges:
-            if not any(map(self.scheme.keeps_real, shared.tensors)):
-                found.update(dict.fromkeys(shared.tensors, shared.grid(self.scheme)))
-        return found
+            if not any(map(self.scheme.keeps_float, shared.tensors)):
+                qparams.update(dict.fromkeys(shared.tensors, shared.qparams(self.scheme)))
+        return qparams
 
-    def prepared(self, graph: Graph) -> Graph:
-        """A graph, not expanded, as the scheme computes it: equalised where activations have grids.
-
-        Raises:
-            ExportError: the plan belongs to another model.
-        """
+    def scales_of(self, graph: Graph) -> dict[str, tuple[float, ...]]:
+        """Return the equalisation factors of a graph's tensors; none where activations are not static."""
         if not self.scheme.static:
-            return graph
-        scales = {tensor: found.scales for found in self.equalisation for tensor in found.tensors}
-        known = set(graph.shapes)
-        return equalise(graph, {tensor: values for tensor, values in scales.items() if tensor in known})
+            return {}
+        scales = {tensor: group.scales for group in self.equalisation for tensor in group.tensors}
+        return {tensor: values for tensor, values in scales.items() if tensor in graph.shapes}
 
     def check(self, graph: Graph, digest: str) -> None:
         """Make sure that the plan fits a model.
@@ -146,7 +190,7 @@ class Plan:
                 "the checkpoint that it was recorded on, or record it again with --calibration DIR"
             )
         known = [tensor for shared in self.ranges for tensor in shared.tensors]
-        if idle := [pattern for pattern in self.scheme.real if not fnmatch.filter(known, pattern)]:
+        if idle := [pattern for pattern in self.scheme.float_tensors if not fnmatch.filter(known, pattern)]:
             raise ExportError(f"scheme {self.scheme.name}: no tensor of this model is called {', '.join(idle)}")
         planned = {tensor: shared for shared in self.ranges for tensor in shared.tensors}
         for tensors, _ in sharing(graph, 1.0):
@@ -155,22 +199,20 @@ class Plan:
             if len({id(planned[tensor]) for tensor in tensors}) != 1:
                 raise ExportError(f"{', '.join(tensors)} share their integers, but not their range in the plan")
 
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object that `from_json` reads back to an equal plan."""
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return a JSON object that `from_json` reads back to an equal plan."""
         return {
             "schema_version": SCHEMA_VERSION,
             "scheme": self.scheme.to_json(),
             "model": self.model,
-            "ranges": [
-                {"tensors": list(r.tensors), "low": r.low, "high": r.high, "fixed": r.fixed} for r in self.ranges
-            ],
+            "ranges": [{**asdict(shared), "tensors": list(shared.tensors)} for shared in self.ranges],
             "equalisation": [{"tensors": list(e.tensors), "scales": list(e.scales)} for e in self.equalisation],
-            "provenance": dict(self.provenance),
+            "provenance": self.provenance.to_json() if self.provenance else {},
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Read what `to_json` wrote; an empty object is a plan without ranges.
+    def from_json(cls, value: Mapping[str, object]) -> Self:
+        """Read the JSON object of `to_json`; an empty object is a plan without ranges.
 
         Raises:
             ExportError: another version, or malformed.
@@ -183,29 +225,25 @@ class Plan:
                 "record it again with --calibration DIR"
             )
         try:
-            ranges = tuple(
-                SharedRange(tuple(r["tensors"]), float(r["low"]), float(r["high"]), bool(r["fixed"]))
-                for r in value["ranges"]
-            )
-            scales = tuple(
-                Equalisation(tuple(e["tensors"]), tuple(map(float, e["scales"]))) for e in value["equalisation"]
-            )
-            scheme = Scheme.from_json(value["scheme"])
-            return cls(scheme, str(value["model"]), ranges, scales, dict(value["provenance"]))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ExportError(f"a malformed quantisation plan ({error!r}); record it again") from error
+            document = msgspec.convert(value, _Document)
+            record = msgspec.convert(document.provenance, CalibrationRecord) if document.provenance else None
+        except msgspec.ValidationError as error:
+            raise ExportError(f"a malformed quantisation plan ({error}); record it again") from error
+        scheme = Scheme.from_json(document.scheme)
+        return cls(scheme, document.model, document.ranges, document.equalisation, record)
 
 
-def sharing(graph: Graph, clip: float) -> list[tuple[tuple[str, ...], tuple[float, float] | None]]:
-    """The tensors of an expanded graph that share their integers, and the range that follows from the arithmetic.
+def sharing(graph: Graph, clip: float) -> list[Sharing]:
+    """Return the tensors of an expanded graph that share their integers, and their range where arithmetic fixes it.
 
-    A state and what feeds it, the parts of a concatenation, and what is sliced, pooled or reshaped share one grid.
-    Features span ±clip; gates and hidden states have the fixed ranges of integer kernels; of others the range is None.
-    What only scales and shifts features stays real, so that they are rounded once, and is left out.
+    A state and the output that feeds it, the parts of a concatenation, and what is sliced, pooled or reshaped share
+    their quantisation parameters. Features span ±clip; gates and hidden states have the fixed ranges of integer
+    kernels; of other tensors the range is None. What only scales and shifts features stays float, so that they are
+    rounded once, and is left out.
     """
     unrounded = _scaled_features(graph)
     ties: list[tuple[str, ...]] = [(source.tensor, target.tensor) for source, target in graph.states()]
-    fixed: dict[str, tuple[float, float]] = {}
+    fixed: dict[str, Range] = {}
     for node in graph.nodes:
         if isinstance(node, Concat | Slice | MaxPool | Reshape):
             ties.append((node.output, *node.inputs))
@@ -219,27 +257,37 @@ def sharing(graph: Graph, clip: float) -> list[tuple[tuple[str, ...], tuple[floa
         if port.role == "features":
             fixed[port.tensor] = (-clip, clip)
     rounded = [tensor for tensor in graph.shapes if tensor not in unrounded]
-    return [
-        (tensors, next((fixed[tensor] for tensor in tensors if tensor in fixed), None))
-        for tensors in united(rounded, ties)
-    ]
+    return _with_ranges(group_tied(rounded, ties), fixed)
+
+
+def sharing_of_all(graphs: list[Graph], clip: float) -> list[Sharing]:
+    """Return `sharing` over several graphs of one model, in which a shared tensor has one name."""
+    each = [entry for graph in graphs for entry in sharing(graph, clip)]
+    fixed = {tensor: span for tensors, span in each if span is not None for tensor in tensors}
+    parts = [tensors for tensors, _ in each]
+    names = dict.fromkeys(tensor for tensors in parts for tensor in tensors)
+    return _with_ranges(group_tied(names, parts), fixed)
+
+
+def _with_ranges(groups: list[tuple[str, ...]], fixed: Mapping[str, Range]) -> list[Sharing]:
+    return [(tensors, next((fixed[tensor] for tensor in tensors if tensor in fixed), None)) for tensors in groups]
 
 
 def _scaled_features(graph: Graph) -> set[str]:
-    """Features and constants that are only read to scale and shift features by bin, and the steps in between."""
-    found: set[str] = set()
+    """Return features and constants that are only read to scale and shift features by bin, and the steps between."""
+    tensors: set[str] = set()
     chain = {port.tensor for port in graph.inputs if port.role == "features"}
     for node in graph.nodes:
         if isinstance(node, Multiply | Add) and node.left in chain and node.right in graph.constants:
-            found |= {node.left, node.right}
+            tensors |= {node.left, node.right}
             chain.add(node.output)
-    return found
+    return tensors
 
 
 def digest(model: CRNN) -> str:
-    """SHA-256 of a model's weights, without the auxiliary layer, which is not exported."""
-    found = hashlib.sha256()
+    """Return the SHA-256 of a model's weights, without the auxiliary layer, which is not exported."""
+    sha = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         if not name.startswith("auxiliary."):
-            found.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()
+            sha.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return sha.hexdigest()

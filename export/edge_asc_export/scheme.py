@@ -1,52 +1,60 @@
-"""Quantisation schemes: what is stored and what is computed in which type."""
+"""Quantisation schemes: the types that weights are stored in and that activations are computed in.
+
+A scheme says nothing about formats. A format states which schemes it supports (edge_asc_export/format.py). A new
+combination of types is a row of `COMBINATIONS`; a new scheme is a row of `SCHEMES`.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Literal, Self, get_args
 
 from edge_asc.errors import ExportError
+from edge_asc.jsonobject import JsonValue
 
 Weights = Literal["float32", "float16", "int8"]
 Activations = Literal["float32", "dynamic", "int8", "int16"]
 
-# What of both a file can hold and an engine can compute.
-COMBINATIONS: Mapping[tuple[Weights, Activations], tuple[str, ...]] = {
-    ("float32", "float32"): ("onnx", "tflite"),
-    ("float16", "float32"): ("onnx", "tflite"),
-    ("int8", "dynamic"): ("onnx", "tflite"),
-    ("int8", "int8"): ("onnx", "tflite"),
-    ("int8", "int16"): ("tflite",),
+# The combinations that a file can hold and an engine can compute, and what computes in float in each of them.
+COMBINATIONS: Mapping[tuple[Weights, Activations], str] = {
+    ("float32", "float32"): "everything",
+    ("float16", "float32"): "all arithmetic; weights are stored in half precision",
+    ("int8", "dynamic"): "depthwise convolutions, GRU and output layer",
+    ("int8", "int8"): "",
+    ("int8", "int16"): "",
 }
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """How a model is quantised; the same for every format that can express it.
+    """How a model is quantised; the same for every format that supports it.
 
     Attributes:
-        name: what files and contracts call it: letters, digits and dashes.
-        weights: "float32", "float16" (stored, computed in float32) or "int8" (symmetric, one scale per output channel).
-        activations: "float32"; "dynamic": rounded to 8 bits at each step on a grid of its own, before convolutions that
-            are not depthwise; "int8": on fixed asymmetric grids; "int16": on fixed symmetric ones.
-        real: patterns (`*`, `?`) of tensors that stay float where activations have fixed grids, with all tensors that
-            share their grids.
+        name: in file names and contracts: ASCII letters, digits and dashes.
+        weights: "float32", "float16" (stored in half precision, computed in float32) or "int8" (symmetric, one scale
+            per output channel).
+        activations: "float32"; "dynamic": quantised at each step to int8 with a scale of that step, before
+            convolutions that are not depthwise; "int8": static and asymmetric; "int16": static and symmetric.
+        float_tensors: patterns (`*`, `?`) of tensors that stay float where activations are static, with all tensors
+            that share their quantisation parameters. Called "real" in JSON.
+
+    Raises:
+        ExportError: a type, a combination or the name is not allowed.
     """
 
     name: str
     weights: Weights = "float32"
     activations: Activations = "float32"
-    real: tuple[str, ...] = ()
+    float_tensors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for field, choices in (("weights", get_args(Weights)), ("activations", get_args(Activations))):
             if getattr(self, field) not in choices:
-                found = getattr(self, field)
-                raise ExportError(f"scheme {field} is {found!r}; expected {', '.join(choices)}")
+                raise ExportError(f"scheme {field} is {getattr(self, field)!r}; expected {', '.join(choices)}")
         if (self.weights, self.activations) not in COMBINATIONS:
             known = "; ".join(f"{w} with {a}" for w, a in COMBINATIONS)
             raise ExportError(
@@ -54,45 +62,57 @@ class Scheme:
             )
         if not self.name or not self.name.replace("-", "").isalnum() or not self.name.isascii():
             raise ExportError(f"scheme name is {self.name!r}; expected letters, digits and dashes")
-        if self.real and not self.static:
+        if self.float_tensors and not self.static:
             raise ExportError(
-                f"scheme {self.name}: float tensors are named, but activations are {self.activations} anyway"
+                f'scheme {self.name}: "real" names float tensors, but activations are {self.activations} anyway'
             )
 
     @property
     def static(self) -> bool:
-        """Whether activations have fixed grids, which need recorded ranges."""
+        """Whether activations have static quantisation parameters, which need recorded ranges."""
         return self.activations in ("int8", "int16")
 
     @property
-    def formats(self) -> tuple[str, ...]:
-        """The formats that can express it."""
-        return COMBINATIONS[self.weights, self.activations]
+    def label(self) -> str:
+        """The scheme's name in file names."""
+        return "float" if self.name == "none" else self.name
 
-    def keeps_real(self, tensor: str) -> bool:
+    @property
+    def float_part(self) -> str:
+        """What computes in float in every format, in words; "" where nothing does."""
+        named = f"tensors named {', '.join(self.float_tensors)}" if self.float_tensors else ""
+        return named or COMBINATIONS[self.weights, self.activations]
+
+    def keeps_float(self, tensor: str) -> bool:
         """Whether a tensor is named as float."""
-        return any(fnmatchcase(tensor, pattern) for pattern in self.real)
+        return any(fnmatchcase(tensor, pattern) for pattern in self.float_tensors)
 
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object that `from_json` reads back to an equal scheme."""
-        return {**asdict(self), "real": list(self.real)}
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return a JSON object that `from_json` reads back to an equal scheme."""
+        return {
+            "name": self.name,
+            "weights": self.weights,
+            "activations": self.activations,
+            "real": list(self.float_tensors),
+        }
 
     @classmethod
-    def from_json(cls, value: Any) -> Self:
-        """Read what `to_json` wrote.
+    def from_json(cls, value: object) -> Self:
+        """Read the JSON object of `to_json`.
 
         Raises:
-            ExportError: a field is unknown, missing or has another type.
+            ExportError: a field is unknown, missing or of another type.
         """
-        known = {field.name for field in fields(cls)}
         if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
             raise ExportError(f"a scheme is {value!r}; expected an object with a name")
-        if unknown := sorted(set(value) - known):
+        known = ("name", "weights", "activations", "real")
+        if unknown := sorted(set(value) - set(known)):
             raise ExportError(f"unknown scheme field {', '.join(unknown)}; expected some of {', '.join(sorted(known))}")
         real = value.get("real", ())
         if not isinstance(real, list | tuple) or not all(isinstance(pattern, str) for pattern in real):
-            raise ExportError(f"scheme real is {real!r}; expected a list of names of tensors")
-        return cls(**{**value, "real": tuple(real)})
+            raise ExportError(f"scheme real is {real!r}; expected a list of tensor names")
+        weights, activations = value.get("weights", "float32"), value.get("activations", "float32")
+        return cls(value["name"], weights, activations, tuple(real))
 
 
 GRU_AND_OUTPUT = ("gru_*", "hidden_*", "logits")
@@ -109,12 +129,17 @@ SCHEMES: Mapping[str, Scheme] = {
     )
 }
 
+# The order in which `auto` tries schemes: from the smallest and fastest to the safest.
+SELECTION_ORDER = ("int8", "int8-float-gru", "int8-dynamic", "int16x8", "fp16", "none")
+
+AUTO = "auto"
+
 
 def find_scheme(name: str) -> Scheme:
-    """A scheme by its name, or from a JSON file.
+    """Return a scheme by its name, or read it from a JSON file.
 
     Raises:
-        ExportError: there is none, or the file is no scheme.
+        ExportError: there is no such scheme, or the file holds none.
     """
     if name in SCHEMES:
         return SCHEMES[name]
@@ -122,10 +147,10 @@ def find_scheme(name: str) -> Scheme:
     if not path.is_file():
         raise ExportError(f"{name}: no such scheme; expected {', '.join(SCHEMES)} or a JSON file")
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ExportError(f"{name}: not JSON ({error}); expected a scheme") from error
     scheme = Scheme.from_json(value)
-    if scheme.name in (*SCHEMES, "auto") and scheme != SCHEMES.get(scheme.name):
+    if scheme.name in (*SCHEMES, AUTO) and scheme != SCHEMES.get(scheme.name):
         raise ExportError(f"{name}: {scheme.name} is the name of another scheme; give this one its own")
     return scheme

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,19 +15,20 @@ from edge_asc.errors import ExportError
 from edge_asc.evaluation.accuracy import Accuracy
 from edge_asc.evaluation.comparison import LabelledClips, evaluate
 from edge_asc.frontend import Array
+from edge_asc.progress import SILENT, Progress
 from edge_asc.runtime import Runtime
 from edge_asc.streaming import StreamingClassifier
-from edge_asc_export.bundle import Job, export
-from edge_asc_export.scheme import SCHEMES, Scheme
+from edge_asc.training.checkpoint import read_metadata
+from edge_asc_export.bundle import ExportRequest, export
+from edge_asc_export.format import FORMATS
+from edge_asc_export.scheme import SCHEMES, SELECTION_ORDER, Scheme
 
-# From the smallest and fastest to the safest.
-ORDER = ("int8", "int8-float-gru", "int8-dynamic", "int16x8", "fp16", "none")
 TIMED_STEPS = 200
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """What one artefact of a tried scheme came to.
+    """One artefact of a scheme that was tried.
 
     Attributes:
         scheme: its name.
@@ -37,9 +37,9 @@ class Attempt:
         accuracy: share of right decisions of all, and by length in seconds.
         reference: the same of float PyTorch.
         agreement: share of decisions that equal those of float PyTorch.
-        step_ms: median time of a step here, ms; None for a windowed model.
+        step_ms: median time of a step on this machine, ms; None for a windowed model.
         holds: whether it keeps the accuracy asked for.
-        reason: where it does not.
+        reason: why it does not.
     """
 
     scheme: str
@@ -52,83 +52,104 @@ class Attempt:
     holds: bool
     reason: str
 
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object."""
+    def to_json(self) -> dict[str, object]:
+        """Return a JSON object."""
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Selection:
+    """The scheme that was chosen, and all artefacts that were tried, in order."""
+
+    scheme: Scheme
+    attempts: tuple[Attempt, ...]
+
+
 def select(
-    job: Job,
-    features: Sequence[Array],
-    targets: Sequence[int],
-    labels: Sequence[str],
+    request: ExportRequest,
+    clips: LabelledClips,
     lengths: Sequence[int],
     max_drop: float,
     *,
-    progress: Callable[[str], None] | None = None,
-) -> tuple[Scheme, list[Attempt]]:
-    """The first scheme whose artefacts keep their accuracy in every format of `job`, and all that was tried.
+    progress: Progress = SILENT,
+) -> Selection:
+    """Return the first scheme whose artefacts keep their accuracy in every format of a request.
 
     An artefact holds if its accuracy over all decisions is at most `max_drop` points below float PyTorch, and at each
-    length at most `max_drop` points or one clip, whichever is more.
-
-    Schemes that need activation ranges are left out where there are none.
+    length at most `max_drop` points or one clip, whichever is more. Schemes that need activation ranges are left out
+    where there are none.
 
     Args:
-        job: its scheme is left aside.
-        features: raw log-mel of labelled clips, (frames, mels).
-        targets: index into `labels` of each clip.
-        labels: of the data.
-        lengths: seconds since reset.
+        request: its scheme is not used.
+        clips: to measure accuracy on.
+        lengths: seconds since reset to measure at.
         max_drop: points of accuracy, ≥ 0.
-        progress: told what is tried.
+        progress: receives which scheme is tried.
 
     Raises:
         ExportError: max_drop is negative, or no scheme fits the formats and holds.
     """
     if not max_drop >= 0.0:
-        raise ExportError(f"the drop allowed is {max_drop} points; expected 0 or more")
-    reference = open_runtime(job.checkpoint)
+        raise ExportError(f"the allowed drop is {max_drop} points; expected 0 or more")
+    reference = open_runtime(request.checkpoint)
     attempts: list[Attempt] = []
-    for scheme in (SCHEMES[name] for name in ORDER):
-        if not set(job.formats) <= set(scheme.formats):
-            continue
-        if progress:
-            progress(f"trying {scheme.name}")
-        if scheme.static and not _has_ranges(replace(job, scheme=scheme)):
-            continue
-        with tempfile.TemporaryDirectory(prefix="edge-asc-") as folder:
-            manifest = export(replace(job, scheme=scheme), Path(folder))
-            runtimes = {name: open_runtime(Path(folder) / name) for name in manifest["files"]}
-            models = [("float PyTorch", reference), *runtimes.items()]
-            base, *results = evaluate(models, LabelledClips(features, targets, labels), lengths)
-            for result in results:
-                size, runtime = manifest["files"][result.model]["bytes"], runtimes[result.model]
-                attempts.append(_attempt(scheme.name, size, runtime, features, base, result, max_drop))
-        if all(attempt.holds for attempt in attempts if attempt.scheme == scheme.name):
-            return scheme, attempts
+    for scheme in _applicable_schemes(request):
+        with progress.phase(f"trying {scheme.name}"):
+            tried = _try(replace(request, scheme=scheme), clips, lengths, max_drop, reference)
+        attempts += tried
+        if all(attempt.holds for attempt in tried):
+            return Selection(scheme, tuple(attempts))
     raise ExportError(
-        f"no scheme keeps accuracy within {max_drop} points in {' and '.join(job.formats)}; allow a larger drop"
+        f"no scheme keeps accuracy within {max_drop} points in {' and '.join(request.formats)}; allow a larger drop"
     )
 
 
-def _has_ranges(job: Job) -> bool:
-    try:
-        job.draft()
-    except ExportError:
-        return False
-    return True
+def _applicable_schemes(request: ExportRequest) -> Iterator[Scheme]:
+    """Yield the schemes that every format supports, in order; those with ranges only where the checkpoint has some."""
+    formats = [FORMATS.load(name) for name in request.formats]
+    recorded = read_metadata(request.checkpoint)["quantisation"]
+    for name in SELECTION_ORDER:
+        scheme = SCHEMES[name]
+        if not all(fmt.supports(scheme) for fmt in formats):
+            continue
+        try:
+            replace(request, scheme=scheme).plan_of(recorded)
+        except ExportError:
+            continue
+        yield scheme
 
 
-def _attempt(
-    scheme: str,
-    size: int,
-    runtime: Runtime,
-    features: Sequence[Array],
-    base: Accuracy,
-    result: Accuracy,
-    max_drop: float,
-) -> Attempt:
+def _try(
+    request: ExportRequest, clips: LabelledClips, lengths: Sequence[int], max_drop: float, reference: Runtime
+) -> list[Attempt]:
+    """Export one scheme to a temporary folder and measure each of its artefacts."""
+    with tempfile.TemporaryDirectory(prefix="edge-asc-") as folder:
+        manifest = export(request, Path(folder))
+        runtimes = {name: open_runtime(Path(folder) / name) for name in manifest.files}
+        models = [("float PyTorch", reference), *runtimes.items()]
+        base, *results = evaluate(models, clips, lengths)
+        attempts = []
+        for result in results:
+            runtime, reasons = runtimes[result.model], _reasons_against(base, result, max_drop)
+            causal = runtime.contract.form == "causal"
+            attempts.append(
+                Attempt(
+                    scheme=request.scheme.name,
+                    artefact=result.model,
+                    size=manifest.files[result.model].bytes,
+                    accuracy=_shares(result),
+                    reference=_shares(base),
+                    agreement=result.all_steps.agreement or 0.0,
+                    step_ms=_step_ms(runtime, clips.features[0]) if causal else None,
+                    holds=not reasons,
+                    reason="; ".join(reasons),
+                )
+            )
+        return attempts
+
+
+def _reasons_against(base: Accuracy, result: Accuracy, max_drop: float) -> list[str]:
+    """Return where a result is lower than float PyTorch by more than is allowed."""
     reasons = []
     drop = 100 * (base.all_steps.accuracy - result.all_steps.accuracy)
     if drop > max_drop + 1e-9:
@@ -138,31 +159,21 @@ def _attempt(
         lost = theirs.right - mine.right if theirs else 0
         if lost > 1 and 100 * lost / mine.count > max_drop + 1e-9:
             reasons.append(f"{100 * lost / mine.count:.2f} points lower at {mine.seconds:g} s")
-    return Attempt(
-        scheme=scheme,
-        artefact=result.model,
-        size=size,
-        accuracy=_shares(result),
-        reference=_shares(base),
-        agreement=result.all_steps.agreement or 0.0,
-        step_ms=_step_ms(runtime, features[0]) if runtime.contract.form == "causal" else None,
-        holds=not reasons,
-        reason="; ".join(reasons),
-    )
+    return reasons
 
 
 def _shares(result: Accuracy) -> dict[str, float]:
-    return {f"{found.seconds:g}": found.accuracy for found in result.lengths} | {"all": result.all_steps.accuracy}
+    return {f"{each.seconds:g}": each.accuracy for each in result.lengths} | {"all": result.all_steps.accuracy}
 
 
 def _step_ms(runtime: Runtime, clip: Array) -> float:
-    """The median time of a step; a rough figure of this machine, for comparing the rows of one table."""
+    """Return the median time of a step; a rough figure of this machine, for comparing the rows of one table."""
     classifier = StreamingClassifier(runtime)
     frames = runtime.contract.signature("step").frames
-    chunk = np.array(clip[:frames], np.float32)
+    features = np.array(clip[:frames], np.float32)
     times = []
     for _ in range(TIMED_STEPS):
-        begun = time.perf_counter()
-        classifier.push_features(chunk)
-        times.append(time.perf_counter() - begun)
+        start = time.perf_counter()
+        classifier.push_features(features)
+        times.append(time.perf_counter() - start)
     return 1000 * float(np.median(times))

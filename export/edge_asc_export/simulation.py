@@ -13,7 +13,7 @@ from edge_asc.contract import Affine
 from edge_asc_export.graph import (
     Add,
     Concat,
-    Conv,
+    Conv2D,
     Fold,
     Graph,
     Linear,
@@ -26,9 +26,9 @@ from edge_asc_export.graph import (
     Tanh,
     Unfold,
 )
-from edge_asc_export.lowering import expand_gru
+from edge_asc_export.passes.expand_gru import expand_gru
 from edge_asc_export.plan import Plan
-from edge_asc_export.quantisation import limits, quantise_weight
+from edge_asc_export.quantisation import integer_limits, quantise_weight
 
 Observer = Callable[[str, Tensor], None]
 
@@ -36,9 +36,9 @@ Observer = Callable[[str, Tensor], None]
 class Simulation:
     """Runs a graph step by step on batches of streams.
 
-    With a `plan` every tensor is rounded to its grid, weights and biases to their integers: in float64 this is the
-    arithmetic of the integer kernels up to their own rounding of products. The graph is to be `plan.prepared`; `grids`
-    are the plan's and those of the tensors that a writer adds.
+    With a `plan` every tensor, weight and bias is rounded to its integers: in float64 this is the arithmetic of the
+    integer kernels up to their own rounding of products. The graph has to be equalised by the plan; `qparams` are the
+    plan's and those of the tensors that passes add.
 
     Tensors of the convolutional part are (stream, channel, mel, time), rows are (stream, row, unit).
     """
@@ -49,19 +49,17 @@ class Simulation:
         *,
         dtype: torch.dtype = torch.float32,
         plan: Plan | None = None,
-        grids: Mapping[str, Affine] | None = None,
+        qparams: Mapping[str, Affine] | None = None,
     ) -> None:
         self.graph, self.dtype = expand_gru(graph), dtype
-        self.grids: Mapping[str, Affine] = grids or (plan.grids if plan else {})
-        self.limits = limits(wide=plan is not None and plan.wide)
+        self.qparams: Mapping[str, Affine] = qparams or (plan.qparams if plan else {})
+        self.limits = integer_limits(int16=plan is not None and plan.int16)
         self._weights = {node.output: self._weight(node) for node in self.graph.nodes}
         constants = self.graph.constants.items()
-        self._constants = {
-            k: self.rounded(k, torch.from_numpy(v).to(dtype).permute(2, 0, 1)[None]) for k, v in constants
-        }
+        self._constants = {k: self.round(k, torch.from_numpy(v).to(dtype).permute(2, 0, 1)[None]) for k, v in constants}
 
     def initial(self, streams: int) -> dict[str, Tensor]:
-        """Zero states of `streams` fresh streams, by input name."""
+        """Return zero states for `streams` fresh streams, by input name."""
         result = {}
         for port, _ in self.graph.states():
             shape = self.graph.shapes[port.tensor]
@@ -71,21 +69,21 @@ class Simulation:
 
     @torch.no_grad()
     def __call__(self, inputs: Mapping[str, Tensor], observe: Observer | None = None) -> dict[str, Tensor]:
-        """Outputs by name, for inputs by name; `observe(tensor name, value)` sees every tensor."""
+        """Compute outputs by name from inputs by name; `observe(tensor name, value)` is called for every tensor."""
         values = dict(self._constants)
         for port in self.graph.inputs:
-            values[port.tensor] = self.rounded(port.tensor, inputs[port.name].to(self.dtype))
+            values[port.tensor] = self.round(port.tensor, inputs[port.name].to(self.dtype))
             if observe:
                 observe(port.tensor, values[port.tensor])
         for node in self.graph.nodes:
-            value = self.rounded(node.output, self._compute(node, values))
+            value = self.round(node.output, self._compute(node, values))
             values[node.output] = value
             if observe:
                 observe(node.output, value)
         return {port.name: values[port.tensor] for port in self.graph.outputs}
 
     def stream(self, features: Tensor, observe: Observer | None = None) -> Tensor:
-        """Logits (stream, step, class) of log-mel (stream, 1, mel, time), from fresh states; whole steps only."""
+        """Stream log-mel (stream, 1, mel, time) from fresh states; return logits (stream, step, class)."""
         state, logits = self.initial(len(features)), []
         for chunk in torch.split(features, self.graph.frames, dim=3):
             if chunk.shape[3] < self.graph.frames:
@@ -95,35 +93,35 @@ class Simulation:
             state = {source.name: outputs[target.name] for source, target in self.graph.states()}
         return torch.stack(logits, dim=1)
 
-    def rounded(self, name: str, value: Tensor) -> Tensor:
-        """A value on the grid of a tensor; as it is where the tensor is real."""
-        affine = self.grids.get(name)
-        if affine is None:
+    def round(self, name: str, value: Tensor) -> Tensor:
+        """Round a value to the integers of a tensor; a float tensor stays as it is."""
+        qparams = self.qparams.get(name)
+        if qparams is None:
             return value
-        integers = torch.round(value / affine.scale) + affine.zero_point
-        return (integers.clamp(*self.limits) - affine.zero_point) * affine.scale
+        integers = torch.round(value / qparams.scale) + qparams.zero_point
+        return (integers.clamp(*self.limits) - qparams.zero_point) * qparams.scale
 
     def _weight(self, node: Node) -> tuple[Tensor, Tensor] | None:
-        if not isinstance(node, Conv | Linear):
+        if not isinstance(node, Conv2D | Linear):
             return None
         weight, bias = node.weight.astype(np.float64), node.bias.astype(np.float64)
-        axis = 3 if isinstance(node, Conv) else 0
-        if node.input in self.grids and node.output in self.grids:
-            integers = quantise_weight(node.weight, node.bias, axis, self.grids[node.input])
+        axis = 3 if isinstance(node, Conv2D) else 0
+        if node.input in self.qparams and node.output in self.qparams:
+            integers = quantise_weight(node.weight, node.bias, axis, self.qparams[node.input])
             shape = [1] * weight.ndim
             shape[axis] = -1
             weight = integers.values * integers.scales.astype(np.float64).reshape(shape)
-            steps = integers.bias_scales(self.grids[node.input]).astype(np.float64)
+            steps = integers.bias_scales(self.qparams[node.input]).astype(np.float64)
             bias = integers.bias.astype(np.float64) * steps
         tensor = torch.from_numpy(weight).to(self.dtype)
-        if isinstance(node, Conv):
+        if isinstance(node, Conv2D):
             tensor = tensor.permute(3, 2, 0, 1).contiguous()
         return tensor, torch.from_numpy(bias).to(self.dtype)
 
     def _compute(self, node: Node, values: Mapping[str, Tensor]) -> Tensor:
         x = values[node.inputs[0]]
         match node:
-            case Conv():
+            case Conv2D():
                 weight, bias = self._weights[node.output] or (x, x)
                 (top, bottom), (left, right) = node.padding
                 groups = x.shape[1] if node.depthwise else 1

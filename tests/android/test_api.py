@@ -1,4 +1,4 @@
-"""References to Android, found in byte code and looked up in stubs."""
+"""References to Android in byte code, and their declarations in stubs."""
 
 import shutil
 import subprocess
@@ -7,7 +7,7 @@ import pytest
 
 from edge_asc_android import api
 
-pytestmark = pytest.mark.skipif(shutil.which("javac") is None, reason="needs a JDK: javac is not there")
+pytestmark = pytest.mark.skipif(shutil.which("javac") is None, reason="no JDK: javac is not installed")
 
 ANDROID = """
 package android.app;
@@ -54,12 +54,12 @@ class Activity(android.content.Context):
 
 @pytest.fixture
 def check(tmp_path):
-    """Compiles the app with a call planted, and gives all references and those that the stubs lack."""
+    """A function that compiles the app with one more call, and returns all references and the missing ones."""
     for name, text in STUBS.items():
         (tmp_path / "android-stubs" / name).mkdir(parents=True)
         (tmp_path / "android-stubs" / name / "__init__.pyi").write_text(text)
 
-    def found(call=""):
+    def compile_and_check(call=""):
         sources = {
             "android/app/Activity": ANDROID,
             "android/content/Context": CONTEXT,
@@ -71,13 +71,13 @@ def check(tmp_path):
             path.write_text(text)
         files = sorted(map(str, (tmp_path / "java").rglob("*.java")))
         subprocess.run(["javac", "-d", str(tmp_path / "classes"), *files], check=True)
-        used = api.references(tmp_path / "classes/app")
-        return used, api.missing(used, tmp_path)
+        used = api.list_references(tmp_path / "classes/app")
+        return used, api.find_missing(used, tmp_path)
 
-    return found
+    return compile_and_check
 
 
-def test_finds_what_is_used_and_nothing_of_its_own(check):
+def test_references_are_those_to_android_and_not_to_the_app(check):
     used, missing = check()
     assert {(reference.owner, reference.name) for reference in used} == {
         ("android.app.Activity", "<init>"),
@@ -91,13 +91,13 @@ def test_finds_what_is_used_and_nothing_of_its_own(check):
 
 
 @pytest.mark.parametrize(("call", "name"), [("vanished();", "vanished"), ("super.vanished();", "vanished")])
-def test_a_call_that_is_not_there_is_found(check, call, name):
+def test_an_unknown_method_is_missing(check, call, name):
     _, missing = check(call)
     assert [(reference.owner, reference.name) for reference in missing] == [("android.app.Activity", name)]
     assert "in app.Main" in str(missing[0])
 
 
-def test_other_arguments_are_found(check, tmp_path):
+def test_a_method_with_other_arguments_is_missing(check, tmp_path):
     stub = tmp_path / "android-stubs/app/__init__.pyi"
     stub.write_text(stub.read_text().replace("id: int | java.jint | java.lang.Integer", "id: float | java.jfloat"))
     api._module.cache_clear()

@@ -13,13 +13,12 @@ from edge_asc.engine import open_runtime
 from edge_asc.errors import EdgeAscError
 from edge_asc.files import sha256
 from edge_asc.frontend import LogMel
-from edge_asc_android import assets, golden
-from edge_asc_android.jvm import DEMO
+from edge_asc_android import assets, demo, golden
 
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory):
-    """What make exported makes, of one model in one format."""
+    """The folder that `make exported` writes, with one model in one format."""
     folder = tmp_path_factory.mktemp("bundles")
     for name, scheme in (("float", "none"), ("int8", "int8")):
         arguments = ["--quantize", scheme, "--format", "onnx", "--output", str(folder / "fuse" / name)]
@@ -28,10 +27,10 @@ def bundles(tmp_path_factory):
     return folder
 
 
-def test_assets_hold_artefacts_clips_and_what_pytorch_says(bundles, tmp_path):
+def test_assets_hold_artefacts_clips_and_logits_of_pytorch(bundles, tmp_path):
     output = tmp_path / "assets"
     output.mkdir()
-    (output / "old").write_text("is replaced")
+    (output / "old").write_text("to be replaced")
     assets.write(bundles, ["fuse"], output)
     assert {path.name for path in output.iterdir()} == {"models", "bench"}
     plan = json.loads((output / "bench/fuse.json").read_text())
@@ -48,11 +47,11 @@ def test_assets_hold_artefacts_clips_and_what_pytorch_says(bundles, tmp_path):
         assert np.abs(pcm).max() > 1000
         logits = np.fromfile(output / "bench" / entry["logits"], "<f4").reshape(-1, labels)
         assert len(logits) == len(pcm) // 4096
-    found = np.stack(assets.stream(open_runtime(bundles / "fuse/float"), pcm))
-    np.testing.assert_allclose(found, logits, atol=1e-4)
+    streamed = np.stack(assets.stream(open_runtime(bundles / "fuse/float"), pcm))
+    np.testing.assert_allclose(streamed, logits, atol=1e-4)
 
 
-def test_golden_vectors_are_a_stream_s(bundles, tmp_path):
+def test_golden_vectors_are_those_of_a_stream(bundles, tmp_path):
     output = tmp_path / "golden"
     golden.write(bundles, ["fuse"], output)
     document = json.loads((output / "golden.json").read_text())
@@ -69,26 +68,39 @@ def test_golden_vectors_are_a_stream_s(bundles, tmp_path):
         np.testing.assert_array_equal(logits, np.stack(assets.stream(runtime, pcm)))
         # The state after the first step, put into the engine by hand, gives the logits of the second.
         frames = LogMel(runtime.contract.front_end)(samples)[step.frames : 2 * step.frames]
-        inputs = {spec.name: _raw(spec, output / entry["states"][spec.name]) for spec in step.states()}
+        inputs = {spec.name: _quantise(spec, output / entry["states"][spec.name]) for spec in step.states()}
         inputs[step.input("features").name] = frames.reshape(step.input("features").shape)
-        found = runtime.run("step", inputs)[step.output("logits").name]
-        np.testing.assert_array_equal(np.ravel(found), logits[1])
+        result = runtime.run("step", inputs)[step.output("logits").name]
+        np.testing.assert_array_equal(np.ravel(result), logits[1])
 
 
-def _raw(spec, path):
-    real = np.fromfile(path, "<f4")[: int(np.prod(spec.shape))]
+def _quantise(spec, path):
+    values = np.fromfile(path, "<f4")[: int(np.prod(spec.shape))]
     if spec.quantisation:
-        real = np.round(real / np.float32(spec.quantisation.scale)) + spec.quantisation.zero_point
-    return real.astype(spec.dtype).reshape(spec.shape)
+        values = np.round(values / np.float32(spec.quantisation.scale)) + spec.quantisation.zero_point
+    return values.astype(spec.dtype).reshape(spec.shape)
 
 
-def test_what_was_not_exported_is_said(tmp_path):
+def test_a_missing_export_is_reported(tmp_path):
     with pytest.raises(EdgeAscError, match="make exported"):
         assets.write(tmp_path, ["fuse"], tmp_path / "assets")
     assert not (tmp_path / "assets").exists()
 
 
+def test_a_build_needs_a_clone(tmp_path, monkeypatch):
+    package = tmp_path / "site-packages/edge_asc_android"
+    monkeypatch.setattr(demo, "__file__", str(package / "demo.py"))
+    with pytest.raises(EdgeAscError, match=r"Kotlin sources are not in .*expected a clone of the edge-asc repository"):
+        demo.Demo.find()
+
+
+def test_a_build_needs_assets(tmp_path):
+    done = CliRunner().invoke(cli, ["android", "build", "--folder", str(tmp_path)])
+    assert isinstance(done.exception, EdgeAscError)
+    assert "run: edge-asc android assets" in str(done.exception)
+
+
 def test_the_app_reads_the_version_of_contracts_that_python_writes():
-    source = (DEMO / "core/src/main/kotlin/org/edgeasc/core/Contract.kt").read_text()
+    source = (demo.Demo.find().kotlin("core", "main") / "org/edgeasc/core/Contract.kt").read_text()
     assert re.search(r"SCHEMA_VERSION = (\d+)", source)[1] == str(SCHEMA_VERSION)
     assert re.search(r'METADATA_KEY = "(\w+)"', source)[1] == METADATA_KEY

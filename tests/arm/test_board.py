@@ -1,11 +1,11 @@
 """On emulated boards: real aarch64 code, real OpenSSH, and no figure of time."""
 
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from importlib.resources import files
 from itertools import chain
 from pathlib import Path
@@ -14,22 +14,25 @@ import pytest
 
 from artefacts import clips
 from edge_asc.errors import EdgeAscError
-from edge_asc_arm.board import PI4, PI5, RELEASE, bootstrap, build, copy, describe
-from edge_asc_arm.conformance import conform
-from edge_asc_arm.cost import count
+from edge_asc.progress import Progress
+from edge_asc_arm.board import PI4, PI5, RELEASE, build, copy, describe
+from edge_asc_arm.conformance import measure_conformance
+from edge_asc_arm.cost import measure_cost
+from edge_asc_arm.debian import bootstrap
 from edge_asc_arm.emulator import Machine
 from edge_asc_arm.phone import SERIAL, build_phone
 from edge_asc_arm.server import serve
-from edge_asc_bench.gate import IncomparableError, Limits, check
+from edge_asc_bench.gate import IncomparableError, check
+from edge_asc_bench.inputs import Clips
 from edge_asc_bench.job import Settings
-from edge_asc_bench.measurement import Clips, bench
+from edge_asc_bench.limits import Limits
+from edge_asc_bench.measurement import Benchmark, bench
 from edge_asc_bench.result import read
-from edge_asc_bench.targets import open_target
-from edge_asc_bench.targets.local import LocalTarget
+from edge_asc_bench.target import TargetOptions, open_target
 
 pytestmark = pytest.mark.arm
 
-HEARD = Clips("noise", clips(2, 40), (), (), "digest")
+CLIPS = Clips("noise", clips(2, 40), (), (), "digest")
 QUICK = Settings((1,), rounds=2, warm_up=1, lead=1, burst=3)
 
 
@@ -40,22 +43,23 @@ def machines():
 
 def test_counts_are_the_same_again(machines, artefacts):
     models = [("int8", artefacts.folder / "step-int8.tflite")]
-    first, again = (count(models, machines)["variants"][0]["instructions"] for _ in range(2))
-    for processor, parts in first.items():
-        for part, value in parts.items():
-            assert abs(again[processor][part] - value) <= 0.001 * value, part
-    assert first["cortex-a72"]["dot_products"] == 0
-    assert first["cortex-a76"]["dot_products"] > 0
-    assert first["cortex-a76"]["runtime"] < first["cortex-a72"]["runtime"]
+    first, again = (measure_cost(models, machines).variants[0].instructions for _ in range(2))
+    for processor, counts in first.items():
+        for part in counts.__struct_fields__:
+            value = getattr(counts, part)
+            assert abs(getattr(again[processor], part) - value) <= 0.001 * value, part
+    assert first["cortex-a72"].dot_products == 0
+    assert first["cortex-a76"].dot_products > 0
+    assert first["cortex-a76"].runtime < first["cortex-a72"].runtime
 
 
 def test_static_int8_is_bit_equal(machines, artefacts):
     models = [("int8", artefacts.folder / "step-int8.tflite"), ("float", artefacts.steps["onnx"])]
-    found = conform(models, machines)
-    assert found["holds"]
-    equal = {row["artefact"]: row["equal"] for row in found["comparisons"]}
+    result = measure_conformance(models, machines)
+    assert result.holds
+    equal = {comparison.artefact: comparison.equal for comparison in result.comparisons}
     assert equal["int8"]
-    assert all(row["processor"].startswith("cortex") for row in found["comparisons"])
+    assert all(comparison.processor.startswith("cortex") for comparison in result.comparisons)
 
 
 @pytest.fixture(scope="module")
@@ -69,60 +73,70 @@ def pi(tmp_path_factory):
     shutil.rmtree(folder / "root")
 
 
-def test_the_way_of_a_pis_owner(pi, artefacts):
-    """The same call as for a real board; the connection is cut on the way."""
-    models = [("torch", artefacts.steps["torch"]), ("int8", artefacts.folder / "step-int8.tflite")]
-    cut = []
+class Cut(Progress):
+    """Kills the connections to a board once, after the first round of latencies there."""
 
-    def progress(target, what, done, _):
-        if (target, what, done) == (pi.target, "latency", 1) and not cut:
-            cut.append(what)
-            for session in _sessions(pi.config.parent):
+    def __init__(self, pi):
+        self.pi, self.done = pi, False
+
+    @contextmanager
+    def phase(self, title, total=None):
+        yield self
+
+    def update(self, done, total=None, title=""):
+        if (title, done) == (f"{self.pi.target}: latency", 1) and not self.done:
+            self.done = True
+            for session in _sessions(self.pi.config.parent):
                 os.kill(session, signal.SIGKILL)
 
-    target = open_target(pi.target, ssh_config=pi.config)
-    there, here = bench(models, HEARD, QUICK, [target, LocalTarget()], progress=progress)
-    assert cut
-    assert there["complete"]
-    assert there["machine"]["architecture"] == "aarch64"
-    assert there["machine"]["cpu"] == "Raspberry Pi 5 Model B Rev 1.0"
-    assert there["machine"]["emulated"] == "qemu"
-    assert there["variants"][1]["agreement"] == here["variants"][1]["agreement"], "int8 is bit-equal"
+
+def test_a_pi_is_measured_over_ssh(pi, artefacts):
+    """The same call as for a real board; the connection is cut during the measurement."""
+    models = [("torch", artefacts.steps["torch"]), ("int8", artefacts.folder / "step-int8.tflite")]
+    progress = Cut(pi)
+    targets = [open_target(pi.target, TargetOptions(ssh_config=pi.config)), open_target("local")]
+    there, here = bench(Benchmark(models, CLIPS, QUICK), targets, progress=progress)
+    assert progress.done
+    assert there.complete
+    assert there.machine.architecture == "aarch64"
+    assert there.machine.cpu == "Raspberry Pi 5 Model B Rev 1.0"
+    assert there.machine.emulated == "qemu"
+    assert there.variants[1].agreement == here.variants[1].agreement, "int8 is bit-equal"
     with pytest.raises(IncomparableError, match="under emulation"):
-        check(there, json.loads(json.dumps(there)), Limits())
+        check(there, there, Limits())
 
 
 def test_a_full_card_is_refused_before_anything_is_copied(artefacts, tmp_path):
     build(PI4)
     with serve(PI4, tmp_path, home="32m") as server:
-        target = open_target(server.target, ssh_config=server.config)
+        target = open_target(server.target, TargetOptions(ssh_config=server.config))
         with pytest.raises(EdgeAscError, match=r"3\d MB are free under /home/pi/.cache/edge-asc; expected 5\d\d MB"):
-            bench([("x", artefacts.folder / "step-int8.tflite")], HEARD, QUICK, [target])
+            bench(Benchmark([("x", artefacts.folder / "step-int8.tflite")], CLIPS, QUICK), [target])
 
 
 def test_a_32_bit_system_is_refused(pi, artefacts, tmp_path):
-    """What a real armv7 Python says of itself, in place of the board's."""
+    """The output of a real armv7 Python, in place of the board's."""
     armv7 = tmp_path / "armv7"
     armv7.mkdir()
     bootstrap(armv7, RELEASE, "armhf", ("python3-minimal", "libpython3.11-stdlib"))
-    probe = (files("edge_asc_bench.targets") / "probe.py").read_text() + "\nmain('/tmp', [])\n"
+    probe = (files("edge_asc_bench.remote") / "probe.py").read_text() + "\nmain('/tmp', [])\n"
     python = ["qemu-arm", "-L", str(armv7), str(armv7 / "usr/bin/python3.11"), "-"]
     done = subprocess.run(python, input=probe, capture_output=True, text=True, check=True)
     home = pi.config.parents[1] / "root/home/pi"
     (home / "answer").write_text(done.stdout)
     (home / "python").write_text("#!/bin/sh\ncat > /dev/null\ncat /home/pi/answer\n")
     (home / "python").chmod(0o755)
-    target = open_target(pi.target, ssh_config=pi.config, python="/home/pi/python")
+    target = open_target(pi.target, TargetOptions(ssh_config=pi.config, python="/home/pi/python"))
     with pytest.raises(EdgeAscError, match=r"32-bit Python on armv7l.*install a 64-bit system"):
-        bench([("x", artefacts.folder / "step-int8.tflite")], HEARD, QUICK, [target])
+        bench(Benchmark([("x", artefacts.folder / "step-int8.tflite")], CLIPS, QUICK), [target])
 
 
-def test_the_way_of_a_phones_owner(artefacts, tmp_path):
-    """The transport alone: a real adbd before a board, with the Python that a stock phone has not."""
+def test_a_phone_is_measured_over_adb(artefacts, tmp_path):
+    """The transport alone: a real adbd before a board, with a Python, which stock phones do not have."""
     left = build_phone(PI5) / "data/local/tmp/edge-asc"
     shutil.rmtree(left, ignore_errors=True)
-    command = [sys.executable, "-m", "edge_asc_arm", "phone", "pi5", "--", sys.executable, "-c"]
-    command += ["from edge_asc.cli import main; main()", "bench", str(artefacts.steps["torch"])]
+    command = [sys.executable, "-m", "edge_asc", "arm", "phone", "pi5", "--", sys.executable, "-m", "edge_asc"]
+    command += ["bench", str(artefacts.steps["torch"])]
     command += [str(artefacts.folder / "step-int8.tflite"), "--target", f"adb://{SERIAL}", "--rounds", "1"]
     done = subprocess.run(
         [*command, "--output", str(tmp_path / "x.json")],
@@ -134,9 +148,9 @@ def test_the_way_of_a_phones_owner(artefacts, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     result = read(tmp_path / "x.json")
-    assert result["complete"]
-    assert (result["machine"]["architecture"], result["machine"]["emulated"]) == ("aarch64", "qemu")
-    assert result["variants"][1]["agreement"]["share"] > 0.5
+    assert result.complete
+    assert (result.machine.architecture, result.machine.emulated) == ("aarch64", "qemu")
+    assert result.variants[1].agreement.share > 0.5
     assert list((left / "jobs").iterdir()) == [], "the job is removed"
 
 

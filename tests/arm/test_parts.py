@@ -1,4 +1,4 @@
-"""What can be told of boards without one."""
+"""The parts of boards that need no emulator."""
 
 import json
 import shutil
@@ -12,50 +12,62 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-import edge_asc_arm.__main__
+from edge_asc.cli import cli
 from edge_asc.errors import EdgeAscError
 from edge_asc_arm import conformance, emulator, login, server
-from edge_asc_arm.board import BOARDS, PI4, PI5, describe, requirements
-from edge_asc_arm.conformance import FLOAT, Comparison, conform, tolerance
-from edge_asc_arm.cost import _between, _parts
-from edge_asc_arm.emulator import Machine, prepared, run
-from edge_asc_arm.guest import BEGIN, DECIDED, ENTERED, HEARD, LEFT, MARKS, NOTHING
+from edge_asc_arm.board import BOARDS, PI4, PI5, describe, list_requirements
+from edge_asc_arm.commands import arm
+from edge_asc_arm.conformance import FLOAT, Comparison, measure_conformance, tolerance_of
+from edge_asc_arm.cost import _differences, count_parts
+from edge_asc_arm.emulator import Machine, prepare_inputs, run_guest
+from edge_asc_arm.guest import (
+    BEGIN,
+    CALL,
+    COMPUTED_FEATURES,
+    DECIDED,
+    FRONT_END_DONE,
+    LOGITS,
+    MARKS,
+    NOTHING,
+    RETURNED,
+)
 
 COMPARISON = Comparison("a", "litert 2.3", "int8", "cortex-a72", 40, True, 0.0, 1.0, 0.0)
 
 
 def marks(index=3, rounds=5):
     """Counts as the plugin writes them: 100 for a mark, 1000 for the front end, 5000 for the model, 4000 inside."""
-    counter, found = 7, []
+    counter, lines = 7, []
 
     def step(kind, more, dots=0):
         nonlocal counter
         counter += more
-        found.append((MARKS * index + kind, counter, dots, 0))
+        lines.append((MARKS * index + kind, counter, dots, 0))
 
     for _ in range(rounds):
         step(BEGIN, 12345)
-        step(HEARD, 1000 + 100)
+        step(FRONT_END_DONE, 1000 + 100)
         step(DECIDED, 5000 + 100)
     for _ in range(rounds):
-        step(ENTERED, 500)
-        step(LEFT, 4000 + 100)
+        step(CALL, 500)
+        step(RETURNED, 4000 + 100)
     for _ in range(rounds):
         step(NOTHING, 100)
-    return found
+    return lines
 
 
 def test_counts_are_those_between_marks_without_the_marks():
-    parts = _parts(marks())
-    assert (parts["front_end"], parts["model"], parts["total"], parts["runtime"]) == (1000, 5000, 6000, 4000)
-    assert parts["dot_products"] == 0
+    parts = count_parts(marks())
+    assert (parts.front_end, parts.model, parts.total, parts.runtime) == (1000, 5000, 6000, 4000)
+    assert parts.dot_products == 0
 
 
 def test_a_mark_without_its_other_half_is_left_out():
-    assert _between([(BEGIN, 1), (BEGIN, 5), (HEARD, 9), (HEARD, 20)], BEGIN, HEARD) == [(4,)]
+    lines = [(BEGIN, 1), (BEGIN, 5), (FRONT_END_DONE, 9), (FRONT_END_DONE, 20)]
+    assert _differences(lines, BEGIN, FRONT_END_DONE) == [(4,)]
 
 
-def test_what_conforms():
+def test_a_comparison_holds_within_its_tolerance():
     assert COMPARISON.holds
     assert not replace(COMPARISON, max_error=1e-9).holds
     assert not replace(COMPARISON, tolerance=1.0, agreement=0.5).holds
@@ -66,41 +78,41 @@ def test_tolerances_are_by_runtime_and_scheme(artefacts):
 
     plain = open_runtime(artefacts.steps["tflite"])
     int8 = open_runtime(artefacts.folder / "step-int8.tflite")
-    assert tolerance(plain.engine, plain.contract) == FLOAT
-    assert tolerance(int8.engine, int8.contract) == 0.0
+    assert tolerance_of(plain.engine, plain.contract) == FLOAT
+    assert tolerance_of(int8.engine, int8.contract) == 0.0
 
 
 @pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
-def test_a_board_tells_what_its_kernel_would(board, tmp_path):
+def test_a_board_is_described_as_by_its_kernel(board, tmp_path):
     describe(board, tmp_path)
     text = (tmp_path / "proc/cpuinfo").read_text()
     assert text.count("processor") == board.cores
     assert f"CPU part\t: {board.part:#x}" in text
-    assert ("asimddp" in text) == board.dot_products
+    assert ("asimddp" in text) == board.has_dot_products
     register = (tmp_path / "sys/devices/system/cpu/cpu3/regs/identification/midr_el1").read_text()
     assert int(register, 16) >> 4 & 0xFFF == board.part
     assert (tmp_path / "proc/device-tree/model").read_text() == board.model + "\0"
 
 
 def test_the_two_boards_differ_in_dot_products():
-    assert (PI4.dot_products, PI5.dot_products) == (False, True)
+    assert (PI4.has_dot_products, PI5.has_dot_products) == (False, True)
 
 
 def test_runtimes_are_pinned():
-    pinned = [line.partition("==")[0] for line in requirements() if "==" in line]
+    pinned = [line.partition("==")[0] for line in list_requirements() if "==" in line]
     assert {"onnxruntime", "ai-edge-litert", "numpy", "scipy"} <= set(pinned)
 
 
 def test_the_guest_program_runs_here(artefacts, tmp_path):
     """Without a board: the same program, natively."""
     paths = [artefacts.folder / "step-int8.tflite"]
-    with prepared(paths, artefacts.causal.front_end) as (inputs, features):
-        report = run(Machine(), inputs, tmp_path / "out", "hear", paths)
-        assert report["engines"][0].startswith("litert")
+    with prepare_inputs(paths, artefacts.causal.front_end) as (inputs, features):
+        report = run_guest(Machine(), inputs, tmp_path / "out", "infer", paths)
+        assert report.engines[0].startswith("litert")
         assert features.shape[1] == 256
-        with pytest.raises(EdgeAscError, match="exit code 1: "):
-            run(Machine(), inputs, tmp_path / "bad", "hear", [*paths, Path("missing.tflite")])
-    assert (tmp_path / "out/logits-0.npy").exists()
+        with pytest.raises(EdgeAscError, match=r"here: the program on it failed: .* exit code 1: "):
+            run_guest(Machine(), inputs, tmp_path / "bad", "infer", [*paths, Path("missing.tflite")])
+    assert (tmp_path / "out" / LOGITS.format(0)).exists()
 
 
 @pytest.fixture
@@ -108,8 +120,8 @@ def elsewhere(artefacts, monkeypatch):
     """A board that is this machine, whose outputs a test may change."""
     changes = {}
 
-    def run_changed(machine, inputs, output, do, paths, counts=None):
-        report = run(Machine(), inputs, output, do, paths, counts)
+    def run_changed(machine, inputs, output, action, paths):
+        report = run_guest(Machine(), inputs, output, action, paths)
         if machine.board is not None:
             for name, change in changes.items():
                 if name == "report":
@@ -118,40 +130,43 @@ def elsewhere(artefacts, monkeypatch):
                     np.save(output / name, change(np.load(output / name)))
         return report
 
-    monkeypatch.setattr(conformance, "run", run_changed)
+    monkeypatch.setattr(conformance, "run_guest", run_changed)
     models = [("int8", artefacts.folder / "step-int8.tflite")]
-    return changes, lambda: conform(models, [Machine(PI4, Path())])
+    return changes, lambda: measure_conformance(models, [Machine(PI4, Path())])
 
 
 def test_equal_outputs_conform(elsewhere):
-    found = elsewhere[1]()
-    assert found["holds"]
-    assert found["comparisons"][0]["equal"]
+    result = elsewhere[1]()
+    assert result.holds
+    assert result.comparisons[0].equal
+    document = result.to_json()
+    assert document["holds"]
+    assert document["comparisons"][0]["holds"]
 
 
-@pytest.mark.parametrize("name", ["logits-0.npy", "heard.npy"])
+@pytest.mark.parametrize("name", [LOGITS.format(0), COMPUTED_FEATURES])
 def test_other_outputs_do_not_conform(elsewhere, name):
-    """A logit or a feature that is off by more than it may be; within it, a feature may differ."""
-    changes, conformed = elsewhere
+    """Errors of a logit and of a feature, above both tolerances and then within the front end's."""
+    changes, measure = elsewhere
     changes[name] = lambda x: x + np.float32(0.01) * (np.arange(len(x)) == 3)[:, None]
-    assert not conformed()["holds"]
+    assert not measure().holds
     changes[name] = lambda x: x + np.float32(1e-5) * (np.arange(len(x)) == 3)[:, None]
-    assert conformed()["holds"] == (name == "heard.npy")
+    assert measure().holds == (name == COMPUTED_FEATURES)
 
 
 def test_other_versions_of_a_runtime_are_refused(elsewhere):
-    changes, conformed = elsewhere
-    changes["report"] = lambda report: {**report, "engines": ["litert 0.1"]}
-    with pytest.raises(EdgeAscError, match=r"cortex-a72 runs litert 0\.1, this machine litert.*pins\.txt"):
-        conformed()
+    changes, measure = elsewhere
+    changes["report"] = lambda report: replace(report, engines=("litert 0.1",))
+    with pytest.raises(EdgeAscError, match=r"this machine runs litert.* and cortex-a72 runs litert 0\.1; .*pins\.txt"):
+        measure()
 
 
-def test_what_does_not_conform_fails_the_command(elsewhere, artefacts, monkeypatch, tmp_path):
+def test_an_error_above_the_tolerance_fails_the_command(elsewhere, artefacts, monkeypatch, tmp_path):
     changes, _ = elsewhere
-    changes["logits-0.npy"] = lambda x: x + 1
-    monkeypatch.setattr(edge_asc_arm.__main__, "build", lambda board: tmp_path)
-    arguments = ["conformance", str(artefacts.folder / "step-int8.tflite"), "--board", "pi4", "--board", "pi4"]
-    done = CliRunner().invoke(edge_asc_arm.__main__.cli, arguments)
+    changes[LOGITS.format(0)] = lambda x: x + 1
+    monkeypatch.setattr(arm, "build", lambda board: tmp_path)
+    arguments = ["arm", "conformance", str(artefacts.folder / "step-int8.tflite"), "--board", "pi4", "--board", "pi4"]
+    done = CliRunner().invoke(cli, arguments)
     assert done.exit_code == 1, done.output
     assert "above 0" in done.output
 
@@ -159,15 +174,15 @@ def test_what_does_not_conform_fails_the_command(elsewhere, artefacts, monkeypat
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (("step.onnx", "other/step.onnx"), "two artefacts are called alike"),
-        (("windows.tflite",), "a windowed model; expected causal ones"),
+        (("step.onnx", "other/step.onnx"), "two artefacts have one name"),
+        (("windows.tflite",), "a windowed model; expected causal models"),
     ],
 )
-def test_artefacts_that_cannot_be_told_apart_or_streamed(artefacts, tmp_path, names, message):
+def test_artefacts_of_one_name_and_windowed_ones_are_refused(artefacts, tmp_path, names, message):
     (tmp_path / "other").mkdir()
     shutil.copy(artefacts.folder / "step.onnx", tmp_path / "other/step.onnx")
     paths = [str((tmp_path if "/" in name else artefacts.folder) / name) for name in names]
-    done = CliRunner().invoke(edge_asc_arm.__main__.cli, ["cost", *paths])
+    done = CliRunner().invoke(cli, ["arm", "cost", *paths])
     assert isinstance(done.exception, EdgeAscError)
     assert message in str(done.exception)
 
@@ -184,33 +199,33 @@ def test_a_newer_emulator_is_refused(tmp_path, monkeypatch):
     (tmp_path / emulator.QEMU).write_text("#!/bin/sh\necho qemu-aarch64 version 10.0.2\n")
     (tmp_path / emulator.QEMU).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    with pytest.raises(EdgeAscError, match=r"4\.2 to 8\.1.*is 10\.0"):
-        emulator._plugin()
+    with pytest.raises(EdgeAscError, match=r"is version 10\.0.*expected 4\.2 to 8\.1"):
+        emulator.compile_plugin()
 
 
 def test_missing_tools_are_named(monkeypatch, artefacts, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(login, "_tool", lambda name: None)
-    assert any("apt install qemu-user-static" in text for text in login.missing())
+    monkeypatch.setattr(login, "_find_tool", lambda name: None)
+    assert any("apt install qemu-user-static" in text for text in login.list_missing())
     with pytest.raises(EdgeAscError, match="no board can be entered"):
         login.enter(PI4, tmp_path, "true")
     with (
-        prepared([], artefacts.causal.front_end) as (inputs, _),
+        prepare_inputs([], artefacts.causal.front_end) as (inputs, _),
         pytest.raises(EdgeAscError, match="sudo apt install qemu-user"),
     ):
-        run(Machine(PI4, tmp_path), inputs, tmp_path / "out", "hear", [])
+        run_guest(Machine(PI4, tmp_path), inputs, tmp_path / "out", "infer", [])
 
 
 def test_the_plugin_compiles(monkeypatch, tmp_path):
     monkeypatch.setenv("EDGE_ASC_CACHE", str(tmp_path))
     if shutil.which("gcc") is None or shutil.which(emulator.QEMU) is None:
         pytest.skip("no gcc, or no qemu-aarch64: apt-get install gcc qemu-user")
-    assert emulator._plugin().stat().st_size > 0
+    assert emulator.compile_plugin().stat().st_size > 0
 
 
-def test_commands_say_what_they_cannot_do(artefacts):
-    command = [sys.executable, "-m", "edge_asc_arm", "cost", str(artefacts.steps["torch"])]
+def test_a_checkpoint_is_refused(artefacts):
+    command = [sys.executable, "-m", "edge_asc", "arm", "cost", str(artefacts.steps["torch"])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "a checkpoint does not run on a board; export it" in done.stderr
+    assert "checkpoint is a checkpoint, which does not run on a board; export it" in done.stderr
     assert json.dumps(done.stdout) == '""'

@@ -11,10 +11,14 @@ from click.testing import CliRunner
 
 from edge_asc.cli import cli
 from edge_asc.errors import EdgeAscError
+from edge_asc_bench.job import Settings
+from edge_asc_bench.measurement import bench_app
+from edge_asc_bench.remote.connection import Finished
 from edge_asc_bench.result import KIND, SCHEMA_VERSION, read
-from edge_asc_bench.targets import TargetLostError, app
+from edge_asc_bench.target import TargetLostError, open_app, open_target
+from edge_asc_bench.targets import app
 from edge_asc_bench.targets.adb import AdbDevice
-from edge_asc_bench.targets.remote import Finished
+from recorder import Recorder
 
 # What Android's am does here: it starts the app, which reports on what it does while it does it.
 AM = """#!/usr/bin/env python3
@@ -29,8 +33,9 @@ print("Starting: Intent")
 """
 
 
-def told_by_app():
+def reported_by_app():
     distribution = dict.fromkeys(("p50", "p90", "p99", "maximum", "minimum", "mean", "deviation"), 1.0)
+    distribution |= {"count": 10, "percentiles": {"50": 1.0}}
     latency = {
         "front_end": distribution,
         "model": distribution,
@@ -58,9 +63,19 @@ def told_by_app():
         "incomplete": None,
         "made": {"edge_asc": "0", "at": "now", "seconds": 1, "target": "app", "command": ""},
         "machine": machine,
-        "conditions": [],
-        "settings": {"threads": 1},
-        "data": {"name": "generated", "clips": 1, "sha256": "2"},
+        "conditions": [
+            {
+                "at": 0.0,
+                "phase": "before",
+                "frequency_mhz": None,
+                "temperature_c": None,
+                "load": None,
+                "throttling": [],
+                "thermal_status": 0,
+            }
+        ],
+        "settings": {"threads": 1, "lengths": []},
+        "data": {"name": "generated", "clips": 1, "sha256": "2", "labels": []},
         "reference": None,
         "whole_clip": None,
         "variants": [variant],
@@ -80,6 +95,12 @@ class Connection:
         target.write_bytes((self.folder / source).read_bytes())
 
 
+def measure(url="adb://", model="fuse", duration=0.0, progress=None):
+    with (progress or Recorder()).phase("starting the app") as phase:
+        settings = Settings(rounds=3, duration=duration)
+        return bench_app(open_app(url.replace("adb", "app")), model, settings, "line", phase)
+
+
 @pytest.fixture
 def phone(tmp_path, monkeypatch):
     """A folder that is the phone's; `app.sh` in it is what the app does."""
@@ -95,7 +116,7 @@ def phone(tmp_path, monkeypatch):
     (tmp_path / "am").chmod(stat.S_IRWXU)
     (tmp_path / "pidof").write_text("#!/bin/sh\n")
     (tmp_path / "pidof").chmod(stat.S_IRWXU)
-    (tmp_path / "result").write_text(json.dumps(told_by_app()))
+    (tmp_path / "result").write_text(json.dumps(reported_by_app()))
     return tmp_path
 
 
@@ -105,13 +126,12 @@ def test_starts_the_app_waits_and_fetches_the_result(phone):
         f"echo '{json.dumps(e)}' > bench-ID.part; mv bench-ID.part bench-ID.progress; sleep 0.3\n" for e in events
     )
     (phone / "app.sh").write_text(f"{lines}cp result bench-ID.part; mv bench-ID.part bench-ID.json")
-    said = []
-    result = app.bench_app(
-        "adb://x", "fuse", rounds=3, duration=0.5, command="line", progress=lambda *event: said.append(event)
-    )
-    assert said == [("opening", 0, 2), ("latency", 1, 2)]
-    assert result["made"]["target"] == "adb://x"
-    assert result["made"]["command"] == "line"
+    seen = Recorder()
+    result = measure("app://x", duration=0.5, progress=seen)
+    assert seen.updates == [("starting the app", 0, None), ("opening", 0, 2), ("latency", 1, 2)]
+    assert result.made.target == "app://x"
+    assert result.made.command == "line"
+    assert result.conditions[0].thermal_status == 0
     arguments = json.loads((phone / "arguments").read_text())
     extras = dict(zip(arguments[5::3], arguments[6::3], strict=True))
     assert {key: extras[key] for key in ("bench", "model", "rounds", "duration")} == {
@@ -126,30 +146,32 @@ def test_starts_the_app_waits_and_fetches_the_result(phone):
 def test_the_command_writes_and_shows_the_result(phone):
     (phone / "app.sh").write_text("cp result bench-ID.part; mv bench-ID.part bench-ID.json")
     output = phone / "phone.json"
-    done = CliRunner().invoke(cli, ["bench", "fuse", "--target", "adb://", "--app", "--output", str(output)])
-    assert done.exit_code == 0, done.output
-    assert "fuse-int8.tflite" in done.output
-    assert read(output)["made"]["target"] == "adb://"
+    for target in (["--target", "app://"], ["--target", "adb://", "--app"]):
+        done = CliRunner().invoke(cli, ["bench", "fuse", *target, "--output", str(output)])
+        assert done.exit_code == 0, done.output
+        assert "fuse-int8.tflite" in done.output
+        assert read(output).made.target == "app://"
+        output.unlink()
 
 
-def test_what_the_app_refuses_is_told(phone):
+def test_an_error_of_the_app_is_reported(phone):
     event = json.dumps({"error": "no plan for model bird; this app has fuse"})
     (phone / "app.sh").write_text(f"echo '{event}' > bench-ID.part; mv bench-ID.part bench-ID.progress")
     with pytest.raises(EdgeAscError, match="no plan for model bird"):
-        app.bench_app("adb://", "bird", rounds=1, duration=0)
+        measure(model="bird")
 
 
 def test_an_app_that_is_not_installed(phone):
     (phone / "am").write_text("#!/bin/sh\necho 'Error: Activity class does not exist.'\n")
     with pytest.raises(EdgeAscError, match=r"does not exist.*install it: adb install"):
-        app.bench_app("adb://", "fuse", rounds=1, duration=0)
+        measure()
 
 
-def test_an_app_that_tells_nothing(phone, monkeypatch):
+def test_an_app_that_reports_nothing(phone, monkeypatch):
     monkeypatch.setattr(app, "PATIENCE", 0.1)
     (phone / "app.sh").write_text("true")
-    with pytest.raises(TargetLostError, match="is the phone locked"):
-        app.bench_app("adb://", "fuse", rounds=1, duration=0)
+    with pytest.raises(TargetLostError, match="check whether the phone is locked"):
+        measure()
 
 
 def test_an_app_that_dies(phone, monkeypatch):
@@ -157,21 +179,24 @@ def test_an_app_that_dies(phone, monkeypatch):
     (phone / "app.sh").write_text("true")
     (phone / "pidof").write_text("#!/bin/sh\nexit 1\n")
     with pytest.raises(EdgeAscError, match="ended before it was done"):
-        app.bench_app("adb://", "fuse", rounds=1, duration=0)
+        measure()
 
 
 def test_a_result_that_is_none(phone):
     (phone / "app.sh").write_text("echo '{}' > bench-ID.part; mv bench-ID.part bench-ID.json")
     with pytest.raises(EdgeAscError, match="not a result"):
-        app.bench_app("adb://", "fuse", rounds=1, duration=0)
+        measure()
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["fuse", "resnet", "--target", "adb://"], "--app takes one model and one target"),
-        (["fuse", "--target", "adb://", "--target", "adb://x"], "--app takes one model and one target"),
-        (["fuse", "--target", "adb://", "--lengths", "1", "--ssh-config", __file__], "not --lengths, --ssh-config"),
+        (["fuse", "resnet", "--target", "adb://"], "an app takes one model, and no other target beside it"),
+        (
+            ["fuse", "--target", "adb://", "--target", "adb://x"],
+            "an app takes one model, and no other target beside it",
+        ),
+        (["fuse", "--target", "adb://", "--lengths", "1", "--ssh-config", __file__], "omit --lengths, --ssh-config"),
     ],
 )
 def test_one_model_and_one_phone_and_nothing_else(phone, arguments, said):
@@ -180,6 +205,6 @@ def test_one_model_and_one_phone_and_nothing_else(phone, arguments, said):
     assert said in re.sub(r"[\s│]+", " ", done.output)
 
 
-def test_the_app_is_on_a_phone(phone):
-    with pytest.raises(EdgeAscError, match="expected adb://"):
-        app.bench_app("local", "fuse", rounds=1, duration=0)
+def test_an_app_is_not_a_machine(phone):
+    with pytest.raises(EdgeAscError, match="an application, which has its own models"):
+        open_target("app://")

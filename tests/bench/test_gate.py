@@ -1,9 +1,12 @@
 import copy
+import hashlib
 import json
 import random
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 import torch
 
@@ -13,19 +16,14 @@ from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import FrontEnd
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc.zoo import zoo_path
-from edge_asc_bench.gate import (
-    IncomparableError,
-    Limits,
-    benchmark_action,
-    check,
-    junit,
-    markdown,
-    regressions,
-    skipped,
-)
+from edge_asc_bench import gate
+from edge_asc_bench.finding import regressions, to_benchmark_action, to_junit, to_markdown
+from edge_asc_bench.gate import IncomparableError
+from edge_asc_bench.inputs import Clips
 from edge_asc_bench.job import Settings
-from edge_asc_bench.measurement import Clips, bench
-from edge_asc_bench.result import read
+from edge_asc_bench.limits import Limits
+from edge_asc_bench.measurement import Benchmark, bench
+from edge_asc_bench.result import Result, read
 from edge_asc_bench.targets.local import LocalTarget
 from edge_asc_export.artefact import Draft, write
 from edge_asc_export.plan import Plan, digest
@@ -33,10 +31,33 @@ from edge_asc_export.plan import Plan, digest
 CLIPS = 300
 
 
+def check(result, baseline, limits):
+    """The gate on results given as JSON."""
+    return gate.check(typed(result), typed(baseline), limits)
+
+
+def skipped(result, baseline, limits):
+    return gate.skipped(typed(result), typed(baseline), limits)
+
+
+def typed(value):
+    return value if isinstance(value, Result) else msgspec.convert(value, Result)
+
+
+def distribution(p50):
+    parts = dict.fromkeys(("p90", "maximum", "minimum", "mean"), p50)
+    return {**parts, "count": 500, "p50": p50, "p99": p50 * 1.2, "deviation": 0.01, "percentiles": {"50": p50}}
+
+
 def latency(p50, spread=0.01):
-    total = {"p50": p50, "p99": p50 * 1.2, "deviation": 0.01, "mean": p50}
+    parts = dict.fromkeys(("front_end", "model", "engine", "total"), distribution(p50))
     rounds = [p50 * (1 + spread * (i % 5 - 2)) for i in range(25)]
-    return {"front_end": total, "model": total, "total": total, "rounds_ms": rounds, "unstable": []}
+    times = {"period_s": 0.256, "real_time_factor": p50 / 256, "load_ms": 1.0, "cold_start_ms": 2.0}
+    return {**parts, **times, "rounds_ms": rounds, "sustained": None, "unstable": []}
+
+
+def memory(peak):
+    return {"peak": peak, "now": peak, "bare": 10_000_000, "front_end": 20_000_000, "imported": 50_000_000}
 
 
 MACHINE = {"architecture": "aarch64", "cpu": "Cortex-A76", "board": "a board", "cores": 4, "features": ["asimddp"]}
@@ -48,8 +69,18 @@ def accuracy(seed=0, share=0.7, agreement=0.99):
     rows = []
     for seconds in (1, 5):
         right = "".join("1" if rng.random() < share else "0" for _ in range(CLIPS))
-        rows.append({"seconds": seconds, "accuracy": right.count("1") / CLIPS, "right_clips": right})
-    return {"lengths": rows, "all_steps": {"agreement": agreement}}
+        row = {"seconds": seconds, "low": 0.0, "high": 1.0, "right_clips": right}
+        rows.append({**tally(right.count("1"), CLIPS, agreement), **row})
+    facts = {"schema_version": 1, "model": "m", "engine": "litert", "clips": CLIPS, "labels": ["x"], "decision": "last"}
+    facts |= {"gain": 0.0, "reference": "fuse", "logit_error": None, "notes": []}
+    return {**facts, "lengths": rows, "all_steps": tally(CLIPS, 2 * CLIPS, agreement)}
+
+
+def tally(right, count, agreement):
+    shares = {"accuracy": right / count, "agreement": agreement, "recall": {"x": right / count}}
+    counts = {"count": count, "right": right, "right_last": right, "right_mean": right, "macro_recall": right / count}
+    by_class = {"count_by_class": {"x": count}, "right_by_class": {"last": {"x": right}, "mean": {"x": right}}}
+    return {"decision": "last", **counts, **shares, **by_class}
 
 
 def variant(name, p50=0.2, **changes):
@@ -65,9 +96,15 @@ def variant(name, p50=0.2, **changes):
         "macs": {"step": 100},
         "state_bytes": 1,
         "checkpoint_sha256": "c",
-        "graph": {"operations": {"step": {"CONV_2D": 20}}, "partitions": 1, "outside": 0},
+        "graph": {
+            "operations": {"step": {"CONV_2D": 20}},
+            "arithmetic": {"step": {"integer": 20, "float": 0}},
+            "float_operations": {"step": []},
+            "partitions": 1,
+            "outside": 0,
+        },
         "latency": {"step": latency(p50)},
-        "memory": {"peak": 90_000_000},
+        "memory": memory(90_000_000),
         "accuracy": accuracy(),
         "agreement": None,
         "loss": None,
@@ -82,7 +119,7 @@ def result(**changes):
         "schema_version": 2,
         "complete": True,
         "incomplete": None,
-        "made": {"at": "now"},
+        "made": {"edge_asc": "0", "at": "now", "seconds": 1.0, "target": "local", "command": ""},
         "machine": MACHINE,
         "conditions": [],
         "settings": {"threads": 1},
@@ -125,7 +162,7 @@ def test_the_same_result_holds():
         "median of a decision",
         "peak resident set",
     }
-    assert "comparisons hold" in markdown(findings)
+    assert "comparisons hold" in to_markdown(findings)
 
 
 @pytest.mark.parametrize(
@@ -138,17 +175,17 @@ def test_the_same_result_holds():
         (("graph", "outside"), 1, "XNNPACK: outside"),
         (("latency", "step"), latency(0.3), "median of a decision, step, share of fuse"),
         (("memory", "peak"), 120_000_000, "peak resident set, share of fuse"),
-        (("accuracy", "all_steps"), {"agreement": 0.97}, "agreement with the reference"),
+        (("accuracy", "all_steps", "agreement"), 0.97, "agreement with the reference"),
     ],
 )
 def test_one_regression_is_named(path, value, what):
     findings = check(changed(path, value), result(), Limits())
     (found,) = regressions(findings)
     assert (found.variant, found.what) == ("fuse.tflite", what)
-    suite = ElementTree.fromstring(junit(findings))
+    suite = ElementTree.fromstring(to_junit(findings))
     assert suite.get("failures") == "1"
     assert [case.get("name") for case in suite if case.find("failure") is not None] == [what]
-    assert f"| fuse.tflite | {what} |" in markdown(findings)
+    assert f"| fuse.tflite | {what} |" in to_markdown(findings)
 
 
 def test_lost_clips_are_a_regression_and_won_ones_are_reported():
@@ -160,7 +197,7 @@ def test_lost_clips_are_a_regression_and_won_ones_are_reported():
     won = check(changed(path, flipped(right, 15, "0")), result(), Limits())
     assert not regressions(won)
     assert [f.what for f in won if f.verdict == "improvement"] == ["accuracy at 5 s"]
-    assert "improvement" in markdown(won)
+    assert "improvement" in to_markdown(won)
 
 
 def test_a_few_clips_either_way_are_chance():
@@ -202,7 +239,7 @@ def test_uncertain_medians_say_nothing_about_latency():
 def slower_and_larger():
     """The second variant at twice the time and memory."""
     found = changed(("latency", "step"), latency(0.4))
-    found["variants"][1]["memory"] = {"peak": 180_000_000}
+    found["variants"][1]["memory"] = memory(180_000_000)
     return found
 
 
@@ -250,7 +287,7 @@ def test_times_with_and_without_the_reference_are_compared_as_they_are():
 @pytest.mark.parametrize(
     ("path", "value", "what"),
     [
-        (("accuracy", "all_steps"), {"agreement": None}, "agreement with the reference"),
+        (("accuracy", "all_steps", "agreement"), None, "agreement with the reference"),
         (("graph", "partitions"), None, "XNNPACK: partitions"),
         (("memory",), None, "peak resident set"),
     ],
@@ -272,6 +309,7 @@ EMULATED = {**MACHINE, "emulated": "qemu"}
 
 def counted(share=1.0, engine="litert 2.3"):
     parts = {"front_end": 900_000, "model": int(1_000_000 * share), "total": 900_000 + int(1_000_000 * share)}
+    parts |= {"runtime": 500_000, "dot_products": 100_000, "matrix_products": 0}
     changes = {"instructions": {"cortex-a72": parts}, "engine": engine, "latency": {}, "memory": None}
     return {**result(variants=[variant("x.tflite", **changes)], reference=None), "machine": EMULATED}
 
@@ -308,10 +346,10 @@ def test_times_that_went_missing_cannot_be_compared():
 
 def test_the_same_artefact_again_raises_no_alarm(artefacts):
     """Fifty measurements: the rate of false alarms, 1 % of a check, leaves room for none."""
-    heard = Clips("noise", clips(40, 40), artefacts.causal.labels, tuple(i % 10 for i in range(40)), "digest")
+    audio = Clips("noise", clips(40, 40), artefacts.causal.labels, tuple(i % 10 for i in range(40)), "digest")
     models = [("int8", artefacts.folder / "step-int8.tflite")]
     settings = Settings(lengths=(1,), rounds=1, burst=1, warm_up=1)
-    first, *others = (bench(models, heard, settings, [LocalTarget()])[0] for _ in range(51))
+    first, *others = (bench(Benchmark(models, audio, settings), [LocalTarget()])[0] for _ in range(51))
     # Times are chance here, and stand for nothing in a test.
     findings = [finding for other in others for finding in check(other, first, Limits(timings="off"))]
     assert {finding.verdict for finding in findings} == {"holds"}
@@ -365,10 +403,10 @@ def test_bad_limits(tmp_path, text, message):
 
 
 def test_benchmark_action_reads_medians_and_sizes():
-    entries = benchmark_action(result())
+    entries = [entry.to_json() for entry in to_benchmark_action(typed(result()))]
     assert {"name": "fuse.tflite: step, p50", "unit": "ms", "value": 0.2, "range": "± 0.01"} in entries
     assert {"name": "fuse.tflite: size", "unit": "bytes", "value": 200_000} in entries
-    emulated = benchmark_action({**result(), "machine": EMULATED})
+    emulated = [entry.to_json() for entry in to_benchmark_action(typed({**result(), "machine": EMULATED}))]
     assert {entry["unit"] for entry in emulated} == {"bytes"}
 
 
@@ -378,20 +416,86 @@ def test_benchmark_action_reads_medians_and_sizes():
         ({"kind": "export"}, "of kind 'export'; expected 'bench'"),
         ({"schema_version": 3}, "schema version 3; this edge-asc reads 2: upgrade"),
         ({"schema_version": 1}, "schema version 1; this edge-asc reads 2: measure again"),
-        ({"variants": {}}, "result has dict as variants"),
-        ({"variants": [1]}, "a variant is int"),
-        ({"data": {}}, "data has nothing as name"),
-        ({"variants": [variant("x", latency={"step": {"unstable": []}})]}, "latency step of variant 'x' has nothing"),
-        ({"variants": [{**variant("x"), "bytes": "1"}]}, "variant 'x' has str as bytes"),
+        ({"variants": {}}, "variants: got object, expected array; measure again"),
+        ({"variants": [1]}, r"variants\[0\]: got int, expected object; measure again"),
+        ({"data": {}}, "data: lacks the field name; measure again"),
+        ({"speed": 1}, "result: has the unknown field speed; measure again"),
+        (
+            {"variants": [variant("x", latency={"step": {"unstable": []}})]},
+            r"variants\[0\] \(x\)\.latency\.step: lacks the field front_end; measure again",
+        ),
+        (
+            {"variants": [{**variant("x"), "bytes": "1"}]},
+            r"variants\[0\] \(x\)\.bytes: got str, expected int; measure again",
+        ),
     ],
 )
 def test_a_result_is_checked_when_it_is_read(tmp_path, change, message):
     path = tmp_path / "result.json"
     path.write_text(json.dumps(result()))
-    assert read(path)["reference"] == "fuse"
+    assert read(path).reference == "fuse"
     path.write_text(json.dumps({**result(), **change}))
     with pytest.raises(EdgeAscError, match=message):
         read(path)
+
+
+BASELINES = sorted((Path(__file__).parents[2] / "benchmarks/baselines").rglob("*.json"))
+
+
+@pytest.mark.parametrize("path", BASELINES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_committed_baselines_are_read_unchanged_and_hold_against_themselves(path):
+    baseline = read(path)
+    assert json.loads(json.dumps(baseline.to_json())) == json.loads(path.read_text())
+    findings = gate.check(baseline, baseline, Limits())
+    assert {finding.verdict for finding in findings} == {"holds"}
+    assert len(findings) == FINDINGS[f"{path.parent.name}/{path.stem}"]
+
+
+# Counted by the gate before its results had types.
+FINDINGS = {
+    "baselines/arm": 180,
+    "generated/bcresnet": 29,
+    "generated/fuse": 25,
+    "generated/resnet": 27,
+    "recordings/bcresnet": 54,
+    "recordings/fuse": 52,
+    "recordings/resnet": 54,
+}
+
+
+def worsened(value):
+    """A baseline with larger files, slower rounds and fewer right clips, more so from one variant to the next."""
+    for i, mine in enumerate(value["variants"]):
+        mine["bytes"] = int(mine["bytes"] * (1 + 0.01 * i))
+        if mine["memory"]:
+            mine["memory"]["peak"] = int(mine["memory"]["peak"] * (1 + 0.1 * i))
+        for times in mine["latency"].values():
+            times["rounds_ms"] = [ms * (1 + 0.2 * i) for ms in times["rounds_ms"]]
+        for counts in (mine["instructions"] or {}).values():
+            counts.update({part: int(count * (1 + 0.01 * i)) for part, count in counts.items()})
+        for row in mine["accuracy"]["lengths"] if mine["accuracy"] else ():
+            row["right_clips"] = row["right_clips"].replace("1", "0", 5 * i)
+    return value
+
+
+@pytest.mark.parametrize("path", BASELINES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_findings_are_those_of_the_gate_before_its_results_had_types(path):
+    findings = gate.check(typed(worsened(json.loads(path.read_text()))), read(path), Limits())
+    listed = "\n".join(sorted(json.dumps(asdict(finding), sort_keys=True) for finding in findings))
+    digest = hashlib.sha256(listed.encode()).hexdigest()[:16]
+    expected = WORSENED[f"{path.parent.name}/{path.stem}"]
+    assert (sum(finding.verdict != "holds" for finding in findings), digest) == expected
+
+
+WORSENED = {
+    "baselines/arm": (105, "a4d19620bfe8429d"),
+    "generated/bcresnet": (7, "0aa25b000d08c147"),
+    "generated/fuse": (4, "7e24ec7f004124ba"),
+    "generated/resnet": (6, "0e49c4384f77129b"),
+    "recordings/bcresnet": (17, "c89bfcb6c675e898"),
+    "recordings/fuse": (16, "fbb997994ac43bcf"),
+    "recordings/resnet": (17, "0fdda27886b56be2"),
+}
 
 
 def test_no_result_at_all(tmp_path):
@@ -408,7 +512,7 @@ def test_a_damaged_layer_is_caught_on_real_recordings(scenes10, tmp_path):
     dataset = Dataset.open(scenes10)
     features = FeatureCache(tmp_path / "cache", FrontEnd()).features(dataset, dataset.clips)
     targets = tuple(dataset.labels.index(clip.label) for clip in dataset.clips)
-    heard = Clips("scenes10", list(features), dataset.labels, targets, "all")
+    audio = Clips("scenes10", list(features), dataset.labels, targets, "all")
     path = tmp_path / "fuse-int8.tflite"
 
     def measured(noise, reference=True):
@@ -421,10 +525,10 @@ def test_a_damaged_layer_is_caught_on_real_recordings(scenes10, tmp_path):
         path.write_bytes(artefact.data)
         models = [("fuse", zoo_path("fuse")), ("int8", path)]
         settings = Settings(lengths=(1, 2, 3, 4, 5), rounds=1, warm_up=1, burst=1)
-        return bench(models if reference else models[1:], heard, settings, [LocalTarget()])[0]
+        return bench(Benchmark(models if reference else models[1:], audio, settings), [LocalTarget()])[0]
 
     def share(value):
-        return value["variants"][-1]["accuracy"]["all_steps"]["accuracy"]
+        return value.variants[-1].accuracy.all_steps.accuracy
 
     whole, again = measured(0.0), measured(0.0)
     assert not regressions(check(again, whole, Limits(timings="off")))

@@ -1,148 +1,156 @@
-import copy
+import dataclasses
 import json
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from artefacts import clips
 from edge_asc.errors import EdgeAscError
-from edge_asc_bench import runner
+from edge_asc.progress import SILENT
+from edge_asc_bench.events import Decide, TimesMeasured
+from edge_asc_bench.inputs import Clips
 from edge_asc_bench.job import Settings, Task
-from edge_asc_bench.latency import Latency, disturbances
-from edge_asc_bench.machine import conditions, describe, unknown
-from edge_asc_bench.measurement import Clips, _add_losses
+from edge_asc_bench.latency import Distribution, disturbances
+from edge_asc_bench.machine import Machine, describe, read_condition
+from edge_asc_bench.measurement import Benchmark
 from edge_asc_bench.measurement import bench as bench_on
-from edge_asc_bench.result import read
+from edge_asc_bench.process import WorkerProcess
+from edge_asc_bench.quality import with_losses
+from edge_asc_bench.result import Sample, read
 from edge_asc_bench.targets.local import LocalTarget
+from recorder import Recorder
 
-HEARD = Clips("noise", clips(3, 40), (), (), "digest")
+CLIPS = Clips("noise", clips(3, 40), (), (), "digest")
 
 
 def quick(**changes):
     return Settings(**{"rounds": 1, "warm_up": 1, "lead": 1, "burst": 3, "window_burst": 1, **changes})
 
 
-def bench(models, heard, settings, **options):
-    (result,) = bench_on(models, heard, settings, [LocalTarget()], **options)
+def bench(models, audio, settings, progress=SILENT):
+    (result,) = bench_on(Benchmark(models, audio, settings), [LocalTarget()], progress=progress)
     return result
 
 
 def test_models_are_measured_side_by_side(artefacts, tmp_path):
     models = [(name, path) for name, path in artefacts.steps.items()]
     models.append(("int8", artefacts.folder / "step-int8.tflite"))
-    seen = []
+    seen = Recorder()
     settings = quick(lengths=(1,), rounds=2, duration=0.01)
-    result = bench(models, HEARD, settings, progress=lambda *told: seen.append(told))
-    (tmp_path / "result.json").write_text(json.dumps(result, allow_nan=False))
-    assert read(tmp_path / "result.json") == json.loads(json.dumps(result))
-    assert result["reference"] == "torch"
-    assert ("local", "latency", 1, 2) in seen
-    for variant in result["variants"]:
-        step = variant["latency"]["step"]
-        assert step["total"]["count"] == 6
+    result = bench(models, CLIPS, settings, progress=seen)
+    (tmp_path / "result.json").write_text(json.dumps(result.to_json(), allow_nan=False))
+    assert read(tmp_path / "result.json") == result
+    assert result.reference == "torch"
+    assert ("latency", 1, 2) in seen.updates
+    for variant in result.variants:
+        step = variant.latency["step"]
+        assert step.total.count == 6
         for name in ("p50", "mean", "maximum"):
-            parts = step["front_end"][name] + step["model"][name]
-            assert 0 < step["total"][name] <= 1.5 * parts
-        assert step["real_time_factor"] == pytest.approx(step["total"]["mean"] / 256, rel=1e-3)
-        assert step["cold_start_ms"] >= step["load_ms"] > 0
-        assert step["sustained"]["ratio"] > 0
-        assert any("few for percentiles" in doubt for doubt in step["unstable"])
-        memory = variant["memory"]
-        assert 0 < memory["bare"] < memory["front_end"] < memory["imported"] < memory["peak"]
-        assert len(step["rounds_ms"]) == 2
-        assert list(step["total"]["percentiles"]) == ["0", "1", "5", "10", "25", "50", "75", "90", "95", "99", "100"]
-        assert step["total"]["percentiles"]["50"] == step["total"]["p50"]
-    phases = [sample["phase"] for sample in result["conditions"]]
+            parts = getattr(step.front_end, name) + getattr(step.model, name)
+            assert 0 < getattr(step.total, name) <= 1.5 * parts
+        assert step.real_time_factor == pytest.approx(step.total.mean / 256, rel=1e-3)
+        assert step.cold_start_ms >= step.load_ms > 0
+        assert step.sustained.ratio > 0
+        assert any("few for percentiles" in doubt for doubt in step.unstable)
+        memory = variant.memory
+        assert 0 < memory.bare < memory.front_end < memory.imported < memory.peak
+        assert len(step.rounds_ms) == 2
+        assert list(step.total.percentiles) == ["0", "1", "5", "10", "25", "50", "75", "90", "95", "99", "100"]
+        assert step.total.percentiles["50"] == step.total.p50
+    phases = [sample.phase for sample in result.conditions]
     assert [phases[0], phases[-1]] == ["before", "after"]
     assert "latency" in phases
-    shares = {v["name"]: v["agreement"]["share"] for v in result["variants"] if v["agreement"]}
+    shares = {v.name: v.agreement.share for v in result.variants if v.agreement}
     assert shares["onnx"] == shares["tflite"] == 1.0
     assert "torch" not in shares
-    int8 = result["variants"][-1]
-    assert int8["graph"]["partitions"] == 1
-    assert int8["state_bytes"] < result["variants"][0]["state_bytes"] / 3
+    int8 = result.variants[-1]
+    assert int8.graph.partitions == 1
+    assert int8.state_bytes < result.variants[0].state_bytes / 3
 
 
 def test_accuracy_comes_with_the_clips_that_are_right(artefacts):
     contract_labels = artefacts.causal.labels
-    heard = Clips("noise", clips(3, 40), contract_labels, (0, 1, 2), "digest")
-    result = bench([("torch", artefacts.steps["torch"])], heard, quick(lengths=(1,), rounds=1))
-    (row,) = result["variants"][0]["accuracy"]["lengths"]
-    assert len(row["right_clips"]) == row["count"] == 3
-    assert row["right_clips"].count("1") == row["right"]
+    audio = Clips("noise", clips(3, 40), contract_labels, (0, 1, 2), "digest")
+    result = bench([("torch", artefacts.steps["torch"])], audio, quick(lengths=(1,), rounds=1))
+    (row,) = result.variants[0].accuracy.lengths
+    assert len(row.right_clips) == row.count == 3
+    assert row.right_clips.count("1") == row.right
 
 
 def test_windows_are_measured_each(artefacts):
-    result = bench([("w", artefacts.folder / "windows.tflite")], HEARD, quick(lengths=(1, 2), rounds=1))
-    (variant,) = result["variants"]
-    assert set(variant["latency"]) == {"1", "2"}
-    assert variant["agreement"] is None
-    assert variant["latency"]["2"]["period_s"] == 0.25
+    result = bench([("w", artefacts.folder / "windows.tflite")], CLIPS, quick(lengths=(1, 2), rounds=1))
+    (variant,) = result.variants
+    assert set(variant.latency) == {"1", "2"}
+    assert variant.agreement is None
+    assert variant.latency["2"].period_s == 0.25
 
 
 def test_a_window_that_is_not_asked_for_is_an_error_before_anything_is_measured(artefacts):
     with pytest.raises(EdgeAscError, match="has windows of 1, 2 s; name one of them"):
-        bench([("w", artefacts.folder / "windows.tflite")], HEARD, quick(lengths=(5,), rounds=1))
+        bench([("w", artefacts.folder / "windows.tflite")], CLIPS, quick(lengths=(5,), rounds=1))
 
 
 def test_models_of_other_labels_are_not_compared(artefacts, tmp_path):
-    other = replace(artefacts.causal, labels=tuple("klmnopqrst"))
+    other = dataclasses.replace(artefacts.causal, labels=tuple("klmnopqrst"))
     other.save(tmp_path / "other")
     models = [("torch", artefacts.steps["torch"]), ("other", tmp_path / "other")]
-    result = bench(models, HEARD, quick(lengths=(1,), rounds=1))
-    assert [variant["agreement"] for variant in result["variants"]] == [None, None]
+    result = bench(models, CLIPS, quick(lengths=(1,), rounds=1))
+    assert [variant.agreement for variant in result.variants] == [None, None]
 
 
 def test_a_model_that_cannot_be_opened_is_named(artefacts, tmp_path):
     bad = tmp_path / "bad.tflite"
     bad.write_bytes(b"nothing")
     with pytest.raises(EdgeAscError, match=r"bad\.tflite"):
-        bench([("bad", bad)], HEARD, quick(rounds=1))
+        bench([("bad", bad)], CLIPS, quick(rounds=1))
 
 
 def test_a_process_that_ends_is_an_error_with_its_exit_code(artefacts, tmp_path):
     np.save(tmp_path / "audio.npy", np.zeros(160000, np.float32))
     shutil.copy(artefacts.steps["onnx"], tmp_path / "x.onnx")
-    process = runner.Process(Task(0, "onnx", "x.onnx", None), tmp_path, 1)
+    process = WorkerProcess(0, Task(0, "onnx", "x.onnx", "onnxruntime", None), tmp_path, 1)
     process._process.kill()
     process._process.wait()
     with pytest.raises(EdgeAscError, match="onnx: its process ended with exit code -9"):
-        process.ask(do="run", count=1)
+        process.ask(Decide(1), TimesMeasured)
     process.close()
 
 
-def test_the_worker_answers_errors_and_goes_on():
-    commands = [{"do": "open", "path": "no-such.onnx", "threads": 1, "seconds": None, "audio": "a"}, {"do": "memory"}]
-    text = "".join(json.dumps(command) + "\n" for command in commands)
+def test_the_worker_reports_errors_and_goes_on():
+    opening = {"request": "open", "task": 0, "path": "no-such.onnx", "threads": 1, "seconds": None, "audio": "a"}
+    text = "".join(json.dumps(request) + "\n" for request in (opening, {"request": "guess"}, {"request": "memory"}))
     done = subprocess.run(
         [sys.executable, "-m", "edge_asc_bench.worker"], input=text, capture_output=True, text=True, check=True
     )
-    first, second = (json.loads(line) for line in done.stdout.splitlines())
-    assert "No such file" in first["error"]
-    assert second["now"] > 0
+    first, second, third = (json.loads(line) for line in done.stdout.splitlines())
+    assert (first["event"], second["event"], third["event"]) == ("error", "error", "memory")
+    assert "No such file" in first["message"]
+    assert "expected a JSON request of: open, decide, evaluate, memory" in second["message"]
+    assert third["now"] > 0
 
 
 def test_distributions():
-    found = Latency.of([1_000_000] * 299 + [9_000_000])
-    assert (found.p50, found.maximum, found.count) == (1.0, 9.0, 300)
-    assert any("standard deviation" in doubt for doubt in found.doubts())
-    assert Latency.of([2_000_000] * 300).doubts() == []
-    tail = Latency.of([1_000_000] * 280 + [2_000_000] * 20)
+    times = Distribution.of([1_000_000] * 299 + [9_000_000])
+    assert (times.p50, times.maximum, times.count) == (1.0, 9.0, 300)
+    assert any("standard deviation" in doubt for doubt in times.doubts())
+    assert Distribution.of([2_000_000] * 300).doubts() == []
+    tail = Distribution.of([1_000_000] * 280 + [2_000_000] * 20)
     assert any("99th percentile is 2.0 times" in doubt for doubt in tail.doubts())
-    assert Latency.of(np.arange(1, 201) * 1000).to_json()["count"] == 200
+    assert Distribution.of(np.arange(1, 201) * 1000).round().count == 200
 
 
 def test_the_machine_is_described_and_what_is_unknown_is_listed():
     machine = describe()
-    assert machine["packages"]["numpy"]
-    assert machine["cores"] >= 1
-    assert all(machine[name] is None for name in machine["missing"])
-    assert set(machine) == set(unknown())
-    assert set(conditions()) == {"frequency_mhz", "temperature_c", "load", "throttling"}
+    assert machine.packages["numpy"]
+    assert machine.packages["ai-edge-litert"], "a package of an engine"
+    assert machine.cores >= 1
+    assert all(getattr(machine, name) is None for name in machine.missing)
+    assert "emulated" not in machine.missing
+    assert Machine().missing == ()
 
 
 def test_a_raspberry_pis_throttling_is_read(tmp_path, monkeypatch):
@@ -150,62 +158,70 @@ def test_a_raspberry_pis_throttling_is_read(tmp_path, monkeypatch):
     tool.write_text("#!/bin/sh\necho throttled=0x50005\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert conditions()["throttling"] == [
+    assert read_condition().throttling == (
         "under-voltage",
         "throttled",
         "under-voltage since boot",
         "throttled since boot",
-    ]
+    )
 
 
-def test_what_disturbs_a_machine_while_it_measures_is_told():
-    def sample(phase, **values):
-        return {"phase": phase, "frequency_mhz": [1500.0], "throttling": None, **values}
+def test_what_disturbs_a_machine_while_it_measures_is_reported():
+    def sample(phase, frequency_mhz=(1500.0,), throttling=None):
+        return Sample(
+            at=0.0,
+            phase=phase,
+            frequency_mhz=frequency_mhz,
+            throttling=throttling,
+            temperature_c=None,
+            load=None,
+        )
 
-    calm = [sample("before", frequency_mhz=[600.0]), sample("latency"), sample("after latency")]
+    calm = [sample("before", frequency_mhz=(600.0,)), sample("latency"), sample("after latency")]
     assert disturbances(calm) == []
-    assert disturbances([*calm, sample("latency", frequency_mhz=[600.0, 900.0])]) == [
+    assert disturbances([*calm, sample("latency", frequency_mhz=(600.0, 900.0))]) == [
         "the processor ran at 900 to 1500 MHz"
     ]
-    flags = ["throttled", "under-voltage since boot"]
+    flags = ("throttled", "under-voltage since boot")
     assert disturbances([*calm, sample("latency", throttling=flags)]) == ["the firmware reported: throttled"]
 
 
-def test_what_each_step_to_a_device_costs_is_told_apart(artefacts):
+def test_what_each_step_to_a_device_costs_is_reported_separately(artefacts):
     """Whole clip, stream, float artefact, int8 artefact: three differences, none of them summed up."""
     names = {"torch": artefacts.steps["torch"], "float": artefacts.steps["tflite"]}
     names["int8"] = artefacts.folder / "step-int8.tflite"
-    heard = Clips("noise", clips(12, 40), artefacts.causal.labels, tuple(i % 10 for i in range(12)), "digest")
-    result = bench(list(names.items()), heard, quick(lengths=(1,)))
-    torch, plain, int8 = (variant["loss"] for variant in result["variants"])
-    assert torch == {"streaming": {"1": 0.0, "all": 0.0}, "export": None, "quantisation": None}
-    assert plain == {**torch, "export": {"1": 0.0, "all": 0.0}}
-    shares = [variant["accuracy"]["all_steps"]["accuracy"] for variant in result["variants"]]
-    assert int8["quantisation"]["all"] == pytest.approx(100 * (shares[1] - shares[2]), abs=1e-3)
-    assert result["whole_clip"]["lengths"][0]["accuracy"] == result["variants"][0]["accuracy"]["lengths"][0]["accuracy"]
-    alone = bench([("torch", names["torch"]), ("int8", names["int8"])], heard, quick(lengths=(1,)))
-    assert alone["variants"][1]["loss"]["quantisation"] is None
+    audio = Clips("noise", clips(12, 40), artefacts.causal.labels, tuple(i % 10 for i in range(12)), "digest")
+    result = bench(list(names.items()), audio, quick(lengths=(1,)))
+    torch, plain, int8 = (variant.loss for variant in result.variants)
+    assert (torch.streaming, torch.export, torch.quantisation) == ({"1": 0.0, "all": 0.0}, None, None)
+    assert (plain.streaming, plain.export, plain.quantisation) == (torch.streaming, {"1": 0.0, "all": 0.0}, None)
+    shares = [variant.accuracy.all_steps.accuracy for variant in result.variants]
+    assert int8.quantisation["all"] == pytest.approx(100 * (shares[1] - shares[2]), abs=1e-3)
+    assert result.whole_clip.lengths[0].accuracy == result.variants[0].accuracy.lengths[0].accuracy
+    alone = bench([("torch", names["torch"]), ("int8", names["int8"])], audio, quick(lengths=(1,)))
+    assert alone.variants[1].loss.quantisation is None
 
 
 def test_a_float_artefact_stands_for_itself_and_other_checkpoints_for_nothing(artefacts, tmp_path):
     """Two float artefacts of one engine: each is compared with PyTorch, not with the first of them."""
-    other = replace(artefacts.causal, labels=tuple(reversed(artefacts.causal.labels)))
+    other = dataclasses.replace(artefacts.causal, labels=tuple(reversed(artefacts.causal.labels)))
     other.save(tmp_path / "other")
     paths = {"torch": artefacts.steps["torch"], "a": artefacts.steps["tflite"], "other": tmp_path / "other"}
-    heard = Clips("noise", clips(12, 40), artefacts.causal.labels, tuple(i % 10 for i in range(12)), "digest")
-    result = bench(list(paths.items()), heard, quick(lengths=(1,)))
-    result["variants"][1]["accuracy"]["all_steps"]["accuracy"] = 0.5
-    copied = copy.deepcopy(result["variants"][1])
-    copied["accuracy"]["all_steps"]["accuracy"] = 0.25
-    result["variants"].append({**copied, "name": "b"})
-    result["variants"][2]["checkpoint_sha256"] = "another"
-    for variant in result["variants"]:
-        variant["loss"] = None
-    _add_losses(result)
-    base = result["variants"][0]["accuracy"]["all_steps"]["accuracy"]
-    assert result["variants"][1]["loss"]["export"]["all"] == pytest.approx(100 * (base - 0.5), abs=1e-3)
-    assert result["variants"][3]["loss"]["export"]["all"] == pytest.approx(100 * (base - 0.25), abs=1e-3)
-    assert result["variants"][2]["loss"] is None
+    audio = Clips("noise", clips(12, 40), artefacts.causal.labels, tuple(i % 10 for i in range(12)), "digest")
+    result = bench(list(paths.items()), audio, quick(lengths=(1,)))
+    torch, plain, other = (replace(variant, loss=None) for variant in result.variants)
+    a, b = (replace(at_accuracy(plain, share), name=name) for name, share in (("a", 0.5), ("b", 0.25)))
+    other = replace(other, checkpoint_sha256="another")
+    torch, a, other, b = with_losses([torch, a, other, b], "torch", result.whole_clip)
+    base = torch.accuracy.all_steps.accuracy
+    assert a.loss.export["all"] == pytest.approx(100 * (base - 0.5), abs=1e-3)
+    assert b.loss.export["all"] == pytest.approx(100 * (base - 0.25), abs=1e-3)
+    assert other.loss is None
+
+
+def at_accuracy(variant, share):
+    steps = replace(variant.accuracy.all_steps, accuracy=share)
+    return replace(variant, accuracy=replace(variant.accuracy, all_steps=steps))
 
 
 def test_the_runner_needs_numpy_and_the_runtime_alone(artefacts, tmp_path):
@@ -218,12 +234,15 @@ class Hidden:
         if top in HIDDEN:
             raise ModuleNotFoundError(f"No module named {top!r}", name=top)
 sys.meta_path.insert(0, Hidden())
-""".replace("HIDDEN", repr({"scipy", "torch", "rich", "click", "soundfile", "soxr", "onnx", "jinja2", "asyncssh"}))
+""".replace(
+        "HIDDEN",
+        repr({"scipy", "torch", "rich", "click", "soundfile", "soxr", "onnx", "jinja2", "asyncssh", "msgspec"}),
+    )
     (tmp_path / "sitecustomize.py").write_text(blocker)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
-        result = bench([("x", artefacts.folder / "step-int8.tflite")], HEARD, quick(lengths=(1,)))
-    step = result["variants"][0]["latency"]["step"]
-    assert step["front_end"] is None
-    assert step["total"] == step["model"]
-    assert "scipy" in result["machine"]["packages"]  # what is installed there, hidden or not
+        result = bench([("x", artefacts.folder / "step-int8.tflite")], CLIPS, quick(lengths=(1,)))
+    step = result.variants[0].latency["step"]
+    assert step.front_end is None
+    assert step.total == step.model
+    assert "scipy" in result.machine.packages  # what is installed there, hidden or not

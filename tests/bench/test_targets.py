@@ -18,16 +18,20 @@ import pytest
 
 from artefacts import clips
 from edge_asc.errors import EdgeAscError
-from edge_asc_bench import runner
+from edge_asc_bench import measurement, runner
+from edge_asc_bench.inputs import Clips
 from edge_asc_bench.job import Settings
-from edge_asc_bench.measurement import Clips, bench
+from edge_asc_bench.measurement import Benchmark
+from edge_asc_bench.remote import target as remote
+from edge_asc_bench.remote.probe import MARK
+from edge_asc_bench.remote.session import Session
 from edge_asc_bench.result import read
-from edge_asc_bench.targets import open_target, remote
+from edge_asc_bench.target import TargetOptions, open_app, open_target
 from edge_asc_bench.targets.local import LocalTarget
-from edge_asc_bench.targets.probe import MARK
 from edge_asc_bench.targets.ssh import _SshConnection
+from recorder import Recorder
 
-HEARD = Clips("noise", clips(3, 40), (), (), "digest")
+CLIPS = Clips("noise", clips(3, 40), (), (), "digest")
 QUICK = Settings((1,), rounds=1, warm_up=1, lead=1, burst=3)
 LONG = Settings((1,), rounds=40, warm_up=1, lead=1, burst=200)
 DEVICE = {
@@ -42,6 +46,10 @@ DEVICE = {
     "has_venv": True,
     "modules": [],
 }
+
+
+def bench(models, heard, settings, targets, **options):
+    return measurement.bench(Benchmark(models, heard, settings), targets, **options)
 
 
 @dataclass
@@ -65,7 +73,9 @@ class Server:
         return self.home / ".cache/edge-asc"
 
     def target(self, **options):
-        return open_target(self.name, **{"python": sys.executable, "ssh_config": self.folder / "config", **options})
+        return open_target(
+            self.name, TargetOptions(**{"python": sys.executable, "ssh_config": self.folder / "config", **options})
+        )
 
     def start(self, *environment):
         variables = " ".join([f"HOME={self.home}", *environment])
@@ -145,99 +155,94 @@ def jobs(server):
 
 
 def test_a_host_measures_what_this_machine_measures(server, models):
-    seen = []
-    results = bench(
-        models, HEARD, QUICK, [server.target(), LocalTarget()], progress=lambda *told: seen.append(told[:2])
-    )
-    there, here = results
-    assert there["complete"]
-    assert (there["made"]["target"], here["made"]["target"]) == (server.name, "local")
-    torch, int8 = there["variants"]
-    assert torch["latency"] == {}, "PyTorch was not asked for there"
-    assert int8["latency"]["step"]["front_end"]["p50"] > 0
-    assert int8["memory"]["peak"] > int8["memory"]["imported"]
-    assert int8["agreement"] == here["variants"][1]["agreement"]
-    assert there["machine"]["packages"]["ai-edge-litert"] == here["machine"]["packages"]["ai-edge-litert"]
-    assert "onnxruntime" not in there["machine"]["packages"], "one runtime, in an environment of its own"
+    seen = Recorder()
+    there, here = bench(models, CLIPS, QUICK, [server.target(), LocalTarget()], progress=seen)
+    assert there.complete
+    assert (there.made.target, here.made.target) == (server.name, "local")
+    torch, int8 = there.variants
+    assert torch.latency == {}, "PyTorch was not asked for there"
+    assert int8.latency["step"].front_end.p50 > 0
+    assert int8.memory.peak > int8.memory.imported
+    assert int8.agreement == here.variants[1].agreement
+    assert there.machine.packages["ai-edge-litert"] == here.machine.packages["ai-edge-litert"]
+    assert "onnxruntime" not in there.machine.packages, "one engine, in an environment of its own"
     assert jobs(server) == [], "the job is removed"
-    assert (server.name, "making an environment") in seen
-    seen.clear()
-    bench(models, HEARD, QUICK, [server.target(clean=True)], progress=lambda *told: seen.append(told[:2]))
-    assert (server.name, "making an environment") not in seen, "it is kept for the next time"
-    assert list((server.kept / "environments").iterdir()) == [], "until it is asked to go"
+    assert f"{server.name}: making an environment" in seen.titles
+    seen = Recorder()
+    bench(models, CLIPS, QUICK, [server.target(clean=True)], progress=seen)
+    assert "making an environment" not in seen.titles, "it is kept for the next time"
+    assert list((server.kept / "environments").iterdir()) == [], "until --clean removes it"
 
 
-def test_packages_are_fetched_here_for_a_host_without_a_network(home, models):
+def test_packages_are_copied_to_a_host_without_a_network(home, models):
     home.start("PIP_NO_INDEX=1")
-    seen = []
+    seen = Recorder()
     try:
-        (result,) = bench(models, HEARD, QUICK, [home.target()], progress=lambda *told: seen.append(told[1]))
+        (result,) = bench(models, CLIPS, QUICK, [home.target()], progress=seen)
     finally:
         home.stop()
-    assert result["complete"]
-    assert "copying packages" in seen
+    assert result.complete
+    assert "copying packages" in seen.titles
 
 
-def test_a_broken_connection_is_taken_up_again(server, models, short_waits):
+def test_a_run_resumes_when_the_connection_breaks(server, models, short_waits):
     cut = []
 
-    def progress(_, what, done, __):
-        if (what, done) == ("latency", 3) and not cut:
-            cut.append(what)
+    def cut_once(title, done, total):
+        if (title, done) == ("latency", 3) and not cut:
+            cut.append(title)
             server.cut()
 
-    seen = []
-    (result,) = bench(
-        models, HEARD, LONG, [server.target()], progress=lambda *told: (seen.append(told[1]), progress(*told))
-    )
+    seen = Recorder(cut_once)
+    (result,) = bench(models, CLIPS, LONG, [server.target()], progress=seen)
     assert cut
-    assert "connection lost, trying again" in seen
-    assert result["complete"]
-    count = result["variants"][1]["latency"]["step"]["total"]["count"]
+    assert "connection lost, trying again" in seen.titles
+    assert result.complete
+    count = result.variants[1].latency["step"].total.count
     assert count == LONG.rounds * LONG.burst, "nothing is lost or counted twice"
-    assert seen.count("making an environment") <= 1
+    assert seen.titles.count("making an environment") <= 1
 
 
-def test_a_lost_host_leaves_an_incomplete_result_and_the_same_command_goes_on(home, models, short_waits, tmp_path):
+def test_a_lost_host_leaves_an_incomplete_result_and_the_same_command_resumes(home, models, short_waits, tmp_path):
     home.start()
 
-    def progress(_, what, done, __):
-        if (what, done) == ("latency", 3):
+    def stop(title, done, total):
+        if (title, done) == ("latency", 3):
             home.stop()
 
-    (cut,) = bench(models, HEARD, LONG, [home.target()], progress=progress)
-    assert not cut["complete"]
-    assert "the same command takes it up again" in cut["incomplete"]
-    assert 0 < cut["variants"][1]["latency"]["step"]["total"]["count"] < LONG.rounds * LONG.burst
-    (tmp_path / "cut.json").write_text(json.dumps(cut))
-    assert read(tmp_path / "cut.json")["complete"] is False
+    (cut,) = bench(models, CLIPS, LONG, [home.target()], progress=Recorder(stop))
+    assert not cut.complete
+    assert "the same command resumes it" in cut.incomplete
+    assert 0 < cut.variants[1].latency["step"].total.count < LONG.rounds * LONG.burst
+    (tmp_path / "cut.json").write_text(json.dumps(cut.to_json()))
+    assert read(tmp_path / "cut.json").complete is False
     home.start()
     try:
-        seen = []
-        (whole,) = bench(models, HEARD, LONG, [home.target()], progress=lambda *told: seen.append(told[1]))
+        seen = Recorder()
+        (whole,) = bench(models, CLIPS, LONG, [home.target()], progress=seen)
     finally:
         home.stop()
-    assert whole["complete"]
-    assert "copying" not in seen
+    assert whole.complete
+    assert "copying" not in seen.titles
     assert jobs(home) == []
 
 
-def test_a_host_that_nobody_answers_for_spoils_no_other(server, models):
+def test_a_host_that_does_not_respond_spoils_no_other(server, models):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         nobody = open_target(f"ssh://127.0.0.1:{free.getsockname()[1]}")
     finished = []
     with pytest.raises(EdgeAscError, match="no connection"):
-        bench(models, HEARD, QUICK, [nobody, LocalTarget()], finished=lambda *told: finished.append(told))
-    ((target, result),) = finished
-    assert target.name == "local"
-    assert result["complete"]
+        bench(models, CLIPS, QUICK, [nobody, LocalTarget()], finished=lambda *entry: finished.append(entry))
+    ((name, result),) = finished
+    assert name == "local"
+    assert result.complete
 
 
 @pytest.mark.parametrize("method", ["get", "remove"])
 def test_a_connection_that_breaks_after_the_run_costs_nothing(server, models, short_waits, monkeypatch, method):
     """While results are copied, or while the job is removed."""
-    owner = {"get": _SshConnection, "remove": remote._Session}[method]
+    owner = {"get": _SshConnection, "remove": Session}[method]
     real, broken = getattr(owner, method), []
 
     async def once(self, *arguments):
@@ -247,54 +252,54 @@ def test_a_connection_that_breaks_after_the_run_costs_nothing(server, models, sh
         await real(self, *arguments)
 
     monkeypatch.setattr(owner, method, once)
-    seen = []
-    (result,) = bench(models, HEARD, QUICK, [server.target()], progress=lambda *told: seen.append(told[1:3]))
+    seen = Recorder()
+    (result,) = bench(models, CLIPS, QUICK, [server.target()], progress=seen)
     assert broken
-    assert result["complete"]
-    assert result["variants"][1]["latency"]["step"]["total"]["count"] == QUICK.rounds * QUICK.burst
-    assert seen.count(("latency", 0)) == 1, "it is not measured twice"
+    assert result.complete
+    assert result.variants[1].latency["step"].total.count == QUICK.rounds * QUICK.burst
+    assert seen.updates.count(("latency", 0, QUICK.rounds)) == 1, "it is not measured twice"
     assert jobs(server) == []
 
 
 def test_a_run_that_died_there_is_made_again_and_nothing_of_it_counts(server, models, short_waits):
-    """A board that loses power: the runner is gone, and what it told stays behind."""
+    """A board that loses power: the runner is gone, and its events stay behind."""
     killed = []
 
-    def progress(_, what, done, __):
-        if (what, done) == ("latency", 5) and not killed:
+    def kill(title, done, total):
+        if (title, done) == ("latency", 5) and not killed:
             (lock,) = server.kept.glob("jobs/*/runner.lock")
             killed.append(int(lock.read_text()))
             server.cut()
             os.killpg(killed[0], signal.SIGKILL)
 
-    (result,) = bench(models, HEARD, LONG, [server.target()], progress=progress)
+    (result,) = bench(models, CLIPS, LONG, [server.target()], progress=Recorder(kill))
     assert killed
-    assert result["complete"]
-    assert result["variants"][1]["latency"]["step"]["total"]["count"] == LONG.rounds * LONG.burst
-    assert [sample["phase"] for sample in result["conditions"]].count("before") == 1
+    assert result.complete
+    assert result.variants[1].latency["step"].total.count == LONG.rounds * LONG.burst
+    assert [sample.phase for sample in result.conditions].count("before") == 1
 
 
 def test_a_number_left_in_the_lock_is_not_taken_for_the_runner(tmp_path):
     (tmp_path / "runner.lock").write_text(str(os.getpid()))
-    assert not runner.runs(tmp_path)
+    assert not runner.is_running(tmp_path)
     runner._stop(tmp_path)  # or this test would end here
-    (event,) = runner.follow(tmp_path, lambda: runner.runs(tmp_path))
-    assert "the runner ended" in event["message"]
+    (event,) = runner.follow(tmp_path, lambda: runner.is_running(tmp_path))
+    assert "the runner ended" in event.message
 
 
-def test_what_a_login_shell_prints_is_not_taken_for_an_answer(server, models, tmp_path):
+def test_what_a_login_shell_prints_is_not_taken_for_a_reply(server, models, tmp_path):
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\necho Welcome\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)
-    (result,) = bench(models, HEARD, QUICK, [server.target(python=str(python))])
-    assert result["complete"]
+    (result,) = bench(models, CLIPS, QUICK, [server.target(python=str(python))])
+    assert result.complete
 
 
-def test_a_configuration_that_is_not_understood_is_an_error(server, models, tmp_path):
+def test_an_invalid_ssh_configuration_is_an_error(server, models, tmp_path):
     config = tmp_path / "config"
     config.write_text("Host *\n Port abc\n")
-    with pytest.raises(EdgeAscError, match="configuration of ssh is not understood"):
-        bench(models, HEARD, QUICK, [server.target(ssh_config=config)])
+    with pytest.raises(EdgeAscError, match="SSH configuration file is invalid"):
+        bench(models, CLIPS, QUICK, [server.target(ssh_config=config)])
 
 
 def test_an_unknown_host_key_is_refused(server, models, tmp_path):
@@ -302,15 +307,15 @@ def test_an_unknown_host_key_is_refused(server, models, tmp_path):
     known.write_text(f"[127.0.0.1]:{server.port} {(server.folder / 'other.pub').read_text()}")
     config = tmp_path / "config"
     config.write_text(f"Host *\n IdentityFile {server.folder}/id\n UserKnownHostsFile {known}\n")
-    with pytest.raises(EdgeAscError, match=r"host key is not the known one.*by hand: ssh -p"):
-        bench(models, HEARD, QUICK, [server.target(ssh_config=config)])
+    with pytest.raises(EdgeAscError, match=r"host key is not the known one.*connect to it once: ssh -p"):
+        bench(models, CLIPS, QUICK, [server.target(ssh_config=config)])
 
 
 def test_a_refused_login_says_what_to_do(server, models, tmp_path):
     config = tmp_path / "config"
     config.write_text(f"Host *\n IdentityFile {server.folder}/other\n UserKnownHostsFile {server.folder}/known\n")
     with pytest.raises(EdgeAscError, match=r"refused the login.*ssh-copy-id -p"):
-        bench(models, HEARD, QUICK, [server.target(ssh_config=config)])
+        bench(models, CLIPS, QUICK, [server.target(ssh_config=config)])
 
 
 @pytest.mark.parametrize(
@@ -329,12 +334,12 @@ def test_a_host_that_is_not_fit_is_refused(server, models, tmp_path, change, mes
     python.write_text(f"#!/bin/sh\ncat > /dev/null\necho '{MARK}{json.dumps({**DEVICE, **change})}'\n")
     python.chmod(0o755)
     with pytest.raises(EdgeAscError, match=message):
-        bench(models, HEARD, QUICK, [server.target(python=str(python))])
+        bench(models, CLIPS, QUICK, [server.target(python=str(python))])
 
 
 def test_a_host_without_python_is_refused(server, models):
     with pytest.raises(EdgeAscError, match=r"no-such-python does not run there .*not found.*--python"):
-        bench(models, HEARD, QUICK, [server.target(python="no-such-python")])
+        bench(models, CLIPS, QUICK, [server.target(python="no-such-python")])
 
 
 def test_a_model_that_does_not_open_there_is_an_error_and_leaves_nothing(server, tmp_path, artefacts, monkeypatch):
@@ -350,7 +355,7 @@ def test_a_model_that_does_not_open_there_is_an_error_and_leaves_nothing(server,
     put = _SshConnection.put
     monkeypatch.setattr(_SshConnection, "put", damaged)
     with pytest.raises(EdgeAscError, match=r"x\.onnx"):
-        bench([("x", path)], HEARD, QUICK, [server.target()])
+        bench([("x", path)], CLIPS, QUICK, [server.target()])
     assert jobs(server) == []
 
 
@@ -383,16 +388,22 @@ def test_an_interrupt_stops_the_host(server, artefacts, tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("ftp://x", "no such target; expected local, ssh://"),
+        ("ftp://x", r"no such target; expected adb://\[serial\], app://\[serial\], local or ssh://\[user@\]host"),
         ("ssh://", "expected ssh://"),
         ("ssh://a@b/home", "without a password or a path"),
         ("ssh://a:secret@b", "without a password or a path"),
         ("ssh://b:port", "expected ssh://"),
+        ("app://", "an application, which has its own models"),
     ],
 )
-def test_bad_names_of_targets(name, message):
+def test_bad_urls_of_targets(name, message):
     with pytest.raises(EdgeAscError, match=message):
         open_target(name)
+
+
+def test_a_machine_is_not_an_application():
+    with pytest.raises(EdgeAscError, match="not an application"):
+        open_app("local")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -162,6 +161,7 @@ def test_unreadable_clips_are_listed_at_once(dataset: Dataset, cache: FeatureCac
 
 
 def test_more_clips_than_descriptors(dataset: Dataset, cache: FeatureCache) -> None:
+    resource = pytest.importorskip("resource", reason="only POSIX limits the open files of a process")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     free = os.dup(0)
     os.close(free)

@@ -6,11 +6,9 @@ from artefacts import contract
 from edge_asc.contract import METADATA_KEY
 from edge_asc.errors import ContractError
 from edge_asc.flatbuffer import tflite_metadata
-from edge_asc_export.plan import Plan
-from edge_asc_export.scheme import SCHEMES
-from edge_asc_export.tflite import TFLiteWriter
+from edge_asc_export import tflite_writer
+from edge_asc_export.tflite_writer import write_tflite
 
-REAL = Plan(SCHEMES["none"])
 TEXT = b'{"a":1}'
 
 
@@ -23,13 +21,13 @@ class Short:
 
 @pytest.fixture(scope="module")
 def small():
-    return TFLiteWriter(REAL).finish(Short())
+    return write_tflite([]).finish(Short())
 
 
 def test_metadata_is_what_the_writer_put_there(small, artefacts):
     assert tflite_metadata(small, METADATA_KEY) == TEXT
     written = contract([])
-    assert tflite_metadata(TFLiteWriter(REAL).finish(written), METADATA_KEY) == written.dumps().encode()
+    assert tflite_metadata(write_tflite([]).finish(written), METADATA_KEY) == written.dumps().encode()
     assert b'"step"' in tflite_metadata((artefacts.folder / "step.tflite").read_bytes(), METADATA_KEY)
 
 
@@ -74,8 +72,13 @@ def test_garbage_behind_the_mark_is_refused(root, fill):
         tflite_metadata(struct.pack("<I", root) + b"TFL3" + bytes([fill]) * 500, METADATA_KEY)
 
 
-def test_metadata_that_names_no_buffer_is_refused():
-    writer = TFLiteWriter(REAL)
-    writer.buffer = lambda value: 99
+def test_metadata_that_names_no_buffer_is_refused(monkeypatch):
+    pack = tflite_writer.pack
+
+    def pack_wrong_index(model):
+        model.metadata[0].buffer = 99
+        return pack(model)
+
+    monkeypatch.setattr(tflite_writer, "pack", pack_wrong_index)
     with pytest.raises(ContractError, match="buffer 99, which is not there"):
-        tflite_metadata(writer.finish(Short()), METADATA_KEY)
+        tflite_metadata(write_tflite([]).finish(Short()), METADATA_KEY)

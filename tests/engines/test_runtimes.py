@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from artefacts import LABELS, checkpoint, clips, contract, sound, write_tflite
+from artefacts import LABELS, checkpoint, clips, contract, sound, write_file
 from edge_asc.contract import StreamContract
 from edge_asc.engine import open_runtime
 from edge_asc.engines import litert
@@ -24,7 +24,6 @@ from edge_asc.manifest import Entry, Manifest
 from edge_asc.streaming import StreamingClassifier, WindowedClassifier
 from edge_asc.training.checkpoint_contract import checkpoint_contract
 from edge_asc_export.lowering import lower_step
-from edge_asc_export.onnx import OnnxWriter
 from edge_asc_export.plan import Plan
 from edge_asc_export.scheme import SCHEMES
 
@@ -401,12 +400,11 @@ class TestDamage:
 
 
 def test_artefacts_without_a_contract_are_refused(tmp_path, monkeypatch, artefacts):
-    for module in ("onnx", "tflite"):
+    for module in ("onnx_writer", "tflite_writer"):
         monkeypatch.setattr(f"edge_asc_export.{module}.METADATA_KEY", "something_else")
     graph = lower_step(artefacts.causal.model)
-    writer = OnnxWriter(graph, Plan(SCHEMES["none"]))
-    (tmp_path / "a.onnx").write_bytes(writer.write(contract([writer.signature(512)])))
-    write_tflite(tmp_path / "a.tflite", [graph], "causal", Plan(SCHEMES["none"]))
+    for name in ("a.onnx", "a.tflite"):
+        write_file(tmp_path / name, [graph], Plan(SCHEMES["none"]))
     for runtime, name in ((OnnxRuntime, "a.onnx"), (LiteRTRuntime, "a.tflite")):
         with pytest.raises(ContractError, match=f"{name}: no stream contract inside"):
             runtime(tmp_path / name)

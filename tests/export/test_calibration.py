@@ -4,9 +4,10 @@ import torch
 
 from artefacts import BACKBONES, FRONT_END, checkpoint, clips, randomised
 from edge_asc.errors import ExportError
-from edge_asc_export.calibration import calibrate
-from edge_asc_export.equalisation import equalise, groups
-from edge_asc_export.lowering import expand_gru, lower_step
+from edge_asc_export.calibration import Source, calibrate
+from edge_asc_export.lowering import lower_step
+from edge_asc_export.passes.equalise import equalise, equalise_by_plan, groups
+from edge_asc_export.passes.expand_gru import expand_gru
 from edge_asc_export.plan import digest
 from edge_asc_export.simulation import Simulation
 
@@ -65,17 +66,17 @@ def test_half_a_group_is_not_scaled():
 @pytest.mark.parametrize("form", ["causal", "windowed"])
 def test_the_method_nearest_to_float_is_kept_and_recorded(form):
     model = checkpoint(form).model
-    plan = calibrate(model, FRONT_END, clips(4, 40), source={"data": "noise", "classes": 1})
-    errors = plan.provenance["mean_logit_error"]
+    plan = calibrate(model, FRONT_END, clips(4, 40), source=Source("noise", classes=1))
+    errors = plan.provenance.mean_logit_error
     assert set(errors) == {"minmax", "percentile", "mse"}
-    assert plan.provenance["method"] == min(errors, key=errors.get)
+    assert plan.provenance.method == min(errors, key=errors.get)
     assert all(0 < error < 0.05 for error in errors.values())
     assert plan.model == digest(model)
-    assert plan.provenance["warnings"] == [
+    assert plan.provenance.warnings == (
         "all calibration clips have one label: ranges of other sounds may be clipped",
         "4 calibration clips are few: ranges of other sounds may be clipped",
-    ]
-    alone = calibrate(model, FRONT_END, clips(4, 40), method=plan.provenance["method"])
+    )
+    alone = calibrate(model, FRONT_END, clips(4, 40), method=plan.provenance.method)
     assert alone.ranges == plan.ranges
 
 
@@ -95,7 +96,7 @@ def test_narrower_methods_lie_within_all_values():
 def test_a_plan_covers_the_expanded_graph_and_nothing_saturates_under_minmax():
     model = checkpoint().model
     plan = calibrate(model, FRONT_END, clips(), method="minmax")
-    graph = plan.prepared(lower_step(model))
+    graph = equalise_by_plan(lower_step(model), plan)
     plan.check(expand_gru(graph), digest(model))
     from edge_asc_export.calibration import _batches
 
@@ -134,4 +135,4 @@ def test_an_unknown_method_is_refused():
 def test_silent_clips_among_others_are_noted():
     silent = np.full((24, 256), np.log(1e-8), np.float32)
     plan = calibrate(checkpoint().model, FRONT_END, [*clips(20), silent], method="minmax")
-    assert plan.provenance["warnings"] == ["1 of 21 calibration clips are silent"]
+    assert plan.provenance.warnings == ("1 of 21 calibration clips are silent",)

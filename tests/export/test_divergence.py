@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from artefacts import FRONT_END, checkpoint, clips, planned
-from edge_asc.engine import open_runtime
-from edge_asc.errors import ExportError
+from edge_asc.errors import ContractError, ExportError
 from edge_asc_export import bundle
-from edge_asc_export.bundle import Job, plan_of
+from edge_asc_export.bundle import ExportRequest, find_plan
 from edge_asc_export.divergence import diverge
 from edge_asc_export.plan import Plan
 from edge_asc_export.scheme import SCHEMES
@@ -18,67 +17,67 @@ def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("divergence")
     found = planned()
     found.save(folder / "model")
-    bundle.export(Job(folder / "model", SCHEMES["int8"], ("tflite",)), folder / "out")
+    bundle.export(ExportRequest(folder / "model", SCHEMES["int8"], ("tflite",)), folder / "out")
     return found, folder / "out/random-causal-int8.tflite"
 
 
 def test_layers_and_decisions_are_compared(exported):
     found, artefact = exported
     audio = clips(3, 40, seed=9)
-    plan = plan_of(artefact, found)
-    assert plan.grids == Plan.from_json(found.quantisation).grids
-    result = diverge(found, plan, open_runtime(artefact), audio)
+    plan = find_plan(artefact, found)
+    assert plan.qparams == Plan.from_json(found.quantisation).qparams
+    result = diverge(found, plan, artefact, audio)
     assert result.steps == 15
     assert result.agreement == 1 - len(result.flips) / 15
     assert result.simulated_agreement >= 0.9
     layers = {layer.tensor: layer for layer in result.layers}
-    assert layers["features"].own == pytest.approx(layers["features"].signal_to_noise)
-    assert layers["stem_0"].own > layers["stem_0"].signal_to_noise > 15
-    assert layers["stem_0"].operation == "Conv 2x5x4x32"  # as the artefact has it: blocks of four bins
-    assert layers["stem_0"].scale == plan.grids["stem_0"].scale
+    assert layers["features"].local_sqnr == pytest.approx(layers["features"].cumulative_sqnr)
+    assert layers["stem_0"].local_sqnr > layers["stem_0"].cumulative_sqnr > 15
+    assert layers["stem_0"].operation == "Conv2D 2x5x4x32"  # as the artefact has it: blocks of four bins
+    assert layers["stem_0"].scale == plan.qparams["stem_0"].scale
     assert "body_1_time_extended" not in layers
-    assert all(flip.margin >= 0 and flip.expected != flip.found for flip in result.flips)
+    assert all(flip.margin >= 0 and flip.expected != flip.actual for flip in result.flips)
 
 
 def test_a_ruined_layer_is_found(exported):
     """One layer's range is a hundredth of what it was: the layer clips, and the noise starts there."""
     found, artefact = exported
-    plan = plan_of(artefact, found)
+    plan = find_plan(artefact, found)
     narrow = tuple(
         replace(r, low=r.low / 100, high=r.high / 100) if "body_4_expand" in r.tensors else r for r in plan.ranges
     )
-    result = diverge(found, replace(plan, ranges=narrow), open_runtime(artefact), clips(1, 40))
+    result = diverge(found, replace(plan, ranges=narrow), artefact, clips(1, 40))
     layers = [layer.tensor for layer in result.layers]
     worst = next(layer for layer in result.layers if layer.tensor == "body_4_expand")
-    assert worst.own < 3
+    assert worst.local_sqnr < 3
     assert worst.clipped > 0.5
-    assert all(layer.own > 15 for layer in result.layers[: layers.index("body_4_expand")])
+    assert all(layer.local_sqnr > 15 for layer in result.layers[: layers.index("body_4_expand")])
 
 
 def test_a_float_layer_adds_no_noise_of_its_own(exported):
     found, artefact = exported
-    plan = plan_of(artefact, found).with_scheme(SCHEMES["int8-float-gru"])
-    result = diverge(found, plan, open_runtime(artefact), clips(1, 40))
+    plan = find_plan(artefact, found).with_scheme(SCHEMES["int8-float-gru"])
+    result = diverge(found, plan, artefact, clips(1, 40))
     logits = next(layer for layer in result.layers if layer.tensor == "logits")
     assert logits.scale is None
-    assert logits.to_json()["own"] is None
-    assert np.isfinite(logits.signal_to_noise)
+    assert logits.to_json()["local_sqnr"] is None
+    assert np.isfinite(logits.cumulative_sqnr)
 
 
 def test_what_cannot_be_compared_is_refused(exported, tmp_path):
     found, artefact = exported
-    runtime, plan = open_runtime(artefact), plan_of(artefact, found)
+    plan = find_plan(artefact, found)
     with pytest.raises(ExportError, match="no integer activations"):
-        diverge(found, plan.with_scheme(SCHEMES["fp16"]), runtime, clips(1))
+        diverge(found, plan.with_scheme(SCHEMES["fp16"]), artefact, clips(1))
     with pytest.raises(ExportError, match="belongs to other weights"):
-        diverge(checkpoint(seed=1), plan, runtime, clips(1))
+        diverge(checkpoint(seed=1), plan, artefact, clips(1))
     with pytest.raises(ExportError, match="only a causal model"):
-        diverge(checkpoint("windowed"), plan, runtime, clips(1))
+        diverge(checkpoint("windowed"), plan, artefact, clips(1))
     with pytest.raises(ExportError, match="no clip lasts a step"):
-        diverge(found, plan, runtime, [np.zeros((4, FRONT_END.mels), np.float32)])
+        diverge(found, plan, artefact, [np.zeros((4, FRONT_END.mels), np.float32)])
     copy = tmp_path / artefact.name
     copy.write_bytes(artefact.read_bytes())
-    assert plan_of(copy, found).grids == plan.grids
+    assert find_plan(copy, found).qparams == plan.qparams
     (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(ExportError, match=r"manifest.json: damaged"):
-        plan_of(copy, found)
+    with pytest.raises(ContractError, match=r"manifest.json: not JSON"):
+        find_plan(copy, found)

@@ -7,7 +7,9 @@ from artefacts import BACKBONES, calibrated, randomised
 from edge_asc.contract import Affine
 from edge_asc.errors import ExportError
 from edge_asc_export.graph import Concat, MaxPool, Reshape, Slice
-from edge_asc_export.lowering import expand_gru, lower_step
+from edge_asc_export.lowering import lower_step
+from edge_asc_export.passes.equalise import equalise_by_plan
+from edge_asc_export.passes.expand_gru import expand_gru
 from edge_asc_export.plan import Plan, SharedRange, digest
 from edge_asc_export.quantisation import asymmetric
 from edge_asc_export.scheme import SCHEMES, Scheme, find_scheme
@@ -19,29 +21,29 @@ def planned(request):
     return model, calibrated(model)
 
 
-def test_every_tensor_has_a_grid_and_what_shares_integers_shares_it(planned):
+def test_every_tensor_has_qparams_and_what_shares_integers_shares_it(planned):
     model, plan = planned
-    graph = expand_gru(plan.prepared(lower_step(model)))
+    graph = expand_gru(equalise_by_plan(lower_step(model), plan))
     plan.check(graph, digest(model))
     scaled = {"features", *graph.constants, "input_norm_scaled"} if graph.constants else set()
-    assert set(plan.grids) == set(graph.shapes) - scaled
+    assert set(plan.qparams) == set(graph.shapes) - scaled
     for node in graph.nodes:
         if isinstance(node, Concat | Slice | MaxPool | Reshape):
-            assert {plan.grids[name] for name in node.inputs} == {plan.grids[node.output]}
+            assert {plan.qparams[name] for name in node.inputs} == {plan.qparams[node.output]}
     for source, target in graph.states():
-        assert plan.grids[source.tensor] == plan.grids[target.tensor]
-    assert plan.grids["hidden_0"] == Affine(1 / 128, 0)
-    assert plan.grids["gru_0_gates"] == Affine(1 / 256, -128)
+        assert plan.qparams[source.tensor] == plan.qparams[target.tensor]
+    assert plan.qparams["hidden_0"] == Affine(1 / 128, 0)
+    assert plan.qparams["gru_0_gates"] == Affine(1 / 256, -128)
     if not scaled:
-        assert plan.grids["features"] == asymmetric(-4.0, 4.0)
+        assert plan.qparams["features"] == asymmetric(-4.0, 4.0)
 
 
-def test_16_bits_are_symmetric_and_gates_have_the_grid_of_their_kernels(planned):
-    grids = planned[1].with_scheme(SCHEMES["int16x8"]).grids
-    assert {grid.zero_point for grid in grids.values()} == {0}
-    assert grids["gru_0_gates"] == grids["gru_0_new"] == grids["hidden_1"] == Affine(2.0**-15, 0)
-    if "features" in grids:
-        assert grids["features"].scale == pytest.approx(4 / 32767)
+def test_16_bits_are_symmetric_and_gates_have_the_scale_of_their_kernels(planned):
+    qparams = planned[1].with_scheme(SCHEMES["int16x8"]).qparams
+    assert {each.zero_point for each in qparams.values()} == {0}
+    assert qparams["gru_0_gates"] == qparams["gru_0_new"] == qparams["hidden_1"] == Affine(2.0**-15, 0)
+    if "features" in qparams:
+        assert qparams["features"].scale == pytest.approx(4 / 32767)
 
 
 def test_float_tensors_take_along_what_shares_their_integers(planned):
@@ -49,20 +51,20 @@ def test_float_tensors_take_along_what_shares_their_integers(planned):
     cache = next(port.tensor for port in lower_step(model).inputs if port.name.startswith("cache"))
     shared = next(found.tensors for found in plan.ranges if cache in found.tensors)
     assert len(shared) > 2
-    grids = plan.with_scheme(Scheme("mixed", "int8", "int8", (cache,))).grids
-    assert grids.keys() == plan.grids.keys() - set(shared)
+    qparams = plan.with_scheme(Scheme("mixed", "int8", "int8", (cache,))).qparams
+    assert qparams.keys() == plan.qparams.keys() - set(shared)
 
 
 def test_a_plan_survives_json(planned):
     plan = planned[1]
     back = Plan.from_json(json.loads(json.dumps(plan.to_json())))
     assert back == plan
-    assert back.grids == plan.grids
+    assert back.qparams == plan.qparams
 
 
 def test_no_ranges_are_no_plan_for_integers():
     plan = Plan.from_json({})
-    assert plan.with_scheme(SCHEMES["int8-dynamic"]).grids == {}
+    assert plan.with_scheme(SCHEMES["int8-dynamic"]).qparams == {}
     with pytest.raises(ExportError, match="int8 needs activation ranges, and the checkpoint holds none"):
         plan.with_scheme(SCHEMES["int8"])
 
@@ -92,7 +94,7 @@ def test_a_plan_of_another_model_is_refused(planned):
         replace(plan, ranges=plan.ranges[1:]).check(graph, digest(model))
     other = lower_step(randomised(backbone="resnet" if model.config.backbone == "fuse" else "fuse"))
     with pytest.raises(ExportError, match="belongs to another model"):
-        replace(plan, equalisation=plan.equalisation[1:]).prepared(other)
+        equalise_by_plan(other, replace(plan, equalisation=plan.equalisation[1:]))
 
 
 def test_ranges_that_part_what_shares_integers_are_refused(planned):
@@ -121,7 +123,7 @@ def test_schemes_survive_json_and_files(name, tmp_path):
         ('{"name": "x", "activation": "int8"}', "unknown scheme field activation"),
         ('{"name": "x", "weights": "int8"}', "int8 weights with float32 activations; expected"),
         ('{"name": "x/y"}', "expected letters, digits and dashes"),
-        ('{"name": "x", "real": "gru"}', "expected a list of names"),
+        ('{"name": "x", "real": "gru"}', "expected a list of tensor names"),
         ('{"name": "x", "real": ["gru"]}', "activations are float32 anyway"),
     ],
 )
@@ -146,5 +148,5 @@ def test_an_edited_scheme_needs_a_name_of_its_own(tmp_path):
         find_scheme(str(tmp_path / "mine.json"))
 
 
-def test_a_range_holds_its_grid():
-    assert SharedRange(("a",), -1.0, 3.0).grid(SCHEMES["int8"]) == asymmetric(-1.0, 3.0)
+def test_a_range_has_its_qparams():
+    assert SharedRange(("a",), -1.0, 3.0).qparams(SCHEMES["int8"]) == asymmetric(-1.0, 3.0)

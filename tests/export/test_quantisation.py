@@ -10,7 +10,7 @@ finite = st.floats(-1e4, 1e4, allow_nan=False)
 
 
 @given(finite, finite)
-def test_a_grid_holds_zero_exactly_and_spans_its_range(a, b):
+def test_8_bits_hold_zero_exactly_and_span_their_range(a, b):
     low, high = min(a, b), max(a, b)
     found = asymmetric(low, high)
     assert -128 <= found.zero_point <= 127
@@ -41,10 +41,10 @@ def test_a_large_bias_on_tiny_weights_still_fits_32_bits():
 
 
 @given(finite, finite)
-def test_a_16_bit_grid_is_symmetric_and_spans_its_range(a, b):
+def test_16_bits_are_symmetric_and_span_their_range(a, b):
     low, high = min(a, b, 0.0), max(a, b, 0.0)
     found = symmetric(low, high)
     assert found.zero_point == 0
     assert 32767 * found.scale >= max(-low, high) * (1 - 1e-6)
-    assert quantise(0.0, found, wide=True) == 0
-    assert quantise([1e9, -1e9], found, wide=True).tolist() == [32767, -32768]
+    assert quantise(0.0, found, int16=True) == 0
+    assert quantise([1e9, -1e9], found, int16=True).tolist() == [32767, -32768]

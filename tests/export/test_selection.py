@@ -6,9 +6,10 @@ from artefacts import checkpoint, clips, planned
 from edge_asc.errors import ExportError
 from edge_asc.evaluation.checkpoints import stream_clips
 from edge_asc_export import bundle, selection
-from edge_asc_export.bundle import Job, export
+from edge_asc_export.bundle import ExportRequest, export
 from edge_asc_export.scheme import SCHEMES
-from edge_asc_export.selection import ORDER, select
+from edge_asc_export.scheme import SELECTION_ORDER as ORDER
+from edge_asc_export.selection import LabelledClips, select
 
 FEATURES = clips(10, 40, seed=3)
 
@@ -24,7 +25,9 @@ def folder(tmp_path_factory):
 def quick(monkeypatch):
     def unproven(job, output, **_):
         with monkeypatch.context() as patched:
-            patched.setattr(bundle, "_in_child", lambda function, *arguments: function(*arguments))
+            patched.setattr(
+                bundle, "run_in_child", lambda function, *arguments, name, progress: function(*arguments, progress)
+            )
             return export(job, output)
 
     monkeypatch.setattr(selection, "export", unproven)
@@ -32,7 +35,9 @@ def quick(monkeypatch):
 
 def chosen(folder, formats, max_drop, targets=tuple(range(10))):
     labels = checkpoint().labels
-    return select(Job(folder, SCHEMES["none"], formats), FEATURES, targets, labels, (1,), max_drop)
+    request = ExportRequest(folder, SCHEMES["none"], formats)
+    selection = select(request, LabelledClips(FEATURES, targets, labels, (1,)), max_drop)
+    return selection.scheme, selection.attempts
 
 
 def test_the_first_scheme_holds_where_any_drop_is_allowed(folder):
@@ -72,7 +77,7 @@ def test_schemes_are_tried_until_one_keeps_every_decision(folder, monkeypatch):
 
 
 def test_a_format_is_not_tried_with_what_it_cannot_express(folder, monkeypatch):
-    monkeypatch.setattr(selection, "ORDER", ("int16x8", "none"))
+    monkeypatch.setattr(selection, "SELECTION_ORDER", ("int16x8", "none"))
     scheme, attempts = chosen(folder, ("onnx", "tflite"), 0.0)
     assert scheme.name == "none"
     assert {a.artefact.rsplit(".")[-1] for a in attempts} == {"onnx", "tflite"}

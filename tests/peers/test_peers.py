@@ -1,25 +1,28 @@
-"""Peers convert a model, compute what it computes, and are timed beside it."""
+"""Peers convert a model, compute the same logits, and are timed beside it."""
 
 from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import soundfile
 
 from artefacts import sound
 from edge_asc.engine import open_runtime
 from edge_asc.errors import ContractError, EdgeAscError, MissingExtraError
+from edge_asc.progress import SILENT
 from edge_asc.streaming import StreamingClassifier, WindowedClassifier
 from edge_asc_bench.result import read
-from edge_asc_peers import comparison
-from edge_asc_peers.comparison import converted
 from edge_asc_peers.peer import CONTRACT, PEERS, Source
-from edge_asc_peers.torch import Eager, export_onnx
+from edge_asc_peers.peers.eager import Eager
+from edge_asc_peers.preparation import REFERENCE, _Builder, call_in_child, convert_and_verify, record_steps
+from edge_asc_peers.signature_module import export_onnx
 
 
 @pytest.fixture
@@ -35,20 +38,20 @@ def window(artefacts, tmp_path):
     return Source(tmp_path / "windowed", path, path, open_runtime(path).contract)
 
 
-def test_every_peer_is_known_by_the_ending_of_its_folder():
+def test_a_peer_is_registered_under_its_name():
     assert list(PEERS.names()) == ["compile", "eager", "executorch", "iree", "mnn", "ncnn", "onnxruntime", "openvino"]
     assert {name: kind.name for name, kind in PEERS.all().items()} == {name: name for name in PEERS.names()}
 
 
 def test_a_converted_step_streams_like_the_artefact(source, tmp_path):
     place = tmp_path / "model.eager"
-    assert converted("eager", source, place, "float") < 1e-4
+    assert convert_and_verify("eager", source, place, "float") < 1e-4
     runtime = open_runtime(place)
     assert runtime.engine.startswith("eager ")
-    found = StreamingClassifier(runtime).push(sound(3))
+    decisions = StreamingClassifier(runtime).push(sound(3))
     expected = StreamingClassifier(open_runtime(source.onnx)).push(sound(3))
-    assert len(found) == 11
-    np.testing.assert_allclose([d.logits for d in found], [d.logits for d in expected], atol=1e-4)
+    assert len(decisions) == 11
+    np.testing.assert_allclose([d.logits for d in decisions], [d.logits for d in expected], atol=1e-4)
     inputs = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in runtime.contract.signature("step").inputs}
     loop = runtime.loop("step")
     np.testing.assert_array_equal(runtime.run("step", inputs)["logits"], loop.feed(inputs["features"]))
@@ -58,11 +61,11 @@ def test_a_converted_step_streams_like_the_artefact(source, tmp_path):
 
 def test_a_converted_window_decides_like_the_artefact(window, tmp_path):
     place = tmp_path / "model.eager"
-    assert converted("eager", window, place, "float") < 1e-4
-    found = WindowedClassifier.from_artefact(place, 1).push(sound(2))
+    assert convert_and_verify("eager", window, place, "float") < 1e-4
+    decisions = WindowedClassifier.from_artefact(place, 1).push(sound(2))
     expected = WindowedClassifier.from_artefact(window.onnx, 1).push(sound(2))
-    assert len(found) == 5
-    np.testing.assert_allclose([d.logits for d in found], [d.logits for d in expected], atol=1e-4)
+    assert len(decisions) == 5
+    np.testing.assert_allclose([d.logits for d in decisions], [d.logits for d in expected], atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -72,28 +75,28 @@ def test_a_converted_window_decides_like_the_artefact(window, tmp_path):
         (lambda x: x * np.nan, "not finite"),
     ],
 )
-def test_what_computes_another_thing_is_refused(source, tmp_path, monkeypatch, spoil, message):
+def test_a_model_with_other_logits_is_refused(source, tmp_path, monkeypatch, spoil, message):
     take = Eager.take
     monkeypatch.setattr(Eager, "take", lambda self: {name: spoil(value) for name, value in take(self).items()})
     with pytest.raises(EdgeAscError, match=message):
-        converted("eager", source, tmp_path / "model.eager", "float")
+        convert_and_verify("eager", source, tmp_path / "model.eager", "float")
 
 
 def test_an_integer_model_may_differ(source, tmp_path, monkeypatch):
     take = Eager.take
     monkeypatch.setattr(Eager, "take", lambda self: {name: value + 0.01 for name, value in take(self).items()})
-    assert converted("eager", source, tmp_path / "model.eager", "int8") > 0.009
+    assert convert_and_verify("eager", source, tmp_path / "model.eager", "int8") > 0.009
 
 
-def test_a_peer_that_is_not_there_says_so(source, tmp_path, monkeypatch):
-    monkeypatch.setattr(Eager, "package", "no-such-package")
-    with pytest.raises(MissingExtraError, match="eager: no-such-package is not installed: pip install no-such-package"):
-        Eager.installed()
-    converted_by = tmp_path / "other.eager"
-    converted_by.mkdir()
-    (converted_by / CONTRACT).write_text(source.contract.dumps())
+def test_a_missing_package_is_named(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(Eager, "distribution", "no-such-package")
+    with pytest.raises(MissingExtraError, match="eager: no-such-package is not installed; run: pip install"):
+        Eager.installed_version()
+    folder = tmp_path / "other.eager"
+    folder.mkdir()
+    (folder / CONTRACT).write_text(source.contract.dumps())
     with pytest.raises(MissingExtraError, match="no-such-package"):
-        open_runtime(converted_by)
+        open_runtime(folder)
 
 
 def crash(*_):
@@ -105,20 +108,70 @@ def fail(*_):
 
 
 @pytest.mark.parametrize(
-    ("function", "message"), [(crash, "the process that converts crashed"), (fail, "RuntimeError: .*own words")]
+    ("function", "message"),
+    [(crash, "the converter process was ended by SIGABRT"), (fail, "RuntimeError: .*own words")],
 )
 def test_a_converter_that_fails_ends_nothing_else(function, message, tmp_path):
     with pytest.raises(EdgeAscError, match=message):
-        comparison._in_child(function, log=tmp_path / "log")
+        call_in_child(tmp_path / "log", function)
 
 
-def test_what_cannot_be_converted_is_told(source, tmp_path):
-    found, told = comparison.Comparison(), []
-    broken = replace(source, checkpoint=tmp_path / "nothing")
-    comparison._try(found, "eager float", "eager", broken, tmp_path, "float", told.append)
-    assert told == ["converting eager float"]
-    assert found.models == []
-    assert list(found.absent) == ["eager float"]
+def test_a_model_that_cannot_be_converted_is_absent(source, tmp_path):
+    builder = _Builder(source.checkpoint, tmp_path, ["eager"], SILENT)
+    builder._add("eager float", "eager", replace(source, checkpoint=tmp_path / "nothing"), "float")
+    assert builder.models == [(REFERENCE, source.checkpoint)]
+    assert not builder.errors
+    assert "nothing" in builder.absent["eager float"]
+
+
+TOY = """
+from edge_asc_peers.peers.eager import Eager
+
+
+class Toy(Eager):
+    name = "toy"
+
+
+PEER = Toy
+"""
+CONVERT = """
+import pickle
+import sys
+from pathlib import Path
+
+from edge_asc_peers.preparation import convert_and_verify
+
+folder = Path(sys.argv[1])
+source = pickle.loads((folder / "source.pickle").read_bytes())
+print(convert_and_verify("toy", source, folder / "model.toy", "float"))
+"""
+
+
+def test_another_distribution_adds_a_peer_by_one_module(source, tmp_path):
+    """A package outside the project: the command line offers its peer, and runs a model that it has converted."""
+    for path, text in {
+        "toys/__init__.py": "",
+        "toys/toy.py": TOY,
+        "toys-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: toys\nVersion: 1.0\n",
+        "toys-1.0.dist-info/entry_points.txt": "[edge_asc.peers]\ntoys = toys\n",
+    }.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+
+    def call(*arguments):
+        command = [sys.executable, *map(str, arguments)]
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "|toy]" in "".join(call("-m", "edge_asc", "peers", "--help").split())
+    (tmp_path / "source.pickle").write_bytes(pickle.dumps(source))
+    assert float(call("-c", CONVERT, tmp_path)) < 1e-4
+    soundfile.write(tmp_path / "clip.wav", sound(3), 16000)
+    model = tmp_path / "model.toy"
+    result = json.loads(call("-m", "edge_asc", "classify", tmp_path / "clip.wav", "--json", "--model", model))
+    assert result["engine"].startswith("toy ")
 
 
 @pytest.mark.peers
@@ -129,41 +182,45 @@ def test_an_installed_peer_computes_the_model(name, scheme, source, tmp_path):
     if scheme not in kind.schemes:
         pytest.skip(f"{name} has no {scheme} of its own")
     try:
-        kind.installed()
+        kind.installed_version()
     except MissingExtraError as error:
         pytest.skip(str(error))
-    recorded = replace(source, recording=comparison._recorded(source.onnx))
+    recorded = replace(source, recording=record_steps(source.onnx))
     place = tmp_path / f"model.{name}"
-    error = comparison._in_child(converted, name, recorded, place, scheme, log=tmp_path / "log")
+    error = call_in_child(tmp_path / "log", convert_and_verify, name, recorded, place, scheme)
     assert error < (1e-3 if scheme == "float" else 1)
     if scheme == "float" and kind.reads_onnx:
-        plain = comparison._in_child(export_onnx, source, tmp_path / "torch.onnx", log=tmp_path / "log")
+        plain = call_in_child(tmp_path / "log", export_onnx, source, tmp_path / "torch.onnx")
         place = tmp_path / f"plain.{name}"
-        assert comparison._in_child(converted, name, plain, place, scheme, log=tmp_path / "log") < 1e-3
+        assert call_in_child(tmp_path / "log", convert_and_verify, name, plain, place, scheme) < 1e-3
 
 
 @pytest.mark.peers
 def test_all_are_measured_side_by_side(tmp_path):
-    command = [sys.executable, "-m", "edge_asc_peers", "fuse", "--windows", "1", "--rounds", "1"]
+    command = [sys.executable, "-m", "edge_asc", "peers", "fuse", "--windows", "1", "--rounds", "1"]
     chosen = ["--peer", "iree", "--output", str(tmp_path)]
     done = subprocess.run([*command, *chosen], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     result = read(tmp_path / "fuse.json")
-    names = [variant["name"] for variant in result["variants"]]
+    names = [variant.name for variant in result.variants]
     assert names[:5] == ["torch eager", "litert float", "onnxruntime float", "litert int8", "onnxruntime int8"]
     assert {"litert windows", "onnxruntime window 1 s", "eager window 1 s"} <= set(names)
-    assert result["reference"] == "torch eager"
-    for variant in result["variants"]:
-        for latency in variant["latency"].values():
-            assert 0 < latency["engine"]["minimum"] <= latency["model"]["minimum"]
+    assert result.reference == "torch eager"
+    for variant in result.variants:
+        for latency in variant.latency.values():
+            assert 0 < latency.engine.minimum <= latency.model.minimum
     assert "litert int8" in done.stdout
-    told = json.loads((tmp_path / "fuse.json").read_text())["peers"]
     plain = {"iree float from torch.onnx", "onnxruntime float from torch.onnx"}
-    assert set(told["errors"]) | set(told["absent"]) == {"eager window 1 s", "iree float", "iree window 1 s", *plain}
+    assert set(result.peers.errors) | set(result.peers.absent) == {
+        "eager window 1 s",
+        "iree float",
+        "iree window 1 s",
+        *plain,
+    }
 
 
-def test_a_model_that_is_not_there_is_refused(tmp_path):
-    command = [sys.executable, "-m", "edge_asc_peers", str(tmp_path / "none")]
+def test_a_model_that_does_not_exist_is_refused(tmp_path):
+    command = [sys.executable, "-m", "edge_asc", "peers", str(tmp_path / "none")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
     assert "no such checkpoint" in done.stderr

@@ -22,10 +22,11 @@ from edge_asc.data.generated import write_scenes
 from edge_asc.data.layouts.tau import TAU_LABELS
 from edge_asc.data.scenes import generate_scene
 from edge_asc.errors import EdgeAscError
-from edge_asc.reproduction.grid import Grid, Unit
+from edge_asc.evaluation.accuracy import LengthResult
+from edge_asc.reproduction.grid import Grid, Unit, UnitResult
 from edge_asc.reproduction.table1 import BACKBONES, PAPER, table, units
-from edge_asc.training.loop import LOG
 from edge_asc.training.recipe import PAPER as RECIPE
+from edge_asc.training.state import LOG
 
 CITIES = ("barcelona", "helsinki", "london")
 TINY = ["--set", "epochs=2", "--set", "batch=8", "--set", "warmup_epochs=0"]
@@ -237,10 +238,12 @@ def test_the_whole_grid_is_the_papers() -> None:
 def test_seeds_with_a_missing_fold_do_not_count(tmp_path: Path) -> None:
     grid = Grid(tmp_path, tmp_path, tmp_path, RECIPE)
 
-    def result(right: int) -> dict[str, Any]:
-        part = {"right": right, "count": 10, "seconds": 5.0}
-        told = {"computed_with": "torch"}
-        return {"whole": part, "crop": {**part, "right": right - 1}, "parameters": 7, "clips": ["a"], "training": told}
+    def part(right: int, seconds: float) -> LengthResult:
+        decided = np.array([0] * right + [1] * (10 - right))
+        return LengthResult.of(seconds, decided, np.zeros(10, np.intp), ("a", "b"))
+
+    def result(right: int) -> UnitResult:
+        return UnitResult(7, ("a",), whole=part(right, 5.0), crop=part(right - 1, 1.0), computed_with="torch")
 
     found = {
         Unit("fuse", variant, "causal", fold, seed): result(right)
@@ -249,18 +252,14 @@ def test_seeds_with_a_missing_fold_do_not_count(tmp_path: Path) -> None:
     }
     failed = {Unit("fuse", "multi", "causal", 2, 1): "out of memory"}
     value = table(grid, found, "scenes", failed)
-    assert [row["whole"]["accuracies"] for row in value["rows"]] == [[0.5], [0.8]]
-    assert value["auxiliary"] == [
-        {
-            "backbone": "fuse",
-            "variant": "multi",
-            "seeds": [0],
-            "whole": {"gains": [pytest.approx(0.3)], "mean": pytest.approx(0.3), "deviation": None, "better": 1},
-            "crop": {"gains": [pytest.approx(0.3)], "mean": pytest.approx(0.3), "deviation": None, "better": 1},
-        }
-    ]
-    assert value["failures"] == {"fuse-causal-multi/fold2/seed1": "out of memory"}
-    with pytest.raises(EdgeAscError, match="no part of the table"):
+    assert [row.whole.accuracies for row in value.rows] == [(0.5,), (0.8,)]
+    (effect,) = value.auxiliary
+    assert (effect.backbone, effect.variant, effect.seeds) == ("fuse", "multi", (0,))
+    for gain in (effect.whole, effect.crop):
+        assert (gain.gains, gain.mean) == ((pytest.approx(0.3),), pytest.approx(0.3))
+        assert (gain.deviation, gain.better) == (None, 1)
+    assert value.failures == {"fuse-causal-multi/fold2/seed1": "out of memory"}
+    with pytest.raises(EdgeAscError, match="not a part of the table"):
         units(["fuse:"], "causal") and units(["fuse:none"])
 
 

@@ -32,6 +32,7 @@ def checkpoint(**config: Any) -> Checkpoint:
         training={"clips": 6, "data": "set"},
         evaluation={"accuracy": 0.5},
         quantisation={"ranges": {"features": [-4.0, 4.0]}},
+        temperature=1.25,
     )
 
 
@@ -46,7 +47,9 @@ def edit(folder: Path, **changes: Any) -> None:
     (folder / METADATA).write_text(json.dumps({**value, **changes}))
 
 
-@pytest.mark.parametrize("config", [{}, {"head": "gap", "form": "windowed", "backbone": "bcresnet"}])
+@pytest.mark.parametrize(
+    "config", [{}, {"head": "linear"}, {"head": "gap", "form": "windowed", "backbone": "bcresnet"}]
+)
 def test_load_gives_back_what_was_saved(tmp_path: Path, config: dict[str, Any]) -> None:
     saved = checkpoint(**config)
     saved.save(tmp_path)
@@ -60,6 +63,7 @@ def test_load_gives_back_what_was_saved(tmp_path: Path, config: dict[str, Any]) 
         "training",
         "evaluation",
         "quantisation",
+        "temperature",
     ):
         assert getattr(loaded, name) == getattr(saved, name)
     assert loaded.model.config == saved.model.config
@@ -133,3 +137,10 @@ def test_wrong_shapes(folder: Path) -> None:
     edit(folder, model={**config, "classes": 4})
     with pytest.raises(EdgeAscError, match="size mismatch for output"):
         Checkpoint.load(folder)
+
+
+def test_a_checkpoint_without_a_temperature_has_1(folder: Path) -> None:
+    value = json.loads((folder / METADATA).read_text())
+    del value["temperature"]
+    (folder / METADATA).write_text(json.dumps(value))
+    assert Checkpoint.load(folder).temperature == 1.0

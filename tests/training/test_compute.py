@@ -17,10 +17,24 @@ from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import FrontEnd
 from edge_asc.models import ModelConfig
 from edge_asc.training.compute import Compute, launched
-from edge_asc.training.loop import LOG, STATE, Trainer, normalisation
-from edge_asc.training.recipe import SMALL
+from edge_asc.training.listener import Listener
+from edge_asc.training.loop import Trainer, normalisation
+from edge_asc.training.objectives import TimeMean
+from edge_asc.training.recipe import STAGED
+from edge_asc.training.state import LOG, STATE
 
-RECIPE = SMALL.override({"epochs": 2, "warmup_epochs": 0.5, "batch": 6, "frames": (16, 24), "crops": 2})
+RECIPE = STAGED.override(
+    {
+        "trunk.epochs": 2,
+        "trunk.batch": 6,
+        "trunk.crops": 2,
+        "trunk.frames": (16, 24),
+        "trunk.long_share": 0,
+        "head.epochs": 2,
+        "head.views": 2,
+        "head.frames": (24, 24),
+    }
+)
 
 
 def shared_training(rank: int, folder: Path) -> None:
@@ -33,19 +47,20 @@ def shared_training(rank: int, folder: Path) -> None:
     features = [rng.normal(-9.0, 1.0, (frames, 256)).astype(np.float32) for frames in (40, 24, 32, 40, 11, 28)]
     front_end = normalisation(features, RECIPE, FrontEnd())
     with launched("cpu") as compute:
-        assert (compute.rank, compute.ranks, compute.leads) == (rank, 2, rank == 0)
+        assert (compute.rank, compute.ranks, compute.is_main_process) == (rank, 2, rank == 0)
         trainer = Trainer(
             ModelConfig(classes=2), RECIPE, features, [0, 1, 0, 1, 0, 1], front_end, folder / str(rank), compute=compute
         )
+        trainer._enter(0, Listener())
         generator = torch.Generator().manual_seed(rank)
         x, y = torch.randn(3, 1, 256, 16, generator=generator), torch.eye(2)[torch.tensor([0, 1, rank])]
         gradients = []
         for together in (False, True):
             trainer.model.zero_grad()
-            shared, trainer.shared = trainer.shared, trainer.shared if together else trainer.model
+            shared, trainer.objective = trainer.objective, trainer.objective if together else TimeMean(trainer.model)
             trainer._loss(x, y)[0].backward()
-            trainer.shared = shared
-            gradients.append([p.grad.clone() for p in trainer.model.parameters()])
+            trainer.objective = shared
+            gradients.append([p.grad.clone() for p in trainer.optimizers.parameters])
         for mine, mean in zip(*gradients, strict=True):
             distributed.all_reduce(mine)
             torch.testing.assert_close(mean, mine / 2)
@@ -75,17 +90,24 @@ def test_two_processes_learn_the_same_from_their_shares(tmp_path: Path) -> None:
 
 def test_torchrun_trains_one_model_with_two_processes(tmp_path: Path) -> None:
     write_scenes(tmp_path / "scenes", 3, seed=0, seconds=1.0)
-    settings = ["epochs=2", "batch=10", "frames=[24,24]"]
+    settings = ["trunk.batch=10", "frames=[24,24]", "head.views=1", "trunk.long_frames=24", "trunk.long_batch=10"]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
     command += [str(Path(sys.executable).parent / "edge-asc"), "train", str(tmp_path / "scenes"), "--fold", "1"]
-    command += ["--output", str(tmp_path / "model"), "--json", *(part for s in settings for part in ("--set", s))]
+    command += [
+        "--output",
+        str(tmp_path / "model"),
+        "--json",
+        "--epochs",
+        "2",
+        *(part for s in settings for part in ("--set", s)),
+    ]
     environment = {**os.environ, "EDGE_ASC_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     told: dict[str, Any] = json.loads(done.stdout)  # one document: the second process is silent
     assert told["training"]["computed_with"].endswith("cpu, float32, 2 processes")
     assert told["evaluation"]["levels_db"]["0"]["lengths"][0]["count"] == 20
-    assert len((tmp_path / "model" / LOG).read_text().splitlines()) == 3
+    assert len((tmp_path / "model" / LOG).read_text().splitlines()) == 4  # a header, two epochs and one
     assert not (tmp_path / "model" / STATE).exists()
 
 

@@ -15,15 +15,28 @@ from edge_asc.frontend import FrontEnd
 from edge_asc.models import ModelConfig
 from edge_asc.training.card import card
 from edge_asc.training.checkpoint import Checkpoint
-from edge_asc.training.loop import STATE
-from edge_asc.training.recipe import SMALL
-from edge_asc.training.run import LEVELS, Listener, Run, cross_validate, merged, train, trained_on
+from edge_asc.training.material import OTHER, OtherSounds
+from edge_asc.training.recipe import PAPER, STAGED
+from edge_asc.training.run import LEVELS, Listener, Run, cross_validate, fit, train, trained_on
+from edge_asc.training.state import STATE
 
-RECIPE = SMALL.override({"epochs": 1, "frames": [16, 24], "batch": 20, "warmup_epochs": 0})
+RECIPE = STAGED.override(
+    {
+        "trunk.epochs": 1,
+        "trunk.batch": 20,
+        "trunk.frames": [16, 24],
+        "trunk.long_share": 0,
+        "head.epochs": 1,
+        "head.views": 1,
+        "head.frames": [24, 24],
+    }
+)
+WHOLE = PAPER.override({"epochs": 1, "batch": 20, "frames": [16, 24]})
 
 
-def recorded(*_: Any) -> dict[str, Any]:
-    return {"recorded": True}
+def recorded(*given: Any) -> dict[str, Any]:
+    given[-1].note("recorded")  # reports its progress
+    return {"recorded": len(given[2])}
 
 
 @pytest.fixture(scope="module")
@@ -35,18 +48,18 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, FeatureCach
 
 def run_of(dataset: Dataset, output: Path, **options: Any) -> Run:
     chosen = {k: options.pop(k) for k in ("form", "head", "auxiliary") if k in options}
-    config = ModelConfig(classes=len(dataset.labels), **chosen)
-    return Run(dataset, config, RECIPE, output, name="tiny", **options)
+    config = ModelConfig(classes=len(dataset.labels) + ("other" in options), **chosen)
+    return Run(dataset, config, options.pop("recipe", RECIPE), output, name="tiny", **options)
 
 
-def test_cross_validation_judges_every_clip_once_by_a_model_that_has_not_heard_it(data: Any, tmp_path: Path) -> None:
+def test_cross_validation_judges_every_clip_once_by_a_model_that_has_not_seen_it(data: Any, tmp_path: Path) -> None:
     dataset, cache = data
     run = run_of(dataset, tmp_path / "cv")
     final = cross_validate(run, cache, Listener(), resume=False, record=recorded)
     assert set(final.evaluation["levels_db"]) == {str(level) for level in LEVELS}
     assert final.evaluation["levels_db"]["0"]["lengths"][0]["count"] == len(dataset.clips)
     assert "2 folds pooled" in final.evaluation["protocol"]
-    assert final.quantisation == {"recorded": True}
+    assert final.quantisation == {"recorded": 16}  # the fewest: the training was short
     assert final.training["clips"] == len(dataset.clips)
     for fold in (1, 2):
         part = Checkpoint.load(tmp_path / f"cv/fold{fold}")
@@ -54,6 +67,7 @@ def test_cross_validation_judges_every_clip_once_by_a_model_that_has_not_heard_i
         assert part.name == f"tiny-fold{fold}"
         assert trained_on(part.training, held_out) == 0
         assert trained_on(final.training, held_out) == len(held_out)
+        assert part.quantisation == {}
     assert not list((tmp_path / "cv").rglob(STATE))
 
     again = cross_validate(run, cache, Listener(), resume=True, record=recorded)
@@ -61,6 +75,16 @@ def test_cross_validation_judges_every_clip_once_by_a_model_that_has_not_heard_i
     text = card(final)
     assert "| 0 dB: accuracy" in text
     assert "input at -30 dB" in text
+    assert "the expected calibration error is" in text
+    assert "Stage head: trains head, loss running_mean" in text
+    assert final.temperature == pytest.approx(final.evaluation["calibration"]["temperature"], abs=1e-3)
+    assert set(final.evaluation["calibration"]) == {
+        "temperature",
+        "ece_before",
+        "ece_after",
+        "nll_before",
+        "nll_after",
+    }
 
     taught = run_of(dataset, tmp_path / "student", teachers=(tmp_path / "cv",), initial=tmp_path / "cv", fold=1)
     assert taught.of_same_fold(tmp_path / "cv") == tmp_path / "cv/fold1"
@@ -69,7 +93,7 @@ def test_cross_validation_judges_every_clip_once_by_a_model_that_has_not_heard_i
     assert student.training["teachers"] == ["cv"]
 
 
-def test_pretraining_has_not_heard_what_the_other_data_set_holds_out(data: Any, tmp_path: Path) -> None:
+def test_pretraining_has_not_seen_what_the_other_data_set_holds_out(data: Any, tmp_path: Path) -> None:
     dataset, cache = data
     wide = write_scenes(tmp_path / "wide", 2, 0, seconds=1.0, folds=2)
     wide = replace(wide, name="wide", labels=(*wide.labels, "zoo"))
@@ -126,7 +150,7 @@ def test_a_finished_or_interrupted_training_is_not_overwritten(data: Any, tmp_pa
 
 def test_a_windowed_model_is_evaluated_on_windows(data: Any, tmp_path: Path) -> None:
     dataset, cache = data
-    run = run_of(dataset, tmp_path / "windowed", form="windowed", fold=2, decision="last")
+    run = run_of(dataset, tmp_path / "windowed", form="windowed", fold=2, decision="last", recipe=WHOLE)
     found = train(run, cache, Listener(), resume=False, record=recorded).evaluation["levels_db"]["0"]
     assert [row["seconds"] for row in found["lengths"]] == [1]
     assert found["lengths"][0]["count"] == len(dataset.split(2, "evaluate"))
@@ -134,7 +158,7 @@ def test_a_windowed_model_is_evaluated_on_windows(data: Any, tmp_path: Path) -> 
 
 def test_a_baseline_is_saved_without_evaluation(data: Any, tmp_path: Path) -> None:
     dataset, cache = data
-    run = run_of(dataset, tmp_path / "gap", head="gap", auxiliary=False, fold=1)
+    run = run_of(dataset, tmp_path / "gap", head="gap", auxiliary=False, fold=1, recipe=WHOLE)
     found = train(run, cache, Listener(), resume=False, record=recorded)
     assert found.evaluation == {}
     assert found.quantisation == {}
@@ -165,11 +189,11 @@ def test_credits_and_licences(data: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("use", ["initial", "teachers"])
-def test_what_has_heard_the_held_out_clips_is_not_built_on(data: Any, tmp_path: Path, use: str) -> None:
+def test_what_was_trained_on_the_held_out_clips_is_not_built_on(data: Any, tmp_path: Path, use: str) -> None:
     dataset, cache = data
     train(run_of(dataset, tmp_path / "all"), cache, Listener(), resume=False, record=recorded)
     path: Any = tmp_path / "all" if use == "initial" else (tmp_path / "all",)
-    with pytest.raises(EdgeAscError, match=r"has heard 10 of the 10 clips that fold 1 holds out"):
+    with pytest.raises(EdgeAscError, match=r"was trained on 10 of the 10 clips that fold 1 holds out"):
         train(
             run_of(dataset, tmp_path / "one", fold=1, **{use: path}), cache, Listener(), resume=False, record=recorded
         )
@@ -177,11 +201,11 @@ def test_what_has_heard_the_held_out_clips_is_not_built_on(data: Any, tmp_path: 
     taught = run_of(dataset, tmp_path / "pupil", teachers=(tmp_path / "all",))
     pupil = train(taught, cache, Listener(), resume=False, record=recorded)
     names = [clip.filename for clip in dataset.clips]
-    assert trained_on({**pupil.training, "clip_ids": []}, names) == 0
-    assert trained_on({"taught_clip_ids": pupil.training["clip_ids"]}, names) == len(names)
+    assert "clips_seen_by_teachers" in pupil.training or pupil.training["clips_seen"]
+    assert trained_on(pupil.training, names) == len(names)
 
 
-def test_a_pupil_credits_what_its_teacher_heard(data: Any, tmp_path: Path) -> None:
+def test_a_pupil_credits_the_clips_of_its_teacher(data: Any, tmp_path: Path) -> None:
     dataset, cache = data
     teacher = train(run_of(dataset, tmp_path / "teacher"), cache, Listener(), resume=False, record=recorded)
     heard = {"CC-BY": {"somebody": ["http://example.invalid/1/"]}}
@@ -192,8 +216,90 @@ def test_a_pupil_credits_what_its_teacher_heard(data: Any, tmp_path: Path) -> No
     assert "- somebody: [1](http://example.invalid/1/)" in card(pupil)
 
 
-def test_credits_are_merged_by_licence_and_author() -> None:
-    mine = {"CC0": {"b": ["2"]}, "CC-BY": {"a": ["3", "1"]}}
-    theirs = {"CC-BY": {"a": ["1", "0"], "c": ["9"]}}
-    assert merged(mine, theirs) == {"CC-BY": {"a": ["0", "1", "3"], "c": ["9"]}, "CC0": {"b": ["2"]}}
-    assert list(merged(mine, theirs)) == ["CC-BY", "CC0"]
+def test_a_trunk_alone_is_not_evaluated(data: Any, tmp_path: Path) -> None:
+    dataset, cache = data
+    notes: list[str] = []
+
+    class Notes(Listener):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    run = run_of(dataset, tmp_path / "trunk", fold=1, recipe=RECIPE.only(("trunk",)))
+    trunk = train(run, cache, Notes(), resume=False, record=recorded)
+    assert (trunk.evaluation, trunk.quantisation) == ({}, {})
+    assert any("no stage has trained the head" in note for note in notes)
+    head = run_of(dataset, tmp_path / "head", fold=1, recipe=RECIPE.only(("head",)), initial=tmp_path / "trunk")
+    final = train(head, cache, Notes(), resume=False, record=recorded)
+    assert final.evaluation["levels_db"]["0"]["lengths"]
+    for name, value in trunk.model.state_dict().items():
+        assert torch.equal(value, final.model.state_dict()[name]) != name.startswith(("gru", "output"))
+
+
+def test_a_linear_head_gives_its_rows_to_a_recurrent_one(data: Any, tmp_path: Path) -> None:
+    dataset, cache = data
+    linear = run_of(dataset, tmp_path / "linear", head="linear", fold=1, recipe=RECIPE.without_head())
+    trunk = train(linear, cache, Listener(), resume=False, record=recorded)
+    assert trunk.evaluation["levels_db"]["0"]["lengths"]  # a model of its own
+    ten = replace(dataset, labels=tuple(reversed(dataset.labels)))
+    run = run_of(ten, tmp_path / "gru", fold=1, recipe=RECIPE.only(("head",)), initial=tmp_path / "linear")
+    head = train(run, cache, Listener(), resume=False, record=recorded)
+    expected = trunk.model.state_dict()["output.weight"].flip(0)
+    assert torch.equal(head.model.state_dict()["auxiliary.weight"], expected)
+
+
+def test_foreign_sounds_become_the_label_other(data: Any, tmp_path: Path) -> None:
+    dataset, cache = data
+    labels = dataset.labels
+    few = replace(dataset, labels=labels[:8], clips=tuple(clip for clip in dataset.clips if clip.label in labels[:8]))
+    sounds = OtherSounds(dataset, (labels[9],), synthetic=1)
+    run = run_of(few, tmp_path / "other", other=sounds)
+    assert run.labels == (*labels[:8], OTHER)
+    found = train(run, cache, Listener(), resume=False, record=recorded)
+    assert found.labels == run.labels
+    assert found.training["per_class"][OTHER] == 2 + 6  # two clips of the ninth label, one of each synthetic kind
+    assert found.training["other"] == {"data": dataset.name, "excluded": [labels[9]], "synthetic": 1}
+    assert {clip.label for clip in run.held_out_foreign()} == {labels[9]}
+    seen = [clip.filename for clip in dataset.clips if clip.label == labels[9]]
+    assert trained_on(found.training, seen) == 0
+    with pytest.raises(EdgeAscError, match="has no label nonsense to keep back"):
+        OtherSounds(dataset, ("nonsense",))
+    with pytest.raises(EdgeAscError, match="none is left for other"):
+        sounds.foreign(dataset)
+
+
+def test_other_is_judged_by_the_labels_that_are_kept_back(data: Any, tmp_path: Path) -> None:
+    dataset, cache = data
+    wide = write_scenes(tmp_path / "wide", 2, 1, seconds=1.0, folds=2, progress=False)
+    foreign = {label: f"foreign {label}" for label in wide.labels}
+    wide = replace(
+        wide,
+        labels=tuple(foreign.values()),
+        clips=tuple(replace(clip, label=foreign[clip.label], group=f"wide {clip.group}") for clip in wide.clips),
+    )
+    run = run_of(dataset, tmp_path / "other", fold=1, other=OtherSounds(wide, wide.labels[:2], synthetic=1))
+    found = train(run, cache, Listener(), resume=False, record=recorded).evaluation["other"]
+    assert found["labels"] == list(wide.labels[:2])
+    assert (found["known_clips"], found["unknown_clips"]) == (10, 4)
+    assert all(0.0 <= found[name] <= 1.0 for name in ("auroc", "auroc_max_softmax", "unknown_decided_other"))
+
+
+def test_validation_clips_are_not_trained_on(data: Any, tmp_path: Path) -> None:
+    dataset, cache = data
+    run = run_of(dataset, tmp_path / "validated", recipe=RECIPE.override({"validation": 0.4}))
+    checkpoint = fit(run, cache, Listener(), resume=False)
+    assert 0 < checkpoint.training["clips"] < len(dataset.clips)
+    assert trained_on(checkpoint.training, [clip.filename for clip in dataset.clips]) == checkpoint.training["clips"]
+    assert len(checkpoint.training["validation"]) == 2
+
+
+def test_a_label_without_clips_is_reported(data: Any, tmp_path: Path) -> None:
+    dataset, cache = data
+    notes: list[str] = []
+
+    class Notes(Listener):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    more = replace(dataset, labels=(*dataset.labels, "quarry"))
+    fit(run_of(more, tmp_path / "more", recipe=WHOLE), cache, Notes(), resume=False)
+    assert "warning: no training clip has the label quarry; the model cannot learn it" in notes

@@ -1,1 +1,1 @@
-"""What Python makes of the Android demo: assets, golden vectors, and a build without Gradle that proves the sources."""
+"""The Android demo's assets and golden vectors, and a build without Gradle that verifies its sources."""

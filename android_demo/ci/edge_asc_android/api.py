@@ -1,7 +1,7 @@
-"""References to Android in byte code, checked against stubs of its newest interface: what is not there would fail.
+"""References to Android in byte code, checked against stubs of its newest interface: any other would fail on a phone.
 
-A method is there if its class, or one that it inherits from, has one of its name whose parameters can take the types of
-the reference.
+The interface has a method if its class, or one that it inherits from, has a method of that name whose parameters accept
+the types of the reference.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from edge_asc_android.toolchain import run
+from edge_asc.tool import CommandLine, run_tool
 
 # As javap prints them.
 DECLARATION = re.compile(
@@ -31,13 +31,20 @@ PRIMITIVES = {
     "S": "jshort",
     "C": "jchar",
 }
-# What is Android's own; the rest comes with the app, or is Java's.
+# Packages of Android itself. All others come with the app, or are Java's.
 PREFIXES = ("android.", "org.json.")
 
 
 @dataclass(frozen=True, order=True)
 class Reference:
-    """A use of a member: class with `.` before a nested one; name, "<init>" for a constructor; descriptor; where."""
+    """A use of a member of a class.
+
+    Attributes:
+        owner: the class; a nested class stands after a dot.
+        name: of the member; "<init>" for a constructor.
+        descriptor: its types, as byte code states them.
+        used_in: the class that uses it.
+    """
 
     owner: str
     name: str
@@ -48,39 +55,45 @@ class Reference:
         return f"{self.owner}.{self.name}{self.descriptor} in {self.used_in}"
 
 
-def references(classes: Path) -> list[Reference]:
-    """What the classes in a folder use of Android, by themselves or by inheritance from it."""
+def list_references(classes: Path) -> list[Reference]:
+    """Return all uses of Android in a folder of classes, direct ones and inherited ones, sorted.
+
+    Raises:
+        EdgeAscError: javap cannot read the classes.
+    """
     files = sorted(classes.rglob("*.class"))
     parents: dict[str, str] = {}
     declared: set[tuple[str, str, str]] = set()
     used: set[tuple[str, str, str, str]] = set()
     for start in range(0, len(files), 50):
-        text = run("javap", "-c", "-p", "-s", *files[start : start + 50], failure="classes cannot be read")
+        command: CommandLine = ["javap", "-c", "-p", "-s", *files[start : start + 50]]
+        text = run_tool(command, "classes cannot be read", whole_output=True)
         for part in text.split("Compiled from ")[1:]:
             header = HEADER.search(part)
             if header is None:
                 continue
-            here = header[1]
-            parents[here] = header[2] or "java.lang.Object"
-            declared |= {(here, "<init>" if name == here else name, kind) for name, kind in DECLARATION.findall(part)}
+            current = header[1]
+            parents[current] = header[2] or "java.lang.Object"
+            members = DECLARATION.findall(part)
+            declared |= {(current, "<init>" if name == current else name, descriptor) for name, descriptor in members}
             for owner, name, descriptor in REFERENCE.findall(part):
-                used.add((owner.strip('"').replace("/", ".") or here, name.strip('"'), descriptor, here))
-    found = set()
-    for owner, name, descriptor, here in used:
-        place = owner
-        while place in parents and (place, name, descriptor) not in declared:
-            place = parents[place]
-        if place.startswith(PREFIXES):
-            found.add(Reference(place.replace("$", "."), name, descriptor, here))
-    return sorted(found)
+                used.add((owner.strip('"').replace("/", ".") or current, name.strip('"'), descriptor, current))
+    references = set()
+    for owner, name, descriptor, user in used:
+        declaring = owner
+        while declaring in parents and (declaring, name, descriptor) not in declared:
+            declaring = parents[declaring]
+        if declaring.startswith(PREFIXES):
+            references.add(Reference(declaring.replace("$", "."), name, descriptor, user))
+    return sorted(references)
 
 
-def missing(found: Sequence[Reference], stubs: Path) -> list[Reference]:
-    """Those that are not in the stubs."""
-    return [reference for reference in found if not _is_there(reference, _Stubs(stubs))]
+def find_missing(references: Sequence[Reference], stubs: Path) -> list[Reference]:
+    """Return the references that a folder of stubs does not declare."""
+    return [reference for reference in references if not _is_declared(reference, _Stubs(stubs))]
 
 
-def _is_there(reference: Reference, stubs: _Stubs) -> bool:
+def _is_declared(reference: Reference, stubs: _Stubs) -> bool:
     for body in stubs.lineage(reference.owner):
         for member in body.body:
             if isinstance(member, ast.AnnAssign) and isinstance(member.target, ast.Name):
@@ -88,14 +101,14 @@ def _is_there(reference: Reference, stubs: _Stubs) -> bool:
                     return True
             elif isinstance(member, ast.FunctionDef) and reference.descriptor.startswith("("):
                 name = "<init>" if member.name == "__init__" else member.name
-                if name == reference.name and _takes(member, _parameters(reference.descriptor)):
+                if name == reference.name and _accepts(member, _parameters(reference.descriptor)):
                     return True
         if reference.name == "<init>":
             return False
     return reference.name in ("getClass", "toString", "hashCode", "equals", "wait", "notify")
 
 
-def _takes(function: ast.FunctionDef, types: Sequence[str]) -> bool:
+def _accepts(function: ast.FunctionDef, types: Sequence[str]) -> bool:
     static = any(isinstance(mark, ast.Name) and mark.id == "staticmethod" for mark in function.decorator_list)
     declared = [*function.args.posonlyargs, *function.args.args][0 if static else 1 :]
     annotations = [ast.unparse(argument.annotation) for argument in declared if argument.annotation]
@@ -105,6 +118,7 @@ def _takes(function: ast.FunctionDef, types: Sequence[str]) -> bool:
 
 
 def _fits(annotation: str, kind: str) -> bool:
+    """Whether a stub's annotation accepts a type of byte code."""
     if kind.startswith("["):
         return "Array" in annotation
     if kind in PRIMITIVES:
@@ -120,13 +134,13 @@ def _parameters(descriptor: str) -> list[str]:
 
 
 class _Stubs:
-    """Classes of Python stubs, by their dotted name."""
+    """The classes in a folder of Python stubs."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def lineage(self, name: str) -> Iterator[ast.ClassDef]:
-        """A class and all that it inherits from, as far as the stubs have them."""
+        """Yield a class, by its dotted name, and all that it inherits from, as far as the stubs declare them."""
         body = self._find(name)
         if body is None:
             return
@@ -141,13 +155,13 @@ class _Stubs:
     def _find(self, name: str) -> ast.ClassDef | None:
         package = _package(name)
         classes: Sequence[ast.stmt] = _module(self._folder, package)
-        found = None
+        current = None
         for part in name[len(package) + 1 :].split("."):
-            found = next((node for node in classes if isinstance(node, ast.ClassDef) and node.name == part), None)
-            if found is None:
+            current = next((node for node in classes if isinstance(node, ast.ClassDef) and node.name == part), None)
+            if current is None:
                 return None
-            classes = found.body
-        return found
+            classes = current.body
+        return current
 
 
 def _package(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The app's assets: artefacts of the zoo, and plans of benchmarks with the logits that PyTorch gives on their clips."""
+"""The app's assets: pretrained models' artefacts, and plans of benchmarks with PyTorch's logits on their clips."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -18,106 +18,151 @@ import edge_asc
 from edge_asc.data.layouts.tau import TAU_LABELS
 from edge_asc.data.scenes import VERSION, generate_scene
 from edge_asc.engine import open_runtime
-from edge_asc.errors import EdgeAscError
+from edge_asc.errors import ContractError, EdgeAscError
 from edge_asc.frontend import Array
-from edge_asc.manifest import MANIFEST
+from edge_asc.manifest import Manifest
+from edge_asc.progress import SILENT, Progress
 from edge_asc.runtime import Runtime
 from edge_asc.streaming import StreamingClassifier
 from edge_asc.zoo import locate_model, zoo
 from edge_asc_bench import latency
+from edge_asc_bench.inputs import Model
 from edge_asc_bench.job import Settings
-from edge_asc_bench.measurement import Model, describe_model
-from edge_asc_bench.result import KIND, SCHEMA_VERSION
+from edge_asc_bench.result import KIND, SCHEMA_VERSION, Variant
+from edge_asc_bench.variant import describe_model
 
 SECONDS = 10
 
 Pcm = npt.NDArray[np.int16]
 
 
-def clip(label: str, seconds: int = SECONDS, seed: int = 0) -> Pcm:
-    """A generated scene as 16-bit samples, (n,)."""
+@dataclass(frozen=True)
+class ClipFiles:
+    """The files of one clip, beside the plan.
+
+    Attributes:
+        audio: 16-bit samples, little-endian.
+        logits: PyTorch's logits of each step, single precision, little-endian.
+    """
+
+    audio: str
+    logits: str
+
+
+@dataclass(frozen=True)
+class BenchmarkPlan:
+    """The app's benchmark of one model: its settings and clips, and the fields of the result that are known before.
+
+    Attributes:
+        reference: name of the checkpoint whose logits the artefacts are compared with.
+        clips: files of each clip.
+        samples_sha256: SHA-256 over the samples of all clips.
+        variants: the checkpoint and the artefacts, as a result describes them.
+    """
+
+    reference: str
+    clips: tuple[ClipFiles, ...]
+    samples_sha256: str
+    variants: tuple[Variant, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """Return the JSON object that the app reads."""
+        return {
+            "kind": KIND,
+            "schema_version": SCHEMA_VERSION,
+            "edge_asc": edge_asc.__version__,
+            "reference": self.reference,
+            "settings": {**asdict(Settings()), "lengths": []},
+            "limits": {
+                "fewest": latency.FEWEST,
+                "largest_spread": latency.LARGEST_SPREAD,
+                "largest_outlier": latency.LARGEST_OUTLIER,
+                "largest_slowdown": latency.LARGEST_SLOWDOWN,
+            },
+            "percentiles": list(latency.PERCENTILES),
+            "data": {
+                "name": f"generated, version {VERSION}",
+                "clips": len(self.clips),
+                "sha256": self.samples_sha256,
+                "labels": [],
+            },
+            "clips": [asdict(clip) for clip in self.clips],
+            "variants": msgspec.to_builtins(self.variants),
+        }
+
+
+def generate_clip(label: str, seconds: int = SECONDS, seed: int = 0) -> Pcm:
+    """Return a generated scene as 16-bit samples, (16000 · seconds,)."""
     return np.round(np.clip(generate_scene(label, seed, seconds), -1, 32767 / 32768) * 32768).astype("<i2")
 
 
 def stream(runtime: Runtime, samples: Pcm) -> list[Array]:
-    """The logits of each step, (classes,)."""
+    """Return the logits of each step, (classes,)."""
     return [decision.logits for decision in StreamingClassifier(runtime).push(samples / np.float32(32768))]
 
 
-def artefacts(bundles: Path, model: str) -> list[Path]:
-    """The float and int8 artefacts of a model, in `bundles`/MODEL/{float,int8}.
+def list_artefacts(bundles: Path, model: str) -> list[Path]:
+    """Return the float and int8 artefacts of a model, in `bundles`/MODEL/{float,int8}.
 
     Raises:
-        EdgeAscError: a bundle is not there.
+        EdgeAscError: a bundle is missing or damaged.
     """
-    found = []
+    paths = []
     for scheme in ("float", "int8"):
-        manifest = bundles / model / scheme / MANIFEST
+        bundle = bundles / model / scheme
         try:
-            names = json.loads(manifest.read_text())["files"]
-        except (OSError, ValueError, KeyError) as error:
-            raise EdgeAscError(f"{manifest}: cannot be read ({error}); run: make exported") from error
-        found += [manifest.parent / name for name in sorted(names)]
-    return found
+            names = Manifest.read(bundle).files
+        except ContractError as error:
+            raise EdgeAscError(f"{error}; for the pretrained models, run: make exported") from error
+        paths += [bundle / name for name in sorted(names)]
+    return paths
 
 
-def write(bundles: Path, models: Sequence[str], output: Path) -> None:
-    """Write the assets of some models of the zoo; the folder appears whole or not at all.
+def write(bundles: Path, models: Sequence[str], output: Path, progress: Progress = SILENT) -> None:
+    """Write the assets of pretrained models. The folder appears whole or not at all.
 
     Args:
-        bundles: what `make exported` makes.
-        models: of the zoo.
-        output: folder, which is replaced.
+        bundles: folder with `MODEL/float` and `MODEL/int8` of each model; `make exported` writes it.
+        models: names of pretrained models.
+        output: folder, replaced.
+        progress: receives a unit of work for each model.
 
     Raises:
-        EdgeAscError: no such model, or it was not exported.
+        EdgeAscError: no pretrained model has this name, or its artefacts are missing.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".assets-", dir=output.parent) as made:
-        root = Path(made) / "assets"
+    with tempfile.TemporaryDirectory(prefix=".assets-", dir=output.parent) as temporary:
+        root = Path(temporary) / "assets"
         for name in ("models", "bench"):
             (root / name).mkdir(parents=True)
-        clips = {label: clip(label) for label in TAU_LABELS}
+        clips = {label: generate_clip(label) for label in TAU_LABELS}
         for label, samples in clips.items():
             (root / "bench" / f"{label}.pcm").write_bytes(samples.tobytes())
-        for model in models:
-            files = artefacts(bundles, model)
-            for file in files:
-                shutil.copyfile(file, root / "models" / file.name)
-            plan = _plan(model, files, clips, root / "bench")
-            (root / "bench" / f"{model}.json").write_text(json.dumps(plan, indent=1))
+        for model in progress.track(models, "Writing assets"):
+            artefacts = list_artefacts(bundles, model)
+            for artefact in artefacts:
+                shutil.copyfile(artefact, root / "models" / artefact.name)
+            plan = _plan_benchmark(model, artefacts, clips, root / "bench")
+            (root / "bench" / f"{model}.json").write_text(json.dumps(plan.to_json(), indent=1))
         if output.exists():
-            output.rename(Path(made) / "before")
+            output.rename(Path(temporary) / "before")
         root.rename(output)
 
 
-def _plan(model: str, files: Sequence[Path], clips: dict[str, Pcm], folder: Path) -> dict[str, Any]:
-    """A benchmark of a model's artefacts: how is measured, on what, and what is known of the result beforehand."""
+def _plan_benchmark(model: str, artefacts: Sequence[Path], clips: Mapping[str, Pcm], folder: Path) -> BenchmarkPlan:
+    """Plan a benchmark of a model's artefacts, and write PyTorch's logits on each clip to `folder`."""
     checkpoint = locate_model(model)
     if checkpoint is None:
-        raise EdgeAscError(f"{model}: no checkpoint there, and not in the zoo, which has {', '.join(zoo())}")
+        raise EdgeAscError(f"{model}: no such pretrained model; expected one of {', '.join(zoo())}")
     runtime = open_runtime(checkpoint)
-    entries = []
+    files = []
     for label, samples in clips.items():
         logits = f"{model}-{label}.logits"
         (folder / logits).write_bytes(np.stack(stream(runtime, samples)).astype("<f4").tobytes())
-        entries.append({"audio": f"{label}.pcm", "logits": logits})
-    digest = hashlib.sha256(b"".join(samples.tobytes() for samples in clips.values())).hexdigest()
-    variants = [describe_model(Model(path.name, path, open_runtime(path))) for path in (checkpoint, *files)]
-    return {
-        "kind": KIND,
-        "schema_version": SCHEMA_VERSION,
-        "edge_asc": edge_asc.__version__,
-        "reference": checkpoint.name,
-        "settings": {**asdict(Settings()), "lengths": []},
-        "limits": {
-            "fewest": latency.FEWEST,
-            "largest_spread": latency.LARGEST_SPREAD,
-            "largest_outlier": latency.LARGEST_OUTLIER,
-            "largest_slowdown": latency.LARGEST_SLOWDOWN,
-        },
-        "percentiles": list(latency.PERCENTILES),
-        "data": {"name": f"generated, version {VERSION}", "clips": len(clips), "sha256": digest, "labels": []},
-        "clips": entries,
-        "variants": variants,
-    }
+        files.append(ClipFiles(f"{label}.pcm", logits))
+    return BenchmarkPlan(
+        reference=checkpoint.name,
+        clips=tuple(files),
+        samples_sha256=hashlib.sha256(b"".join(samples.tobytes() for samples in clips.values())).hexdigest(),
+        variants=tuple(describe_model(Model.open(path.name, path)) for path in (checkpoint, *artefacts)),
+    )

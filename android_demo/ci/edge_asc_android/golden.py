@@ -1,7 +1,7 @@
-"""Golden vectors: samples, and what Python makes of them, for tests in other languages.
+"""Golden vectors: samples, and Python's results on them, for tests in other languages.
 
 `golden.json` names the files beside it, all little-endian: samples (16 bits); log-mel, logits, probabilities and states
-(single precision, integer states as real values). It says by how much they may differ.
+(single precision, integer states dequantised). It also holds the largest allowed differences.
 """
 
 from __future__ import annotations
@@ -9,62 +9,113 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_asc.contract import TensorSpec
 from edge_asc.engine import open_runtime
-from edge_asc.frontend import FrontEnd, LogMel
-from edge_asc.runtime import Runtime
+from edge_asc.frontend import Array, FrontEnd, LogMel
+from edge_asc.progress import SILENT, Progress
+from edge_asc.runtime import Runtime, Tensors
 from edge_asc.streaming import StreamingClassifier
-from edge_asc_android.assets import artefacts, clip
+from edge_asc_android.assets import generate_clip, list_artefacts
 
 SECONDS = 4
 # 1: first version.
 SCHEMA_VERSION = 1
-# Largest differences. An integer state is compared by the share of its values that lie on another step of its grid:
-# features that differ in their last bit, and another version of the engine, round some differently.
+# Largest differences. An integer state is compared by the share of its values that differ: features that differ in
+# their last bit, and another version of the engine, round some of them differently.
 TOLERANCES = {"log_mel": 1e-4, "logits": 1e-4, "probabilities": 1e-4, "states": 1e-4, "integer_states": 0.02}
 
 
-def write(bundles: Path, models: Sequence[str], output: Path) -> None:
-    """Write vectors for the ONNX artefacts of some models in `bundles`, to a folder that is made anew.
+@dataclass(frozen=True)
+class ArtefactVectors:
+    """The vectors of one artefact.
+
+    Attributes:
+        file: of the artefact.
+        scheme: of its quantisation.
+        steps: number of steps.
+        decisions: index of the label after each step.
+        logits, probabilities: files, (steps, classes).
+        states: file of each state, (steps, *shape), by the state's name.
+    """
+
+    file: str
+    scheme: str
+    steps: int
+    decisions: tuple[int, ...]
+    logits: str
+    probabilities: str
+    states: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class GoldenVectors:
+    """The document `golden.json`.
+
+    Attributes:
+        front_end: of `log_mel`.
+        samples: file, (n,), 16000 Hz.
+        log_mel: file, (frames, mels).
+        tolerances: largest difference by kind of vector.
+        artefacts: vectors of each artefact.
+    """
+
+    front_end: FrontEnd
+    samples: str
+    log_mel: str
+    tolerances: Mapping[str, float]
+    artefacts: tuple[ArtefactVectors, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """Return the JSON object that tests read."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "front_end": self.front_end.to_json(),
+            "samples": self.samples,
+            "log_mel": self.log_mel,
+            "tolerances": dict(self.tolerances),
+            "artefacts": [asdict(artefact) for artefact in self.artefacts],
+        }
+
+
+def write(bundles: Path, models: Sequence[str], output: Path, progress: Progress = SILENT) -> None:
+    """Write vectors for the ONNX artefacts of some models.
+
+    Args:
+        bundles: folder with `MODEL/float` and `MODEL/int8` of each model.
+        models: their names.
+        output: folder, replaced.
+        progress: receives a unit of work for each model.
 
     Raises:
-        EdgeAscError: a model was not exported.
+        EdgeAscError: the artefacts of a model are missing.
     """
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
-    pcm = np.concatenate([clip("park", SECONDS // 2), clip("tram", SECONDS // 2)])
+    pcm = np.concatenate([generate_clip("park", SECONDS // 2), generate_clip("tram", SECONDS // 2)])
     samples = pcm.astype(np.float32) / np.float32(32768)
     (output / "samples.pcm").write_bytes(pcm.tobytes())
     _save(output / "logmel.f32", LogMel(FrontEnd())(samples))
-    entries = []
-    for model in models:
-        for path in artefacts(bundles, model):
+    vectors = []
+    for model in progress.track(models, "Writing golden vectors"):
+        for path in list_artefacts(bundles, model):
             shutil.copyfile(path, output / path.name)
             if path.suffix == ".onnx":
-                entries.append(_steps(path, open_runtime(path), samples, output))
-    document = {
-        "schema_version": SCHEMA_VERSION,
-        "front_end": FrontEnd().to_json(),
-        "samples": "samples.pcm",
-        "log_mel": "logmel.f32",
-        "tolerances": TOLERANCES,
-        "artefacts": entries,
-    }
-    (output / "golden.json").write_text(json.dumps(document, indent=1))
+                vectors.append(_write_steps(path, open_runtime(path), samples, output))
+    document = GoldenVectors(FrontEnd(), "samples.pcm", "logmel.f32", TOLERANCES, tuple(vectors))
+    (output / "golden.json").write_text(json.dumps(document.to_json(), indent=1))
 
 
-def _steps(path: Path, runtime: Runtime, samples: npt.NDArray[np.float32], output: Path) -> dict[str, Any]:
-    """The logits and states of an artefact after each step."""
+def _write_steps(path: Path, runtime: Runtime, samples: Array, output: Path) -> ArtefactVectors:
+    """Write the logits, probabilities and states of an artefact after each step."""
     step = runtime.contract.signature("step")
     classifier = StreamingClassifier(runtime)
     logits, probabilities, decisions = [], [], []
-    states: dict[str, list[npt.NDArray[np.float32]]] = {spec.name: [] for spec in step.states()}
+    states: dict[str, list[Array]] = {spec.name: [] for spec in step.states()}
     for begin in range(0, len(samples) - step.samples + 1, step.samples):
         (decision,) = classifier.push(samples[begin : begin + step.samples])
         logits.append(decision.logits)
@@ -72,28 +123,30 @@ def _steps(path: Path, runtime: Runtime, samples: npt.NDArray[np.float32], outpu
         decisions.append(decision.index)
         (loop,) = classifier.loops
         for spec in step.states():
-            states[spec.name].append(_real(spec, loop.state))
-    _save(output / f"{path.stem}.logits.f32", np.stack(logits))
-    _save(output / f"{path.stem}.probabilities.f32", np.stack(probabilities))
-    for name, values in states.items():
-        _save(output / f"{path.stem}.{name}.f32", np.stack(values))
-    return {
-        "file": path.name,
-        "scheme": runtime.contract.scheme,
-        "steps": len(logits),
-        "decisions": decisions,
-        "logits": f"{path.stem}.logits.f32",
-        "probabilities": f"{path.stem}.probabilities.f32",
-        "states": {name: f"{path.stem}.{name}.f32" for name in states},
-    }
+            states[spec.name].append(_dequantise(spec, loop.state))
+    stacked: dict[str, Array] = {"logits": np.stack(logits), "probabilities": np.stack(probabilities)}
+    stacked |= {name: np.stack(arrays) for name, arrays in states.items()}
+    files = {name: f"{path.stem}.{name}.f32" for name in stacked}
+    for name, array in stacked.items():
+        _save(output / files[name], array)
+    return ArtefactVectors(
+        file=path.name,
+        scheme=runtime.contract.scheme,
+        steps=len(logits),
+        decisions=tuple(decisions),
+        logits=files["logits"],
+        probabilities=files["probabilities"],
+        states={name: files[name] for name in states},
+    )
 
 
-def _real(spec: TensorSpec, state: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
-    raw = np.asarray(state[spec.name]).astype(np.float32)
+def _dequantise(spec: TensorSpec, state: Tensors) -> Array:
+    """Return the values of a state in single precision."""
+    values = np.asarray(state[spec.name]).astype(np.float32)
     if spec.quantisation:
-        return (raw - np.float32(spec.quantisation.zero_point)) * np.float32(spec.quantisation.scale)
-    return raw
+        return (values - np.float32(spec.quantisation.zero_point)) * np.float32(spec.quantisation.scale)
+    return values
 
 
-def _save(path: Path, values: npt.ArrayLike) -> None:
-    path.write_bytes(np.ascontiguousarray(values, "<f4").tobytes())
+def _save(path: Path, array: Array) -> None:
+    path.write_bytes(np.ascontiguousarray(array, "<f4").tobytes())

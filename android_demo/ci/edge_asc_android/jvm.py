@@ -1,127 +1,99 @@
-"""The sources, compiled with warnings as errors, and their tests on the JVM with the real ONNX Runtime."""
+"""The Kotlin sources on the JVM: compiled with warnings as errors, tested with the real ONNX Runtime, benchmarked."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from edge_asc_android.toolchain import LIBRARIES, Toolchain, run
-from edge_asc_bench.result import read
+from edge_asc.tool import CommandLine, run_tool
+from edge_asc_android.toolchain import LIBRARIES, Toolchain
 
-DEMO = Path(__file__).parents[2]
 JVM = "17"
+MODULES = ("core", "ort")
 
 
 def compile_kotlin(
     tools: Toolchain, sources: Sequence[Path], classes: Path, classpath: Sequence[Path], friends: Path | None = None
 ) -> Path:
-    """Compile to a folder of classes.
+    """Compile Kotlin to a folder of classes, and return the folder.
 
     Args:
         tools: the compiler.
         sources: files or folders.
-        classes: that are made.
-        classpath: what the sources need beside Kotlin's library.
-        friends: classes whose internals are seen.
+        classes: output folder.
+        classpath: libraries besides Kotlin's own.
+        friends: classes whose internal members the sources may use.
 
     Raises:
-        EdgeAscError: errors, or warnings.
+        EdgeAscError: the compiler reports errors or warnings.
     """
     options = ["-Werror", "-Wextra", "-jvm-target", JVM, "-no-stdlib", "-no-reflect", "-d", str(classes)]
     if friends:
         options.append(f"-Xfriend-paths={friends}")
-    run(
-        "java",
-        "-Xmx1g",
-        "-cp",
-        _path(sorted((tools.kotlin / "lib").glob("*.jar"))),
-        "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler",
-        *options,
-        "-cp",
-        _path([tools.stdlib, *classpath]),
-        *sources,
-        failure=f"{', '.join(path.as_posix() for path in sources)} cannot be compiled",
+    compiler = _path(sorted((tools.kotlin / "lib").glob("*.jar")))
+    command = ["java", "-Xmx1g", "-cp", compiler, "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler", *options]
+    run_tool(
+        [*command, "-cp", _path([tools.stdlib, *classpath]), *sources],
+        f"{', '.join(path.as_posix() for path in sources)} cannot be compiled",
+        whole_output=True,
     )
     return classes
 
 
 def libraries(tools: Toolchain) -> tuple[Path, ...]:
-    """What tests need: JSON, JUnit, ONNX Runtime."""
+    """Return the libraries of the tests: JSON, JUnit, ONNX Runtime."""
     return (*(path for path in LIBRARIES if path.suffix == ".jar"), tools.ort)
 
 
 def build(tools: Toolchain, output: Path) -> dict[str, Path]:
-    """Compile core and ort, and their tests; folders of classes."""
-    found: dict[str, Path] = {}
-    for module in ("core", "ort"):
-        for kind in ("main", "test"):
-            name = f"{module}-{kind}"
-            friends = found.get(f"{module}-main")
-            found[name] = compile_kotlin(
-                tools,
-                [DEMO / module / "src" / kind / "kotlin"],
-                output / name,
-                [*found.values(), *libraries(tools)],
-                friends,
-            )
-    return found
+    """Compile core, ort and their tests; return each folder of classes under a name such as "core-main"."""
+    classes: dict[str, Path] = {}
+    for module in MODULES:
+        for source_set in ("main", "test"):
+            name = f"{module}-{source_set}"
+            friends = classes.get(f"{module}-main")
+            sources = [tools.demo.kotlin(module, source_set)]
+            classpath = [*classes.values(), *libraries(tools)]
+            classes[name] = compile_kotlin(tools, sources, output / name, classpath, friends)
+    return classes
 
 
-def test(tools: Toolchain, classes: dict[str, Path], golden: Path) -> str:
-    """Run the tests; what they print.
+def test(tools: Toolchain, classes: Mapping[str, Path], golden: Path) -> str:
+    """Run the tests with a folder of golden vectors, and return their output.
 
     Raises:
-        EdgeAscError: some fail.
+        EdgeAscError: a test fails.
     """
-    names = [
-        str(path.relative_to(DEMO / module / "src/test/kotlin").with_suffix("")).replace("/", ".")
-        for module in ("core", "ort")
-        for path in sorted((DEMO / module / "src/test/kotlin").rglob("*Test.kt"))
-    ]
-    return _java(tools, classes, "org.junit.runner.JUnitCore", *names, golden=golden, failure="tests fail")
+    names = []
+    for module in MODULES:
+        root = tools.demo.kotlin(module, "test")
+        tests = (path.relative_to(root).with_suffix("") for path in sorted(root.rglob("*Test.kt")))
+        names += [".".join(path.parts) for path in tests]
+    properties = [f"-Dorg.edgeasc.golden={golden.resolve()}"]
+    return _run_java(tools, classes, ["org.junit.runner.JUnitCore", *names], "tests fail", properties)
 
 
-def bench(tools: Toolchain, classes: dict[str, Path], assets: Path, model: str, output: Path) -> dict[str, Any]:
-    """The phone's benchmark on this machine; its result, checked as `edge-asc bench` checks a phone's."""
-    _java(tools, classes, "org.edgeasc.ort.BenchMainKt", assets, model, output, failure="the benchmark failed")
-    return read(output)
+def bench(tools: Toolchain, classes: Mapping[str, Path], assets: Path, model: str, output: Path) -> None:
+    """Run the app's benchmark of a model on the JVM of this machine, and write its result to `output`."""
+    command: CommandLine = ["org.edgeasc.ort.BenchMainKt", assets, model, output]
+    _run_java(tools, classes, command, f"the benchmark of {model} failed")
 
 
-def ratios(result: dict[str, Any]) -> str:
-    """What the front end costs beside the model, in a result."""
-    rows = [
-        f"{variant['name']}: front end {latency['front_end']['p50'] * 1000:.0f} µs, model "
-        f"{latency['model']['p50'] * 1000:.0f} µs, ratio {latency['front_end']['p50'] / latency['model']['p50']:.2f}; "
-        f"agreement {json.dumps(round(variant['agreement']['share'], 4))}"
-        for variant in result["variants"]
-        if (latency := variant["latency"].get("step"))
-    ]
-    return "\n".join(rows)
-
-
-def _java(
+def _run_java(
     tools: Toolchain,
-    classes: dict[str, Path],
-    main: str,
-    *arguments: str | Path,
+    classes: Mapping[str, Path],
+    command: Sequence[str | Path],
     failure: str,
-    golden: Path | None = None,
+    properties: Sequence[str] = (),
 ) -> str:
-    properties = [f"-Donnxruntime.native.path={tools.native}"]
-    if golden:
-        properties.append(f"-Dorg.edgeasc.golden={golden.resolve()}")
-    return run(
-        "java",
-        *properties,
-        "-cp",
-        _path([*classes.values(), tools.stdlib, *libraries(tools)]),
-        main,
-        *arguments,
-        failure=failure,
-        environment={"LD_LIBRARY_PATH": str(tools.native)},
+    """Run a main class with its arguments, and return its output."""
+    classpath = _path([*classes.values(), tools.stdlib, *libraries(tools)])
+    return run_tool(
+        ["java", f"-Donnxruntime.native.path={tools.native}", *properties, "-cp", classpath, *command],
+        failure,
+        environment={**os.environ, "LD_LIBRARY_PATH": str(tools.native)},
+        whole_output=True,
     )
 
 

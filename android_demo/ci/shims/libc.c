@@ -1,5 +1,5 @@
-/* What ONNX Runtime's JNI library for Android needs of Android's C library, so that tests of the JVM here can load it. Each
-   carries Android's version name, and is found by no one else. */
+/* The parts of Android's C library that ONNX Runtime's JNI library for Android needs, so that a JVM on this machine loads it.
+   Each symbol has Android's version name, so no other library links to it. */
 #include <stddef.h>
 #include <stdlib.h>
 

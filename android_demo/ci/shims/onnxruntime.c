@@ -1,4 +1,4 @@
-/* The one entry of Android's ONNX Runtime that this machine's has not; nothing here calls it. */
+/* The one function of Android's ONNX Runtime that the Linux library lacks; nothing calls it. */
 void *OrtSessionOptionsAppendExecutionProvider_Nnapi(void *options, unsigned flags)
 {
     (void)options, (void)flags;

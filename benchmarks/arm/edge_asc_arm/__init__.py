@@ -1,1 +1,1 @@
-"""ARM boards emulated on an ordinary Linux machine: the same artefacts, executed as aarch64 code."""
+"""Emulated ARM boards: artefacts run as aarch64 code on an ordinary Linux machine."""

@@ -1,54 +1,50 @@
-"""Boards: an arm64 system in a folder, seen by programs in it as one of several Raspberry Pis."""
+"""Boards: an arm64 system in a folder, which appears to its programs as a Raspberry Pi."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
 import shutil
-import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 from edge_asc.data.cache import default_cache
-from edge_asc.errors import EdgeAscError
 from edge_asc.files import locked
-from edge_asc_bench.targets.remote import last_line
+from edge_asc.tool import run_tool
+from edge_asc_arm.debian import bootstrap
 
 RELEASE, PYTHON = "bookworm", "3.11"
-# Part of the key of the cache: to be raised when a built system would look different.
+# Part of the cache's key. Raise it whenever the build of a system changes.
 VERSION = 2
 DEBIAN = (
     "bash", "ca-certificates", "coreutils", "dash", "findutils", "grep", "gzip", "libgomp1", "libstdc++6", "mawk",
     "openssh-sftp-server", "procps", "python3", "python3-venv", "sed", "tar",
 )  # fmt: skip
-# What the light package needs beside the pinned ones.
+# Dependencies of the light package, besides the pinned ones.
 PACKAGES = ("click", "rich", "soundfile", "soxr")
-SOURCES = (Path("/etc/apt/sources.list"), Path("/etc/apt/sources.list.d/debian.sources"))
 DEVICES = ("null", "zero", "urandom", "random", "tty")
-UNNEEDED = ("doc", "man", "locale", "info", "perl", "perl5")
-# What each release's C library runs, newest first.
+# The platforms of wheels that the release's C library runs, newest first.
 TAGS = (*(f"manylinux_2_{minor}_aarch64" for minor in range(36, 16, -1)), "manylinux2014_aarch64")
+# Temperature that the boards report, thousandths of °C.
 TEMPERATURE = 48000
 LOCK = "lock"
 
 
 @dataclass(frozen=True)
 class Board:
-    """What programs see of a board. Its values are those published for these systems, not read off one.
+    """A board as its programs see it. The values are published ones, not measured on a board.
 
     Attributes:
-        name: short.
-        model: as a board's firmware tells it.
+        name: short name, such as "pi4".
+        model: name that the firmware reports.
         cpu: QEMU's name of the processor.
-        part, variant, revision: of the processor's identification register.
-        features: as /proc/cpuinfo lists them.
-        frequency: highest, kHz.
-        caches: level, type, KiB, and whether all cores share it.
+        part, variant, revision: fields of the processor's identification register.
+        features: instruction sets, as in /proc/cpuinfo.
+        frequency: highest frequency, kHz.
+        caches: level, type, size in KiB, and whether all cores share the cache.
+        cores: number of cores.
     """
 
     name: str
@@ -63,8 +59,8 @@ class Board:
     cores: int = 4
 
     @property
-    def dot_products(self) -> bool:
-        """It has instructions for sums of products of bytes, which int8 kernels use."""
+    def has_dot_products(self) -> bool:
+        """Whether there are instructions for dot products of bytes, which int8 kernels use."""
         return "asimddp" in self.features.split()
 
 
@@ -93,21 +89,25 @@ PI5 = Board(
 BOARDS = {board.name: board for board in (PI4, PI5)}
 
 
-def requirements() -> list[str]:
-    """The packages of a board: those of `pins.txt`, and what else the light package needs."""
+def list_requirements() -> list[str]:
+    """Return the Python packages of a board: those of `pins.txt`, and other dependencies of the light package."""
     lines = (files("edge_asc_arm") / "pins.txt").read_text().splitlines()
     return [*(line for line in lines if line and not line.startswith("#")), *PACKAGES]
 
 
 def build(board: Board, *, refresh: bool = False) -> Path:
-    """The root folder of a board's system, made where it is not in the cache: some 30 s, 500 MB.
+    """Return the root folder of a board's system; build it if it is not in the cache (some 30 s, 500 MB).
 
-    Nothing of it is executed for that, and nothing outside the cache is changed.
+    The build executes nothing of the system, and changes nothing outside the cache.
+
+    Args:
+        board: to build the system for.
+        refresh: build it again.
 
     Raises:
-        EdgeAscError: a tool is missing, or packages cannot be fetched.
+        EdgeAscError: a tool is not installed, or packages cannot be fetched.
     """
-    key = hashlib.sha256(json.dumps([VERSION, RELEASE, DEBIAN, requirements()]).encode()).hexdigest()[:12]
+    key = hashlib.sha256(json.dumps([VERSION, RELEASE, DEBIAN, list_requirements()]).encode()).hexdigest()[:12]
     folder = default_cache() / "arm" / key
     base, root = folder / "base", folder / board.name
     with locked(folder / LOCK):
@@ -127,18 +127,18 @@ def build(board: Board, *, refresh: bool = False) -> Path:
 
 
 def copy(system: Path, target: Path) -> None:
-    """Copy a system; what the copy lacks is the mark of being complete.
+    """Copy a system, but for the file that marks it as complete.
 
     Raises:
-        EdgeAscError: no room.
+        EdgeAscError: the copy fails, as on a full disk.
     """
     shutil.rmtree(target, ignore_errors=True)
-    call(["cp", "--archive", "--reflink=auto", str(system), str(target)], "the system could not be copied")
+    run_tool(["cp", "--archive", "--reflink=auto", system, target], f"{system} cannot be copied to {target}")
     (target / "complete").unlink()
 
 
-def site(root: Path) -> Path:
-    """Where the Python packages of a system are."""
+def site_packages(root: Path) -> Path:
+    """Return the folder of a system's Python packages."""
     return root / "opt" / "packages"
 
 
@@ -148,7 +148,8 @@ def _install(root: Path) -> None:
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
     command += ["--root-user-action=ignore", "--only-binary=:all:", "--implementation=cp", f"--python-version={PYTHON}"]
     command += [f"--platform={tag}" for tag in TAGS]
-    call([*command, "--target", str(site(root)), *requirements()], "no packages could be fetched")
+    command += ["--target", str(site_packages(root)), *list_requirements()]
+    run_tool(command, "the board's Python packages cannot be fetched")
     (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/bash\npi:x:1000:1000::/home/pi:/bin/bash\n")
     (root / "etc/group").write_text("root:x:0:\npi:x:1000:\n")
     for name in ("home/pi", "root", "tmp", "dev", "proc", "sys", "opt"):
@@ -162,23 +163,23 @@ def _install(root: Path) -> None:
 
 
 def describe(board: Board, root: Path) -> None:
-    """Write what a board's kernel would tell of it: onnxruntime's processor detection ends the process without that."""
+    """Write the files by which a board's kernel describes it. Without them, onnxruntime crashes at import."""
     lines = []
     for core in range(board.cores):
         lines += [f"processor\t: {core}", "BogoMIPS\t: 108.00", f"Features\t: {board.features}"]
         lines += ["CPU implementer\t: 0x41", "CPU architecture: 8", f"CPU variant\t: {board.variant:#x}"]
         lines += [f"CPU part\t: {board.part:#x}", f"CPU revision\t: {board.revision}", ""]
     cores = root / "sys/devices/system/cpu"
-    everyone = f"0-{board.cores - 1}"
+    all_cores = f"0-{board.cores - 1}"
     texts = {
         root / "proc/cpuinfo": "\n".join([*lines, f"Model\t\t: {board.model}", ""]),
         root / "proc/device-tree/model": board.model + "\0",
         root / "sys/class/thermal/thermal_zone0/temp": f"{TEMPERATURE}\n",
-        **{cores / name: f"{everyone}\n" for name in ("possible", "present", "online")},
+        **{cores / name: f"{all_cores}\n" for name in ("possible", "present", "online")},
     }
     register = 0x41 << 24 | board.variant << 20 | 0xF << 16 | board.part << 4 | board.revision
     for core in range(board.cores):
-        here = cores / f"cpu{core}"
+        folder = cores / f"cpu{core}"
         values = {
             "cpufreq/cpuinfo_max_freq": board.frequency,
             "cpufreq/scaling_cur_freq": board.frequency,
@@ -186,8 +187,8 @@ def describe(board: Board, root: Path) -> None:
             "regs/identification/midr_el1": f"{register:#018x}",
             "topology/physical_package_id": 0,
             "topology/core_id": core,
-            "topology/core_siblings_list": everyone,
-            "topology/package_cpus_list": everyone,
+            "topology/core_siblings_list": all_cores,
+            "topology/package_cpus_list": all_cores,
             "topology/thread_siblings_list": core,
             "topology/core_cpus_list": core,
         }
@@ -196,51 +197,9 @@ def describe(board: Board, root: Path) -> None:
             values[f"cache/index{i}/type"] = kind
             values[f"cache/index{i}/size"] = f"{size}K"
             values[f"cache/index{i}/coherency_line_size"] = 64
-            values[f"cache/index{i}/shared_cpu_list"] = everyone if shared else core
-        texts |= {here / name: f"{value}\n" for name, value in values.items()}
+            values[f"cache/index{i}/shared_cpu_list"] = all_cores if shared else core
+        texts |= {folder / name: f"{value}\n" for name, value in values.items()}
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         path.write_text(text)
-
-
-def bootstrap(root: Path, release: str, architecture: str, packages: Sequence[str]) -> None:
-    """Unpack Debian packages, with what they need, into a folder; nothing of them is run.
-
-    Raises:
-        EdgeAscError: mmdebstrap is missing, or the packages cannot be fetched.
-    """
-    if shutil.which("mmdebstrap") is None:
-        raise EdgeAscError("mmdebstrap is not installed; run: sudo apt install mmdebstrap debian-archive-keyring")
-    command = ["mmdebstrap", "--quiet", "--variant=extract", f"--architectures={architecture}"]
-    command += [f"--include={','.join(packages)}"]
-    command += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in UNNEEDED]
-    # As an archive, so that the files belong to who unpacks them: without root, mmdebstrap has users of its own.
-    archive = root.with_name(f"{root.name}.tar")
-    try:
-        call([*command, release, str(archive), *_mirror()], "no system could be made")
-        call(["tar", "--extract", "--file", str(archive), "--directory", str(root), "--exclude=./dev/*"], "no room")
-    finally:
-        archive.unlink(missing_ok=True)
-
-
-def _mirror() -> list[str]:
-    """The mirror of Debian that this machine uses, if it is a Debian; else mmdebstrap's own choice."""
-    try:
-        debian = re.search(r"^ID=debian$", Path("/etc/os-release").read_text(), re.MULTILINE)
-    except OSError:
-        return []
-    texts = [path.read_text() for path in SOURCES if debian and path.is_file()]
-    found = re.search(r"^(?:URIs:|deb(?:\s+\[.*?\])?)\s+(https?://\S+)", "\n".join(texts), re.MULTILINE)
-    return [found[1]] if found else []
-
-
-def call(command: list[str], failure: str) -> None:
-    """Run a command.
-
-    Raises:
-        EdgeAscError: it failed, with the last line it printed.
-    """
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})
-    if done.returncode:
-        raise EdgeAscError(f"{failure}: {last_line(done.stderr, done.stdout) or 'no output'}")

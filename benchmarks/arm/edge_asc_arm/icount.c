@@ -4,7 +4,7 @@
  * Loaded with: qemu-aarch64 -plugin icount.so,out=FILE
  *
  * When the program calls getpriority(0xEA5C, tag), which fails and does nothing else, a line with the counts so far is
- * appended to FILE. The interface is QEMU's plugin interface, version 1 (QEMU 4.2 to 8.1); what is used of it is declared
+ * appended to FILE. The interface is QEMU's plugin interface, version 1 (QEMU 4.2 to 8.1). The parts in use are declared
  * here, since Debian has no package with its header.
  */
 #include <stdint.h>

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_asc.errors import EdgeAscError
+from edge_asc.tool import CommandLine, last_line, run_tool
 from edge_asc_arm.board import Board
-from edge_asc_arm.login import missing
-from edge_asc_bench.targets.remote import last_line
+from edge_asc_arm.login import list_missing
 
 HOST = "127.0.0.1"
-PATIENCE = 10.0
+START_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Server:
     """A running server.
 
     Attributes:
-        target: what `edge-asc bench --target` takes.
-        config: what `edge-asc bench --ssh-config` takes: it holds the key that is let in, and the known host.
+        target: value of `edge-asc bench --target`.
+        config: value of `edge-asc bench --ssh-config`: the accepted key and the known host.
     """
 
     target: str
@@ -39,34 +39,35 @@ class Server:
 
 @contextmanager
 def serve(board: Board, folder: Path, *, port: int = 0, home: str = "", root: Path | None = None) -> Iterator[Server]:
-    """Run OpenSSH's server on loopback for as long as the context lasts; keys and settings are made in `folder`.
+    """Run OpenSSH's server on loopback until the context ends.
 
     Args:
         board: that logins land on.
-        folder: for the server's files, created.
-        port: 0 for any free one.
-        home: see `edge_asc_arm.login.enter`; each login has its own then.
-        root: of another system than the cached one.
+        folder: for the server's keys and settings, created.
+        port: to listen on; 0 for any free one.
+        home: size of each login's home folder, as of `edge_asc_arm.login.enter`.
+        root: folder of the board's system; None for the one in the cache.
 
     Raises:
-        EdgeAscError: no OpenSSH server here, no board can be entered, or the server does not start.
+        EdgeAscError: OpenSSH's server is not installed, no board can be entered, or the server does not start.
     """
     sshd = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     if sshd is None:
         raise EdgeAscError("sshd is not installed; run: sudo apt install openssh-server")
-    if lacking := missing():
-        raise EdgeAscError(f"no board can be entered: {'; '.join(lacking)}")
+    if missing := list_missing():
+        raise EdgeAscError(f"no board can be entered: {'; '.join(missing)}")
     folder.mkdir(parents=True, exist_ok=True)
     folder = folder.resolve()
     port = _free_port(port)
     for name in ("host", "login"):
         if not (folder / name).exists():
-            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
+            command: CommandLine = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name]
+            run_tool(command, "no SSH key can be generated")
     (folder / "known_hosts").write_text(f"[{HOST}]:{port} {(folder / 'host.pub').read_text()}")
     (folder / "config").write_text(
         f"Host {HOST}\n  IdentityFile {folder}/login\n  IdentitiesOnly yes\n  UserKnownHostsFile {folder}/known_hosts\n"
     )
-    login = [sys.executable, "-m", "edge_asc_arm", "enter", board.name, *(["--home", home] if home else [])]
+    login = [sys.executable, "-m", "edge_asc", "arm", "enter", board.name, *(["--home", home] if home else [])]
     login += ["--root", str(root)] if root else []
     settings = {
         "ListenAddress": HOST,
@@ -87,32 +88,32 @@ def serve(board: Board, folder: Path, *, port: int = 0, home: str = "", root: Pa
     }
     (folder / "sshd_config").write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
     if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)  # it insists on that as root
+        Path("/run/sshd").mkdir(exist_ok=True)  # sshd requires it as root
     process = subprocess.Popen([sshd, "-D", "-f", str(folder / "sshd_config"), "-E", str(folder / "log")])
     try:
-        _await(process, port, folder / "log")
+        _wait_until_listening(process, port, folder / "log")
         yield Server(f"ssh://{getpass.getuser()}@{HOST}:{port}", folder / "config")
     finally:
         process.terminate()
         process.wait()
 
 
-def _await(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    end = time.monotonic() + PATIENCE
+def _wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    end = time.monotonic() + START_TIMEOUT
     while time.monotonic() < end and process.poll() is None:
         with socket.socket() as attempt:
             if attempt.connect_ex((HOST, port)) == 0:
                 return
         time.sleep(0.05)
-    said = last_line(log.read_text()) if log.exists() else ""
-    raise EdgeAscError(f"sshd did not start: {said or 'no word from it'}")
+    detail = last_line(log.read_text()) if log.exists() else ""
+    raise EdgeAscError(f"sshd did not start: {detail or 'it printed nothing'}")
 
 
 def _free_port(port: int) -> int:
-    """A port that nothing listens on: this one, or with 0 any.
+    """Return `port`, or with 0 any free port.
 
     Raises:
-        EdgeAscError: it is taken.
+        EdgeAscError: another program listens on it.
     """
     with socket.socket() as free:
         try:

@@ -8,24 +8,24 @@ import click
 
 from edge_asc.cli.console import log
 from edge_asc.errors import require
+from edge_asc.files import write_bytes
 
 
-@click.command("report", short_help="Write one page of what was found.")
+@click.command("report", short_help="Write one page about results.")
 @click.argument("results", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="HTML file.")
 @click.option("--markdown", is_flag=True, help="Print the tables as Markdown, for a pull request.")
 def command(results: tuple[Path, ...], output: Path | None, markdown: bool) -> None:
-    """Write one self-contained HTML page of RESULTS: the JSON of bench, export, classify, evaluate and
+    """Write one self-contained HTML page about RESULTS: the JSON of bench, export, classify, evaluate and
     reproduce."""
     if output is None and not markdown:
         raise click.UsageError("nothing to write; give --output FILE.html, --markdown, or both")
-    require("jinja2", "bench")
-    from edge_asc.files import write_bytes
-    from edge_asc_bench import report
+    require("msgspec", "bench")
+    from edge_asc_bench import page
 
-    found = report.load(results)
+    documents = page.load(results)
     if output:
-        write_bytes(output, report.page(found).encode())
+        write_bytes(output, page.to_html(documents).encode())
         log.print(f"written to {output}")
     if markdown:
-        click.echo(report.markdown(found), nl=False)
+        click.echo(page.to_markdown(documents), nl=False)

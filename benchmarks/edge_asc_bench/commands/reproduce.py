@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
-from edge_asc.cli.console import ConsoleProgress, Lengths, json_option, log, out, print_json, threads_option
+from edge_asc.cli.console import (
+    ConsoleProgress,
+    Lengths,
+    json_option,
+    log,
+    out,
+    print_json,
+    threads_option,
+)
 from edge_asc.cli.training import chosen_recipe, compute_options, recipe_option, settings_option
+from edge_asc.contract import STEP_FRAMES
 from edge_asc.errors import EdgeAscError, require
-from edge_asc.evaluation.models import checkpoint_folder, leakage_notes, name_models
+from edge_asc.progress import Progress
 
 if TYPE_CHECKING:
+    from edge_asc.contract import Form
     from edge_asc.data import Dataset, FeatureCache
     from edge_asc.data.recordings import Recordings
-    from edge_asc.reproduction.grid import Grid, Unit, Watcher
-    from edge_asc.runtime import Runtime
+    from edge_asc.reproduction.figure3 import Figure3
+    from edge_asc.reproduction.figure4 import Figure4
+    from edge_asc.reproduction.grid import Unit
+    from edge_asc.reproduction.table1 import Table1
+    from edge_asc.streaming import Carry
+    from edge_asc.training.compute import Precision
+    from edge_asc.training.recipe import Recipe
+
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 
-def models_option(text: str) -> Callable[[Any], Any]:
+def models_option(text: str) -> Decorator:
     """`--model`, at least one."""
     return click.option("--model", "models", multiple=True, required=True, help=text)
 
@@ -33,7 +46,7 @@ def models_option(text: str) -> Callable[[Any], Any]:
 data_argument = click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path))
 
 fold_option = click.option(
-    "--fold", type=click.IntRange(0), default=1, show_default=True, help="Whose held-out clips are heard; 0 for all."
+    "--fold", type=click.IntRange(0), default=1, show_default=True, help="Fold to evaluate; 0 for all clips."
 )
 output_option = click.option(
     "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for the JSON, the SVG and a page."
@@ -51,7 +64,7 @@ def command() -> None:
     "--output",
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of checkpoints and table1.json; the same command goes on where it was.",
+    help="Folder of checkpoints and table1.json; the same command resumes what was interrupted.",
 )
 @click.option("--seeds", default=5, show_default=True, type=click.IntRange(1, 1000), help="Trainings of each system.")
 @click.option(
@@ -75,7 +88,7 @@ def command() -> None:
     help="Processes here, or a Ray cluster: the one at RAY_ADDRESS, or one started here.",
 )
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(1, 1024), help="Local trainings at a time.")
-@click.option("--gpus", type=click.FloatRange(0), help="Share of a GPU that a training takes on Ray [default: all].")
+@click.option("--gpus", type=click.FloatRange(0), help="Share of a GPU for each training on Ray [default: all].")
 @compute_options
 @threads_option
 @json_option
@@ -85,79 +98,73 @@ def table1(
     seeds: int,
     subsets: tuple[str, ...],
     folds: tuple[int, ...],
-    form: Any,
+    form: Form,
     recipe: str,
     settings: dict[str, Any],
     dropout: float,
     licences: tuple[str, ...],
-    engine: Any,
+    engine: Literal["local", "ray"],
     jobs: int,
     gpus: float | None,
     device: str,
-    precision: Any,
-    loaders: int | None,
+    precision: Precision | Literal["auto"],
+    num_workers: int | None,
     threads: int,
     as_json: bool,
 ) -> None:
     """Train every system of Table 1 with every seed, and test it on whole clips and on a random 1 s crop of each.
 
-    The recipe is the paper's, on whole clips. Every training is saved after each epoch: an interrupted or killed grid
-    goes on when the same command is given again, and one with more seeds or rows takes up what is there.
+    The recipe is the paper's, on whole clips. Every training is saved after each epoch: the same command resumes a grid
+    that was interrupted, and a command with more seeds or rows uses what is there.
     """
     require("torch", "train")
     from torch import distributed
 
     from edge_asc.data import Dataset
     from edge_asc.data.cache import default_cache
-    from edge_asc.files import write_json
     from edge_asc.reproduction import grid as grids
     from edge_asc.reproduction import table1 as tables
-    from edge_asc.training.compute import found_device
-    from edge_asc.training.recipe import PAPER
+    from edge_asc.reproduction.executor import LocalExecutor, RayExecutor
+    from edge_asc.training.compute import find_device
 
     if distributed.is_torchelastic_launched():
         raise click.UsageError("torchrun shares one training among processes; give a grid --jobs, or --engine ray")
     units = tables.units(subsets, form, tuple(dict.fromkeys(folds)), range(seeds))
     chosen = chosen_recipe(recipe, settings)
     if engine == "local":
-        found_device(device)
+        find_device(device)
+    progress = ConsoleProgress()
     dataset = Dataset.open(data)
-    dataset.check(ConsoleProgress())
-    longest = _longest(dataset, folds)
-    if "frames" not in settings and chosen.frames == PAPER.frames:
-        chosen = replace(chosen, frames=(longest // 8 * 8,) * 2)
+    dataset.check(progress)
     grid = grids.Grid(
         data=data.resolve(),
         output=output.resolve(),
         cache=default_cache().resolve(),
-        recipe=chosen,
+        recipe=_on_whole_clips(chosen, settings, _longest(dataset, folds, progress)),
         dropout=dropout,
         licences=licences,
         device=device,
         precision=precision,
-        loaders=loaders,
+        num_workers=num_workers,
         threads=threads,
     )
-    with _Shown(grid, units) as watcher:
-        results, failures = grids.run(grid, units, watcher, engine=engine, jobs=jobs, gpus=gpus)
+    executor = RayExecutor(gpus) if engine == "ray" else LocalExecutor(jobs)
+    results, failures = grids.run(grid, units, executor, progress)
     if results:
-        found = tables.table(grid, results, dataset.name, failures)
-        write_json(output / "table1.json", found)
-        if as_json:
-            print_json(found)
-        else:
-            for shown in _tables(found):
-                out.print(shown)
-            log.print(f"written to {output / 'table1.json'}")
+        _write_table(tables.table(grid, results, dataset.name, failures), output, as_json=as_json)
+    _raise_failures(failures, len(units))
+
+
+def _raise_failures(failures: Mapping[Unit, str], count: int) -> None:
     if failures:
         reasons = "\n".join(f"  {unit.path}: {reason}" for unit, reason in failures.items())
-        raise EdgeAscError(f"{len(failures)} of {len(units)} trainings failed:\n{reasons}")
+        raise EdgeAscError(f"{len(failures)} of {count} trainings failed:\n{reasons}")
 
 
 @command.command("figure4")
 @data_argument
 @models_option(
-    "Windowed or causal: checkpoint, artefact, bundle, zoo model, or a folder of `table1` such as "
+    "Windowed or causal: checkpoint, artefact, bundle, pretrained model, or a folder of `table1` such as "
     "RUNS/fuse-windowed-multi-aux/fold1, whose seeds are pooled; may be repeated."
 )
 @click.option("--lengths", type=Lengths(), default="1-10", show_default=True, help="Seconds of a window.")
@@ -179,7 +186,7 @@ def figure4(
     data: Path,
     models: tuple[str, ...],
     lengths: tuple[int, ...],
-    carries: tuple[Any, ...],
+    carries: tuple[Carry, ...],
     fold: int,
     output: Path | None,
     device: str,
@@ -192,33 +199,33 @@ def figure4(
     with its caches, is our addition.
     """
     require("torch", "train")
-    from rich.progress import track
-
+    from edge_asc.evaluation.models import leakage_notes
     from edge_asc.reproduction import figure4 as figures
-    from edge_asc.training.compute import found_device
+    from edge_asc.reproduction.members import list_members, open_member
+    from edge_asc.reproduction.tables import tabulate_figure4
+    from edge_asc.training.compute import find_device
 
-    device = found_device(device)
-    recordings = _recordings(data, fold)
-    members = _with_seeds(models)
-    opened = [(name, [_runtime(seed, threads, device) for seed in seeds]) for name, seeds in members]
-    found = figures.figure(
-        opened,
-        recordings.dataset,
-        recordings.clips,
-        _cache(),
-        lengths,
-        carries,
-        track=lambda clips, title: track(clips, title, console=log, transient=True),
+    device, progress = find_device(device), ConsoleProgress()
+    recordings = _recordings(data, fold, progress)
+    members = list_members(models)
+    opened = [(name, [open_member(seed, threads, device) for seed in seeds]) for name, seeds in members]
+    windows = figures.Windows(lengths, carries)
+    figure = figures.figure(opened, recordings.dataset, recordings.clips, _cache(), windows, progress)
+    with_notes = tuple(
+        replace(model, notes=(*model.notes, *leakage_notes(seeds, recordings.clips)))
+        for model, (_, seeds) in zip(figure.models, members, strict=True)
     )
-    for model, (_, seeds) in zip(found["models"], members, strict=True):
-        model["notes"] += leakage_notes(seeds, recordings.clips)
-    _written({**found, "fold": fold}, output, as_json=as_json)
+    figure = replace(figure, models=with_notes, fold=fold)
+    _write_figure(figure, output, as_json=as_json)
+    if not as_json:
+        for table in tabulate_figure4(figure):
+            out.print(table)
 
 
 @command.command("figure3")
 @data_argument
-@models_option("Checkpoint or zoo model; may be repeated, such as with and without the auxiliary stream.")
-@click.option("--points", type=click.IntRange(10, 20000), default=1000, show_default=True, help="Steps that are drawn.")
+@models_option("Checkpoint or pretrained model; may be repeated, such as with and without the auxiliary stream.")
+@click.option("--points", type=click.IntRange(10, 20000), default=1000, show_default=True, help="Steps to draw.")
 @click.option("--perplexity", type=click.FloatRange(1, 1000), default=30.0, show_default=True, help="Of t-SNE.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 @fold_option
@@ -238,33 +245,32 @@ def figure3(
 ) -> None:
     """t-SNE maps of embeddings and hidden states after every step, with and without the auxiliary stream."""
     require("torch", "train").set_num_threads(threads)
+    from edge_asc.evaluation.models import leakage_notes, name_models
     from edge_asc.reproduction import figure3 as figures
+    from edge_asc.reproduction.members import model_name
+    from edge_asc.reproduction.tables import tabulate_figure3
     from edge_asc.training.checkpoint import Checkpoint
     from edge_asc.zoo import locate_model
 
-    recordings = _recordings(data, fold)
-    pairs = name_models(models, list(map(_name, models)))
-    loaded = [(name, Checkpoint.load(locate_model(model) or model)) for name, model in pairs]
+    progress = ConsoleProgress()
+    recordings = _recordings(data, fold, progress)
+    names = name_models(models, list(map(model_name, models)))
+    loaded = [(name, Checkpoint.load(locate_model(model) or model)) for name, model in names]
     for note in leakage_notes(models, recordings.clips):
         log.print(note)
-    with log.status("mapping"):
-        found = figures.figure(
-            loaded,
-            recordings.dataset,
-            recordings.clips,
-            _cache(),
-            points=points,
-            perplexity=perplexity,
-            seed=seed,
-        )
-    _written({**found, "fold": fold}, output, as_json=as_json)
+    settings = figures.MapSettings(points, perplexity, seed)
+    figure = figures.figure(loaded, recordings.dataset, recordings.clips, _cache(), settings, progress)
+    figure = replace(figure, fold=fold)
+    _write_figure(figure, output, as_json=as_json)
+    if not as_json:
+        out.print(tabulate_figure3(figure))
 
 
-def _recordings(data: Path, fold: int) -> Recordings:
+def _recordings(data: Path, fold: int, progress: Progress) -> Recordings:
     """The held-out clips of a fold; all clips for fold 0."""
     from edge_asc.data.recordings import Recordings
 
-    return Recordings.open(data, fold or None)
+    return Recordings.open(data, fold or None, progress)
 
 
 def _cache() -> FeatureCache:
@@ -275,195 +281,53 @@ def _cache() -> FeatureCache:
     return FeatureCache(default_cache(), FrontEnd())
 
 
-def _runtime(model: str, threads: int, device: str) -> Runtime:
-    """A model in its engine; a checkpoint on `device`."""
-    from edge_asc.engine import open_runtime
-    from edge_asc.engines.pytorch import TorchRuntime
-    from edge_asc.training.checkpoint import Checkpoint
-
-    if folder := checkpoint_folder(model):
-        return TorchRuntime(Checkpoint.load(folder), threads, device=device)
-    return open_runtime(model, threads=threads)
-
-
-def _with_seeds(models: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Name and members of each model: itself, or the checkpoints of all seeds in a folder that `table1` filled."""
-    from edge_asc.training.checkpoint import is_checkpoint
-
-    members, names = [], []
-    for model in models:
-        seeds = sorted((path for path in Path(model).glob("seed*") if is_checkpoint(path)), key=_seed)
-        members.append(list(map(str, seeds)) or [model])
-        pooled = f"{Path(model).resolve().parent.name}, {len(seeds)} seed{'s' * (len(seeds) > 1)}"
-        names.append(pooled if seeds else _name(model))
-    return [(name, seeds) for (name, _), seeds in zip(name_models(models, names), members, strict=True)]
-
-
-def _name(model: str) -> str:
-    """A checkpoint's own name, since its folder may be that of a seed; a file's."""
-    from edge_asc.training.checkpoint import read_metadata
-
-    folder = checkpoint_folder(model)
-    return str(read_metadata(folder)["name"]) if folder else Path(model).name
-
-
-def _seed(path: Path) -> int:
-    digits = path.name.removeprefix("seed")
-    return int(digits) if digits.isdecimal() else 0
-
-
-def _written(found: dict[str, Any], output: Path | None, *, as_json: bool) -> None:
-    """The figure as JSON, and as a picture and a page beside it."""
-    require("jinja2", "bench")
-    from edge_asc.files import write_bytes, write_json
-    from edge_asc_bench import chart, report
-
-    kind = found["kind"]
-    if output is not None:
-        draw = {"figure3": chart.state_maps, "figure4": chart.recall_curves}[kind]
-        write_json(output / f"{kind}.json", found)
-        write_bytes(output / f"{kind}.svg", chart.standalone(draw(found)).encode())
-        write_bytes(output / f"{kind}.html", report.page(report.load([output / f"{kind}.json"])).encode())
-        log.print(f"written to {output}/{kind}.json, .svg and .html")
-    if as_json:
-        print_json(found)
-    elif kind == "figure4":
-        for model in found["models"]:
-            out.print(_curves(model, found))
-    else:
-        out.print(_silhouettes(found))
-
-
-def _curves(model: dict[str, Any], found: dict[str, Any]) -> Table:
-    """Recall and, in brackets, accuracy at the first and last step and on average, for each length and mode."""
-    whole = model["whole"]
-    table = Table(
-        title=f"{model['name']}: recall, % (and accuracy), {whole['right']} of {whole['count']} clips of "
-        f"{found['data']} right at {found['seconds']} s"
-    )
-    table.add_column("window")
-    table.add_column("carried")
-    for title in ("steps", "first", "mean", "last"):
-        table.add_column(title, justify="right")
-    for curve in model["curves"]:
-        accuracy = curve["accuracy"]
-        shown = [
-            (values[0], sum(values) / len(values), values[-1])
-            for values in (curve["recall"] or [math.nan] * len(accuracy), accuracy)
-        ]
-        cells = [f"{100 * share:.1f} ({100 * among_all:.1f})" for share, among_all in zip(*shown, strict=True)]
-        window = f"{curve['seconds']} s" if curve["seconds"] else "step"
-        table.add_row(window, curve["carry"], str(len(accuracy)), *cells)
-    shorter = [f"{found['left_out']} shorter clips are left out"] if found["left_out"] else []
-    table.caption = "; ".join([*shorter, *model["notes"]]) or None
-    return table
-
-
-def _silhouettes(found: dict[str, Any]) -> Table:
-    """How well labels lie apart in each space."""
-    heard = f"{len(found['label'])} steps of {found['clips']} clips of {found['data']}"
-    table = Table(title=f"Silhouette of labels, {heard}")
-    table.add_column("model")
-    table.add_column("auxiliary")
-    spaces = list(found["models"][0]["maps"])
-    for what in spaces:
-        table.add_column(what, justify="right")
-    for model in found["models"]:
-        values = [model["maps"][what]["silhouette"] for what in spaces]
-        cells = ["–" if value is None else f"{value:.3f}" for value in values]
-        table.add_row(model["name"], "yes" if model["auxiliary"] else "no", *cells)
-    return table
-
-
-def _longest(dataset: Dataset, folds: Sequence[int]) -> int:
+def _longest(dataset: Dataset, folds: Sequence[int], progress: Progress) -> int:
     """Frames of the longest clip of the folds; all features are computed here, once, before trainings need them."""
     from edge_asc.data.dataset import Part
 
     parts = [dataset.split(fold, part) for fold in folds for part in get_args(Part)]
     clips = dict.fromkeys(clip for part in parts for clip in part)
-    return max(map(len, _cache().features(dataset, clips)))
+    return max(map(len, _cache().features(dataset, clips, progress)))
 
 
-class _Shown:
-    """Shows how a grid goes: a bar over the epochs of all trainings in a terminal, a line for each one's end."""
+def _on_whole_clips(recipe: Recipe, settings: Mapping[str, object], longest: int) -> Recipe:
+    """The recipe on whole clips, unless the user sets their length; `longest` is in frames."""
+    from edge_asc.training.recipe import PAPER
 
-    def __init__(self, grid: Grid, units: list[Unit]) -> None:
-        self._units, self._ended = len(units), 0
-        self._begun, self._total = time.monotonic(), len(units) * grid.recipe.epochs
-        self._found = sum(map(grid.epochs_done, units))
-        self._bar = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=log,
-            transient=True,
-            speed_estimate_period=3600.0,
-        )
-        self._task = self._bar.add_task(f"{self._units} trainings", total=self._total, completed=self._found)
-        self._done = self._found
-
-    def __enter__(self) -> Watcher:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def progressed(self, epochs: int) -> None:
-        self._done = epochs
-        self._bar.update(
-            self._task, completed=epochs, description=f"{self._ended} of {self._units} trainings, epoch {epochs}"
-        )
-
-    def ended(self, unit: Unit, result: dict[str, Any]) -> None:
-        self._ended += 1
-        shares = ", ".join(
-            f"{result[part]['seconds']:g} s {result[part]['accuracy']:.1%}" for part in ("whole", "crop")
-        )
-        log.print(f"{self._ended}/{self._units} {unit.path}: {shares}{self._left()}", soft_wrap=True)
-
-    def failed(self, unit: Unit, reason: str) -> None:
-        self._ended += 1
-        log.print(f"{self._ended}/{self._units} {unit.path}: failed: {reason}", soft_wrap=True)
-
-    def _left(self) -> str:
-        """Where there is no bar: how long the rest takes at the pace so far."""
-        new = self._done - self._found
-        if self._bar.console.is_terminal or not new or self._ended == self._units:
-            return ""
-        seconds = (time.monotonic() - self._begun) / new * (self._total - self._done)
-        return f"; about {seconds / 60:.0f} min left"
+    whole = not any(name.endswith("frames") for name in settings) and recipe.stages[0].frames == PAPER.stages[0].frames
+    return recipe.override({"frames": [longest // STEP_FRAMES * STEP_FRAMES] * 2}) if whole else recipe
 
 
-def _tables(found: dict[str, Any]) -> list[Table]:
-    seconds = found["seconds"]
-    lengths = {"whole": f"{seconds['whole']:.3g} s", "crop": f"random {seconds['crop']:g} s"}
-    printed = any(row["paper"] for row in found["rows"])
-    clips = sum(found["clips"].values())
-    table = Table(title=f"Accuracy on {clips} held-out clips of {found['data']}, {found['form']}, %: mean ± deviation")
-    for title in ("backbone", "system"):
-        table.add_column(title)
-    for title in ("parameters", "seeds", *lengths.values(), *(("paper 10 s", "paper 1 s") if printed else ())):
-        table.add_column(title, justify="right")
-    for row in found["rows"]:
-        paper = [f"{share:.2f}" for share in row["paper"].values()] if row["paper"] else []
-        cells = [_moments(row[part]) for part in lengths]
-        table.add_row(row["backbone"], row["variant"], f"{row['parameters']:,}", f"{len(row['seeds'])}", *cells, *paper)
-    if not found["auxiliary"]:
-        return [table]
-    gains = Table(title="What the auxiliary stream adds, points, and with how many seeds it is better")
-    gains.add_column("backbone")
-    gains.add_column("system")
-    for length in lengths.values():
-        gains.add_column(length, justify="right")
-    for row in found["auxiliary"]:
-        cells = [f"{_moments(row[part], '+')} ({row[part]['better']} of {len(row['seeds'])})" for part in lengths]
-        gains.add_row(row["backbone"], row["variant"], *cells)
-    return [table, gains]
+def _write_table(table: Table1, output: Path, *, as_json: bool) -> None:
+    from edge_asc.files import write_json
+    from edge_asc.reproduction.tables import tabulate_table1
+
+    document = {"kind": table.kind, **asdict(table)}
+    write_json(output / "table1.json", document)
+    if as_json:
+        print_json(document)
+        return
+    for shown in tabulate_table1(table):
+        out.print(shown)
+    log.print(f"written to {output / 'table1.json'}")
 
 
-def _moments(row: dict[str, Any], sign: str = "") -> str:
-    deviation = "" if row["deviation"] is None else f" ± {100 * row['deviation']:.1f}"
-    return f"{100 * row['mean']:{sign}.1f}{deviation}"
+def _write_figure(figure: Figure3 | Figure4, output: Path | None, *, as_json: bool) -> None:
+    """Write a figure as JSON, and as a picture and a page beside it."""
+    require("jinja2", "bench")
+    from edge_asc.files import write_bytes, write_json
+    from edge_asc.reproduction.figure3 import Figure3
+    from edge_asc_bench import page
+    from edge_asc_bench.drawing import standalone
+    from edge_asc_bench.figures import recall_curves, state_maps
+
+    document = {"kind": figure.kind, **asdict(figure)}
+    if output is not None:
+        path = output / f"{figure.kind}.json"
+        write_json(path, document)
+        svg = state_maps(figure) if isinstance(figure, Figure3) else recall_curves(figure)
+        write_bytes(path.with_suffix(".svg"), standalone(svg).encode())
+        write_bytes(path.with_suffix(".html"), page.to_html(page.load([path])).encode())
+        log.print(f"written to {output}/{figure.kind}.json, .svg and .html")
+    if as_json:
+        print_json(document)

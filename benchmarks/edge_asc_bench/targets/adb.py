@@ -8,11 +8,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from edge_asc.errors import EdgeAscError, require
-from edge_asc_bench.targets import TargetLostError
-from edge_asc_bench.targets.remote import Finished, RemoteTarget
+from edge_asc.errors import EdgeAscError
+from edge_asc_bench.remote.connection import Finished
+from edge_asc_bench.remote.target import RemoteTarget
+from edge_asc_bench.target import TargetKind, TargetLostError
+
+if TYPE_CHECKING:
+    import adbutils
 
 T = TypeVar("T")
 
@@ -22,7 +26,7 @@ class AdbDevice:
     """A device that `adb devices` lists. Its Python must have numpy and the runtimes: nothing is installed there.
 
     Attributes:
-        name: the target's.
+        name: URL of the target.
         serial: None for the only device.
     """
 
@@ -31,22 +35,12 @@ class AdbDevice:
     folder: str = "/data/local/tmp/edge-asc"
     makes_environments: bool = False
 
-    @classmethod
-    def target(cls, name: str, serial: str, *, python: str = "python3", torch: bool = False, **_: Any) -> RemoteTarget:
-        """The target of a URL.
-
-        Raises:
-            MissingExtraError: adbutils is not installed.
-        """
-        require("adbutils", "bench")
-        return RemoteTarget(cls(name, serial or None), python, torch)
-
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[_AdbConnection]:
         """Open a connection; see `Device`."""
-        yield _AdbConnection(self.name, await asyncio.to_thread(self._opened))
+        yield _AdbConnection(self.name, await asyncio.to_thread(self._find))
 
-    def _opened(self) -> Any:
+    def _find(self) -> adbutils.AdbDevice:
         import adbutils
 
         try:
@@ -56,19 +50,23 @@ class AdbDevice:
             raise EdgeAscError(f"{self.name}: the adb server cannot be reached ({error}); run: adb devices") from error
         serials = [self.serial] if self.serial else list(states)
         if len(serials) != 1 or serials[0] not in states:
-            found = ", ".join(f"{serial} ({state})" for serial, state in states.items()) or "no device"
-            raise EdgeAscError(f"{self.name}: adb lists {found}; expected one of these as adb://SERIAL")
+            listed = ", ".join(f"{serial} ({state})" for serial, state in states.items()) or "no device"
+            raise EdgeAscError(f"{self.name}: adb lists {listed}; expected one of these as {self._example()}")
         if states[serials[0]] != "device":
             raise EdgeAscError(
-                f"{self.name}: it is {states[serials[0]]}; switch USB debugging on there, and allow this computer"
+                f"{self.name}: its state is {states[serials[0]]}; enable USB debugging on the device, and authorise "
+                "this computer"
             )
         return client.device(serials[0])
+
+    def _example(self) -> str:
+        return f"{self.name.partition('://')[0]}://SERIAL"
 
 
 class _AdbConnection:
     """A device; see `Connection`."""
 
-    def __init__(self, name: str, device: Any) -> None:
+    def __init__(self, name: str, device: adbutils.AdbDevice) -> None:
         self._name, self._device = name, device
 
     async def run(self, command: str, text: str = "") -> Finished:
@@ -79,14 +77,14 @@ class _AdbConnection:
                 target = f"/data/local/tmp/{Path(file.name).name}"
                 await self.put(Path(file.name), target)
             command = f"{command} < {target}; code=$?; rm -f {target}; exit $code"
-        done = await self._called(lambda: self._device.shell2(command, v2=True))
+        done = await self._call(lambda: self._device.shell2(command, v2=True))
         return Finished(done.returncode, done.stdout or "", done.stderr or "")
 
     async def lines(self, command: str) -> AsyncIterator[str]:
-        stream = await self._called(lambda: self._executed(f"{command} 2>/dev/null"))
+        stream = await self._call(lambda: self._execute(f"{command} 2>/dev/null"))
         try:
             rest = b""
-            while part := await self._called(lambda: stream.conn.recv(65536)):
+            while part := await self._call(lambda: stream.conn.recv(65536)):
                 *lines, rest = (rest + part).split(b"\n")
                 for line in lines:
                     yield line.decode()
@@ -94,23 +92,34 @@ class _AdbConnection:
             with suppress(OSError):
                 stream.close()
 
-    def _executed(self, command: str) -> Any:
-        """A stream of what a command prints, byte for byte: no terminal in between."""
+    def _execute(self, command: str) -> adbutils.AdbConnection:
+        """A stream of a command's output, byte for byte: no terminal in between."""
         stream = self._device.open_transport()
         stream.send_command(f"exec:{command}")
         stream.check_okay()
         return stream
 
     async def put(self, source: Path, target: str) -> None:
-        await self._called(lambda: self._device.sync.push(source, target, check=True))
+        await self._call(lambda: self._device.sync.push(source, target, check=True))
 
     async def get(self, source: str, target: Path) -> None:
-        await self._called(lambda: self._device.sync.pull(source, target))
+        await self._call(lambda: self._device.sync.pull(source, target))
 
-    async def _called(self, call: Callable[[], T]) -> T:
+    async def _call(self, call: Callable[[], T]) -> T:
         import adbutils
 
         try:
             return await asyncio.to_thread(call)
         except (adbutils.AdbError, OSError) as error:
             raise TargetLostError(f"{self._name}: the connection was lost ({error or type(error).__name__})") from error
+
+
+TARGET = TargetKind(
+    scheme="adb",
+    usage="adb://[serial]",
+    help="A device over ADB whose Python has numpy and the engines.",
+    open=lambda url, options: RemoteTarget(
+        AdbDevice(url, url.partition("://")[2] or None), options.python, options.torch
+    ),
+    module="adbutils",
+)

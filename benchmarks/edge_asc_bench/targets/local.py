@@ -1,4 +1,4 @@
-"""This machine."""
+"""This machine: `local`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
+from edge_asc_bench.events import Event
 from edge_asc_bench.job import LOG, Job
 from edge_asc_bench.runner import POLL, follow
+from edge_asc_bench.target import TargetKind
 
 
 class LocalTarget:
@@ -21,7 +22,7 @@ class LocalTarget:
     name = "local"
     runs_torch = True
 
-    async def run(self, folder: Path, job: Job, digest: str, tell: Callable[[dict[str, Any]], None]) -> None:
+    async def run(self, folder: Path, job: Job, digest: str, receive: Callable[[Event], None]) -> None:
         """Do the job in `folder`; see `Target`."""
         with (folder / LOG).open("w") as log:
             process = await asyncio.create_subprocess_exec(
@@ -35,8 +36,24 @@ class LocalTarget:
                 if event is None:
                     await asyncio.sleep(POLL)
                 else:
-                    tell(event)
+                    receive(event)
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)  # its workers, too
+            _end(process)
             await process.wait()
+
+
+def _end(process: asyncio.subprocess.Process) -> None:
+    """End a runner and its workers."""
+    with suppress(ProcessLookupError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGTERM)
+        else:  # Windows: a worker ends when its input does
+            process.terminate()
+
+
+TARGET = TargetKind(
+    scheme="local",
+    usage="local",
+    help="This machine.",
+    open=lambda url, options: LocalTarget(),
+)

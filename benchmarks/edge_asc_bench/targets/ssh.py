@@ -6,14 +6,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
-from edge_asc.errors import EdgeAscError, require
-from edge_asc_bench.targets import TargetLostError
-from edge_asc_bench.targets.remote import Finished, RemoteTarget
+from edge_asc.errors import EdgeAscError
+from edge_asc_bench.remote.connection import Finished
+from edge_asc_bench.remote.target import RemoteTarget
+from edge_asc_bench.target import TargetKind, TargetLostError, TargetOptions
 
-# A connection that answers nothing for ALIVE · DEAD_AFTER s is lost.
+if TYPE_CHECKING:
+    from asyncssh import SSHClientConnection
+
+# A connection without a reply for ALIVE · DEAD_AFTER s is lost.
 ALIVE, DEAD_AFTER = 5, 3
 TIMEOUT = 20
 
@@ -23,9 +27,10 @@ class SshDevice:
     """A host that `ssh` reaches, by the user's keys, known hosts and configuration.
 
     Attributes:
-        name: the target's.
-        host, user, port: None where the user's configuration decides.
-        config: another file than ~/.ssh/config, as of `ssh -F`.
+        name: URL of the target.
+        host: name or address.
+        user, port: None where the SSH configuration file decides.
+        config: SSH configuration file; None for ~/.ssh/config.
     """
 
     name: str
@@ -36,58 +41,35 @@ class SshDevice:
     folder: str = "~/.cache/edge-asc"
     makes_environments: bool = True
 
-    @classmethod
-    def target(
-        cls,
-        name: str,
-        *,
-        python: str = "python3",
-        torch: bool = False,
-        clean: bool = False,
-        ssh_config: Path | None = None,
-    ) -> RemoteTarget:
-        """The target of a URL.
-
-        Raises:
-            EdgeAscError: the URL names no host, or has a path.
-            MissingExtraError: asyncssh is not installed.
-        """
-        require("asyncssh", "bench")
-        try:
-            url = urlsplit(name)
-            port = url.port
-        except ValueError as error:
-            raise EdgeAscError(f"{name}: {error}; expected ssh://[user@]host[:port]") from error
-        if not url.hostname or url.path.strip("/") or url.password:
-            raise EdgeAscError(f"{name}: expected ssh://[user@]host[:port], without a password or a path")
-        return RemoteTarget(cls(name, url.hostname, url.username, port, ssh_config), python, torch, clean)
-
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[_SshConnection]:
         """Open a connection; see `Device`."""
         import asyncssh
 
-        options: dict[str, Any] = {"keepalive_interval": ALIVE, "keepalive_count_max": DEAD_AFTER}
-        if self.user:
-            options["username"] = self.user
-        if self.port:
-            options["port"] = self.port
-        if self.config:
-            options["config"] = [str(self.config)]
+        user, port = self.user or (), self.port or ()
+        config = [str(self.config)] if self.config else ()
         try:
-            opened = await asyncssh.connect(self.host, connect_timeout=TIMEOUT, **options)
+            opened = await asyncssh.connect(
+                self.host,
+                port=port,
+                username=user,
+                config=config,
+                connect_timeout=TIMEOUT,
+                keepalive_interval=ALIVE,
+                keepalive_count_max=DEAD_AFTER,
+            )
         except asyncssh.HostKeyNotVerifiable as error:
             raise EdgeAscError(
                 f"{self.name}: its host key is not the known one ({error.reason}); if you trust the machine, connect "
-                f"once by hand: {self._by_hand()}"
+                f"to it once: {self._command_line()}"
             ) from error
         except asyncssh.PermissionDenied as error:
             raise EdgeAscError(
-                f"{self.name}: it refused the login ({error.reason}); have it accept your key: "
-                f"{self._by_hand('ssh-copy-id')}; a key with a passphrase must be in ssh-agent"
+                f"{self.name}: it refused the login ({error.reason}); add your key there: "
+                f"{self._command_line('ssh-copy-id')}; a key with a passphrase must be in ssh-agent"
             ) from error
         except (ValueError, RecursionError) as error:
-            raise EdgeAscError(f"{self.name}: the configuration of ssh is not understood ({error})") from error
+            raise EdgeAscError(f"{self.name}: the SSH configuration file is invalid ({error}); correct it") from error
         except (asyncssh.ConnectionLost, TimeoutError, OSError) as error:
             raise TargetLostError(f"{self.name}: no connection ({error or type(error).__name__})") from error
         except asyncssh.Error as error:
@@ -95,7 +77,7 @@ class SshDevice:
         async with opened:
             yield _SshConnection(self.name, opened)
 
-    def _by_hand(self, program: str = "ssh") -> str:
+    def _command_line(self, program: str = "ssh") -> str:
         port = f" -p {self.port}" if self.port else ""
         return f"{program}{port} {f'{self.user}@' if self.user else ''}{self.host}"
 
@@ -103,7 +85,7 @@ class SshDevice:
 class _SshConnection:
     """An open connection; see `Connection`."""
 
-    def __init__(self, name: str, connection: Any) -> None:
+    def __init__(self, name: str, connection: SSHClientConnection) -> None:
         self._name, self._connection = name, connection
 
     async def run(self, command: str, text: str = "") -> Finished:
@@ -114,7 +96,7 @@ class _SshConnection:
         except (asyncssh.Error, OSError) as error:
             raise self._lost(error) from error
         if done.exit_status is None or done.exit_status < 0:
-            raise self._lost(ConnectionError("a command was cut off"))
+            raise self._lost(ConnectionError("a command was interrupted"))
         return Finished(done.exit_status, str(done.stdout), str(done.stderr))
 
     async def lines(self, command: str) -> AsyncIterator[str]:
@@ -129,12 +111,12 @@ class _SshConnection:
             raise self._lost(error) from error
 
     async def put(self, source: Path, target: str) -> None:
-        await self._copied("put", str(source), target, f"{target} could not be written")
+        await self._copy("put", str(source), target, f"{target} could not be written")
 
     async def get(self, source: str, target: Path) -> None:
-        await self._copied("get", source, str(target), f"{source} could not be read")
+        await self._copy("get", source, str(target), f"{source} could not be read")
 
-    async def _copied(self, method: str, source: str, target: str, failure: str) -> None:
+    async def _copy(self, method: Literal["get", "put"], source: str, target: str, failure: str) -> None:
         import asyncssh
 
         try:
@@ -143,9 +125,38 @@ class _SshConnection:
         except (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection) as error:
             raise self._lost(error) from error
         except asyncssh.SFTPError as error:
-            raise EdgeAscError(f"{self._name}: {failure} ({error.reason}); is there room on the device?") from error
+            raise EdgeAscError(
+                f"{self._name}: {failure} ({error.reason}); check the free space on the device"
+            ) from error
         except (asyncssh.Error, OSError) as error:
             raise self._lost(error) from error
 
     def _lost(self, error: Exception) -> TargetLostError:
         return TargetLostError(f"{self._name}: the connection was lost ({error or type(error).__name__})")
+
+
+def open_host(url: str, options: TargetOptions) -> RemoteTarget:
+    """Return the target of a URL.
+
+    Raises:
+        EdgeAscError: the URL names no host, or has a password or a path.
+    """
+    usage = TARGET.usage
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise EdgeAscError(f"{url}: {error}; expected {usage}") from error
+    if not parts.hostname or parts.path.strip("/") or parts.password:
+        raise EdgeAscError(f"{url}: expected {usage}, without a password or a path")
+    device = SshDevice(url, parts.hostname, parts.username, port, options.ssh_config)
+    return RemoteTarget(device, options.python, options.torch, options.clean)
+
+
+TARGET = TargetKind(
+    scheme="ssh",
+    usage="ssh://[user@]host[:port]",
+    help="A 64-bit Linux host with Python 3.11, over SSH.",
+    open=open_host,
+    module="asyncssh",
+)

@@ -1,1 +1,1 @@
-"""The same model in other runtimes, side by side with edge-asc's artefacts."""
+"""The same model in other runtimes ("peers"), measured beside edge-asc's artefacts."""

@@ -2,52 +2,61 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from edge_asc.backbone import BACKBONES
-from edge_asc.cli.console import ConsoleProgress, json_option, log, out, print_json, progress, threads_option
-from edge_asc.cli.training import chosen_recipe, compute_options, recipe_option, record, settings_option
+from edge_asc.cli.console import ConsoleProgress, json_option, out, print_json, threads_option
+from edge_asc.cli.training import chosen_recipe, compute_options, settings_option
 from edge_asc.errors import require
+from edge_asc.progress import Phase
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
+    from edge_asc.data import Dataset
     from edge_asc.training.checkpoint import Checkpoint
     from edge_asc.training.compute import Compute
-    from edge_asc.training.loop import Epoch
+    from edge_asc.training.listener import Listener
+    from edge_asc.training.recorder import Record
     from edge_asc.training.run import Run
+
+# The recorder of activation ranges.
+RANGES = "ranges"
+folder_type = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command("train", short_help="Train a classifier.")
-@click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("data", type=folder_type)
 @click.option("--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="Checkpoint folder.")
 @click.option("--backbone", type=click.Choice(BACKBONES.names()), default="fuse", show_default=True)
 @click.option("--form", type=click.Choice(["causal", "windowed"]), default="causal", show_default=True)
 @click.option(
     "--head",
-    type=click.Choice(["gru", "gap"]),
+    type=click.Choice(["gru", "linear", "gap"]),
     default="gru",
     show_default=True,
-    help="CRNN, or CNN baseline.",
+    help="Recurrent layers, a linear layer on each embedding, or the CNN baseline.",
 )
 @click.option("--outputs", type=click.Choice(["multi", "single"]), default="multi", show_default=True)
 @click.option("--auxiliary/--no-auxiliary", default=True, show_default=True, help="The auxiliary stream.")
 @click.option("--res-norm", is_flag=True, help="ResNorm, in a windowed bcresnet.")
-@click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True)
-@recipe_option
+@click.option(
+    "--recipe",
+    help="paper, staged, or a JSON file of settings [default: staged; paper without the auxiliary stream].",
+)
+@click.option("--stages", help="Only these stages of the recipe, such as head, or trunk,head.")
+@click.option("--epochs", type=click.IntRange(1), help="Of the longest stage; the others are scaled alike.")
 @settings_option
 @click.option("--fold", type=int, help="Train on one fold's clips, evaluate on its held-out ones.")
 @click.option("--cross-validate", is_flag=True, help="Every fold, then all clips; the evaluation is pooled.")
 @click.option("--licence", "licences", multiple=True, help="Train only on clips of this licence; may be repeated.")
 @click.option(
-    "--teacher",
-    "teachers",
-    multiple=True,
-    type=click.Path(exists=True, path_type=Path),
-    help="Distil from it.",
+    "--teacher", "teachers", multiple=True, type=click.Path(exists=True, path_type=Path), help="Distil from it."
 )
 @click.option(
     "--from",
@@ -56,13 +65,28 @@ if TYPE_CHECKING:
     help="Checkpoint to start from, of the same or other labels.",
 )
 @click.option(
+    "--pretrain",
+    "wide",
+    type=folder_type,
+    help="Train on this larger data set first, without what the folds of DATA hold out; then the head on DATA.",
+)
+@click.option(
     "--folds-of",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=folder_type,
     help="Pre-train for another data set: leave out the recordings and authors that its fold holds out.",
+)
+@click.option("--other", type=folder_type, help="Add the label `other`: this data set's clips of foreign labels.")
+@click.option(
+    "--other-except",
+    "excluded",
+    multiple=True,
+    metavar="LABEL",
+    help="Foreign label to keep back; the label `other` is judged by its clips. May be repeated.",
 )
 @click.option("--decision", type=click.Choice(["mean", "last"]), default="mean", show_default=True)
 @click.option("--name", default="", help="Of the model [default: the backbone].")
-@click.option("--resume", is_flag=True, help="Go on with an interrupted training.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted training.")
+@click.option("--tensorboard", is_flag=True, help="Write curves for TensorBoard below the checkpoint folder.")
 @compute_options
 @threads_option
 @json_option
@@ -75,53 +99,63 @@ def command(
     outputs: Any,
     auxiliary: bool,
     res_norm: bool,
-    dropout: float,
-    recipe: str,
+    recipe: str | None,
+    stages: str | None,
+    epochs: int | None,
     settings: dict[str, Any],
     fold: int | None,
     cross_validate: bool,
     licences: tuple[str, ...],
     teachers: tuple[Path, ...],
     initial: Path | None,
+    wide: Path | None,
     folds_of: Path | None,
+    other: Path | None,
+    excluded: tuple[str, ...],
     decision: Any,
     name: str,
     resume: bool,
+    tensorboard: bool,
     device: str,
     precision: Any,
-    loaders: int | None,
+    num_workers: int | None,
     threads: int,
     as_json: bool,
 ) -> None:
     """Train a classifier on DATA, a folder in TAU layout.
 
-    The recipe is the paper's unless another is named. The state is saved after every epoch: an interrupted training
-    goes on with --resume and ends with the same weights. Where torchrun launches this command, its processes, on one
-    machine or several, share each batch.
+    The state is saved after every epoch: an interrupted training continues with --resume and ends with the same
+    weights. Where torchrun launches this command, its processes, on one machine or several, share each batch.
     """
+    _check_options(
+        head, teachers, fold, cross_validate, {"--from": initial, "--folds-of": folds_of, "--pretrain": wide}
+    )
+    if excluded and not other:
+        raise click.UsageError("--other-except belongs to --other")
+    auxiliary = auxiliary and head == "gru"
+    chosen = chosen_recipe(recipe or ("staged" if auxiliary or head == "linear" else "paper"), settings, epochs)
+    if head == "linear":
+        chosen = chosen.without_head()
+    if stages:
+        chosen = chosen.only(tuple(stages.split(",")))
     require("torch", "train").set_num_threads(threads)
     from edge_asc.data import Dataset
     from edge_asc.models import ModelConfig
     from edge_asc.training.compute import launched
+    from edge_asc.training.material import OtherSounds
     from edge_asc.training.run import Run
 
-    if teachers and head == "gap":
-        raise click.UsageError("--teacher belongs to --head gru")
-    chosen = chosen_recipe(recipe, settings)
-    if fold is not None and cross_validate:
-        raise click.UsageError("--fold and --cross-validate exclude each other")
-    if folds_of and fold is None and not cross_validate:
-        raise click.UsageError("--folds-of belongs to --fold or --cross-validate")
     dataset = Dataset.open(data)
+    sounds = OtherSounds(Dataset.open(other), excluded) if other else None
     config = ModelConfig(
         backbone=backbone,
         form=form,
         head=head,
         output=outputs,
-        auxiliary=auxiliary and head == "gru",
-        classes=len(dataset.labels),
+        auxiliary=auxiliary,
+        classes=len(dataset.labels) + (sounds is not None),
         res_norm=res_norm,
-        dropout=dropout,
+        dropout=chosen.dropout,
     )
     run = Run(
         dataset=dataset,
@@ -133,63 +167,130 @@ def command(
         initial=initial,
         fold=fold,
         folds_of=Dataset.open(folds_of) if folds_of else None,
+        other=sounds,
         decision=decision if form == "causal" else "last",
         name=name or backbone,
     )
-    with launched(device, precision, loaders) as compute:
-        if compute.leads:
-            dataset.check(ConsoleProgress())
-        checkpoint = _trained(run, compute, resume=resume, cross_validate=cross_validate)
-    if not compute.leads:
-        return
+    runs = _chain(run, Dataset.open(wide)) if wide else [run]
+    with launched(device, precision, num_workers) as compute:
+        for each in runs:
+            if compute.is_main_process:
+                each.dataset.check(ConsoleProgress())
+            checkpoint = _train(each, compute, resume=resume, cross_validate=cross_validate, tensorboard=tensorboard)
+    if compute.is_main_process:
+        _print(checkpoint, output, as_json=as_json)
+
+
+def _check_options(
+    head: str, teachers: tuple[Path, ...], fold: int | None, cross_validate: bool, starts: dict[str, Path | None]
+) -> None:
+    if teachers and head == "gap":
+        raise click.UsageError("--teacher belongs to --head gru or linear")
+    if fold is not None and cross_validate:
+        raise click.UsageError("--fold and --cross-validate exclude each other")
+    if starts["--folds-of"] and fold is None and not cross_validate:
+        raise click.UsageError("--folds-of belongs to --fold or --cross-validate")
+    if starts["--pretrain"] and (starts["--from"] or starts["--folds-of"]):
+        raise click.UsageError("--pretrain excludes --from and --folds-of")
+    if starts["--pretrain"] and head != "gru":
+        raise click.UsageError("--pretrain belongs to --head gru")
+
+
+def _chain(run: Run, wide: Dataset) -> list[Run]:
+    """The training on the larger data set, and that of the head on the target's."""
+    heads = tuple(stage.name for stage in run.recipe.stages if stage.trains == "head")
+    if not heads or len(heads) == len(run.recipe.stages):
+        raise click.UsageError("--pretrain needs a recipe with a trunk and a head, such as staged")
+    first = replace(
+        run,
+        dataset=wide,
+        config=replace(run.config, head="linear", auxiliary=False, classes=len(wide.labels)),
+        recipe=run.recipe.without_head(),
+        output=run.output / "pretrained",
+        folds_of=run.dataset,
+        other=None,
+        name=f"{run.name}-pretrained",
+    )
+    second = replace(run, recipe=run.recipe.only(heads), initial=first.output, teachers=())
+    return [first, second]
+
+
+def _train(run: Run, compute: Compute, *, resume: bool, cross_validate: bool, tensorboard: bool) -> Checkpoint:
+    from edge_asc.data import FeatureCache
+    from edge_asc.data.cache import default_cache
+    from edge_asc.frontend import FrontEnd
+    from edge_asc.training import run as runs
+    from edge_asc.training.card import write_card
+    from edge_asc.training.listener import Listener, Listeners
+    from edge_asc.training.tensorboard import TensorBoardListener
+
+    cache = FeatureCache(default_cache(), FrontEnd())
+    function = runs.cross_validate if cross_validate else runs.train
+    with _console_listener() as console:
+        listener = Listener()
+        if compute.is_main_process:
+            listener = Listeners(console, *([TensorBoardListener()] if tensorboard else []))
+        checkpoint = function(run, cache, listener, resume=resume, record=_find_recorder(listener), compute=compute)
+    if compute.is_main_process:
+        write_card(checkpoint, run.output)
+    return checkpoint
+
+
+def _find_recorder(listener: Listener) -> Record | None:
+    """Return what records activation ranges: registered by the package that exports."""
+    from edge_asc.training.recorder import RECORDERS
+
+    if RANGES not in RECORDERS.names():
+        listener.note("activation ranges are not recorded: the export package is not installed")
+        return None
+    return RECORDERS.load(RANGES).record
+
+
+@contextmanager
+def _console_listener() -> Iterator[Listener]:
+    """Yield a listener with a bar for all batches, and a line after each epoch."""
+    from edge_asc.training.listener import Epoch, Listener
+
+    console = ConsoleProgress()
+    with ExitStack() as stack:
+
+        class ConsoleListener(Listener):
+            @contextmanager
+            def phase(self, title: str, total: float | None = None) -> Iterator[Phase]:
+                with console.phase(title, total) as phase:
+                    yield phase
+
+            def note(self, text: str) -> None:
+                console.note(text)
+
+            def started(self, name: str, folder: Path, epochs: int, steps: int, clips: int) -> None:
+                stack.close()
+                self.name, self.epochs, self.begun, self.done = name, epochs, time.monotonic(), 0
+                self.batches = stack.enter_context(console.phase(f"{name}: {clips} clips, {epochs} epochs", steps))
+
+            def stepped(self, loss: float) -> None:
+                self.batches.advance(1, loss=loss)
+
+            def ended(self, epoch: Epoch) -> None:
+                self.done += 1
+                left = (time.monotonic() - self.begun) / self.done * (self.epochs - epoch.number)
+                checked = "" if epoch.validation is None else f", held-out {epoch.validation:.1%}"
+                console.note(
+                    f"{self.name} epoch {epoch.number} of {self.epochs} ({epoch.stage}): loss {epoch.loss:.3f}, "
+                    f"accuracy {epoch.accuracy:.1%}{checked}, {epoch.crops / max(epoch.seconds, 1e-9):.0f} crops/s, "
+                    f"{left / 60:.0f} min left"
+                )
+
+        yield ConsoleListener()
+
+
+def _print(checkpoint: Checkpoint, output: Path, *, as_json: bool) -> None:
     if as_json:
         print_json({"output": str(output), "training": checkpoint.training, "evaluation": checkpoint.evaluation})
         return
     for level, result in checkpoint.evaluation.get("levels_db", {}).items():
         shares = ", ".join(f"{row['seconds']} s {100 * row['accuracy']:.1f} %" for row in result["lengths"])
         out.print(f"accuracy at {level} dB: {shares}")
+    if scores := checkpoint.evaluation.get("other"):
+        out.print(f"unknown against known sounds: AUROC {scores['auroc']:.3f}")
     out.print(f"written to {output}")
-
-
-def _trained(run: Run, compute: Compute, *, resume: bool, cross_validate: bool) -> Checkpoint:
-    from edge_asc.data import FeatureCache
-    from edge_asc.data.cache import default_cache
-    from edge_asc.frontend import FrontEnd
-    from edge_asc.training import run as runs
-    from edge_asc.training.card import write_card
-
-    cache = FeatureCache(default_cache(), FrontEnd())
-    function = runs.cross_validate if cross_validate else runs.train
-    with progress("loss {task.fields[loss]:.3f}", "accuracy {task.fields[accuracy]:.1%}") as bar:
-        listener = _shown(bar) if compute.leads else runs.Listener()
-        checkpoint = function(run, cache, listener, resume=resume, record=record, compute=compute)
-    if compute.leads:
-        write_card(checkpoint, run.output)
-    return checkpoint
-
-
-def _shown(bar: Progress) -> Any:
-    from edge_asc.training.run import Listener
-
-    class Shown(Listener):
-        task: TaskID
-
-        def started(self, run: Run, epochs: int, steps: int, clips: int) -> None:
-            title = f"{run.name}: {clips} clips, {epochs} epochs"
-            self.task = bar.add_task(title, total=epochs * steps, loss=0.0, accuracy=0.0)
-            self.steps = steps
-
-        def stepped(self, loss: float) -> None:
-            bar.update(self.task, advance=1, loss=loss)
-
-        def ended(self, epoch: Epoch) -> None:
-            bar.update(self.task, completed=epoch.number * self.steps, loss=epoch.loss, accuracy=epoch.accuracy)
-            if not bar.console.is_terminal:
-                log.print(
-                    f"epoch {epoch.number}: loss {epoch.loss:.3f}, accuracy {epoch.accuracy:.1%}, {epoch.seconds:.0f} s"
-                )
-
-        def noted(self, text: str) -> None:
-            log.print(text)
-
-    return Shown()

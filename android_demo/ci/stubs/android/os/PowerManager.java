@@ -1,6 +1,6 @@
 package android.os;
 
-/** What the app uses of a class that is newer in the phone than in the oldest android.jar. */
+/** The members that the app uses, some of them newer than the oldest android.jar. */
 public final class PowerManager {
     public int getCurrentThermalStatus() {
         throw new UnsupportedOperationException();

@@ -11,10 +11,11 @@ import org.edgeasc.core.Bench
 import org.json.JSONObject
 
 /**
- * Measures the artefacts of a model and writes the result beside what it is doing: `adb shell am start -S -n
- * org.edgeasc.demo/.MainActivity --ez bench true --es model fuse --es id 1`. `edge-asc bench fuse --target adb:// --app` does so.
+ * Measures the artefacts of a model, and writes its progress and its result to files: `adb shell am start -S -n
+ * org.edgeasc.demo/.MainActivity --ez bench true --es model fuse --es id 1`. `edge-asc bench fuse --target adb:// --app` does this.
  *
- * Extras: `model` (the first one), `rounds` (int) and `duration` (float, s; both as planned), `id` (of the files, "last").
+ * Extras and their defaults: `model` (the first one), `rounds` (int) and `duration` (float, s; both from the plan), `id` of the
+ * files ("last").
  */
 class BenchActivity : Activity() {
     @Volatile
@@ -22,7 +23,7 @@ class BenchActivity : Activity() {
 
     override fun onCreate(savedInstanceState: Bundle?) {
         super.onCreate(savedInstanceState)
-        // A dark screen would slow the processor down. The newer ways to say so are not in the oldest Android.
+        // Android slows the processor down while the screen is off. The oldest Android lacks the newer calls.
         @Suppress("DEPRECATION")
         window.addFlags(
             WindowManager.LayoutParams.FLAG_KEEP_SCREEN_ON or
@@ -39,7 +40,7 @@ class BenchActivity : Activity() {
             text.text = getString(R.string.bad_id)
             return
         }
-        // An activity that comes anew, in this process or in a later one, does not measure again.
+        // An activity that is recreated, in this process or in a later one, does not measure again.
         if (savedInstanceState != null || !started.add(id)) {
             text.text = getString(R.string.bench_started)
             return
@@ -47,20 +48,20 @@ class BenchActivity : Activity() {
         thread(name = "bench") {
             val folder = getExternalFilesDir(null) ?: filesDir
             val show = { line: String -> runOnUiThread { if (!destroyed) text.text = line } }
-            val tell = { value: JSONObject -> write(File(folder, "bench-$id.progress"), value) }
+            val report = { value: JSONObject -> write(File(folder, "bench-$id.progress"), value) }
             val result = File(folder, "bench-$id.json")
             result.delete()
             try {
-                write(result, measured { what, done, total ->
-                    tell(JSONObject().put("what", what).put("done", done).put("total", total))
+                write(result, measure { what, done, total ->
+                    report(JSONObject().put("what", what).put("done", done).put("total", total))
                     show("$what $done/$total")
                 })
                 show(getString(R.string.bench_done, result.path))
             } catch (error: Throwable) {
-                // Whatever went wrong, the one who waits is told, if that is still possible.
-                val told = error.message ?: error.javaClass.simpleName
-                runCatching { tell(JSONObject().put("error", told)) }
-                show(told)
+                // The host waits for the file, so any error is reported there if that is still possible.
+                val message = error.message ?: error.javaClass.simpleName
+                runCatching { report(JSONObject().put("error", message)) }
+                show(message)
             }
         }
     }
@@ -70,7 +71,7 @@ class BenchActivity : Activity() {
         destroyed = true
     }
 
-    private fun measured(progress: (String, Int, Int) -> Unit): JSONObject {
+    private fun measure(progress: (String, Int, Int) -> Unit): JSONObject {
         val plans = assets.list(FOLDER).orEmpty().filter { it.endsWith(PLAN) }.map { it.removeSuffix(PLAN) }.sorted()
         val model = intent.getStringExtra("model") ?: plans.firstOrNull()
         if (model !in plans) throw IOException("no plan for model $model; this app has ${plans.joinToString()}")
@@ -81,7 +82,7 @@ class BenchActivity : Activity() {
         return bench.run(rounds, duration) { what, done, total -> progress(what, done, total) }
     }
 
-    /** Appears whole or not at all. */
+    /** Writes a file that appears whole or not at all. */
     private fun write(file: File, value: JSONObject) {
         val temporary = File(file.path + ".part")
         temporary.writeText(value.toString())
@@ -89,7 +90,7 @@ class BenchActivity : Activity() {
     }
 
     companion object {
-        /** The extra that asks for it. */
+        /** The extra that starts a benchmark. */
         const val BENCH = "bench"
         private const val FOLDER = "bench"
         private val started = mutableSetOf<String>()

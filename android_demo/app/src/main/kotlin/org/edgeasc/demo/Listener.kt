@@ -10,7 +10,7 @@ import kotlin.math.sqrt
 import org.edgeasc.core.RingBuffer
 import org.edgeasc.core.StreamingClassifier
 
-/** What is shown: it does not change. */
+/** The immutable content of the screen after one decision. */
 class Snapshot(
     val labels: List<String>,
     val probabilities: List<Float>,
@@ -24,44 +24,44 @@ class Snapshot(
     val lostSamples: Long,
 )
 
-/** Listens with one model; told on the main thread. It outlives an activity that is rotated. */
+/** Classifies the microphone with one model. It calls back on the main thread, and outlives an activity that is rotated. */
 class Listener {
-    /** Told of each decision. */
+    /** Receives each decision. */
     var onSnapshot: (Snapshot) -> Unit = {}
 
-    /** Told what is wrong with the microphone; null when nothing is. */
+    /** Receives a problem of the microphone; null once there is none. */
     var onProblem: (Problem?) -> Unit = {}
 
-    /** Told why a model cannot be used. */
-    var onRefused: (String) -> Unit = {}
+    /** Receives the reason why a model cannot be used. */
+    var onFailure: (String) -> Unit = {}
 
-    /** The last of each that was told, for an activity that comes anew. */
+    /** The last value of each, for an activity that is recreated. */
     var last: Snapshot? = null
         private set
     var problem: Problem? = null
         private set
-    var refusal: String? = null
+    var failure: String? = null
         private set
 
-    /** The file that it listens with; null when it does not listen. */
+    /** The artefact in use; null when none is. */
     val file: String? get() = session?.file
 
     private val main = Handler(Looper.getMainLooper())
     private var session: Session? = null
 
-    /** Listens with a file among the artefacts, in place of the one before. */
+    /** Starts with a file of the artefacts; ends the session before. */
     fun start(artefacts: Artefacts, file: String) {
         stop()
         session = Session(artefacts, file).also { sessions.execute(it::run) }
     }
 
-    /** Lets the microphone go. */
+    /** Releases the microphone. */
     fun stop() {
         session?.finish()
         session = null
         last = null
         problem = null
-        refusal = null
+        failure = null
     }
 
     private inner class Session(private val artefacts: Artefacts, val file: String) {
@@ -76,13 +76,13 @@ class Listener {
             ring?.close()
         }
 
-        private fun tell(what: () -> Unit) {
-            main.post { if (!finished) what() }
+        private fun post(action: () -> Unit) {
+            main.post { if (!finished) action() }
         }
 
-        private fun report(now: Problem?) = tell {
-            problem = now
-            onProblem(now)
+        private fun report(current: Problem?) = post {
+            problem = current
+            onProblem(current)
         }
 
         fun run() {
@@ -90,11 +90,11 @@ class Listener {
             try {
                 artefacts.open(file).use { model -> classify(StreamingClassifier(model)) }
             } catch (error: Throwable) {
-                // Whatever it is, the one who looks is told why nothing is heard.
-                val told = "$file: ${error.message ?: error.javaClass.simpleName}"
-                tell {
-                    refusal = told
-                    onRefused(told)
+                // Any error is shown: without a decision, the screen would be empty.
+                val reason = "$file: ${error.message ?: error.javaClass.simpleName}"
+                post {
+                    failure = reason
+                    onFailure(reason)
                 }
             }
         }
@@ -115,7 +115,7 @@ class Listener {
                 var level = 0f
                 var gaps = buffer.gaps
                 while (buffer.read(chunk)) {
-                    // What was heard before does not join what comes after a gap.
+                    // The samples before and after a gap are not adjacent.
                     if (buffer.gaps != gaps) {
                         gaps = buffer.gaps
                         classifier.reset()
@@ -136,7 +136,7 @@ class Listener {
                             1000 * stepSeconds,
                             buffer.lost,
                         )
-                        tell {
+                        post {
                             last = snapshot
                             onSnapshot(snapshot)
                         }
@@ -156,7 +156,7 @@ class Listener {
     }
 
     private companion object {
-        // One after another: a microphone is opened when the session before has let it go.
+        // One at a time: a session opens the microphone after the session before has released it.
         val sessions: ExecutorService = Executors.newSingleThreadExecutor()
         const val BUFFER_SECONDS = 4
         const val HISTORY_SECONDS = 60

@@ -12,14 +12,14 @@ import org.edgeasc.core.ElementType
 import org.edgeasc.core.Model
 import org.edgeasc.core.TensorSpec
 import org.edgeasc.core.TfliteMetadata
+import org.edgeasc.core.alternate
 import org.edgeasc.core.clear
-import org.edgeasc.core.real
-import org.edgeasc.core.turns
+import org.edgeasc.core.dequantise
 
 /**
  * A TFLite artefact in LiteRT, on the processor.
  *
- * States live in two sets of buffers that take turns: what a step writes, the next one reads where it lies.
+ * States live in two alternating sets of buffers: a step writes one set, and the next step reads it in place.
  */
 class LiteRtModel private constructor(private val model: CompiledModel, override val contract: Contract) : Model {
     private val signature = contract.step
@@ -29,8 +29,8 @@ class LiteRtModel private constructor(private val model: CompiledModel, override
         signature.states.associate { it.name to model.createInputBuffer(it.name, signature.name) },
         signature.feeders.entries.associate { (name, spec) -> name to model.createOutputBuffer(spec.name, signature.name) },
     )
-    private val turns = signature.turns(features, logits, states)
-    private var turn = 0
+    private val steps = signature.alternate(features, logits, states)
+    private var current = 0
 
     override val engine = "litert"
 
@@ -39,22 +39,22 @@ class LiteRtModel private constructor(private val model: CompiledModel, override
     }
 
     override fun reset() {
-        turn = 0
+        current = 0
         for (spec in signature.states) clear(spec, states[0].getValue(spec.name))
     }
 
     override fun step(features: FloatArray, logits: FloatArray) {
         this.features.writeFloat(features)
-        val (inputs, outputs) = turns[turn]
+        val (inputs, outputs) = steps[current]
         model.run(inputs, outputs, signature.name)
-        turn = 1 - turn
+        current = 1 - current
         this.logits.readFloat().copyInto(logits)
     }
 
     override fun state(name: String): FloatArray {
         val spec = signature.states.single { it.name == name }
-        val buffer = states[turn].getValue(name)
-        return if (spec.type == ElementType.FLOAT32) buffer.readFloat() else spec.real(ByteBuffer.wrap(buffer.readInt8()))
+        val buffer = states[current].getValue(name)
+        return if (spec.type == ElementType.FLOAT32) buffer.readFloat() else spec.dequantise(ByteBuffer.wrap(buffer.readInt8()))
     }
 
     override fun close() {
@@ -65,14 +65,14 @@ class LiteRtModel private constructor(private val model: CompiledModel, override
     private fun clear(spec: TensorSpec, buffer: TensorBuffer) = when (spec.type) {
         ElementType.FLOAT32 -> buffer.writeFloat(FloatArray(spec.size))
         ElementType.INT8 -> buffer.writeInt8(ByteArray(spec.size).also { spec.clear(ByteBuffer.wrap(it)) })
-        else -> throw ContractException("state ${spec.name} is ${spec.type}; LiteRT's interface has float32 and int8 only")
+        else -> throw ContractException("state ${spec.name} is ${spec.type}; LiteRT's interface supports float32 and int8 only")
     }
 
     companion object {
         /**
          * Opens an artefact among the app's assets.
          *
-         * @throws ContractException not a TFLite file, or without a contract that can be used.
+         * @throws ContractException not a TFLite file, or one without a usable contract.
          */
         fun open(assets: AssetManager, path: String, threads: Int = 1): LiteRtModel {
             val contract = TfliteMetadata.contract(assets.open(path).use { it.readBytes() })

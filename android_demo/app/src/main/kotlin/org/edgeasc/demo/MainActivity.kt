@@ -21,7 +21,7 @@ import android.widget.Spinner
 import android.widget.Switch
 import android.widget.TextView
 
-/** Shows what the microphone hears. */
+/** Shows the scene at the microphone. */
 class MainActivity : Activity() {
     private lateinit var artefacts: Artefacts
     private lateinit var listener: Listener
@@ -55,12 +55,12 @@ class MainActivity : Activity() {
         }
         listener.onSnapshot = ::show
         listener.onProblem = { problem -> report(problem?.let { getString(it.text) }) }
-        listener.onRefused = ::report
+        listener.onFailure = ::report
         listener.last?.let(::show)
-        report(listener.refusal ?: listener.problem?.let { getString(it.text) })
+        report(listener.failure ?: listener.problem?.let { getString(it.text) })
     }
 
-    // It keeps the listener over a rotation. Old releases of Android alone call it deprecated.
+    // This keeps the listener over a rotation. Only old releases of Android mark it as deprecated.
     @Suppress("OVERRIDE_DEPRECATION")
     override fun onRetainNonConfigurationInstance(): Any = listener
 
@@ -88,11 +88,11 @@ class MainActivity : Activity() {
         super.onDestroy()
         listener.onSnapshot = {}
         listener.onProblem = {}
-        listener.onRefused = {}
+        listener.onFailure = {}
     }
 
     override fun onRequestPermissionsResult(requestCode: Int, permissions: Array<out String>, grantResults: IntArray) {
-        // The button was pressed, and no dialog was seen: the system does not ask any more, its settings do.
+        // An immediate denial means that the system shows no dialog any more, so this opens its settings.
         val unseen = SystemClock.elapsedRealtime() - askedAt < UNSEEN_MS
         val denied = grantResults.any { it != PackageManager.PERMISSION_GRANTED }
         if (denied && unseen && !shouldShowRequestPermissionRationale(Manifest.permission.RECORD_AUDIO)) {
@@ -103,7 +103,7 @@ class MainActivity : Activity() {
         listenIfStarted()
     }
 
-    /** Listens with the chosen model, once it may. */
+    /** Starts with the chosen model if the permission is granted. */
     private fun listen() {
         val mayListen = checkSelfPermission(Manifest.permission.RECORD_AUDIO) == PackageManager.PERMISSION_GRANTED
         allow.visibility = if (mayListen) View.GONE else View.VISIBLE
@@ -115,7 +115,7 @@ class MainActivity : Activity() {
         val engine = if (litert.isChecked) Engine.LITERT else Engine.ONNX_RUNTIME
         val file = artefacts.file(name, engine)
         if (file != null && file == listener.file) return
-        forget()
+        clear()
         if (file == null) {
             listener.stop()
             report(getString(R.string.no_such_artefact, name, getString(engine.title)))
@@ -132,7 +132,7 @@ class MainActivity : Activity() {
 
     private fun show(now: Snapshot) {
         val name = now.labels[now.index]
-        // Only what changed is spoken.
+        // A screen reader speaks each change.
         if (scene.text.toString() != name) scene.text = name
         bars.show(now.labels, now.probabilities)
         history.show(now.history, now.historyCapacity, now.labels.size)
@@ -141,8 +141,8 @@ class MainActivity : Activity() {
             if (now.lostSamples > 0) "\n" + getString(R.string.lost, now.lostSamples) else ""
     }
 
-    /** What another model found is not this one's. */
-    private fun forget() {
+    /** Clears the results of the model before. */
+    private fun clear() {
         scene.text = getString(R.string.nothing_yet)
         bars.show(emptyList(), emptyList())
         history.show(emptyList(), 1, 1)
@@ -150,7 +150,7 @@ class MainActivity : Activity() {
     }
 
     private fun report(text: String?) {
-        // A screen reader says it once.
+        // A screen reader speaks it once.
         if (text.orEmpty() == message.text.toString()) return
         message.visibility = if (text == null) View.GONE else View.VISIBLE
         message.text = text.orEmpty()

@@ -8,7 +8,7 @@ import kotlin.math.max
 import org.edgeasc.core.Resampler
 import org.edgeasc.core.RingBuffer
 
-/** What keeps the microphone from being heard. */
+/** A problem of the microphone. */
 enum class Problem(val text: Int) {
     UNAVAILABLE(R.string.microphone_unavailable),
     LOST(R.string.microphone_lost),
@@ -18,9 +18,9 @@ enum class Problem(val text: Int) {
 /**
  * Records into [ring] at [rate] Hz, resampling where the device does not record at that rate, until it is stopped.
  *
- * When the microphone is taken away, it tries again every second.
+ * When another app takes the microphone, it tries again every second.
  *
- * @param onProblem told what is wrong, or null when nothing is any more; only when that changes.
+ * @param onProblem receives each change: a problem, or null once there is none.
  */
 class Microphone(
     private val rate: Int,
@@ -29,7 +29,7 @@ class Microphone(
 ) : Thread("microphone") {
     @Volatile
     private var stopped = false
-    private var told: Problem? = null
+    private var reported: Problem? = null
 
     /** Ends the recording. */
     fun finish() {
@@ -42,12 +42,12 @@ class Microphone(
             while (!stopped) {
                 val record = open()
                 if (record == null) {
-                    tell(Problem.UNAVAILABLE)
+                    report(Problem.UNAVAILABLE)
                 } else {
                     try {
                         listen(record)
                     } catch (_: IllegalStateException) {
-                        tell(Problem.LOST)
+                        report(Problem.LOST)
                     } finally {
                         record.release()
                     }
@@ -55,7 +55,7 @@ class Microphone(
                 if (!stopped) sleep(RETRY_MS)
             }
         } catch (_: InterruptedException) {
-            // It was stopped.
+            // `finish` has interrupted it.
         }
     }
 
@@ -81,18 +81,18 @@ class Microphone(
     private fun listen(record: AudioRecord) {
         val resampler = Resampler(record.sampleRate, rate).takeIf { record.sampleRate != rate }
         val chunk = FloatArray(record.sampleRate / CHUNKS_PER_SECOND)
-        val resampled = resampler?.let { FloatArray(it.most(chunk.size)) }
+        val resampled = resampler?.let { FloatArray(it.maxOutput(chunk.size)) }
         record.startRecording()
         ring.clear()
         var silent = 0
         while (!stopped) {
             val count = record.read(chunk, 0, chunk.size, AudioRecord.READ_BLOCKING)
-            if (count <= 0) return tell(Problem.LOST)
-            // A microphone has noise: nothing but zeros is what the system gives while another app, or a call, has it.
+            if (count <= 0) return report(Problem.LOST)
+            // A microphone has noise; the system gives only zeros while another app, or a call, has the microphone.
             silent = if ((0 until count).all { chunk[it] == 0f }) silent + count else 0
             val now = if (silent > SILENT_SECONDS * record.sampleRate) Problem.SILENT else null
-            if (now != null && told != now) ring.clear()
-            tell(now)
+            if (now != null && reported != now) ring.clear()
+            report(now)
             if (now != null) continue
             if (resampler == null || resampled == null) {
                 ring.write(chunk, 0, count)
@@ -103,9 +103,9 @@ class Microphone(
         record.stop()
     }
 
-    private fun tell(now: Problem?) {
-        if (now != told) onProblem(now)
-        told = now
+    private fun report(now: Problem?) {
+        if (now != reported) onProblem(now)
+        reported = now
     }
 
     private companion object {

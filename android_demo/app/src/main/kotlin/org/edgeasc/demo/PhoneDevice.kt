@@ -7,7 +7,7 @@ import org.edgeasc.core.Device
 import org.json.JSONArray
 import org.json.JSONObject
 
-/** The phone: what Android tells of it beside what Linux does. */
+/** The phone, described by Android and by Linux. */
 class PhoneDevice(context: Context) : Device() {
     private val power = context.getSystemService(PowerManager::class.java)
 
@@ -22,13 +22,13 @@ class PhoneDevice(context: Context) : Device() {
     }
 
     override fun conditions(): JSONObject {
-        val found = super.conditions()
+        val conditions = super.conditions()
         if (Build.VERSION.SDK_INT >= Build.VERSION_CODES.Q && power != null) {
             val status = power.currentThermalStatus
             val names = if (status == 0) emptyList() else listOf("thermal status ${THERMAL.getOrElse(status) { "$status" }}")
-            found.put("thermal_status", status).put("throttling", JSONArray(names))
+            conditions.put("thermal_status", status).put("throttling", JSONArray(names))
         }
-        return found
+        return conditions
     }
 
     private companion object {

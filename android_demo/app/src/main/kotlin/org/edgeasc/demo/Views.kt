@@ -13,12 +13,12 @@ import kotlin.math.min
 /** A colour for each class. */
 fun colourOf(index: Int, count: Int): Int = Color.HSVToColor(floatArrayOf(360f * index / max(1, count), 0.6f, 0.8f))
 
-/** A view that draws. */
+/** A view that draws itself. */
 abstract class Drawn(context: Context) : View(context) {
     protected val paint = Paint(Paint.ANTI_ALIAS_FLAG)
     protected val box = RectF()
 
-    /** The theme's colour of text. */
+    /** The theme's text colour. */
     protected val ink: Int = TypedValue().let { value ->
         context.theme.resolveAttribute(android.R.attr.textColorPrimary, value, true)
         if (value.resourceId != 0) context.getColor(value.resourceId) else value.data
@@ -30,7 +30,7 @@ abstract class Drawn(context: Context) : View(context) {
     protected fun sp(value: Float): Float =
         TypedValue.applyDimension(TypedValue.COMPLEX_UNIT_SP, value, resources.displayMetrics)
 
-    /** A colour through which the background is seen, so that text upon it keeps its contrast. */
+    /** A translucent colour, on which text keeps its contrast. */
     protected fun faint(colour: Int, alpha: Int = 40): Int =
         Color.argb(alpha, Color.red(colour), Color.green(colour), Color.blue(colour))
 }
@@ -104,13 +104,13 @@ class HistoryView(context: Context) : Drawn(context) {
         for ((i, index) in history.withIndex()) {
             paint.color = colourOf(index, classes)
             val left = width - (history.size - i) * step
-            // A little wider, so that no gaps are drawn.
+            // Half a pixel wider, so that no gaps appear.
             canvas.drawRect(left, 0f, left + step + 0.5f, height.toFloat(), paint)
         }
     }
 }
 
-/** The level of what is heard, from silence to full scale. */
+/** The level of the microphone, from silence to full scale. */
 class LevelView(context: Context) : Drawn(context) {
     private var level = QUIETEST
 

@@ -12,19 +12,19 @@ import kotlin.math.min
 import org.json.JSONArray
 import org.json.JSONObject
 
-/** What a benchmark is doing now. */
+/** Receives the progress of a benchmark. */
 fun interface BenchProgress {
-    fun tell(what: String, done: Int, total: Int)
+    fun report(what: String, done: Int, total: Int)
 }
 
 /**
- * Measures the artefacts of a plan side by side, in turns, and writes the result that `edge-asc bench` writes.
+ * Measures the artefacts of a plan in interleaved rounds, and returns a result as `edge-asc bench` writes it.
  *
- * A plan is made by `python -m edge_asc_android assets`: it names artefacts, clips with the logits of float PyTorch, and how is
- * measured. Unlike on a computer, all models share one process; each is opened alone first, for its memory and its cold start.
+ * `edge-asc android assets` writes plans. A plan names artefacts, clips with PyTorch's logits, and the benchmark settings.
+ * Unlike on a computer, all models share one process; each is first opened alone, for its memory and its cold start.
  *
  * @param plan of one model.
- * @param read gives a file of the plan.
+ * @param read reads a file of the plan.
  * @param open opens an artefact of the plan.
  */
 class Bench(
@@ -42,16 +42,16 @@ class Bench(
     private val conditions = mutableListOf<JSONObject>()
     private val bare = device.resident()
     private val starts = JSONObject()
-    private val refused = mutableListOf<String>()
+    private val failures = mutableListOf<String>()
     private val begun = System.nanoTime()
 
     private class Clip(val samples: FloatArray, val logits: FloatArray)
 
     /**
-     * Runs it.
+     * Runs the benchmark.
      *
-     * @param rounds turns of each model; null for the plan's.
-     * @param duration s that each runs without a pause, afterwards; null for the plan's.
+     * @param rounds number of rounds; null for the plan's.
+     * @param duration seconds of sustained inference per model; null for the plan's.
      * @throws ContractException no artefact can be used; where some can, the result is marked incomplete with the reasons.
      */
     fun run(rounds: Int?, duration: Double?, progress: BenchProgress): JSONObject {
@@ -64,33 +64,33 @@ class Bench(
         try {
             val artefacts = variants.filter { plan.getString("reference") != it.getString("name") }
             for ((i, variant) in artefacts.withIndex()) {
-                progress.tell("opening", i, artefacts.size)
+                progress.report("opening", i, artefacts.size)
                 try {
                     Entry(variant).use(Entry::describe)
                 } catch (error: Exception) {
-                    // An engine has errors of its own.
-                    refused += "${variant.getString("name")}: ${error.message ?: error.javaClass.simpleName}"
+                    // Engines throw errors of their own types.
+                    failures += "${variant.getString("name")}: ${error.message ?: error.javaClass.simpleName}"
                     continue
                 }
                 opened += variant
             }
-            if (opened.isEmpty()) throw ContractException(refused.joinToString("; "))
+            if (opened.isEmpty()) throw ContractException(failures.joinToString("; "))
             for (variant in opened) entries += Entry(variant)
             entries.forEach { entry -> repeat(settings.getInt("warm_up")) { entry.decide() } }
             for (round in 0 until settings.getInt("rounds")) {
-                progress.tell("latency", round, settings.getInt("rounds"))
+                progress.report("latency", round, settings.getInt("rounds"))
                 sample("latency")
-                entries.forEach(Entry::turn)
+                entries.forEach(Entry::runRound)
             }
             sample("after latency")
             for ((i, entry) in entries.withIndex()) {
                 if (settings.getDouble("duration") > 0) {
-                    progress.tell("sustained: ${entry.variant.getString("name")}", i, entries.size)
+                    progress.report("sustained: ${entry.variant.getString("name")}", i, entries.size)
                     entry.sustain()
                 }
             }
             for ((i, entry) in entries.withIndex()) {
-                progress.tell("agreement", i, entries.size)
+                progress.report("agreement", i, entries.size)
                 entry.compare()
             }
             sample("after")
@@ -104,17 +104,17 @@ class Bench(
     private fun result(variants: List<JSONObject>): JSONObject {
         val machine = device.machine()
         val missing = machine.keys().asSequence().map { "$it" }.filter { machine.isNull(it) && it != "emulated" }.sorted()
-        val now = SimpleDateFormat("yyyy-MM-dd'T'HH:mm:ss'+00:00'", Locale.ROOT).apply { timeZone = TimeZone.getTimeZone("UTC") }
+        val format = SimpleDateFormat("yyyy-MM-dd'T'HH:mm:ss'+00:00'", Locale.ROOT).apply { timeZone = TimeZone.getTimeZone("UTC") }
         return JSONObject()
             .put("kind", plan.getString("kind"))
             .put("schema_version", plan.getInt("schema_version"))
-            .put("complete", refused.isEmpty())
-            .put("incomplete", if (refused.isEmpty()) JSONObject.NULL else refused.joinToString("; "))
+            .put("complete", failures.isEmpty())
+            .put("incomplete", if (failures.isEmpty()) JSONObject.NULL else failures.joinToString("; "))
             .put(
                 "made",
                 JSONObject()
                     .put("edge_asc", plan.getString("edge_asc"))
-                    .put("at", now.format(Date()))
+                    .put("at", format.format(Date()))
                     .put("seconds", short(elapsed()))
                     .put("target", "app")
                     .put("command", ""),
@@ -158,20 +158,20 @@ class Bench(
             if (clips.any { it.logits.size % classifier.contract.labels.size != 0 }) {
                 close()
                 throw ContractException(
-                    "${variant.getString("file")}: has ${classifier.contract.labels.size} labels, which are not those of the " +
-                        "reference logits; make the assets again",
+                    "${variant.getString("file")}: has ${classifier.contract.labels.size} labels, which do not match the " +
+                        "reference logits; write the assets again",
                 )
             }
         }
 
-        /** What it takes to open it and to decide once, with no other artefact open. */
+        /** Records memory and times of opening the artefact and of one decision, with no other artefact open. */
         fun describe() {
             val before = System.nanoTime()
             decide()
             val first = System.nanoTime() - before
             variant.put("engine", model.engine)
             if (bare != null && imported != null) {
-                // The app holds its front end from the start; what is left of an engine that ran before is the runtime's.
+                // The app holds its front end from the start. Memory left by an engine that ran before counts as the runtime's.
                 val base = min(bare, imported)
                 val memory = JSONObject().put("bare", base).put("front_end", base).put("imported", imported)
                     .put("now", device.resident())
@@ -186,7 +186,7 @@ class Bench(
             )
         }
 
-        /** A decision on the next chunk of the first clip. */
+        /** Decides on the next step of the first clip. */
         fun decide() {
             val samples = clips[0].samples
             val chunks = samples.size / step.samples
@@ -199,12 +199,12 @@ class Bench(
             spentFrontEnd = between - before
         }
 
-        fun turn() {
+        fun runRound() {
             repeat(settings.getInt("lead")) { decide() }
             rounds += burst(settings.getInt("burst"), keep = true)
         }
 
-        /** The median of [count] decisions, ms. */
+        /** Returns the median time of [count] decisions, ms. */
         private fun burst(count: Int, keep: Boolean): Double {
             val totals = LongArray(count) {
                 decide()
@@ -246,7 +246,7 @@ class Bench(
 
         private fun period() = step.samples.toDouble() / classifier.contract.frontEnd.sampleRate
 
-        /** Its logits against PyTorch's, on all clips. */
+        /** Compares the logits with PyTorch's, on all clips. */
         fun compare() {
             val labels = classifier.contract.labels.size
             var steps = 0
@@ -311,7 +311,7 @@ class Bench(
         override fun close() = model.close()
     }
 
-    /** What disturbed the device while times were taken. */
+    /** Conditions that disturbed the times. */
     private fun disturbances(): List<String> {
         val timed = conditions.filter { it.getString("phase") in setOf("latency", "after latency") }
         val flags = timed.flatMap { it.optJSONArray("throttling")?.strings().orEmpty() }.toSortedSet()
@@ -325,7 +325,7 @@ class Bench(
     }
 }
 
-/** Numbers that grow without boxes. */
+/** A growing list of unboxed numbers. */
 private class LongList {
     private var memory = LongArray(1024)
 
@@ -342,7 +342,7 @@ private class LongList {
     fun toArray(): LongArray = memory.copyOf(size)
 }
 
-/** What [make] makes; the model is closed where it fails. */
+/** Returns the result of [make], or closes the model where [make] fails. */
 private fun <T> Model.orClose(make: (Model) -> T): T = try {
     make(this)
 } catch (error: Throwable) {
@@ -350,7 +350,7 @@ private fun <T> Model.orClose(make: (Model) -> T): T = try {
     throw error
 }
 
-// Of a run without a pause, at most.
+// Largest number of medians of sustained inference in a result.
 private const val PARTS = 60
 
 private fun median(values: List<Double>): Double {

@@ -4,13 +4,13 @@ import org.json.JSONArray
 import org.json.JSONException
 import org.json.JSONObject
 
-/** An artefact that cannot be used; the message says what was found, what was expected and what to do. */
+/** An artefact that cannot be used; the message states the problem, the expected value and the remedy. */
 class ContractException(message: String, cause: Throwable? = null) : Exception(message, cause)
 
-/** An integer's meaning: real = scale · (integer − zeroPoint). */
+/** Quantisation parameters: value = scale · (integer − zeroPoint). */
 data class Affine(val scale: Float, val zeroPoint: Int)
 
-/** Types of elements, with their size in bytes. */
+/** Element types, with their size in bytes. */
 enum class ElementType(val bytes: Int) {
     FLOAT32(4),
     INT8(1),
@@ -18,13 +18,13 @@ enum class ElementType(val bytes: Int) {
     INT16(2),
 }
 
-/** What a tensor is for. */
+/** Purpose of a tensor. */
 enum class Role { FEATURES, STATE, EMBEDDING, LOGITS }
 
-/** Which scores become probabilities: the last logits, or their mean since the reset. */
+/** Scores that become probabilities: the last logits, or their mean since the reset. */
 enum class Rule { LAST, MEAN }
 
-/** One input or output; [feeds] names, of an output state, the input that takes it at the next step, raw. */
+/** One input or output. For an output state, [feeds] names the input that takes it, unconverted, at the next step. */
 data class TensorSpec(
     val name: String,
     val role: Role,
@@ -38,7 +38,7 @@ data class TensorSpec(
     val size: Int = shape.fold(1, Int::times)
 }
 
-/** One computation: [frames] of log-mel, which stand for [samples] of audio, go in. */
+/** One computation, of [frames] log-mel frames, which cover [samples] new audio samples. */
 class Signature(
     val name: String,
     val frames: Int,
@@ -49,7 +49,7 @@ class Signature(
     /** Input states. */
     val states: List<TensorSpec> = inputs.filter { it.role == Role.STATE }
 
-    /** Of each input state, the output that feeds it. */
+    /** The output that feeds each input state, by the name of the input. */
     val feeders: Map<String, TensorSpec> =
         outputs.filter { it.role == Role.STATE && it.feeds != null }.associateBy { it.feeds!! }
 
@@ -63,7 +63,7 @@ class Signature(
         specs.singleOrNull { it.role == role }
             ?: throw ContractException("signature $name: expected one tensor of role ${role.name.lowercase()}; $AGAIN")
 
-    /** Refuses states that cannot be fed back raw, and logits that are not the labels'. */
+    /** Refuses states that cannot be fed back unconverted, and logits that do not match the labels. */
     internal fun check(labels: List<String>, frontEnd: FrontEnd) {
         if (states.map { it.name }.toSet() != feeders.keys) {
             throw ContractException(
@@ -73,7 +73,7 @@ class Signature(
         for (state in states) {
             val source = feeders.getValue(state.name)
             if (listOf(state.shape, state.type, state.quantisation) != listOf(source.shape, source.type, source.quantisation)) {
-                throw ContractException("signature $name: state ${state.name} is not what feeds it; $AGAIN")
+                throw ContractException("signature $name: state ${state.name} differs from the output that feeds it; $AGAIN")
             }
         }
         for (spec in outputs.filter { it.role == Role.LOGITS }) {
@@ -90,7 +90,7 @@ class Signature(
     }
 }
 
-/** What turns samples into features: the front end's part of the contract. */
+/** Parameters of the front end, which turns samples into features. */
 class FrontEnd(
     val sampleRate: Int,
     val window: Int,
@@ -104,8 +104,8 @@ class FrontEnd(
     val clip: Float,
 ) {
     init {
-        fun refuse(found: String, expected: String): Nothing =
-            throw ContractException("front end: $found; expected $expected; $AGAIN")
+        fun refuse(actual: String, expected: String): Nothing =
+            throw ContractException("front end: $actual; expected $expected; $AGAIN")
         if (sampleRate <= 0) refuse("sample rate is $sampleRate", "more than 0")
         if (window < 4 || window and (window - 1) != 0) refuse("window is $window", "a power of two")
         if (hop !in 1..window) refuse("hop is $hop", "1 to the window, $window")
@@ -126,8 +126,8 @@ class FrontEnd(
     internal companion object {
         fun of(value: JSONObject): FrontEnd {
             for ((key, expected) in listOf("mel_scale" to "slaney", "mel_norm" to "slaney", "log" to "ln")) {
-                val found = value.getString(key)
-                if (found != expected) throw ContractException("front end: $key is $found; expected $expected; $AGAIN")
+                val actual = value.getString(key)
+                if (actual != expected) throw ContractException("front end: $key is $actual; expected $expected; $AGAIN")
             }
             return FrontEnd(
                 sampleRate = value.getInt("sample_rate"),
@@ -145,7 +145,7 @@ class FrontEnd(
     }
 }
 
-/** The document inside every artefact that says all that is needed to stream with it. */
+/** The stream contract inside every artefact: the information that a stream needs. */
 class Contract private constructor(
     val name: String,
     val backbone: String,
@@ -156,10 +156,10 @@ class Contract private constructor(
     val step: Signature,
 ) {
     companion object {
-        /** The version of the document that is read here. */
+        /** The version of contracts that this app reads. */
         const val SCHEMA_VERSION = 1
 
-        /** Where an artefact keeps the document: the ONNX metadata property, and the TFLite metadata buffer. */
+        /** Name of the ONNX metadata property and of the TFLite metadata buffer that hold the contract. */
         const val METADATA_KEY = "edge_asc_contract"
 
         /**
@@ -207,7 +207,7 @@ class Contract private constructor(
             )
         }
 
-        /** Frames, as the front end gives them one after another, must be the features' own order in memory. */
+        /** Refuses features whose order in memory is not that of consecutive frames. */
         private fun checkFeatures(step: Signature, frontEnd: FrontEnd) {
             val spec = step.features
             val kept = spec.axes.zip(spec.shape).filter { it.second != 1 || it.first == "time" || it.first == "mel" }
@@ -231,22 +231,22 @@ class Contract private constructor(
         )
 
         private fun tensor(value: JSONObject): TensorSpec {
-            val grid = value.optJSONObject("quantisation")
+            val qparams = value.optJSONObject("quantisation")
             return TensorSpec(
                 name = value.getString("name"),
                 role = choice("role", value.getString("role")),
                 shape = value.getJSONArray("shape").run { List(length(), ::getInt) },
                 axes = value.getJSONArray("axes").strings(),
                 type = choice("dtype", value.getString("dtype")),
-                quantisation = grid?.let { Affine(it.getDouble("scale").toFloat(), it.getInt("zero_point")) },
+                quantisation = qparams?.let { Affine(it.getDouble("scale").toFloat(), it.getInt("zero_point")) },
                 feeds = if (value.isNull("feeds")) null else value.getString("feeds"),
             )
         }
 
-        private inline fun <reified T : Enum<T>> choice(field: String, found: String): T =
-            enumValues<T>().singleOrNull { it.name.lowercase() == found }
+        private inline fun <reified T : Enum<T>> choice(field: String, name: String): T =
+            enumValues<T>().singleOrNull { it.name.lowercase() == name }
                 ?: throw ContractException(
-                    "contract: $field is $found; expected ${enumValues<T>().joinToString { it.name.lowercase() }}; $AGAIN",
+                    "contract: $field is $name; expected ${enumValues<T>().joinToString { it.name.lowercase() }}; $AGAIN",
                 )
     }
 }

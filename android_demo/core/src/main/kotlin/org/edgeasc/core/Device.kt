@@ -5,7 +5,7 @@ import java.io.IOException
 import org.json.JSONArray
 import org.json.JSONObject
 
-/** The machine that a benchmark runs on. What cannot be read is null. */
+/** The machine that a benchmark runs on. Values that cannot be read are null. */
 open class Device {
     /** Processor and system. */
     open fun machine(): JSONObject {
@@ -26,7 +26,7 @@ open class Device {
             .put("packages", JSONObject())
     }
 
-    /** What may change while a benchmark runs. */
+    /** Conditions that may change while a benchmark runs. */
     open fun conditions(): JSONObject {
         val frequencies = (0 until Runtime.getRuntime().availableProcessors())
             .mapNotNull { read("/sys/devices/system/cpu/cpu$it/cpufreq/scaling_cur_freq")?.toLongOrNull() }
@@ -43,10 +43,10 @@ open class Device {
     /** Resident memory of this process, bytes. */
     fun resident(): Long? = kilobytes("/proc/self/status", "VmRSS")
 
-    /** The most that was resident since [resetPeak]. */
+    /** Largest resident memory since [resetPeak], bytes. */
     fun peak(): Long? = kilobytes("/proc/self/status", "VmHWM")
 
-    /** Makes the peak start from here; false where the system does not let it. */
+    /** Starts a new peak; false where the system does not allow it. */
     fun resetPeak(): Boolean = try {
         File("/proc/self/clear_refs").writeText("5")
         true
@@ -65,7 +65,7 @@ open class Device {
     }
 
     private companion object {
-        // What decides which integer kernels a runtime has.
+        // Features by which runtimes choose their integer kernels.
         val FEATURES = setOf("avx2", "avx512f", "avx512_vnni", "avx_vnni", "asimd", "asimddp", "i8mm", "sve", "bf16")
     }
 }

@@ -30,7 +30,7 @@ class Latency(nanoseconds: LongArray) {
         return sorted[below] + (place - below) * (sorted[above] - sorted[below])
     }
 
-    /** Why the times cannot be trusted; empty if they can. */
+    /** Reasons not to trust the times; empty if there are none. */
     fun doubts(limits: Limits): List<String> = buildList {
         if (sorted.size < limits.fewest) add("${sorted.size} values are few for percentiles, expected ${limits.fewest}")
         if (deviation > limits.largestSpread * mean) {
@@ -40,7 +40,7 @@ class Latency(nanoseconds: LongArray) {
         if (ratio > 1 + limits.largestOutlier) add("the 99th percentile is %.1f times the median".format(Locale.ROOT, ratio))
     }
 
-    /** All of it, ms to five digits. */
+    /** The distribution as JSON, ms to five digits. */
     fun toJson(percentiles: List<Int>): JSONObject = JSONObject()
         .put("count", sorted.size)
         .put("p50", short(percentile(50.0)))
@@ -55,9 +55,9 @@ class Latency(nanoseconds: LongArray) {
             JSONObject().apply { for (percent in percentiles) put("$percent", short(percentile(percent.toDouble()))) },
         )
 
-    /** When times are doubted. */
+    /** Limits beyond which times are not trusted. */
     class Limits(val fewest: Int, val largestSpread: Double, val largestOutlier: Double)
 }
 
-/** A value to five digits. */
+/** Rounds a value to five digits. */
 fun short(value: Double): Double = BigDecimal(value).round(MathContext(5)).toDouble()

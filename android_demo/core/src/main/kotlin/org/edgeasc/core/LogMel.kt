@@ -7,25 +7,25 @@ import kotlin.math.ln
 import kotlin.math.max
 import kotlin.math.min
 
-/** Samples that are no audio; the stream is unchanged. */
+/** Samples that are not audio; the stream is unchanged. */
 class AudioException(message: String) : Exception(message)
 
-/** Takes a frame, which is overwritten by the next one. */
+/** Receives frames; the next frame overwrites the memory of the last. */
 fun interface FrameSink {
     fun take(frame: FloatArray)
 }
 
 /**
- * Samples in, normalised log-mel frames out: the front end of a [FrontEnd].
+ * Turns samples into normalised log-mel frames, with the parameters of a [FrontEnd].
  *
- * Frame t covers samples [hop·t + hop − window, hop·t + hop); zeros stand before the first. Any chunking of a signal gives the
- * same frames. Nothing is allocated after construction. Not safe for use by several threads.
+ * Frame t covers samples [hop·t + hop − window, hop·t + hop); zeros precede the first sample. Any chunking of a
+ * signal gives the same frames. Only construction allocates memory. Not safe for use by several threads.
  */
 class LogMel(val config: FrontEnd) {
     private val window = config.window
     private val hop = config.hop
 
-    // The last samples, twice, so that any window of them lies in one piece.
+    // Two copies of the last samples, so that any window of them is contiguous.
     private val ring = FloatArray(2 * window)
     private var position = 0
     private var pending = 0
@@ -37,7 +37,7 @@ class LogMel(val config: FrontEnd) {
     private val frame = FloatArray(config.mels)
     private val filters = MelFilters(config)
 
-    /** Forgets all audio. */
+    /** Starts a new stream. */
     fun reset() {
         ring.fill(0f)
         position = 0
@@ -45,7 +45,7 @@ class LogMel(val config: FrontEnd) {
     }
 
     /**
-     * Takes [count] samples in [−1, 1] from [offset] on, any number of them, and gives the frames that they complete.
+     * Takes [count] samples in [−1, 1] from [offset] on, and passes each frame that they complete to [sink].
      *
      * @throws AudioException NaN, infinite or unscaled values; the stream is unchanged.
      */
@@ -71,7 +71,7 @@ class LogMel(val config: FrontEnd) {
     private fun check(chunk: FloatArray, offset: Int, count: Int) {
         for (i in offset until offset + count) {
             val value = chunk[i]
-            // Not a number compares as false.
+            // Comparisons with NaN are false.
             if (!(value <= LOUDEST && value >= -LOUDEST)) {
                 throw AudioException("sample $i is $value; expected about [-1, 1]")
             }
@@ -91,12 +91,12 @@ class LogMel(val config: FrontEnd) {
     }
 
     private companion object {
-        /** Far above any float recording; what is louder was not scaled to [−1, 1]. */
+        /** Far above any recording in [−1, 1]; larger samples have another scale. */
         const val LOUDEST = 100f
     }
 }
 
-/** Triangular filters of unit area on Slaney's mel scale (Auditory Toolbox, 1998), of which only what is not zero is kept. */
+/** Triangular filters of unit area on Slaney's mel scale (Auditory Toolbox, 1998), without their zeros. */
 private class MelFilters(config: FrontEnd) {
     private val starts = IntArray(config.mels)
     private val weights: Array<FloatArray>

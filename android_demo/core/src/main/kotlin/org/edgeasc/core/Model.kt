@@ -4,36 +4,36 @@ import java.nio.ByteBuffer
 
 /** One stream through an artefact's steps in an engine, which keeps the states. Not safe for use by several threads. */
 interface Model : AutoCloseable {
-    /** What the artefact says of itself. */
+    /** The contract inside the artefact. */
     val contract: Contract
 
     /** The engine and its version, such as "onnxruntime 1.29.0". */
     val engine: String
 
-    /** Goes back to the start of a stream: every state is real zero. */
+    /** Goes back to the start of a stream: every state is zero. */
     fun reset()
 
     /** Runs a step on frames · mels [features], frame after frame, and writes the logits of all labels to [logits]. */
     fun step(features: FloatArray, logits: FloatArray)
 
-    /** What the input state [name] will be fed at the next step, as real values. */
+    /** The input state [name] of the next step, dequantised. */
     fun state(name: String): FloatArray
 }
 
 /**
- * Inputs and outputs of every other step, for an engine that writes states where the next step reads them.
+ * Inputs and outputs of even and of odd steps, for an engine that writes states where the next step reads them.
  *
  * @param features the input of features, in both.
  * @param logits the output of logits, in both.
  * @param states two sets of an engine's tensors for the states, by the names of the inputs.
  */
-fun <T> Signature.turns(features: T, logits: T, states: List<Map<String, T>>): List<Pair<Map<String, T>, Map<String, T>>> =
-    List(2) { now ->
-        val fed = feeders.entries.associate { (name, spec) -> spec.name to states[1 - now].getValue(name) }
-        (states[now] + (this.features.name to features)) to (fed + (this.logits.name to logits))
+fun <T> Signature.alternate(features: T, logits: T, states: List<Map<String, T>>): List<Pair<Map<String, T>, Map<String, T>>> =
+    List(2) { current ->
+        val next = feeders.entries.associate { (name, spec) -> spec.name to states[1 - current].getValue(name) }
+        (states[current] + (this.features.name to features)) to (next + (this.logits.name to logits))
     }
 
-/** Fills [memory], of this tensor, with real zeros. */
+/** Fills [memory], of this tensor, with zeros, quantised where the tensor is. */
 fun TensorSpec.clear(memory: ByteBuffer) {
     val zero = quantisation?.zeroPoint ?: 0
     for (i in 0 until size) {
@@ -45,8 +45,8 @@ fun TensorSpec.clear(memory: ByteBuffer) {
     }
 }
 
-/** The real values of this tensor in [memory]. */
-fun TensorSpec.real(memory: ByteBuffer): FloatArray = FloatArray(size) { i ->
+/** Dequantises the values of this tensor in [memory]. */
+fun TensorSpec.dequantise(memory: ByteBuffer): FloatArray = FloatArray(size) { i ->
     val raw = when (type) {
         ElementType.FLOAT32 -> memory.getFloat(4 * i)
         ElementType.INT16 -> memory.getShort(2 * i).toFloat()

@@ -8,7 +8,7 @@ import kotlin.math.sin
  * The power spectrum of [size] real samples, a power of two.
  *
  * Even and odd samples are the real and imaginary parts of half as many complex numbers, whose Fourier transform (Stockham's,
- * radix 4, with one stage of radix 2 where needed) is taken apart at the end. All memory is allocated once.
+ * radix 4, with one stage of radix 2 where needed) is split at the end. Only construction allocates memory.
  */
 class RealFft(private val size: Int) {
     private val half = size / 2
@@ -45,11 +45,11 @@ class RealFft(private val size: Int) {
             re = otherRe.also { otherRe = re }
             im = otherIm.also { otherIm = im }
         }
-        takeApart(power)
+        splitSpectrum(power)
     }
 
     /** X[k] = E[k] + e^(−2πik/size) · O[k], with the transforms E and O of even and odd samples from Z[k] and Z[half − k]. */
-    private fun takeApart(power: FloatArray) {
+    private fun splitSpectrum(power: FloatArray) {
         val first = re[0] + im[0]
         val last = re[0] - im[0]
         power[0] = first * first
@@ -71,11 +71,11 @@ class RealFft(private val size: Int) {
         }
     }
 
-    /** A stage on subsequences of [length] that lie [stride] apart. */
+    /** One stage, on subsequences of [length] with a stride of [stride]. */
     private class Stage(private val radix: Int, length: Int, private val stride: Int) {
         private val part = length / radix
 
-        // Of each p: e^(−2πi·k·p/length) for k = 1 up to radix − 1, real and imaginary part.
+        // For each p: e^(−2πi·k·p/length) for k = 1 up to radix − 1, real and imaginary part.
         private val twiddles = FloatArray(part * 2 * (radix - 1)) {
             val p = it / (2 * (radix - 1))
             val k = it % (2 * (radix - 1)) / 2 + 1

@@ -8,56 +8,56 @@ import kotlin.math.min
 import kotlin.math.sin
 
 /**
- * A stream of samples at [from] Hz as one at [to] Hz, through a windowed sinc that ends below the lower of both Nyquist frequencies.
+ * Resamples a stream from [from] Hz to [to] Hz, with a windowed sinc whose passband ends below the lower Nyquist frequency.
  *
- * Any chunking of a signal gives the same samples. Nothing is allocated after construction, but when a chunk is longer than any
- * before.
+ * Any chunking of a signal gives the same samples. After construction, only a chunk longer than all chunks before allocates
+ * memory.
  */
 class Resampler(from: Int, to: Int) {
     private val up = to / gcd(from, to)
     private val down = from / gcd(from, to)
 
-    // Below the Nyquist frequency by what the window smears.
+    // Below the Nyquist frequency by the width of the transition band.
     private val cutoff = PASSBAND * min(1.0, up.toDouble() / down)
     private val reach = ceil(ZEROS / cutoff).toInt()
     private val taps = 2 * reach
 
-    // Of each of `up` places between two input samples.
+    // One filter for each of `up` positions between two input samples.
     private val filters = Array(up) { phase -> filter(phase.toDouble() / up) }
     private var memory = FloatArray(taps)
-    // The first sample lies under the middle of the filter.
+    // The filter is centred on the first sample.
     private var size = reach - 1
     private var phase = 0
 
-    /** Forgets all audio. */
+    /** Starts a new stream. */
     fun reset() {
         memory.fill(0f)
         size = reach - 1
         phase = 0
     }
 
-    /** Output samples that [count] more input samples can give at most. */
-    fun most(count: Int): Int = ((count + 1L) * up / down + 1).toInt()
+    /** The largest number of output samples that [count] more input samples complete. */
+    fun maxOutput(count: Int): Int = ((count + 1L) * up / down + 1).toInt()
 
-    /** Takes [count] samples and writes those that they complete to [output]; returns how many. */
+    /** Takes [count] samples, writes the output samples that they complete to [output], and returns their number. */
     fun push(input: FloatArray, offset: Int, count: Int, output: FloatArray): Int {
         if (size + count > memory.size) memory = memory.copyOf(size + count)
         input.copyInto(memory, size, offset, offset + count)
         size += count
         var begin = 0
-        var made = 0
+        var written = 0
         while (begin + taps <= size) {
             val filter = filters[phase]
             var sum = 0f
             for (i in filter.indices) sum += filter[i] * memory[begin + i]
-            output[made++] = sum
+            output[written++] = sum
             phase += down
             begin += phase / up
             phase %= up
         }
         memory.copyInto(memory, 0, begin, size)
         size -= begin
-        return made
+        return written
     }
 
     private fun filter(place: Double): FloatArray {

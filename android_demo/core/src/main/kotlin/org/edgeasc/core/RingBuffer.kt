@@ -3,7 +3,7 @@ package org.edgeasc.core
 import kotlin.concurrent.withLock
 import kotlin.math.min
 
-/** Samples on their way from the thread that records to the one that decides; [capacity] of them at most. */
+/** A queue of at most [capacity] samples, from the thread that records to the one that classifies. */
 class RingBuffer(private val capacity: Int) {
     private val memory = FloatArray(capacity)
     private val lock = java.util.concurrent.locks.ReentrantLock()
@@ -12,23 +12,23 @@ class RingBuffer(private val capacity: Int) {
     private var size = 0
     private var closed = false
 
-    /** Samples that were lost, since they came faster than they were taken. */
+    /** Samples that were lost because they were written faster than they were read. */
     var lost = 0L
         get() = lock.withLock { field }
         private set
 
-    /** How often audio went missing: what was read before does not join what is read after. */
+    /** Number of gaps in the audio: the samples before and after a gap are not adjacent. */
     var gaps = 0
         get() = lock.withLock { field }
         private set
 
-    /** Drops what was not read: what comes does not join it. */
+    /** Drops all samples that were not read, which is a gap. */
     fun clear() = lock.withLock {
         size = 0
         gaps++
     }
 
-    /** Adds samples; the oldest are lost where there is no room, which is a gap. */
+    /** Adds samples. Without room, the oldest samples are lost, which is a gap. */
     fun write(samples: FloatArray, offset: Int, count: Int) = lock.withLock {
         val skipped = maxOf(0, count - capacity)
         val new = count - skipped
@@ -42,7 +42,7 @@ class RingBuffer(private val capacity: Int) {
         changed.signalAll()
     }
 
-    /** Waits until [target] can be filled, and fills it; false once the buffer is closed. */
+    /** Waits for enough samples and fills [target] with them; false once the buffer is closed. */
     fun read(target: FloatArray): Boolean = lock.withLock {
         require(target.size <= capacity) { "${target.size} samples do not fit into $capacity" }
         while (size < target.size && !closed) changed.await()
@@ -55,7 +55,7 @@ class RingBuffer(private val capacity: Int) {
         true
     }
 
-    /** Lets whoever waits go. */
+    /** Ends the buffer, and the wait of a reader. */
     fun close() = lock.withLock {
         closed = true
         changed.signalAll()

@@ -2,39 +2,41 @@ package org.edgeasc.core
 
 import kotlin.math.exp
 
-/** What a classifier holds the scene to be. It is overwritten by the next decision. */
+/** One classification result. The next decision overwrites it. */
 class Decision internal constructor(
-    /** In the order of [probabilities] and [logits]. */
+    /** Labels, in the order of [probabilities] and [logits]. */
     val labels: List<String>,
 ) {
     /** Audio since the reset, s. */
     var time = 0.0
         internal set
 
-    /** The most probable class. */
+    /** Index of the most probable class. */
     var index = 0
         internal set
 
-    /** Of all classes. */
+    /** Probability of each class. */
     val probabilities = FloatArray(labels.size)
 
-    /** What the model gave last. */
+    /** Logits of the last step. */
     val logits = FloatArray(labels.size)
 
-    /** What front end and model took for it, ns. */
+    /** Time of the front end, ns. */
     var frontEndNanos = 0L
         internal set
+
+    /** Time of the model, ns. */
     var modelNanos = 0L
         internal set
 
-    /** The most probable class. */
+    /** Label of the most probable class. */
     val label: String get() = labels[index]
 }
 
 /**
- * Exact streaming: samples in, a decision after each step of audio, of the same cost every time.
+ * Exact streaming: turns samples into a decision after each step of audio. Every step costs the same.
  *
- * It is the only one that uses its model. Nothing is allocated by a step but what the engine's own interface allocates. Not safe
+ * A classifier does not share its model. A step allocates nothing besides the allocations of the engine's own interface. Not safe
  * for use by several threads.
  */
 class StreamingClassifier(private val model: Model) {
@@ -57,10 +59,10 @@ class StreamingClassifier(private val model: Model) {
         if (++frames == step.frames) {
             frames = 0
             spent += System.nanoTime() - begun
-            val made = decide(features)
-            made.frontEndNanos = spent
+            val decision = decide(features)
+            decision.frontEndNanos = spent
             spent = 0
-            listener(made)
+            listener(decision)
             begun = System.nanoTime()
         }
     }
@@ -69,7 +71,7 @@ class StreamingClassifier(private val model: Model) {
         reset()
     }
 
-    /** Forgets all audio: what follows is decided as in a new stream. */
+    /** Starts a new stream. */
     fun reset() {
         model.reset()
         logMel.reset()
@@ -80,7 +82,7 @@ class StreamingClassifier(private val model: Model) {
     }
 
     /**
-     * Takes [count] samples in [−1, 1] from [offset] on, at the contract's rate, and tells the decisions that they complete.
+     * Takes [count] samples in [−1, 1] from [offset] on, at the contract's rate, and reports each decision that they complete.
      *
      * @throws AudioException NaN, infinite or unscaled values; the stream is unchanged.
      */
@@ -98,7 +100,7 @@ class StreamingClassifier(private val model: Model) {
         steps++
         for (i in scores.indices) {
             total[i] += decision.logits[i]
-            // Log-softmax takes one number from all logits, which the softmax of the mean does not see.
+            // Log-softmax subtracts one number from all logits; the softmax of the mean does not depend on it.
             scores[i] = if (contract.rule == Rule.MEAN) total[i] / steps else decision.logits[i].toDouble()
         }
         softmax()

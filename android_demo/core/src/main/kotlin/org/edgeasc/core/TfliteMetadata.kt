@@ -4,10 +4,10 @@ import java.nio.ByteBuffer
 import java.nio.ByteOrder
 
 /**
- * Finds the metadata of a TFLite file: enough of a flatbuffer reader for that, every offset checked.
+ * Reads the metadata of a TFLite file. It reads the parts of a flatbuffer that this needs, and checks every offset.
  *
  * A table starts with the signed distance back to its vtable, which holds two sizes and then, for each field, its
- * distance from the table, 0 if absent. Strings, vectors and tables are reached by distances from where those stand.
+ * distance from the table, 0 if absent. A string, vector or table is referenced by its distance from the reference.
  */
 object TfliteMetadata {
     private const val IDENTIFIER = "TFL3"
@@ -18,20 +18,20 @@ object TfliteMetadata {
     private const val BUFFER_DATA = 0
 
     /**
-     * The contract in a TFLite file.
+     * Returns the contract in a TFLite file.
      *
-     * @throws ContractException not a TFLite file, a damaged one, or one without a contract that can be used.
+     * @throws ContractException not a TFLite file, a damaged one, or one without a usable contract.
      */
     fun contract(file: ByteArray): Contract {
         if (file.size < 8 || String(file, 4, 4, Charsets.ISO_8859_1) != IDENTIFIER) {
             throw ContractException("not a TFLite file (no $IDENTIFIER mark); expected one that edge-asc exported")
         }
-        val found = try {
+        val text = try {
             find(ByteBuffer.wrap(file).order(ByteOrder.LITTLE_ENDIAN))
         } catch (error: IndexOutOfBoundsException) {
             throw ContractException("damaged TFLite file: an offset leads out of it; copy it again", error)
         }
-        return Contract.parse(found ?: throw ContractException("no contract in this TFLite file; export it with edge-asc"))
+        return Contract.parse(text ?: throw ContractException("no contract in this TFLite file; export it with edge-asc"))
     }
 
     private fun find(data: ByteBuffer): String? {
@@ -40,7 +40,7 @@ object TfliteMetadata {
             if (String(entry.bytes(METADATA_NAME)) == Contract.METADATA_KEY) {
                 val index = entry.int(METADATA_BUFFER)
                 val buffer = model.tables(MODEL_BUFFERS).elementAtOrNull(index)
-                    ?: throw ContractException("damaged TFLite file: buffer $index is not there; copy it again")
+                    ?: throw ContractException("damaged TFLite file: buffer $index is missing; copy it again")
                 return String(buffer.bytes(BUFFER_DATA))
             }
         }

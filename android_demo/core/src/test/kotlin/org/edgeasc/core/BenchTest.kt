@@ -42,11 +42,11 @@ class BenchTest {
     }
 
     @Test
-    fun `times in turns, and compares with the reference`() {
+    fun `measures in rounds, and compares with the reference`() {
         val model = FakeModel()
-        val told = mutableListOf<String>()
-        val result = Bench(plan(), device, ::files) { model }.run(null, null) { what, _, _ -> told += what }
-        assertEquals(listOf("opening", "latency", "agreement"), told.distinct())
+        val reported = mutableListOf<String>()
+        val result = Bench(plan(), device, ::files) { model }.run(null, null) { what, _, _ -> reported += what }
+        assertEquals(listOf("opening", "latency", "agreement"), reported.distinct())
         val (reference, variant) = result.getJSONArray("variants").objects()
         assertTrue(!reference.has("latency"))
         val agreement = variant.getJSONObject("agreement")
@@ -64,7 +64,7 @@ class BenchTest {
     }
 
     @Test
-    fun `runs without a pause where it is asked to`() {
+    fun `sustains inference for the duration`() {
         val result = Bench(plan(), device, ::files) { FakeModel() }.run(1, 0.05) { _, _, _ -> }
         val step = result.getJSONArray("variants").getJSONObject(1).getJSONObject("latency").getJSONObject("step")
         val sustained = step.getJSONObject("sustained")
@@ -87,7 +87,7 @@ class BenchTest {
     }
 
     @Test
-    fun `an artefact that cannot be opened is told, and the others are measured`() {
+    fun `an artefact that cannot be opened is reported, and the others are measured`() {
         val plan = plan()
         plan.getJSONArray("variants").put(JSONObject().put("name", "b.tflite").put("file", "b.tflite").put("latency", JSONObject()))
         val result = Bench(plan, device, ::files) { file ->
@@ -101,7 +101,7 @@ class BenchTest {
     }
 
     @Test
-    fun `times are summed up as Python does`() {
+    fun `times are summarised as in Python`() {
         val latency = Latency(longArrayOf(5_000_000, 1_000_000, 2_000_000, 4_000_000))
         assertEquals(3.0, latency.percentile(50.0), 1e-12)
         assertEquals(4.97, latency.percentile(99.0), 1e-12)

@@ -9,7 +9,7 @@ import org.junit.Assume.assumeTrue
 import org.junit.Test
 
 class ContractTest {
-    private fun refused(expected: String, change: JSONObject.() -> Unit) {
+    private fun assertRefused(expected: String, change: JSONObject.() -> Unit) {
         val json = contractJson().apply(change)
         val error = assertThrows(ContractException::class.java) { Contract.parse(json.toString()) }
         assertTrue(error.message, expected in error.message!!)
@@ -20,7 +20,7 @@ class ContractTest {
     private fun JSONObject.output(index: Int) = step().getJSONArray("outputs").getJSONObject(index)
 
     @Test
-    fun `reads what a step needs`() {
+    fun `reads the fields of a step`() {
         val contract = Contract.parse(contractJson().toString())
         assertEquals(listOf("park", "rain", "tram"), contract.labels)
         assertEquals(64, contract.frontEnd.hop)
@@ -29,66 +29,66 @@ class ContractTest {
     }
 
     @Test
-    fun `refuses a newer schema`() = refused("update this app") { put("schema_version", 2) }
+    fun `refuses a newer schema`() = assertRefused("update this app") { put("schema_version", 2) }
 
     @Test
-    fun `refuses an unknown schema`() = refused("export the artefact again") { put("schema_version", "one") }
+    fun `refuses an unknown schema`() = assertRefused("export the artefact again") { put("schema_version", "one") }
 
     @Test
-    fun `refuses what is no contract`() {
-        refused("no schema_version") { remove("schema_version") }
+    fun `refuses text that is not a contract`() {
+        assertRefused("no schema_version") { remove("schema_version") }
         assertThrows(ContractException::class.java) { Contract.parse("{") }
     }
 
     @Test
-    fun `refuses labels that are not the logits'`() =
-        refused("3 logits for 4 labels") { getJSONArray("labels").put("sea") }
+    fun `refuses labels that do not match the logits`() =
+        assertRefused("3 logits for 4 labels") { getJSONArray("labels").put("sea") }
 
     @Test
     fun `refuses labels that are not distinct`() =
-        refused("expected distinct names") { put("labels", JSONArray(listOf("park", "park", "tram"))) }
+        assertRefused("expected distinct names") { put("labels", JSONArray(listOf("park", "park", "tram"))) }
 
     @Test
     fun `refuses a hop that the steps do not have`() =
-        refused("2 frames stand for 128 samples; expected 64") { getJSONObject("front_end").put("hop", 32) }
+        assertRefused("2 frames stand for 128 samples; expected 64") { getJSONObject("front_end").put("hop", 32) }
 
     @Test
     fun `refuses a hop beyond the window`() =
-        refused("hop is 512; expected 1 to the window, 256") { getJSONObject("front_end").put("hop", 512) }
+        assertRefused("hop is 512; expected 1 to the window, 256") { getJSONObject("front_end").put("hop", 512) }
 
     @Test
-    fun `refuses a window that is no power of two`() =
-        refused("window is 200") { getJSONObject("front_end").put("window", 200) }
+    fun `refuses a window that is not a power of two`() =
+        assertRefused("window is 200") { getJSONObject("front_end").put("window", 200) }
 
     @Test
     fun `refuses another mel scale`() =
-        refused("mel_scale is htk") { getJSONObject("front_end").put("mel_scale", "htk") }
+        assertRefused("mel_scale is htk") { getJSONObject("front_end").put("mel_scale", "htk") }
 
     @Test
-    fun `refuses a windowed model`() = refused("has no steps") { put("form", "windowed") }
+    fun `refuses a windowed model`() = assertRefused("has no steps") { put("form", "windowed") }
 
     @Test
-    fun `refuses another decision`() = refused("decision is vote; expected last, mean") { put("decision", "vote") }
+    fun `refuses another decision`() = assertRefused("decision is vote; expected last, mean") { put("decision", "vote") }
 
     @Test
-    fun `refuses an unknown type`() = refused("dtype is float16") { output(0).put("dtype", "float16") }
+    fun `refuses an unknown type`() = assertRefused("dtype is float16") { output(0).put("dtype", "float16") }
 
     @Test
-    fun `refuses a state that nothing feeds`() = refused("are fed by outputs for") { output(1).put("feeds", JSONObject.NULL) }
+    fun `refuses a state that nothing feeds`() = assertRefused("are fed by outputs for") { output(1).put("feeds", JSONObject.NULL) }
 
     @Test
     fun `refuses a state that is fed by another shape`() =
-        refused("state hidden is not what feeds it") { output(1).put("shape", JSONArray(listOf(1, 4))) }
+        assertRefused("state hidden differs from the output that feeds it") { output(1).put("shape", JSONArray(listOf(1, 4))) }
 
     @Test
-    fun `refuses features of another order`() = refused("expected float32 of 2 frames of 16 mel bins") {
+    fun `refuses features of another order`() = assertRefused("expected float32 of 2 frames of 16 mel bins") {
         step().getJSONArray("inputs").getJSONObject(0)
             .put("axes", JSONArray(listOf("batch", "mel", "time", "channel")))
             .put("shape", JSONArray(listOf(1, 16, 2, 1)))
     }
 
     @Test
-    fun `refuses a missing field`() = refused("malformed") { remove("labels") }
+    fun `refuses a missing field`() = assertRefused("malformed") { remove("labels") }
 
     @Test
     fun `finds the contract of a TFLite file, and refuses damaged ones`() {
@@ -105,12 +105,12 @@ class ContractTest {
     }
 
     @Test
-    fun `refuses bytes that are no TFLite file, whatever they are`() {
+    fun `refuses bytes that are not a TFLite file`() {
         val random = java.util.Random(0)
         repeat(200) {
             val bytes = ByteArray(200).also(random::nextBytes)
             "TFL3".toByteArray().copyInto(bytes, 4)
-            // Offsets near the start, so that some lead somewhere.
+            // Offsets near the start, so that some are inside the file.
             bytes[1] = 0
             bytes[2] = 0
             bytes[3] = 0

@@ -7,7 +7,7 @@ import org.json.JSONArray
 import org.json.JSONObject
 import org.junit.Assert.assertTrue
 
-/** A small contract that holds. */
+/** A small valid contract. */
 fun contractJson(): JSONObject {
     fun tensor(name: String, role: String, shape: List<Int>, axes: List<String>, feeds: String? = null) = JSONObject()
         .put("name", name)
@@ -53,7 +53,7 @@ fun contractJson(): JSONObject {
         .put("signatures", JSONArray(listOf(step)))
 }
 
-/** A model that gives the mean of its features, and how many steps it has run, as logits. */
+/** A model whose logits are the mean of its features, and its number of steps. */
 class FakeModel(json: JSONObject = contractJson()) : Model {
     override val contract = Contract.parse(json.toString())
     override val engine = "fake 1"
@@ -78,7 +78,7 @@ class FakeModel(json: JSONObject = contractJson()) : Model {
     }
 }
 
-/** What Python wrote. */
+/** The golden vectors that Python has written. */
 object Golden {
     val folder: File? = System.getProperty("org.edgeasc.golden")?.let(::File)?.takeIf { File(it, "golden.json").exists() }
 

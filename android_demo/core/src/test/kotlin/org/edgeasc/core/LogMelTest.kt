@@ -16,14 +16,14 @@ import org.junit.Test
 
 class LogMelTest {
     private fun frames(config: FrontEnd, samples: FloatArray, chunks: List<Int> = listOf(samples.size)): List<FloatArray> {
-        val found = mutableListOf<FloatArray>()
+        val actual = mutableListOf<FloatArray>()
         val logMel = LogMel(config)
         var offset = 0
         for (size in chunks) {
-            logMel.push(samples, offset, size) { found += it.copyOf() }
+            logMel.push(samples, offset, size) { actual += it.copyOf() }
             offset += size
         }
-        return found
+        return actual
     }
 
     private fun noise(size: Int, seed: Long = 0): FloatArray {
@@ -40,7 +40,7 @@ class LogMelTest {
             val window = noise(size, 1)
             val power = FloatArray(size / 2 + 1)
             val fft = RealFft(size)
-            // Twice: memory of the first run must not be seen in the second.
+            // Twice: the second run must not use memory of the first.
             repeat(2) { fft.power(samples, window, power) }
             for (k in power.indices) {
                 var re = 0.0
@@ -60,10 +60,10 @@ class LogMelTest {
         assumeTrue("no golden vectors: see the README", Golden.folder != null)
         val golden = Golden.document()
         val config = FrontEnd.of(golden.getJSONObject("front_end"))
-        val found = frames(config, pcm(Golden.bytes(golden.getString("samples"))))
+        val actual = frames(config, pcm(Golden.bytes(golden.getString("samples"))))
         val expected = Golden.floats(golden.getString("log_mel"))
-        assertEquals(expected.size, found.size * config.mels)
-        val error = found.flatMap(FloatArray::toList).withIndex().maxOf { (i, value) -> abs(value - expected[i]) }
+        assertEquals(expected.size, actual.size * config.mels)
+        val error = actual.flatMap(FloatArray::toList).withIndex().maxOf { (i, value) -> abs(value - expected[i]) }
         println("log-mel: largest difference $error")
         val tolerance = golden.getJSONObject("tolerances").getDouble("log_mel")
         assertTrue("differs by $error", error <= tolerance)
@@ -79,9 +79,9 @@ class LogMelTest {
             while (chunks.sum() < samples.size) {
                 chunks += minOf(random.nextInt(700), samples.size - chunks.sum())
             }
-            val found = frames(small, samples, chunks)
-            assertEquals(whole.size, found.size)
-            whole.zip(found).forEach { (a, b) -> assertArrayEquals(a, b, 0f) }
+            val actual = frames(small, samples, chunks)
+            assertEquals(whole.size, actual.size)
+            whole.zip(actual).forEach { (a, b) -> assertArrayEquals(a, b, 0f) }
         }
     }
 
@@ -103,18 +103,18 @@ class LogMelTest {
     }
 
     @Test
-    fun `refuses what is no audio, and goes on`() {
+    fun `refuses samples that are not audio, and continues`() {
         val samples = noise(640)
         val logMel = LogMel(small)
-        val found = mutableListOf<FloatArray>()
-        logMel.push(samples, 0, 320) { found += it.copyOf() }
+        val actual = mutableListOf<FloatArray>()
+        logMel.push(samples, 0, 320) { actual += it.copyOf() }
         for (bad in listOf(Float.NaN, Float.POSITIVE_INFINITY, 32767f)) {
             val chunk = noise(64).also { it[50] = bad }
-            assertThrows(AudioException::class.java) { logMel.push(chunk, 0, chunk.size) { found += it.copyOf() } }
+            assertThrows(AudioException::class.java) { logMel.push(chunk, 0, chunk.size) { actual += it.copyOf() } }
         }
-        logMel.push(samples, 320, 320) { found += it.copyOf() }
-        frames(small, samples).zip(found).forEach { (a, b) -> assertArrayEquals(a, b, 0f) }
-        assertEquals(10, found.size)
+        logMel.push(samples, 320, 320) { actual += it.copyOf() }
+        frames(small, samples).zip(actual).forEach { (a, b) -> assertArrayEquals(a, b, 0f) }
+        assertEquals(10, actual.size)
     }
 
     @Test

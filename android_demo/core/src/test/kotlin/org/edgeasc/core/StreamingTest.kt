@@ -15,29 +15,29 @@ import org.junit.Test
 class StreamingTest {
     private fun decisions(rule: String, samples: FloatArray, chunk: Int): List<Pair<Double, FloatArray>> {
         val classifier = StreamingClassifier(FakeModel(contractJson().put("decision", rule)))
-        val found = mutableListOf<Pair<Double, FloatArray>>()
+        val actual = mutableListOf<Pair<Double, FloatArray>>()
         for (offset in samples.indices step chunk) {
             classifier.push(samples, offset, minOf(chunk, samples.size - offset)) {
-                found += it.time to it.probabilities.copyOf()
+                actual += it.time to it.probabilities.copyOf()
             }
         }
-        return found
+        return actual
     }
 
     @Test
     fun `a decision for each step, by the last logits`() {
-        val found = decisions("last", FloatArray(128 * 4), 100)
-        assertEquals(listOf(0.008, 0.016, 0.024, 0.032), found.map { it.first })
+        val actual = decisions("last", FloatArray(128 * 4), 100)
+        assertEquals(listOf(0.008, 0.016, 0.024, 0.032), actual.map { it.first })
         // The logits of silence are ln(floor) throughout, the number of steps, and 0.
         val scores = doubleArrayOf(Math.log(1e-8), 4.0, 0.0).map(::exp)
-        for (i in 0..2) assertEquals(scores[i] / scores.sum(), found.last().second[i].toDouble(), 1e-6)
+        for (i in 0..2) assertEquals(scores[i] / scores.sum(), actual.last().second[i].toDouble(), 1e-6)
     }
 
     @Test
     fun `by the mean of all logits`() {
-        val found = decisions("mean", FloatArray(128 * 4), 100)
+        val actual = decisions("mean", FloatArray(128 * 4), 100)
         val scores = doubleArrayOf(Math.log(1e-8), 2.5, 0.0).map(::exp)
-        for (i in 0..2) assertEquals(scores[i] / scores.sum(), found.last().second[i].toDouble(), 1e-6)
+        for (i in 0..2) assertEquals(scores[i] / scores.sum(), actual.last().second[i].toDouble(), 1e-6)
     }
 
     @Test
@@ -46,14 +46,14 @@ class StreamingTest {
         val samples = FloatArray(128 * 20) { 0.1f * random.nextGaussian().toFloat() }
         val whole = decisions("last", samples, samples.size)
         for (chunk in listOf(1, 63, 64, 129, 1000)) {
-            val found = decisions("last", samples, chunk)
-            assertEquals(whole.map { it.first }, found.map { it.first })
-            whole.zip(found).forEach { (a, b) -> assertArrayEquals(a.second, b.second, 0f) }
+            val actual = decisions("last", samples, chunk)
+            assertEquals(whole.map { it.first }, actual.map { it.first })
+            whole.zip(actual).forEach { (a, b) -> assertArrayEquals(a.second, b.second, 0f) }
         }
     }
 
     @Test
-    fun `a reset forgets`() {
+    fun `a reset starts a new stream`() {
         val model = FakeModel()
         val classifier = StreamingClassifier(model)
         classifier.push(FloatArray(200), 0, 200) {}
@@ -82,7 +82,7 @@ class StreamingTest {
             var next = 0
             while (next < 100_000) {
                 val chunk = FloatArray(1 + random.nextInt(90)) { (next + it).toFloat() }
-                // Never more than what is read in the meantime, at this pace.
+                // At this pace, the reader always keeps up.
                 ring.write(chunk, 0, chunk.size)
                 next += chunk.size
                 Thread.sleep(0, 200_000)
@@ -115,7 +115,7 @@ class StreamingTest {
     }
 
     @Test
-    fun `a cleared ring buffer gives what comes after`() {
+    fun `a cleared ring buffer returns the samples after it`() {
         val ring = RingBuffer(10)
         ring.write(FloatArray(7) { it.toFloat() }, 0, 7)
         ring.clear()
@@ -128,7 +128,7 @@ class StreamingTest {
     }
 
     @Test
-    fun `a closed ring buffer lets its reader go`() {
+    fun `a closed ring buffer ends the wait of its reader`() {
         val ring = RingBuffer(10)
         var result: Boolean? = null
         val reader = thread { result = ring.read(FloatArray(5)) }
@@ -140,36 +140,36 @@ class StreamingTest {
     private fun tone(hertz: Double, rate: Int, seconds: Double) =
         FloatArray((rate * seconds).toInt()) { sin(2 * PI * hertz * it / rate).toFloat() }
 
-    private fun resampled(input: FloatArray, from: Int, chunk: Int = input.size): FloatArray {
+    private fun resample(input: FloatArray, from: Int, chunk: Int = input.size): FloatArray {
         val resampler = Resampler(from, 16_000)
-        val found = mutableListOf<Float>()
-        val output = FloatArray(resampler.most(chunk))
+        val actual = mutableListOf<Float>()
+        val output = FloatArray(resampler.maxOutput(chunk))
         for (offset in input.indices step chunk) {
             val count = resampler.push(input, offset, minOf(chunk, input.size - offset), output)
-            found += output.take(count)
+            actual += output.take(count)
         }
-        return found.toFloatArray()
+        return actual.toFloatArray()
     }
 
     @Test
     fun `resampling keeps tones where they are`() {
         for (from in listOf(48_000, 44_100, 32_000, 8_000, 22_050)) {
             for (hertz in listOf(100.0, 1000.0, 3300.0)) {
-                val found = resampled(tone(hertz, from, 0.3), from)
+                val actual = resample(tone(hertz, from, 0.3), from)
                 val expected = tone(hertz, 16_000, 0.3)
-                assertTrue("${found.size} samples", found.size in 4500..4800)
-                val error = (300 until found.size - 300).maxOf { abs(found[it] - expected[it]) }
+                assertTrue("${actual.size} samples", actual.size in 4500..4800)
+                val error = (300 until actual.size - 300).maxOf { abs(actual[it] - expected[it]) }
                 assertTrue("$hertz Hz from $from: $error", error < 2e-3)
             }
         }
     }
 
     @Test
-    fun `resampling lets nothing fold back`() {
+    fun `resampling suppresses aliases`() {
         for (from in listOf(48_000, 44_100)) {
             for (hertz in listOf(9_000.0, 12_000.0, 20_000.0)) {
-                val found = resampled(tone(hertz, from, 0.3), from)
-                val peak = (300 until found.size - 300).maxOf { abs(found[it]) }
+                val actual = resample(tone(hertz, from, 0.3), from)
+                val peak = (300 until actual.size - 300).maxOf { abs(actual[it]) }
                 assertTrue("$hertz Hz from $from: $peak", peak < 1e-3)
             }
         }
@@ -180,7 +180,7 @@ class StreamingTest {
         for (from in listOf(48_000, 44_100)) {
             val input = tone(440.0, from, 0.2)
             for (chunk in listOf(1, 100, 441, 2205)) {
-                assertArrayEquals(resampled(input, from), resampled(input, from, chunk), 0f)
+                assertArrayEquals(resample(input, from), resample(input, from, chunk), 0f)
             }
         }
     }

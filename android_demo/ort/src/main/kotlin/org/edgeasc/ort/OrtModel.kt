@@ -12,14 +12,14 @@ import org.edgeasc.core.ContractException
 import org.edgeasc.core.ElementType
 import org.edgeasc.core.Model
 import org.edgeasc.core.TensorSpec
+import org.edgeasc.core.alternate
 import org.edgeasc.core.clear
-import org.edgeasc.core.real
-import org.edgeasc.core.turns
+import org.edgeasc.core.dequantise
 
 /**
  * An ONNX artefact in ONNX Runtime.
  *
- * States live in two sets of memory that take turns: what a step writes, the next one reads where it lies.
+ * States live in two alternating sets of memory: a step writes one set, and the next step reads it in place.
  */
 class OrtModel private constructor(
     private val environment: OrtEnvironment,
@@ -31,12 +31,12 @@ class OrtModel private constructor(
     private val logits = memory(signature.logits)
     private val states = List(2) { signature.states.associate { spec -> spec.name to memory(spec) } }
     private val tensors = mutableListOf<OnnxTensor>()
-    private val turns = signature.turns(
+    private val steps = signature.alternate(
         tensor(signature.features, features),
         tensor(signature.logits, logits),
         states.map { set -> signature.states.associate { it.name to tensor(it, set.getValue(it.name)) } },
     )
-    private var turn = 0
+    private var current = 0
 
     override val engine: String = "onnxruntime ${environment.version}"
 
@@ -45,7 +45,7 @@ class OrtModel private constructor(
     }
 
     override fun reset() {
-        turn = 0
+        current = 0
         for (spec in signature.states) spec.clear(states[0].getValue(spec.name))
     }
 
@@ -53,15 +53,15 @@ class OrtModel private constructor(
         val frames = this.features.asFloatBuffer()
         require(features.size == frames.capacity()) { "${features.size} features; expected ${frames.capacity()}" }
         frames.put(features)
-        val (inputs, outputs) = turns[turn]
+        val (inputs, outputs) = steps[current]
         session.run(inputs, outputs).close()
-        turn = 1 - turn
+        current = 1 - current
         this.logits.asFloatBuffer().get(logits)
     }
 
     override fun state(name: String): FloatArray {
         val spec = signature.states.single { it.name == name }
-        return spec.real(states[turn].getValue(name))
+        return spec.dequantise(states[current].getValue(name))
     }
 
     override fun close() {
@@ -87,7 +87,7 @@ class OrtModel private constructor(
         /**
          * Opens an artefact.
          *
-         * @throws ContractException not an ONNX file, or without a contract that can be used.
+         * @throws ContractException not an ONNX file, or one without a usable contract.
          */
         fun open(file: ByteArray, threads: Int = 1): OrtModel {
             val environment = OrtEnvironment.getEnvironment()
@@ -97,7 +97,7 @@ class OrtModel private constructor(
                 try {
                     environment.createSession(file, options)
                 } catch (error: OrtException) {
-                    throw ContractException("not a model that ONNX Runtime opens (${error.message}); copy it again", error)
+                    throw ContractException("ONNX Runtime cannot open it (${error.message}); copy the artefact again", error)
                 }
             }
             try {

@@ -7,7 +7,7 @@ import org.edgeasc.core.Device
 import org.json.JSONArray
 import org.json.JSONObject
 
-/** The phone's benchmark, of a plan's ONNX artefacts, on this machine: `ASSETS MODEL RESULT`. */
+/** Runs the phone's benchmark on this machine, of a plan's ONNX artefacts: `ASSETS MODEL RESULT`. */
 fun main(arguments: Array<String>) {
     if (arguments.size != 3) {
         System.err.println("expected: ASSETS MODEL RESULT")

@@ -15,12 +15,12 @@ import org.junit.Assume.assumeTrue
 import org.junit.Before
 import org.junit.Test
 
-/** The artefacts in the real engine, against what Python wrote. */
+/** The artefacts in the real engine, compared with the golden vectors. */
 class OrtModelTest {
     private val folder = System.getProperty("org.edgeasc.golden")?.let(::File)?.takeIf { File(it, "golden.json").exists() }
 
     @Before
-    fun `golden vectors are there`() = assumeTrue("no golden vectors: see the README", folder != null)
+    fun `golden vectors exist`() = assumeTrue("no golden vectors: see the README", folder != null)
 
     private fun bytes(name: String) = File(folder, name).readBytes()
 
@@ -32,11 +32,11 @@ class OrtModelTest {
 
     private fun tolerance(name: String) = golden.getJSONObject("tolerances").getDouble(name)
 
-    private fun largest(expected: FloatArray, row: Int, found: FloatArray) =
-        found.indices.maxOf { abs(expected[row * found.size + it] - found[it]) }
+    private fun largest(expected: FloatArray, row: Int, actual: FloatArray) =
+        actual.indices.maxOf { abs(expected[row * actual.size + it] - actual[it]) }
 
     @Test
-    fun `streams what Python streams`() {
+    fun `streams the same decisions as Python`() {
         assertTrue(artefacts.isNotEmpty())
         for (entry in artefacts) {
             val isFloat = entry.getString("scheme") == "none"
@@ -62,7 +62,7 @@ class OrtModelTest {
     }
 
     @Test
-    fun `keeps the states that Python keeps`() {
+    fun `keeps the same states as Python`() {
         for (entry in artefacts) {
             val isFloat = entry.getString("scheme") == "none"
             val files = entry.getJSONObject("states")
@@ -76,11 +76,11 @@ class OrtModelTest {
                 assertEquals(grids.keys, expected.keys)
                 StreamingClassifier(model).push(samples, 0, samples.size) {
                     for ((name, values) in expected) {
-                        val found = model.state(name)
-                        worst = maxOf(worst, largest(values, step, found))
-                        all += found.size
+                        val actual = model.state(name)
+                        worst = maxOf(worst, largest(values, step, actual))
+                        all += actual.size
                         val half = grids.getValue(name) / 2
-                        other += found.indices.count { abs(values[step * found.size + it] - found[it]) > half }
+                        other += actual.indices.count { abs(values[step * actual.size + it] - actual[it]) > half }
                     }
                     step++
                 }
@@ -97,7 +97,7 @@ class OrtModelTest {
     }
 
     @Test
-    fun `a reset begins anew`() {
+    fun `a reset starts a new stream`() {
         for (entry in artefacts) {
             OrtModel.open(bytes(entry.getString("file"))).use { model ->
                 val classifier = StreamingClassifier(model)
@@ -117,19 +117,19 @@ class OrtModelTest {
         OrtModel.open(file).use { one ->
             OrtModel.open(file).use { other ->
                 val classifiers = listOf(StreamingClassifier(one), StreamingClassifier(other))
-                val found = List(2) { mutableListOf<FloatArray>() }
+                val actual = List(2) { mutableListOf<FloatArray>() }
                 for (offset in 0 until 5 * 4096 step 4096) {
-                    for ((classifier, list) in classifiers.zip(found)) {
+                    for ((classifier, list) in classifiers.zip(actual)) {
                         classifier.push(samples, offset, 4096) { list += it.logits.copyOf() }
                     }
                 }
-                found[0].zip(found[1]).forEach { (a, b) -> assertArrayEquals(a, b, 0f) }
+                actual[0].zip(actual[1]).forEach { (a, b) -> assertArrayEquals(a, b, 0f) }
             }
         }
     }
 
     @Test
-    fun `refuses what is no model, and wrong features`() {
+    fun `refuses a file that is not a model, and wrong features`() {
         assertThrows(ContractException::class.java) { OrtModel.open(ByteArray(100)) }
         val file = bytes(artefacts[0].getString("file"))
         assertThrows(ContractException::class.java) { OrtModel.open(file.copyOf(file.size / 2)) }

@@ -1,0 +1,106 @@
+"""JSON documents that the commands write: loaded, and validated against a type."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from edge_asc.errors import EdgeAscError
+
+T = TypeVar("T")
+
+Document = dict[str, object]
+
+_PLACE = re.compile(r"^(?P<problem>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$")
+_PROBLEMS = (
+    (re.compile(r"Expected `(.+)`, got `(.+)`"), r"got \2, expected \1"),
+    (re.compile(r"Object missing required field `(.+)`"), r"lacks the field \1"),
+    (re.compile(r"Object contains unknown field `(.+)`"), r"has the unknown field \1"),
+)
+
+
+def load(path: Path, expected: str) -> Document:
+    """Read a JSON object that states its kind.
+
+    Args:
+        path: of the file.
+        expected: what the file should be, for the message.
+
+    Raises:
+        EdgeAscError: the file cannot be read, or holds no such object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise EdgeAscError(f"{path}: cannot be read ({error.strerror}); expected {expected}") from error
+    except (ValueError, RecursionError) as error:
+        raise EdgeAscError(f"{path}: not a result ({error}); expected {expected}") from error
+    if not isinstance(value, dict) or "kind" not in value:
+        raise EdgeAscError(f"{path}: not a result (it states no kind); expected {expected}")
+    return value
+
+
+def check_version(path: Path, value: Document, kind: str, version: int, writer: str) -> None:
+    """Check kind and schema version of a document.
+
+    Raises:
+        EdgeAscError: they are others; says whether to upgrade edge-asc or to make the file again.
+    """
+    if value["kind"] != kind:
+        raise EdgeAscError(f"{path}: a result of kind {value['kind']!r}; expected {kind!r}, which {writer} writes")
+    given = value.get("schema_version")
+    if type(given) is not int or given != version:
+        newer = type(given) is int and given > version
+        advice = "upgrade edge-asc" if newer else "measure again"
+        raise EdgeAscError(f"{path}: schema version {given!r}; this edge-asc reads {version}: {advice}")
+
+
+def convert(path: Path, value: Document, kind: type[T], advice: str) -> T:
+    """Validate a document.
+
+    Args:
+        path: of the file, for the message.
+        value: as `load` returns it.
+        kind: a msgspec struct or a dataclass.
+        advice: what a user can do about a bad field.
+
+    Raises:
+        EdgeAscError: a field is missing, unknown or of another type; names the field and its place.
+    """
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise EdgeAscError(f"{path}: {_describe(str(error), value)}; {advice}") from error
+
+
+def _describe(message: str, value: Document) -> str:
+    """Turn "Expected `int`, got `str` - at `$.variants[0].bytes`" into "variants[0] (NAME).bytes: got str, …"."""
+    match = _PLACE.match(message)
+    assert match is not None
+    problem = match["problem"]
+    for pattern, text in _PROBLEMS:
+        problem = pattern.sub(text, problem)
+    return f"{_name_place(match['path'] or '', value) or 'result'}: {problem}"
+
+
+def _name_place(path: str, value: object) -> str:
+    """Return the place of a path such as ".variants[0].bytes", with the name of what an index selects beside it."""
+    shown = ""
+    for part in re.findall(r"\.\w+|\[\d+\]|\[\.\.\.\]", path):
+        if part.startswith("."):
+            shown += part if shown else part[1:]
+            value = value.get(part[1:]) if isinstance(value, dict) else None
+        elif part == "[...]":
+            only = next(iter(value)) if isinstance(value, dict) and len(value) == 1 else "*"
+            shown += f".{only}"
+            value = value.get(only) if isinstance(value, dict) else None
+        else:
+            index = int(part[1:-1])
+            value = value[index] if isinstance(value, list) and index < len(value) else None
+            name = value.get("name") if isinstance(value, dict) else None
+            shown += part if name is None else f"{part} ({name})"
+    return shown

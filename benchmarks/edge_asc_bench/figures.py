@@ -1,0 +1,93 @@
+"""Drawings of the paper's figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from edge_asc.reproduction.figure3 import Figure3
+from edge_asc.reproduction.figure4 import Curve, Figure4, ModelCurves
+from edge_asc_bench.drawing import INK, MARKERS, Axes, Panels, panels
+
+STROKES = {"final": "-", "none": "--", "aligned": ":"}
+CAUSAL = ("-", (0, (6, 2)), (0, (2, 1)), (0, (6, 2, 1, 2)))
+KEY_COLUMNS = 3
+
+
+def recall_curves(figure: Figure4) -> str:
+    """Draw recall at each step: a panel for each windowed model, a colour for each length, a stroke for each mode.
+
+    The curves of causal models are in every panel.
+    """
+    windowed = [model for model in figure.models if model.form == "windowed"]
+    causal = [(model.name, model.curves[0]) for model in figure.models if model.form == "causal"]
+    count = max(1, len(windowed))
+    rows = math.ceil(count / 2)
+    lengths = sorted({curve.seconds for model in windowed for curve in model.curves if curve.seconds})
+    carries = list(dict.fromkeys(curve.carry for model in windowed for curve in model.curves))
+    keys = math.ceil((len(lengths) + len(causal) + len(carries)) / KEY_COLUMNS)
+    label = "Recall at each step of a stream, by window length and what is carried"
+    with panels(label, 2.8 * rows + 0.2 * keys, rows, min(2, count), shared=True) as (grid, drawing):
+        from matplotlib import colormaps
+
+        colours = {
+            length: colormaps["viridis"](0.15 + 0.75 * i / max(1, len(lengths) - 1)) for i, length in enumerate(lengths)
+        }
+        for i, axes in enumerate(grid.flat):
+            if i < len(windowed):
+                _draw_windows(axes, windowed[i], colours)
+            for k, (name, curve) in enumerate(causal if i < count else []):
+                _draw_recall(axes, curve, color=INK, ls=CAUSAL[k % len(CAUSAL)], lw=1.8, label=f"{name}, step by step")
+            axes.set_visible(i < count)
+            axes.set_xlabel("seconds of audio")
+        grid[0][0].set_ylabel("recall, %")
+        _draw_legend(grid, carries)
+    return drawing.svg
+
+
+def _draw_windows(axes: Axes, model: ModelCurves, colours: Mapping[int, object]) -> None:
+    for curve in model.curves:
+        assert curve.seconds is not None
+        name = f"{curve.seconds} s" if curve.carry == model.curves[0].carry else None
+        _draw_recall(axes, curve, color=colours[curve.seconds], ls=STROKES[curve.carry], lw=1.3, label=name)
+    axes.set_title(model.name, fontsize=10)
+
+
+def _draw_recall(axes: Axes, curve: Curve, **style: object) -> None:
+    """Draw a line, or a point where there is one step alone."""
+    if curve.recall is not None:
+        marker = {"marker": "o", "ms": 3} if len(curve.times) == 1 else {}
+        axes.plot(curve.times, [100 * share for share in curve.recall], **style, **marker)
+
+
+def _draw_legend(grid: Panels, carries: list[str]) -> None:
+    pairs = (axes.get_legend_handles_labels() for axes in grid.flat)
+    keyed = {name: handle for handles, names in pairs for handle, name in zip(handles, names, strict=True)}
+    names, handles = list(keyed), list(keyed.values())
+    for carry in carries:
+        handles += grid[0][0].plot([], [], color="#8b8b8b", ls=STROKES[carry], lw=1.3)
+        names.append(f"carried: {carry}")
+    grid[0][0].figure.legend(handles, names, fontsize=8, loc="outside lower center", ncols=KEY_COLUMNS)
+
+
+def state_maps(figure: Figure3) -> str:
+    """Draw maps of embeddings and hidden states, a row for each model; colours and markers are labels."""
+    models = figure.models
+    label = "Maps of embeddings and hidden states by label"
+    with panels(label, 3.1 * len(models) + 0.5, len(models), 2) as (grid, drawing):
+        from matplotlib import colormaps
+
+        numbers = sorted(set(figure.label))
+        for row, model in zip(grid, models, strict=True):
+            for axes, (space, state_map) in zip(row, model.maps.items(), strict=True):
+                for k, number in enumerate(numbers):
+                    chosen = [p for p, own in zip(state_map.points, figure.label, strict=True) if own == number]
+                    x, y = zip(*chosen, strict=True)
+                    style = {"color": colormaps["tab10"](k % 10), "marker": MARKERS[k // 2 % len(MARKERS)]}
+                    axes.scatter(x, y, s=5, lw=0, alpha=0.75, rasterized=True, label=figure.labels[number], **style)
+                note = "" if state_map.silhouette is None else f", silhouette {state_map.silhouette:.2f}"
+                axes.set_title(f"{model.name}: {space}{note}", fontsize=9)
+                axes.set(xticks=[], yticks=[])
+        handles, names = grid[0][0].get_legend_handles_labels()
+        grid[0][0].figure.legend(handles, names, fontsize=8, loc="outside lower center", ncols=5, markerscale=2)
+    return drawing.svg

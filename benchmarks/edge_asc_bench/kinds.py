@@ -1,0 +1,177 @@
+"""The JSON documents that a page shows, beside results of benchmarks: their types, as far as the page reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from msgspec import Struct
+
+from edge_asc.errors import EdgeAscError
+from edge_asc.manifest import SCHEMA_VERSION as MANIFEST_VERSION
+from edge_asc.reproduction.figure3 import Figure3
+from edge_asc.reproduction.figure4 import Figure4
+from edge_asc.reproduction.table1 import Table1
+from edge_asc_bench import document
+from edge_asc_bench.result import KIND, Accuracy, Result, read
+
+EXPECTED = "what bench, conformance, cost and reproduce write, or what export, classify or evaluate print with --json"
+ADVICE = "make it again with this version"
+
+
+class Decision(Struct, frozen=True):
+    """One decision of a classification: time, s; label; probability of each label."""
+
+    time: float
+    label: str
+    probabilities: tuple[float, ...]
+
+
+class Classification(Struct, frozen=True):
+    """The JSON of `edge-asc classify`."""
+
+    source: str
+    model: str
+    engine: str
+    scheme: str
+    decisions: tuple[Decision, ...]
+
+
+class Evaluation(Struct, frozen=True):
+    """The JSON of `edge-asc evaluate`."""
+
+    data: str
+    clips: int
+    fold: int | None
+    results: tuple[Accuracy, ...]
+
+
+class Parity(Struct, frozen=True):
+    """Differences between an artefact and PyTorch; see `edge_asc_export.parity`."""
+
+    audio: str
+    steps: int
+    agreement: float
+    agreement_by_length: dict[str, float]
+    max_error: float
+    mean_error: float
+    max_error_first: float
+    max_error_last: float
+
+
+class Measured(Struct, frozen=True):
+    """The measurements inside a contract."""
+
+    parity: Parity
+
+
+class ExportedContract(Struct, frozen=True):
+    """The part of a contract that the page reads."""
+
+    measured: Measured
+
+
+class ExportedFile(Struct, frozen=True):
+    """An artefact in a manifest."""
+
+    engine: str
+    bytes: int
+    contract: ExportedContract
+
+
+class Export(Struct, frozen=True):
+    """The JSON of `edge-asc export`, which is the manifest of a bundle."""
+
+    name: str
+    files: dict[str, ExportedFile]
+
+
+class ComparedArtefact(Struct, frozen=True):
+    """One artefact on one processor; see `edge_asc_arm.conformance.Comparison`."""
+
+    artefact: str
+    engine: str
+    processor: str
+    equal: bool
+    max_error: float
+    agreement: float
+    tolerance: float
+    holds: bool
+
+
+class Here(Struct, frozen=True):
+    """The machine that boards are compared with."""
+
+    machine: str
+    engines: tuple[str, ...]
+
+
+class FrontEndErrors(Struct, frozen=True):
+    """Largest differences of features by processor."""
+
+    tolerance: float
+    max_error: dict[str, float]
+
+
+class Conformance(Struct, frozen=True):
+    """The JSON of `edge-asc arm conformance`."""
+
+    here: Here
+    front_end: FrontEndErrors
+    holds: bool
+    comparisons: tuple[ComparedArtefact, ...]
+
+
+@dataclass(frozen=True)
+class Documents:
+    """The documents of one page, by kind."""
+
+    benches: list[Result] = field(default_factory=list)
+    exports: list[Export] = field(default_factory=list)
+    classifications: list[Classification] = field(default_factory=list)
+    evaluations: list[Evaluation] = field(default_factory=list)
+    conformances: list[Conformance] = field(default_factory=list)
+    tables1: list[Table1] = field(default_factory=list)
+    figures3: list[Figure3] = field(default_factory=list)
+    figures4: list[Figure4] = field(default_factory=list)
+
+    def add(self, path: Path) -> None:
+        """Read a document and add it.
+
+        Raises:
+            EdgeAscError: not JSON, not the JSON of a command, or a damaged one.
+        """
+        value = document.load(path, EXPECTED)
+        kind = value["kind"]
+        if kind == KIND:
+            self.benches.append(read(path))
+        elif isinstance(kind, str) and kind in READERS:
+            READERS[kind](self, path, value)
+        else:
+            known = ", ".join((KIND, *READERS))
+            raise EdgeAscError(f"{path}: a result of kind {kind!r}; expected one of: {known}")
+
+
+def _convert(path: Path, value: document.Document, kind: type[document.T], version: int = 1) -> document.T:
+    document.check_version(path, value, str(value["kind"]), version, "edge-asc")
+    return document.convert(path, value, kind, ADVICE)
+
+
+READERS: dict[str, Callable[[Documents, Path, document.Document], None]] = {
+    "export": lambda to, path, value: to.exports.append(_convert(path, value, Export, MANIFEST_VERSION)),
+    "classification": lambda to, path, value: to.classifications.append(_convert(path, value, Classification)),
+    "evaluation": lambda to, path, value: to.evaluations.append(_convert(path, value, Evaluation)),
+    "conformance": lambda to, path, value: to.conformances.append(_convert(path, value, Conformance)),
+    "table1": lambda to, path, value: to.tables1.append(_convert(path, value, Table1)),
+    "figure3": lambda to, path, value: to.figures3.append(_convert(path, value, Figure3)),
+    "figure4": lambda to, path, value: to.figures4.append(_convert(path, value, Figure4)),
+}
+
+
+def load(paths: Sequence[Path]) -> Documents:
+    """Read the documents of a page; errors as of `Documents.add`."""
+    documents = Documents()
+    for path in paths:
+        documents.add(path)
+    return documents

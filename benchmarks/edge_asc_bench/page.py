@@ -1,0 +1,135 @@
+"""A page about results: self-contained HTML, or Markdown for a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+from edge_asc.errors import require
+from edge_asc.reproduction.figure3 import Figure3
+from edge_asc.reproduction.figure4 import Curve, Figure4
+from edge_asc_bench import figures
+from edge_asc_bench.kinds import Classification, ComparedArtefact, Conformance, Documents, Evaluation, load
+from edge_asc_bench.section import AccuracyTable, make_machines, make_section, tabulate_accuracy
+
+__all__ = ["load", "to_html", "to_markdown"]
+
+
+def to_html(documents: Documents) -> str:
+    """Return the HTML page of documents.
+
+    Raises:
+        MissingExtraError: jinja2 or matplotlib is not installed.
+    """
+    return _render("page.html", documents, charts=True)
+
+
+def to_markdown(documents: Documents) -> str:
+    """Return the tables of benchmarks, evaluations and reproductions as Markdown.
+
+    Raises:
+        MissingExtraError: jinja2 is not installed.
+    """
+    return _render("page.md", documents, charts=False)
+
+
+def _render(template: str, documents: Documents, *, charts: bool) -> str:
+    jinja2 = require("jinja2", "bench")
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: (files("edge_asc_bench") / name).read_text(encoding="utf-8")),
+        autoescape=template.endswith(".html"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    text: str = environment.get_template(template).render(
+        benches=[make_section(result, charts=charts) for result in documents.benches],
+        machines=make_machines(documents.benches),
+        exports=documents.exports,
+        streams=[_make_stream(value) for value in documents.classifications],
+        evaluations=[EvaluationSection(value, tabulate_accuracy(value.results)) for value in documents.evaluations],
+        conformances=[_make_conformance(value) for value in documents.conformances],
+        table1=documents.tables1,
+        figure3=[Figure3Section(value, figures.state_maps(value) if charts else "") for value in documents.figures3],
+        figure4=[_make_figure4(value, charts=charts) for value in documents.figures4],
+    )
+    return text
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A classification, and the likeliest label's probability at each decision as points of a 600 × 80 picture."""
+
+    value: Classification
+    points: str
+    last: float
+
+
+def _make_stream(value: Classification) -> Stream:
+    last = value.decisions[-1].time if value.decisions else 1.0
+    points = [(600 * d.time / last, 80 * (1 - max(d.probabilities))) for d in value.decisions]
+    return Stream(value, " ".join(f"{x:.1f},{y:.1f}" for x, y in points), last)
+
+
+@dataclass(frozen=True)
+class EvaluationSection:
+    """An evaluation, and its table."""
+
+    value: Evaluation
+    by_length: AccuracyTable
+
+
+@dataclass(frozen=True)
+class ConformanceSection:
+    """A conformance: a row for each artefact and engine, with a cell for each processor."""
+
+    value: Conformance
+    processors: list[str]
+    rows: dict[tuple[str, str], dict[str, ComparedArtefact]]
+
+
+def _make_conformance(value: Conformance) -> ConformanceSection:
+    processors = list(dict.fromkeys(row.processor for row in value.comparisons))
+    rows: dict[tuple[str, str], dict[str, ComparedArtefact]] = {}
+    for row in value.comparisons:
+        rows.setdefault((row.artefact, row.engine), {})[row.processor] = row
+    return ConformanceSection(value, processors, rows)
+
+
+@dataclass(frozen=True)
+class Figure3Section:
+    """A Figure 3, and its picture; "" where none is drawn."""
+
+    value: Figure3
+    picture: str
+
+
+Cell = tuple[float | None, float | None]
+"""Mean recall and accuracy over the steps of a curve."""
+
+
+@dataclass(frozen=True)
+class Figure4Section:
+    """A Figure 4, its picture, and means over steps: a row for each model and carry mode, a cell for each length."""
+
+    value: Figure4
+    picture: str
+    lengths: list[int]
+    rows: list[tuple[str, str, list[Cell]]]
+
+
+def _make_figure4(value: Figure4, *, charts: bool) -> Figure4Section:
+    curves: list[tuple[str, Curve]] = [(model.name, curve) for model in value.models for curve in model.curves]
+    lengths = sorted({curve.seconds for _, curve in curves if curve.seconds})
+    columns: list[int | None] = [*lengths, None]
+    rows: dict[tuple[str, str], list[Cell]] = {}
+    for name, curve in curves:
+        cells = rows.setdefault((name, curve.carry), [(None, None)] * len(columns))
+        cells[columns.index(curve.seconds)] = (_mean(curve.recall), _mean(curve.accuracy))
+    picture = figures.recall_curves(value) if charts else ""
+    return Figure4Section(value, picture, lengths, [(name, carry, cells) for (name, carry), cells in rows.items()])
+
+
+def _mean(values: Sequence[float] | None) -> float | None:
+    return sum(values) / len(values) if values else None

@@ -1,0 +1,224 @@
+"""One connection's work on a job."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import msgspec
+
+from edge_asc.errors import EdgeAscError
+from edge_asc_bench.events import Done, Event, Failed, Progressed, RunStarted, decode_event
+from edge_asc_bench.job import Job
+from edge_asc_bench.remote import environment
+from edge_asc_bench.remote.archive import write_archive
+from edge_asc_bench.remote.connection import Connection, Device
+from edge_asc_bench.remote.environment import ENVIRONMENT_BYTES, PIP, DeviceFacts
+from edge_asc_bench.remote.probe import MARK
+from edge_asc_bench.target import TargetLostError
+
+ARCHIVE = "runner.zip"
+TORCH = "torch"
+
+
+@dataclass
+class JobState:
+    """The progress of a job over all connections.
+
+    Attributes:
+        connected: at least once.
+        run: id of the run on the device that events are of.
+        received: number of its events that were received.
+        done: all of them were.
+        leftovers: folders to remove on the device; None until all else is done.
+    """
+
+    connected: bool = False
+    run: str = "none"
+    received: int = 0
+    done: bool = False
+    leftovers: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class RemoteSettings:
+    """Where and how a job runs.
+
+    Attributes:
+        device: that does it.
+        python: command that starts Python there.
+        clean: remove the environment afterwards.
+    """
+
+    device: Device
+    python: str
+    clean: bool
+
+
+class Session:
+    """One connection's work on a job."""
+
+    def __init__(
+        self, settings: RemoteSettings, connection: Connection, job: Job, receive: Callable[[Event], None]
+    ) -> None:
+        self._settings, self._connection, self._job, self._receive = settings, connection, job, receive
+        self._device = settings.device
+        self._packages = environment.list_packages(task.engine for task in job.tasks)
+        self._requirements = environment.list_requirements(self._packages)
+        self._folder = self._environment = ""
+        self._python = settings.python
+
+    async def prepare(self, folder: Path, digest: str) -> None:
+        """Examine the device, install what is missing, copy the job and start it."""
+        self._report("examining the device")
+        facts = await self._probe()
+        self._folder = f"{facts.folder}/jobs/{digest}"
+        self._environment = f"{facts.folder}/environments/{environment.digest(facts, self._requirements)}"
+        installed = not self._device.makes_environments or await self._exists(f"{self._environment}/complete")
+        copied = await self._exists(f"{self._folder}/complete")
+        size = 0 if copied else sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        self._check(facts, size, installed)
+        if self._device.makes_environments:
+            self._python = shlex.quote(f"{self._environment}/bin/python")
+            if not installed:
+                await self._install(facts)
+        if not copied:
+            await self._copy(folder)
+        await self._must(self._runner("start"), "the runner could not be started")
+
+    async def events(self, state: JobState) -> AsyncIterator[Event]:
+        """Yield the runner's events from where `state` is to the last one; keep the state up to date."""
+        folder = shlex.quote(self._folder)
+        async for line in self._connection.lines(self._runner(f"follow {folder} {state.run} {state.received}", "")):
+            if not line.startswith("{"):  # a login shell's greeting, or a heartbeat
+                continue
+            event = decode_event(line)
+            if isinstance(event, RunStarted):
+                state.run, state.received = event.id, 0
+            state.received += 1
+            if isinstance(event, Failed):
+                await self._remove(self._folder)
+            yield event
+            if isinstance(event, Done | Failed):
+                return
+        raise TargetLostError(f"{self._device.name}: the connection was lost while the device was measuring")
+
+    async def fetch(self, folder: Path) -> None:
+        """Copy the results from the device."""
+        self._report("fetching")
+        for i in range(len(self._job.tasks)):
+            name, part = f"logits-{i}.npy", folder / "part"
+            await self._connection.get(f"{self._folder}/{name}", part)
+            part.replace(folder / name)  # whole or not at all
+
+    def leftovers(self) -> list[str]:
+        """Return the folders to remove: the job's, and the environment's if that is asked for."""
+        clean = self._settings.clean and self._device.makes_environments
+        return [self._folder, self._environment] if clean else [self._folder]
+
+    async def remove(self, paths: Sequence[str]) -> None:
+        """Remove folders on the device."""
+        for path in paths:
+            await self._remove(path)
+
+    async def abandon(self) -> None:
+        """Stop the run on the device, and remove the job."""
+        if self._folder:
+            await self._connection.run(self._runner("stop"))
+            await self._remove(self._folder)
+
+    async def _probe(self) -> DeviceFacts:
+        modules = list(environment.list_modules(self._packages))
+        source = (files("edge_asc_bench.remote") / "probe.py").read_text(encoding="utf-8")
+        source += f"\nmain({self._device.folder!r}, {modules!r})\n"
+        done = await self._connection.run(f"{self._settings.python} -", source)
+        for line in done.output.splitlines():
+            if line.startswith(MARK):
+                return msgspec.convert(json.loads(line.removeprefix(MARK)), DeviceFacts)
+        raise EdgeAscError(
+            f"{self._device.name}: {self._settings.python} does not run there ({done.reason}); install Python 3.11 or "
+            "later, or name it with --python"
+        )
+
+    def _check(self, facts: DeviceFacts, size: int, installed: bool) -> None:
+        name = self._device.name
+        environment.check_device(name, facts)
+        if not self._device.makes_environments:
+            environment.check_packages(name, self._settings.python, facts, self._packages)
+        elif not installed and not facts.has_venv:
+            raise EdgeAscError(
+                f"{name}: Python there cannot make environments; run there: sudo apt install python3-venv"
+            )
+        heavy = any(package.distribution == TORCH for package in self._packages)
+        environment.check_space(
+            name, facts, size + (0 if installed else ENVIRONMENT_BYTES["torch" if heavy else "light"])
+        )
+
+    async def _install(self, facts: DeviceFacts) -> None:
+        """Make the environment: from the index that the device's pip uses, else from files downloaded here."""
+        folder = shlex.quote(self._environment)
+        listed = " ".join(map(shlex.quote, self._requirements))
+        self._report("making an environment")
+        await self._remove(self._environment)
+        await self._must(f"{self._settings.python} -m venv {folder}", "no environment could be made")
+        self._report(f"installing {', '.join(package.distribution for package in self._packages) or 'numpy'}")
+        pip = f"{folder}/bin/python -m pip install {' '.join(PIP)}"
+        done = await self._connection.run(f"{pip} --timeout 15 --retries 1 {listed}")
+        if done.code:
+            await self._copy_packages(facts, done.reason)
+            self._report("installing copied packages")
+            await self._must(f"{pip} --no-index --find-links {folder}/wheels {listed}", "packages were not installed")
+            await self._remove(f"{self._environment}/wheels")
+        await self._must(f"touch {folder}/complete", "no file could be made")
+
+    async def _copy_packages(self, facts: DeviceFacts, reason: str) -> None:
+        with tempfile.TemporaryDirectory(prefix="edge-asc-") as temporary:
+            self._report("downloading packages here")
+            await asyncio.to_thread(environment.download, facts, self._requirements, Path(temporary), reason)
+            wheels = sorted(Path(temporary).iterdir())
+            await self._must(f"mkdir -p {shlex.quote(self._environment)}/wheels", "no folder could be made")
+            for i, wheel in enumerate(wheels):
+                self._receive(Progressed("copying packages", i, len(wheels)))
+                await self._connection.put(wheel, f"{self._environment}/wheels/{wheel.name}")
+
+    async def _copy(self, folder: Path) -> None:
+        await self._remove(self._folder)
+        with tempfile.TemporaryDirectory(prefix="edge-asc-") as temporary:
+            archive = Path(temporary) / ARCHIVE
+            write_archive(archive)
+            sources = [(archive, ARCHIVE)]
+            sources += [
+                (path, path.relative_to(folder).as_posix()) for path in sorted(folder.rglob("*")) if path.is_file()
+            ]
+            parents = {str(Path(name).parent) for _, name in sources}
+            quoted = " ".join(shlex.quote(f"{self._folder}/{parent}") for parent in sorted(parents))
+            await self._must(f"mkdir -p {quoted}", "no folder could be made")
+            for i, (path, name) in enumerate(sources):
+                self._receive(Progressed("copying", i, len(sources)))
+                await self._connection.put(path, f"{self._folder}/{name}")
+        await self._must(f"touch {shlex.quote(self._folder)}/complete", "no file could be made")
+
+    async def _exists(self, path: str) -> bool:
+        return (await self._connection.run(f"test -e {shlex.quote(path)}")).code == 0
+
+    async def _remove(self, path: str) -> None:
+        await self._connection.run(f"rm -rf {shlex.quote(path)}")
+
+    async def _must(self, command: str, failure: str) -> None:
+        done = await self._connection.run(command)
+        if done.code:
+            raise EdgeAscError(f"{self._device.name}: {failure} ({done.reason})")
+
+    def _runner(self, action: str, folder: str | None = None) -> str:
+        rest = shlex.quote(self._folder) if folder is None else folder
+        archive = shlex.quote(f"{self._folder}/{ARCHIVE}")
+        return f"env PYTHONPATH={archive} {self._python} -m edge_asc_bench.runner {action} {rest}"
+
+    def _report(self, title: str) -> None:
+        self._receive(Progressed(title))

@@ -1,0 +1,277 @@
+"""The section of a page about one benchmark: its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from edge_asc_bench.latency import Distribution
+from edge_asc_bench.pictures import Picture, draw
+from edge_asc_bench.quality import find_float
+from edge_asc_bench.result import Accuracy, Instructions, Latency, LengthAccuracy, Result, Variant, form_title, titled
+
+Get = Callable[[Variant, str, Latency | None], float | None]
+"""A value of a variant in one form (None if it was not timed); None where it was not measured."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the main table.
+
+    Attributes:
+        title: of the column.
+        get: its value.
+        style: format of its values.
+        is_time: it stands in the table of times, else in that of other values.
+        larger_is_better: the best value is the largest.
+    """
+
+    title: str
+    get: Get
+    style: str
+    is_time: bool = True
+    larger_is_better: bool = False
+
+
+def _of_total(name: str) -> Get:
+    return lambda variant, form, latency: None if latency is None else getattr(latency.total, name)
+
+
+def _median(part: str) -> Get:
+    def get(variant: Variant, form: str, latency: Latency | None) -> float | None:
+        times = getattr(latency, part) if latency else None
+        return times.p50 if isinstance(times, Distribution) else None
+
+    return get
+
+
+def _of_latency(name: str) -> Get:
+    return lambda variant, form, latency: None if latency is None else getattr(latency, name)
+
+
+def _sustained_ratio(variant: Variant, form: str, latency: Latency | None) -> float | None:
+    return latency.sustained.ratio if latency and latency.sustained else None
+
+
+def _grown(variant: Variant, form: str, latency: Latency | None) -> float | None:
+    """How much more was resident after sustained inference, KB."""
+    if latency is None or latency.sustained is None:
+        return None
+    before, after = latency.sustained.resident
+    return None if before is None or after is None else (after - before) / 1000
+
+
+def _peak(variant: Variant, form: str, latency: Latency | None) -> float | None:
+    return variant.memory.peak / 1e6 if variant.memory and variant.memory.peak is not None else None
+
+
+def _accuracy(variant: Variant, form: str, latency: Latency | None) -> float | None:
+    """At the longest length, or at that of the window whose times these are, in per cent."""
+    row = variant.accuracy_at(form)
+    return None if row is None else 100 * row.accuracy
+
+
+COLUMNS = (
+    Column("p50 ms", _of_total("p50"), ".3g"),
+    Column("p90 ms", _of_total("p90"), ".3g"),
+    Column("p99 ms", _of_total("p99"), ".3g"),
+    Column("max ms", _of_total("maximum"), ".3g"),
+    Column("mean ms", _of_total("mean"), ".3g"),
+    Column("deviation", _of_total("deviation"), ".2g"),
+    Column("front end, p50", _median("front_end"), ".3g"),
+    Column("model, p50", _median("model"), ".3g"),
+    Column("engine, p50", _median("engine"), ".3g"),
+    Column("real time", _of_latency("real_time_factor"), ".4f"),
+    Column("load ms", _of_latency("load_ms"), ".0f"),
+    Column("cold start ms", _of_latency("cold_start_ms"), ".0f"),
+    Column("sustained ×", _sustained_ratio, ".2f"),
+    Column("grown KB", _grown, ".0f"),
+    Column("peak MB", _peak, ".1f", is_time=False),
+    Column("KB", lambda variant, *_: variant.bytes / 1000, ".0f", is_time=False),
+    Column("state KB", lambda variant, *_: variant.state_bytes / 1000, ".1f", is_time=False),
+    Column("accuracy %", _accuracy, ".1f", is_time=False, larger_is_better=True),
+    Column("agreement", lambda variant, *_: variant.agreed_share, ".4f", is_time=False, larger_is_better=True),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model in one form: texts of its cells, and which of them are the best of their column."""
+
+    name: str
+    form: str
+    cells: list[tuple[str, bool]]
+    unstable: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LossTable:
+    """Points of accuracy that each model lost to the one it was made of, by length and over all decisions."""
+
+    columns: list[str]
+    rows: list[tuple[str, str, list[float | None]]]
+
+
+@dataclass(frozen=True)
+class InstructionTable:
+    """Instructions by model and processor; and where an int8 artefact takes more than its float one."""
+
+    rows: list[tuple[str, str, Instructions]]
+    dearer: list[str]
+
+
+@dataclass(frozen=True)
+class AccuracyTable:
+    """Accuracies of several models: all lengths, and a model's row at each of them, or None."""
+
+    lengths: list[int | float]
+    rows: list[list[LengthAccuracy | None]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A benchmark with its tables and charts.
+
+    Attributes:
+        result: of the benchmark.
+        references: names of the models that decisions are compared with.
+        columns: titles of the main table.
+        parts: indices of the columns with times, and of the others; a table each, for the width of paper.
+        rows: of the main table.
+        losses, instructions, by_length: None or empty where there is nothing to show.
+        accuracies: variants with accuracy, in the order of `by_length`.
+        costs: variants whose operations are known.
+        charts: drawn.
+    """
+
+    result: Result
+    references: list[str]
+    columns: list[str]
+    parts: list[list[int]]
+    rows: list[Row]
+    losses: LossTable | None
+    instructions: InstructionTable | None
+    accuracies: list[Variant]
+    by_length: AccuracyTable
+    costs: list[Variant]
+    charts: list[Picture]
+
+
+def make_section(result: Result, *, charts: bool) -> Section:
+    """Return the section of a result; times and memory of an emulated machine are left out."""
+    variants = list(result.variants)
+    if result.machine.emulated:
+        variants = [msgspec.structs.replace(variant, latency={}, memory=None) for variant in variants]
+    columns, rows = _tabulate(variants)
+    accuracies = [(variant, variant.accuracy) for variant in variants if variant.accuracy]
+    parts = [[i for i, column in enumerate(columns) if column.is_time is is_time] for is_time in (True, False)]
+    return Section(
+        result=result,
+        references=_list_references(result),
+        columns=[column.title for column in columns],
+        parts=[part for part in parts if part],
+        rows=rows,
+        losses=_tabulate_losses(variants),
+        instructions=_tabulate_instructions(variants),
+        accuracies=[variant for variant, _ in accuracies],
+        by_length=tabulate_accuracy([accuracy for _, accuracy in accuracies]),
+        costs=[variant for variant in variants if variant.macs or variant.graph],
+        charts=draw(result, variants) if charts else [],
+    )
+
+
+def _tabulate(variants: Sequence[Variant]) -> tuple[list[Column], list[Row]]:
+    """The columns that have values, and a row for each model in each form."""
+    entries: list[tuple[Variant, str, Latency | None]] = []
+    for variant in variants:
+        entries += [(variant, form, latency) for form, latency in variant.latency.items()]
+        if not variant.latency:
+            entries.append((variant, "step", None))
+    columns, cells = [], []
+    for column in COLUMNS:
+        numbers = [column.get(*entry) for entry in entries]
+        known = [number for number in numbers if number is not None]
+        if not known:
+            continue
+        best = (max if column.larger_is_better else min)(known) if len(known) > 1 else None
+        columns.append(column)
+        cells.append([("" if n is None else format(n, column.style), n is not None and n == best) for n in numbers])
+    rows = [
+        Row(
+            variant.name,
+            form_title(form) if latency else "",
+            [column[i] for column in cells],
+            latency.unstable if latency else (),
+        )
+        for i, (variant, form, latency) in enumerate(entries)
+    ]
+    return columns, rows
+
+
+def _list_references(result: Result) -> list[str]:
+    """The models that decisions are compared with: a checkpoint of each form."""
+    names = (variant.accuracy.reference for variant in result.variants if variant.accuracy)
+    return [name for name in dict.fromkeys([result.reference, *names]) if name]
+
+
+def _tabulate_losses(variants: Sequence[Variant]) -> LossTable | None:
+    last = []
+    for variant in variants:
+        loss = variant.loss
+        parts = {"streaming": loss.streaming, "export": loss.export, "quantisation": loss.quantisation} if loss else {}
+        if known := [(part, points) for part, points in parts.items() if points]:
+            last.append((variant.name, *known[-1]))
+    keys = list(dict.fromkeys(key for _, _, points in last for key in points))
+    if not keys:
+        return None
+    rows = [(name, part, [points.get(key) for key in keys]) for name, part, points in last]
+    return LossTable([f"{key} s" if key != "all" else "all decisions" for key in keys], rows)
+
+
+def _tabulate_instructions(variants: Sequence[Variant]) -> InstructionTable | None:
+    counted = [(variant, variant.instructions) for variant in variants if variant.instructions]
+    if not counted:
+        return None
+    rows = [(variant.name, processor, parts) for variant, counts in counted for processor, parts in counts.items()]
+    dearer = []
+    for variant, counts in counted:
+        other = find_float(variant, [v for v, _ in counted]) if variant.scheme.startswith("int8") else None
+        if other is None or other.instructions is None:
+            continue
+        for processor, parts in counts.items():
+            if parts.total > other.instructions.get(processor, parts).total:
+                dearer.append(f"{variant.name} takes more than {other.name} on {processor}")
+    return InstructionTable(rows, dearer)
+
+
+def tabulate_accuracy(accuracies: Sequence[Accuracy]) -> AccuracyTable:
+    """Return the accuracies of several models as a table."""
+    lengths = sorted({row.seconds for accuracy in accuracies for row in accuracy.lengths})
+    return AccuracyTable(lengths, [[accuracy.at(seconds) for seconds in lengths] for accuracy in accuracies])
+
+
+@dataclass(frozen=True)
+class MachineTable:
+    """The median of each model on each machine, ms; None where it was not measured there."""
+
+    names: list[str]
+    rows: list[tuple[str, list[float | None]]]
+
+
+def make_machines(results: Sequence[Result]) -> MachineTable | None:
+    """Return the medians of the models that were measured on several machines; emulated ones do not count."""
+    timed = [result for result in results if not result.machine.emulated]
+    if len(timed) < 2:
+        return None
+    table: dict[str, dict[int, float]] = {}
+    for i, result in enumerate(timed):
+        for variant in result.variants:
+            for form, latency in variant.latency.items():
+                table.setdefault(titled(variant.name, form), {})[i] = latency.total.p50
+    table = {name: row for name, row in table.items() if len(row) > 1}
+    if not table:
+        return None
+    names = [f"{result.machine.board or result.machine.cpu or 'unknown'} ({result.made.target})" for result in timed]
+    return MachineTable(names, [(name, [row.get(i) for i in range(len(timed))]) for name, row in table.items()])

@@ -1,0 +1,77 @@
+"""A result as a table for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.table import Table
+
+from edge_asc_bench.result import Latency, Memory, Result, Variant
+
+
+def tabulate(result: Result) -> Table:
+    """Return a row for each model in each form; times and memory of an emulated machine are left out."""
+    machine, data = result.machine, result.data
+    where = f"{machine.cpu}, {machine.architecture}"
+    clips = f"{data.clips} clips of {data.name}"
+    title = f"{result.made.target}: {where}, {result.settings.threads} thread(s); {clips}"
+    table = Table(title=title, title_justify="left")
+    for name in ("model", "form"):
+        table.add_column(name, overflow="fold")
+    for name in ("p50 ms", "p99 ms", "front end", "model", "real time", "cold ms", "peak MB", "KB"):
+        table.add_column(name, justify="right")
+    for name in ("accuracy %", "agreement"):
+        table.add_column(name, justify="right")
+    for variant in result.variants:
+        size = f"{variant.bytes / 1000:.0f}"
+        latencies = {} if machine.emulated else variant.latency
+        if not latencies:
+            table.add_row(variant.name, "", *[""] * 7, size, *_show_quality(variant, "step"))
+        for form, latency in latencies.items():
+            memory = _show_memory(variant.memory)
+            table.add_row(
+                variant.name, _show_form(form), *_show_times(latency), memory, size, *_show_quality(variant, form)
+            )
+    table.caption = "p50 of front end and model separately; peak resident set, and its part above the imported runtime"
+    return table
+
+
+def list_notes(result: Result) -> Iterator[str]:
+    """Yield what a reader of the table should know."""
+    if result.machine.emulated:
+        yield f"emulated by {result.machine.emulated}: times and memory are not the device's, and left out"
+    if not result.complete:
+        yield f"incomplete: {result.incomplete}"
+    for variant in () if result.machine.emulated else result.variants:
+        for form, latency in variant.latency.items():
+            for doubt in latency.unstable:
+                yield f"unstable: {variant.name}, {_show_form(form)}: {doubt}"
+
+
+def _show_form(form: str) -> str:
+    return form if form == "step" else f"window of {form} s"
+
+
+def _show_times(latency: Latency) -> tuple[str, ...]:
+    return (
+        f"{latency.total.p50:.2f}",
+        f"{latency.total.p99:.2f}",
+        "" if latency.front_end is None else f"{latency.front_end.p50:.2f}",
+        f"{latency.model.p50:.2f}",
+        f"{latency.real_time_factor:.4f}",
+        f"{latency.cold_start_ms:.0f}",
+    )
+
+
+def _show_memory(memory: Memory | None) -> str:
+    if memory is None or memory.peak is None:
+        return ""
+    above = "" if memory.imported is None else f" ({(memory.peak - memory.imported) / 1e6:+.0f})"
+    return f"{memory.peak / 1e6:.0f}{above}"
+
+
+def _show_quality(variant: Variant, form: str) -> tuple[str, str]:
+    """Accuracy at the longest length, or at the length of the row's window, and agreement."""
+    share, row = variant.agreed_share, variant.accuracy_at(form)
+    accuracy = "" if row is None else f"{100 * row.accuracy:.1f} at {row.seconds} s"
+    return accuracy, "" if share is None else f"{share:.4f}"

@@ -1,0 +1,5 @@
+"""The commands of this package, described without importing them."""
+
+from edge_asc.cli.command import Command
+
+PEERS = Command("edge_asc_peers.commands.peers", "Measure a model in other runtimes, beside edge-asc's artefacts.")

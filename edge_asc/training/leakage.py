@@ -1,0 +1,70 @@
+"""Which clips a checkpoint has seen, itself or through its teachers, and a check against held-out clips."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from edge_asc.data.dataset import Clip
+from edge_asc.errors import EdgeAscError
+
+SEEN, TAUGHT = "clips_seen", "clips_seen_by_teachers"
+# Checkpoints of version 0.1 carry hashes of names without their folder.
+STEMS, TAUGHT_STEMS = "clip_ids", "taught_clip_ids"
+
+
+def clip_id(filename: str) -> str:
+    """A short hash of a clip's relative name without its suffix, by which a checkpoint remembers what it has seen.
+
+    The suffix is left out since one recording may be in two data sets in two formats.
+    """
+    return _short_hash(str(PurePosixPath(filename).with_suffix("")))
+
+
+def stem_id(filename: str) -> str:
+    """The hash of a name without folder and suffix, as version 0.1 recorded it."""
+    return _short_hash(PurePosixPath(filename).stem)
+
+
+def trained_on(training: Mapping[str, Any], filenames: Collection[str]) -> int:
+    """How many of the files a checkpoint or its teachers were trained on, as far as their names show."""
+    ids = {*training.get(SEEN, ()), *training.get(TAUGHT, ())}
+    stems = {*training.get(STEMS, ()), *training.get(TAUGHT_STEMS, ())}
+    return sum(clip_id(name) in ids or stem_id(name) in stems for name in filenames)
+
+
+def seen(clips: Iterable[Clip], before: Mapping[str, Any], taught: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """The entries of a checkpoint's provenance: clips seen in this training and those `before`, and by teachers."""
+    own = {clip_id(clip.filename) for clip in clips} | set(before.get(SEEN, ()))
+    by_teachers = {each for training in (before, *taught) for each in training.get(TAUGHT, ())}
+    by_teachers |= {each for training in taught for each in training.get(SEEN, ())}
+    stems = set(before.get(STEMS, ()))
+    taught_stems = {each for training in taught for name in (STEMS, TAUGHT_STEMS) for each in training.get(name, ())}
+    taught_stems |= set(before.get(TAUGHT_STEMS, ()))
+    entries = {SEEN: own, TAUGHT: by_teachers - own, STEMS: stems, TAUGHT_STEMS: taught_stems - stems}
+    return {name: sorted(ids) for name, ids in entries.items() if ids or name == SEEN}
+
+
+def check_leakage(used: Iterable[tuple[Path, Mapping[str, Any]]], held_out: Sequence[Clip], fold: int) -> None:
+    """Make sure that no checkpoint that a run starts from or learns from has seen the clips that judge it.
+
+    Args:
+        used: path and provenance of each checkpoint.
+        held_out: the fold's held-out clips.
+        fold: its number.
+
+    Raises:
+        EdgeAscError: a checkpoint has seen some of them.
+    """
+    for path, training in used:
+        if count := trained_on(training, [clip.filename for clip in held_out]):
+            raise EdgeAscError(
+                f"{path}: was trained on {count} of the {len(held_out)} clips that fold {fold} holds out; expected a "
+                "checkpoint with a folder for this fold, or one trained without these clips"
+            )
+
+
+def _short_hash(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:10]

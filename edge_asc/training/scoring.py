@@ -1,0 +1,112 @@
+"""Evaluation of trained checkpoints on held-out clips, as they carry it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_asc.data.cache import FeatureCache
+from edge_asc.data.dataset import Clip, Dataset
+from edge_asc.evaluation.accuracy import Accuracy, pool
+from edge_asc.evaluation.comparison import LabelledClips, evaluate
+from edge_asc.evaluation.logits import stream_logits
+from edge_asc.frontend import Array
+from edge_asc.training.calibration import auroc, calibrate_folds, posteriors
+from edge_asc.training.checkpoint import Checkpoint
+from edge_asc.training.material import OTHER
+
+if TYPE_CHECKING:
+    from edge_asc.training.run import Run
+
+# Input levels, dB, at which a trained model is evaluated.
+LEVELS = (0, -10, -20, -30, -40)
+LENGTHS = tuple(range(1, 11))
+
+
+def evaluate_levels(
+    checkpoint: Checkpoint, dataset: Dataset, clips: Sequence[Clip], cache: FeatureCache
+) -> dict[int, Accuracy]:
+    """Accuracy by length at each input level of LEVELS, dB."""
+    from edge_asc.engines.pytorch import TorchRuntime
+
+    features = cache.features(dataset, clips)
+    longest, rate, hop = max(len(clip) for clip in features), cache.front_end.sample_rate, cache.front_end.hop
+    lengths = [seconds for seconds in LENGTHS if seconds * rate // hop <= longest]
+    runtime = TorchRuntime(checkpoint)
+    targets = [dataset.labels.index(clip.label) for clip in clips]
+    labelled = LabelledClips(features, targets, dataset.labels)
+    return {level: evaluate([(checkpoint.name, runtime)], labelled, lengths, gain=float(level))[0] for level in LEVELS}
+
+
+def fold_evaluation(checkpoint: Checkpoint, run: Run, cache: FeatureCache) -> Checkpoint:
+    """The checkpoint with its evaluation on the clips that its fold holds out."""
+    held_out = run.held_out()
+    results = evaluate_levels(checkpoint, run.dataset, held_out, cache)
+    evaluation = _to_json(run.dataset, f"fold {run.fold}, {len(held_out)} held-out clips", results)
+    if (foreign := run.held_out_foreign()) and run.other and checkpoint.model.config.form == "causal":
+        known = _stream(checkpoint, run.dataset, held_out, cache)
+        unknown = _stream(checkpoint, run.other.dataset, foreign, cache)
+        evaluation["other"] = {"labels": list(run.other.excluded), **score_unknown(checkpoint, known, unknown)}
+    return replace(checkpoint, evaluation=evaluation)
+
+
+def cross_evaluation(final: Checkpoint, folds: Sequence[tuple[Run, Checkpoint]], cache: FeatureCache) -> Checkpoint:
+    """The checkpoint of all clips with the pooled evaluation of the folds' checkpoints, and their temperature."""
+    dataset = folds[0][0].dataset
+    levels: dict[int, list[Accuracy]] = {level: [] for level in LEVELS}
+    logits: list[tuple[list[Array], list[int]]] = []
+    for run, checkpoint in folds:
+        held_out = run.held_out()
+        for level, result in evaluate_levels(checkpoint, dataset, held_out, cache).items():
+            levels[level].append(result)
+        if checkpoint.model.config.form == "causal":
+            targets = [checkpoint.labels.index(clip.label) for clip in held_out]
+            logits.append((_stream(checkpoint, dataset, held_out, cache), targets))
+    count = sum(len(run.held_out()) for run, _ in folds)
+    pooled = {level: replace(pool(results), model=final.name) for level, results in levels.items()}
+    protocol = (
+        f"{len(folds)} folds pooled, {count} held-out clips: each clip is judged by a model of the same recipe "
+        "that was trained without it; the shipped weights are trained on all folds"
+    )
+    evaluation = _to_json(dataset, protocol, pooled)
+    if not logits:
+        return replace(final, evaluation=evaluation)
+    calibration = calibrate_folds(logits, final.decision)
+    evaluation["calibration"] = {name: round(value, 4) for name, value in asdict(calibration).items()}
+    return replace(final, evaluation=evaluation, temperature=calibration.temperature)
+
+
+def score_unknown(checkpoint: Checkpoint, known: Sequence[Array], unknown: Sequence[Array]) -> dict[str, Any]:
+    """How well the probability of `other` at the end of a clip separates unknown sounds from known ones.
+
+    Args:
+        known, unknown: logits, (steps, classes), of each clip.
+    """
+    other = checkpoint.labels.index(OTHER)
+    ends = [np.array([posteriors(clip, checkpoint.decision)[-1] for clip in part]) for part in (known, unknown)]
+    return {
+        "known_clips": len(known),
+        "unknown_clips": len(unknown),
+        "auroc": round(auroc(ends[1][:, other], ends[0][:, other]), 4),
+        "auroc_max_softmax": round(auroc(-ends[1].max(axis=1), -ends[0].max(axis=1)), 4),
+        "unknown_decided_other": round(float((ends[1].argmax(axis=1) == other).mean()), 4),
+        "known_decided_other": round(float((ends[0].argmax(axis=1) == other).mean()), 4),
+    }
+
+
+def _stream(checkpoint: Checkpoint, dataset: Dataset, clips: Sequence[Clip], cache: FeatureCache) -> list[Array]:
+    from edge_asc.engines.pytorch import TorchRuntime
+
+    return stream_logits(TorchRuntime(checkpoint), cache.features(dataset, clips))
+
+
+def _to_json(dataset: Dataset, protocol: str, results: dict[int, Accuracy]) -> dict[str, Any]:
+    """An evaluation as a checkpoint keeps it."""
+    return {
+        "data": dataset.name,
+        "protocol": protocol,
+        "levels_db": {str(level): result.to_json() for level, result in results.items()},
+    }

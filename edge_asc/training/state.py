@@ -1,0 +1,102 @@
+"""The state of an interrupted training on disk, and its log."""
+
+from __future__ import annotations
+
+import csv
+import pickle
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edge_asc.errors import EdgeAscError
+from edge_asc.files import atomic_path
+from edge_asc.training.listener import Epoch
+
+STATE = "training-state.pt"
+LOG = "log.csv"
+VERSION = 2
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best evaluation of a stage: accuracy, 0 to 1, after which epoch, and the weights."""
+
+    accuracy: float
+    epoch: int
+    weights: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Everything that a training needs to resume after an epoch.
+
+    Attributes:
+        fingerprint: of model, recipe and data, by name.
+        epoch: number of whole epochs.
+        updates: steps that the moving average has taken in.
+        history: results of the epochs.
+        model, average: weights; no average where the stage keeps none.
+        optimizers: of the stage under way; empty between stages.
+        scaler: of gradients in half precision.
+        best: the stage's best evaluation, where there is one.
+    """
+
+    fingerprint: dict[str, Any]
+    epoch: int
+    updates: int
+    history: list[Epoch]
+    model: dict[str, Tensor]
+    average: dict[str, Tensor]
+    optimizers: list[dict[str, Any]]
+    scaler: dict[str, Any]
+    best: Best | None
+
+
+def save_state(folder: Path, state: TrainingState) -> None:
+    """Write the state and `log.csv`, each whole or not at all."""
+    value = {field.name: getattr(state, field.name) for field in fields(TrainingState)}
+    value["history"] = [astuple(epoch) for epoch in state.history]
+    value["best"] = state.best and (state.best.accuracy, state.best.epoch, state.best.weights)
+    with atomic_path(folder / STATE) as path:
+        torch.save({"version": VERSION, **value}, path)
+    with atomic_path(folder / LOG) as path, path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(field.name for field in fields(Epoch))
+        writer.writerows([_format(value) for value in astuple(epoch)] for epoch in state.history)
+
+
+def load_state(folder: Path, fingerprint: dict[str, Any], device: str) -> TrainingState | None:
+    """Read what `save_state` wrote; None where there is nothing.
+
+    Raises:
+        EdgeAscError: the file is damaged, of an older edge-asc, or of a training with other settings.
+    """
+    path = folder / STATE
+    if not path.exists():
+        return None
+    try:
+        value = torch.load(path, weights_only=True, map_location=device)
+        version, theirs = value.pop("version", 1), value["fingerprint"]
+        if version == VERSION:
+            value["history"] = [Epoch(*past) for past in value["history"]]
+            value["best"] = value["best"] and Best(*value["best"])
+            state = TrainingState(**value)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise EdgeAscError(f"{path}: damaged ({error!r}); delete it to start again") from error
+    if version != VERSION:
+        raise EdgeAscError(f"{path}: written by another version of edge-asc; delete it to start again")
+    if changed := [name for name, mine in fingerprint.items() if theirs.get(name) != mine]:
+        raise EdgeAscError(
+            f"{path}: an interrupted training with another {', '.join(changed)}; "
+            "start it with the same settings, or choose another --output"
+        )
+    return state
+
+
+def _format(value: object) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else f"{value:.6g}"

@@ -1,0 +1,46 @@
+"""The signature of a graph in an artefact's own layout, as the contract states it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from edge_asc.contract import Affine, Signature, TensorSpec
+from edge_asc_export.graph import Graph, Port, Shape
+
+Layout = Literal["channels_first", "channels_last"]
+# numpy's name of a tensor's type, and the quantisation parameters of an integer one.
+Type = tuple[str, Affine | None]
+
+AXES = {
+    "channels_first": ("batch", "channel", "time", "mel"),
+    "channels_last": ("batch", "time", "mel", "channel"),
+}
+
+
+def to_layout(shape: Shape, layout: Layout) -> Shape:
+    """Turn a graph's shape into an artefact's: (mel, time, channel) gets a batch axis of 1 and a layout, rows stay."""
+    if len(shape) == 2:
+        return shape
+    mel, time, channel = shape
+    return (1, channel, time, mel) if layout == "channels_first" else (1, time, mel, channel)
+
+
+def signature_of(graph: Graph, layout: Layout, hop: int, type_of: Callable[[str], Type]) -> Signature:
+    """Return the signature of a graph.
+
+    Args:
+        graph: as it is written.
+        layout: of its tensors.
+        hop: samples a frame.
+        type_of: the type of a state, by tensor name; all else is float32.
+    """
+
+    def spec(port: Port) -> TensorSpec:
+        shape = graph.shapes[port.tensor]
+        axes = AXES[layout] if len(shape) == 3 else ("time" if shape[0] > 1 else "batch", "unit")
+        dtype, quantisation = type_of(port.tensor) if port.role == "state" else ("float32", None)
+        return TensorSpec(port.name, port.role, to_layout(shape, layout), axes, dtype, quantisation, port.feeds)
+
+    inputs, outputs = (tuple(spec(port) for port in ports) for ports in (graph.inputs, graph.outputs))
+    return Signature(graph.name, graph.frames, graph.frames * hop, inputs, outputs)

@@ -1,0 +1,72 @@
+"""An export loads, lowers and writes each thing once, and steps through each pass in order."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from artefacts import checkpoint, planned
+from edge_asc.progress import SILENT
+from edge_asc.training.checkpoint import Checkpoint
+from edge_asc_export import artefact, bundle, parity
+from edge_asc_export.bundle import ExportRequest, write_bundle
+from edge_asc_export.format import FORMATS
+from edge_asc_export.parity import Parity
+from edge_asc_export.scheme import SCHEMES
+
+QUICK = Parity("noise", 60, 1.0, 1e-6, 1e-7, {"1": 1.0}, 1e-6, 1e-6)
+
+
+@pytest.fixture
+def counts(monkeypatch):
+    """Calls by what is called; parity is not measured, and files are not opened again."""
+    counts = Counter()
+
+    def counted(name, function):
+        def call(*args, **kwargs):
+            counts[name] += 1
+            return function(*args, **kwargs)
+
+        return call
+
+    load = Checkpoint.load.__func__
+    monkeypatch.setattr(Checkpoint, "load", classmethod(counted("loads", load)))
+    for name in ("lower_step", "lower_window", "lower_gru"):
+        monkeypatch.setattr(artefact, name, counted("lowerings", getattr(artefact, name)))
+    for name in FORMATS.names():
+        fmt = FORMATS.load(name)
+        monkeypatch.setitem(FORMATS._loaded, name, replace(fmt, write=counted(f"{name} writes", fmt.write)))
+    monkeypatch.setattr(parity, "measure", lambda *_: QUICK)
+    return counts
+
+
+def test_an_int8_export_loads_and_lowers_once_and_writes_each_file_once(counts, tmp_path):
+    planned().save(tmp_path / "model")
+    request = ExportRequest(tmp_path / "model", SCHEMES["int8"], ("onnx", "tflite"))
+    manifest = write_bundle(request, tmp_path / "out", SILENT)
+    assert counts == {"loads": 1, "lowerings": 1, "onnx writes": 1, "tflite writes": 1}
+    assert len(manifest.files) == 2
+
+
+def test_eight_windows_are_eight_writes(counts, tmp_path, monkeypatch):
+    found = checkpoint("windowed")
+    found.save(tmp_path / "model")
+    contracts = {}
+    request = ExportRequest(tmp_path / "model", SCHEMES["none"], ("onnx",), tuple(range(1, 9)))
+
+    def unopened(written, reference, scheme, folder):
+        contracts[written.name] = written.with_parity(QUICK).contract
+        return bundle.Entry("", 0, written.format, "", written.contract)
+
+    monkeypatch.setattr(bundle, "_check", unopened)
+    write_bundle(request, tmp_path / "out", SILENT)
+    assert counts == {"loads": 1, "lowerings": 9, "onnx writes": 8}
+    assert len(contracts) == 8
+
+
+@pytest.mark.parametrize("name", FORMATS.names())
+def test_every_pass_states_what_it_needs_and_why_it_is_exact(name):
+    passes = FORMATS.load(name).passes
+    assert len({each.name for each in passes}) == len(passes)
+    assert all(each.needs and each.exact for each in passes)
+    assert passes[0].name == "equalise channels"

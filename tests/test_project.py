@@ -1,0 +1,111 @@
+"""The files around the code: workflows, issue forms, citation, lowest versions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import edge_asc
+import minimum
+
+ROOT = Path(__file__).parents[1]
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+FORMS = sorted(path for path in (ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml") if path.name != "config.yml")
+ELEMENTS = {"markdown", "textarea", "input", "dropdown", "checkboxes"}
+
+
+def load(path: Path) -> Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def jobs() -> Iterator[tuple[str, Any]]:
+    for path in WORKFLOWS:
+        for name, job in load(path)["jobs"].items():
+            yield f"{path.name}: {name}", job
+
+
+def test_files_are_there() -> None:
+    assert [path.name for path in WORKFLOWS] == ["build.yml", "ci.yml", "release.yml"]
+    assert len(FORMS) == 3
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_workflows_read_alone_and_hold_no_secret(path: Path) -> None:
+    workflow = load(path)
+    assert workflow["permissions"] == {"contents": "read"}
+    assert True in workflow  # "on", which YAML 1.1 reads as a truth value
+    assert "secrets." not in path.read_text(encoding="utf-8")
+
+
+def test_jobs_are_complete() -> None:
+    for name, job in jobs():
+        if "uses" in job:
+            assert (ROOT / job["uses"]).is_file(), name
+            continue
+        assert job["runs-on"], name
+        assert job["timeout-minutes"] <= 120, name
+        assert all(("run" in step) != ("uses" in step) for step in job["steps"]), name
+
+
+def test_actions_are_pinned_to_a_major_version() -> None:
+    used = [step["uses"] for _, job in jobs() for step in job.get("steps", []) if "uses" in step]
+    assert used
+    assert [name for name in used if not re.fullmatch(r"[\w.-]+/[\w.-]+@(release/)?v\d+", name)] == []
+
+
+def test_the_publishing_job_alone_has_a_token() -> None:
+    permitted = {name: job["permissions"] for name, job in jobs() if "permissions" in job}
+    assert permitted == {"release.yml: publish": {"id-token": "write"}}
+    assert load(ROOT / ".github/workflows/release.yml")["jobs"]["publish"]["environment"] == "pypi"
+
+
+@pytest.mark.parametrize("path", FORMS, ids=lambda path: path.name)
+def test_issue_forms(path: Path) -> None:
+    form = load(path)
+    assert form["name"]
+    assert form["description"]
+    assert {element["type"] for element in form["body"]} <= ELEMENTS
+    identifiers = [element["id"] for element in form["body"] if element["type"] != "markdown"]
+    assert len(identifiers) == len(set(identifiers))
+    for element in form["body"]:
+        assert element["attributes"].get("value") or element["attributes"].get("label")
+
+
+def test_citation_is_of_this_version() -> None:
+    citation = load(ROOT / "CITATION.cff")
+    assert citation["cff-version"] == "1.2.0"
+    assert citation["version"] == edge_asc.__version__
+    assert [reference["year"] for reference in citation["references"]] == [2022]
+
+
+def test_light_tests_exist() -> None:
+    listed = (ROOT / "tests/light.txt").read_text(encoding="utf-8").splitlines()
+    assert "tests/test_light.py" in listed
+    assert [name for name in listed if not (ROOT / name).exists()] == []
+
+
+def test_minimums_follow_extras_of_the_package_itself(tmp_path: Path) -> None:
+    path = tmp_path / "pyproject.toml"
+    path.write_text(
+        '[project]\nname = "p"\ndependencies = ["a>=1.2"]\n[project.optional-dependencies]\n'
+        "x = [\"b-c>=3,<4; python_version > '3'\"]\n"
+        'y = ["p[x,z]"]\nz = ["d[e]>=5", "a>=1.2"]\nbad = ["f"]\ntwo = ["a>=2"]\n'
+    )
+    assert minimum.collect_minimums(path, []) == {"a": "1.2"}
+    assert minimum.collect_minimums(path, ["y"]) == {"a": "1.2", "b-c": "3", "d": "5"}
+    with pytest.raises(ValueError, match="f has no lowest version"):
+        minimum.collect_minimums(path, ["bad"])
+    with pytest.raises(ValueError, match=r"a has two lowest versions: 1\.2 and 2"):
+        minimum.collect_minimums(path, ["two"])
+
+
+@pytest.mark.parametrize(
+    "extra", ["onnx", "tflite", "microphone", "train", "export", "bench", "reproduce", "ray", "dev"]
+)
+def test_every_extra_has_lowest_versions(extra: str) -> None:
+    assert minimum.collect_minimums(ROOT / "pyproject.toml", [extra])["numpy"] == "1.26"
