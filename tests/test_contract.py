@@ -17,6 +17,7 @@ NEXT = replace(STATE, name="hidden_0_next", feeds="hidden_0")
 
 CALIBRATION = Calibration(
     data="tau2019",
+    recorded_on="the training clips",
     classes=10,
     clips=3,
     clips_sha256="ab",
@@ -84,6 +85,7 @@ def test_json_keeps_the_names_of_its_fields():
         "float": "GRU",
         "calibration": {
             "data": "tau2019",
+            "recorded_on": "the training clips",
             "classes": 10,
             "clips": 3,
             "clips_sha256": "ab",

@@ -11,6 +11,7 @@ from typing import Self
 
 from edge_asc.contract import StreamContract
 from edge_asc.data.layouts.tau import TAU_LABELS
+from edge_asc.data.recordings import Recordings
 from edge_asc.data.scenes import VERSION, generate_scene
 from edge_asc.engine import find_engine, open_runtime
 from edge_asc.errors import ContractError, EdgeAscError
@@ -18,6 +19,7 @@ from edge_asc.evaluation.models import name_models
 from edge_asc.files import sha256
 from edge_asc.frontend import Array, FrontEnd, LogMel
 from edge_asc.manifest import Manifest, has_manifest
+from edge_asc.progress import SILENT, Progress
 from edge_asc.runtime import Runtime
 from edge_asc.training.checkpoint import is_checkpoint
 from edge_asc.zoo import locate_model
@@ -127,19 +129,23 @@ def all_models_from(models: Iterable[str]) -> list[tuple[str, Path]]:
     return unique
 
 
-def clips_from(model: Path, data: Path | None, fold: int | None) -> Clips:
+def clips_from(model: Path, data: Path | None, fold: int | None, progress: Progress = SILENT) -> Clips:
     """Return labelled clips of a data set, or generated scenes, as features of a model's front end.
 
     Args:
         model: a model of the benchmark.
         data: folder of the data set; None for generated scenes.
         fold: only its held-out clips; None for all.
+        progress: receives a phase for the check of the data set, and one for its features.
 
     Raises:
         DatasetError: something is wrong with the data set, or it has no such fold.
     """
     front_end = open_runtime(model).contract.front_end
-    return _generate(front_end) if data is None else _load(front_end, data, fold)
+    if data is None:
+        return _generate(front_end)
+    recordings = Recordings.open(data, fold, progress)
+    return _load(recordings, recordings.features(front_end, progress))
 
 
 def _generate(front_end: FrontEnd) -> Clips:
@@ -150,11 +156,8 @@ def _generate(front_end: FrontEnd) -> Clips:
     return Clips("generated", [raw(scene) for scene in scenes], (), (), digest)
 
 
-def _load(front_end: FrontEnd, data: Path, fold: int | None) -> Clips:
-    from edge_asc.data.recordings import Recordings
-
-    recordings = Recordings.open(data, fold)
+def _load(recordings: Recordings, features: Sequence[Array]) -> Clips:
     dataset = recordings.dataset
     listed = "".join(f"{sha256(dataset.path(clip))} {clip.label}\n" for clip in recordings.clips)
     digest = hashlib.sha256(listed.encode()).hexdigest()
-    return Clips(dataset.name, recordings.features(front_end), dataset.labels, tuple(recordings.targets), digest)
+    return Clips(dataset.name, features, dataset.labels, tuple(recordings.targets), digest)

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
 
 from edge_asc.errors import EdgeAscError
+from edge_asc.files import try_lock
 from edge_asc_bench.events import (
     ConditionsRead,
     Decide,
@@ -166,22 +166,10 @@ def _describe_death(folder: Path) -> Failed:
 
 def is_running(folder: Path) -> bool:
     """Return whether a process does the job now: it holds the lock as long as it lives, whatever ends it."""
-    try:
-        with (folder / LOCK).open() as lock:
-            return not _lock(lock)
-    except OSError:
+    if not (folder / LOCK).is_file():
         return False
-
-
-def _lock(file: IO[str]) -> bool:
-    """Lock a file for this process and those that inherit it; False where another process has locked it."""
-    import fcntl  # here, since Windows has no such module; `start` is for the devices that have
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    with try_lock(folder / LOCK) as lock:
+        return lock is None
 
 
 def _run(folder: Path) -> None:
@@ -205,8 +193,8 @@ def _start(folder: Path) -> None:
     """Start a process that does the job and outlives this one, unless the job is done or such a process exists."""
     if _is_done(folder):
         return
-    with (folder / LOCK).open("a") as lock:
-        if not _lock(lock):
+    with try_lock(folder / LOCK) as lock:
+        if lock is None:
             return
         (folder / EVENTS).unlink(missing_ok=True)
         command = [sys.executable, "-m", "edge_asc_bench.runner", "run", str(folder)]
@@ -221,7 +209,7 @@ def _start(folder: Path) -> None:
                 pass_fds=(lock.fileno(),),
             )
         lock.truncate(0)
-        lock.write(str(started.pid))
+        lock.write(str(started.pid).encode())
 
 
 def _is_done(folder: Path) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import UNSET
 
 from edge_asc.contract import StreamContract
-from edge_asc.errors import MissingExtraError
+from edge_asc.errors import ContractError
 from edge_asc.evaluation.windows import PERIOD
 from edge_asc.files import identity
 from edge_asc.training.checkpoint import WEIGHTS
@@ -128,5 +128,5 @@ def _inspect(path: Path) -> Graph | None:
         from edge_asc_export.inspection import inspect
 
         return msgspec.convert(inspect(path).to_json(), Graph)
-    except (ImportError, MissingExtraError):
-        return None
+    except (ImportError, ContractError):
+        return None  # edge-asc[export] is not installed, or the format is not one of its own

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+from rich.markup import escape
 from rich.table import Table
 
 from edge_asc.errors import EdgeAscError
@@ -18,12 +19,12 @@ def accuracy_table(results: Sequence[Accuracy]) -> Table:
     """
     title = "Accuracy, % \\[95 % interval]" + _level(results)
     notes = dict.fromkeys(note for result in results for note in result.notes)
-    columns = Table(title=title, caption="; ".join(notes) or None)
+    columns = Table(title=title, caption=escape("; ".join(notes)) or None)
     columns.add_column("model")
     columns.add_column("engine")
     lengths = sorted({length.seconds for result in results for length in result.lengths})
     for seconds in lengths:
-        counts = sorted({found.count for result in results if (found := result.at(seconds))})
+        counts = sorted({length.count for result in results if (length := result.at(seconds))})
         columns.add_column(f"{seconds:g} s\nn = {', '.join(map(str, counts))}", justify="right", no_wrap=True)
     compared = any(result.reference for result in results)
     if compared:
@@ -31,7 +32,7 @@ def accuracy_table(results: Sequence[Accuracy]) -> Table:
     for result in results:
         agreement = [_percent(result.all_steps.agreement)] if compared else []
         cells = [_cell(result.at(seconds)) for seconds in lengths]
-        columns.add_row(result.model, result.engine, *cells, *agreement)
+        columns.add_row(escape(result.model), escape(result.engine), *cells, *agreement)
     return columns
 
 
@@ -51,10 +52,10 @@ def recall_table(results: Sequence[Accuracy], seconds: float | None = None) -> T
     rows = Table(title=f"Recall after {at:g} s, %{_level(results)}")
     rows.add_column("label")
     for result in results:
-        rows.add_column(result.model, justify="right")
-    found = [result.at(at) for result in results]
+        rows.add_column(escape(result.model), justify="right")
+    columns = [result.at(at) for result in results]
     for label in results[0].labels:
-        rows.add_row(label, *(_percent(x.recall[label] if x else None) for x in found))
+        rows.add_row(escape(label), *(_percent(x.recall[label] if x else None) for x in columns))
     return rows
 
 
@@ -72,7 +73,7 @@ def loss_table(results: Sequence[Accuracy]) -> Table:
     for above, result in pairwise(results):
         pairs = [(above.at(seconds), result.at(seconds)) for seconds in lengths]
         lost = [_points(a.accuracy - b.accuracy) if a and b else "–" for a, b in pairs]
-        rows.add_row(result.model, *lost, _points(above.all_steps.accuracy - result.all_steps.accuracy))
+        rows.add_row(escape(result.model), *lost, _points(above.all_steps.accuracy - result.all_steps.accuracy))
     return rows
 
 

@@ -174,30 +174,16 @@ def run_unit(grid: Grid, unit: Unit) -> UnitResult:
         longest = max(map(len, features)) * cache.front_end.hop / cache.front_end.sample_rate
         targets = np.array([dataset.labels.index(clip.label) for clip in clips], np.intp)
         whole, crop = (
-            LengthResult.of(
-                seconds, last_logits(checkpoint, evaluated, compute.device).argmax(1), targets, dataset.labels
-            )
-            for evaluated, seconds in ((features, longest), (crops, grid.crop_seconds))
+            LengthResult.of(seconds, last_logits(checkpoint, part, compute.device).argmax(1), targets, dataset.labels)
+            for part, seconds in ((features, longest), (crops, grid.crop_seconds))
         )
         training = {name: checkpoint.training[name] for name in TRAINING_FACTS}
-        result = UnitResult(
-            parameters=sum(p.numel() for p in checkpoint.model.parameters()),
-            clips=tuple(clip.filename for clip in clips),
-            whole=whole,
-            crop=crop,
-            computed_with=str(training["computed_with"]),
-        )
-        write_json(
-            folder / RESULT,
-            {
-                **identity,
-                "unit": asdict(unit),
-                "parameters": result.parameters,
-                "training": training,
-                "whole": whole.to_json(),
-                "crop": crop.to_json(),
-            },
-        )
+        parameters = sum(p.numel() for p in checkpoint.model.parameters())
+        names = tuple(clip.filename for clip in clips)
+        result = UnitResult(parameters, names, whole, crop, computed_with=str(training["computed_with"]))
+        parts = {"whole": whole.to_json(), "crop": crop.to_json()}
+        facts = {"unit": asdict(unit), "parameters": parameters, "training": training}
+        write_json(folder / RESULT, {**identity, **facts, **parts})
         return result
 
 

@@ -146,6 +146,12 @@ class Table1:
     schema_version: Literal[1] = SCHEMA_VERSION
 
     @property
+    def stages(self) -> tuple[object, ...]:
+        """The stages of the recipe; a recipe of edge-asc 0.1 is one stage itself."""
+        stages = self.recipe.get("stages")
+        return tuple(stages) if isinstance(stages, list | tuple) else (self.recipe,)
+
+    @property
     def is_printed(self) -> bool:
         """Whether the paper prints figures for these data."""
         return any(row.paper for row in self.rows)

@@ -434,3 +434,10 @@ def test_table_tells_level_and_what_is_left_out() -> None:
     text = shown(accuracy_table([measure(Batched(), clips(24), [0], 1, 10, gain=-20.0)]))
     assert "-20 dB" in text
     assert "no clip is 10 s long" in text
+
+
+def test_tables_take_names_as_they_are() -> None:
+    odd = [replace(result, model="[bold]a[/x]", notes=("[red]note",)) for result in results()[:1]]
+    for table in (accuracy_table(odd), recall_table(odd), loss_table(odd)):
+        assert "[bold]a[/x]" in shown(table)
+    assert "[red]note" in shown(accuracy_table(odd))

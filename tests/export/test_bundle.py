@@ -171,7 +171,7 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_written(form, hea
 
 
 def test_ranges_can_be_recorded_on_a_data_set(folder, tmp_path, monkeypatch):
-    from edge_asc.data.scenes import write_scenes
+    from edge_asc.data.generated import write_scenes
 
     monkeypatch.setenv("EDGE_ASC_CACHE", str(tmp_path / "cache"))
     write_scenes(tmp_path / "data", 2, 0, seconds=1.0, progress=False)

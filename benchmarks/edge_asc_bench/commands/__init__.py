@@ -6,6 +6,7 @@ BENCH = Command(
     "edge_asc_bench.commands.bench",
     "Measure latency, memory and accuracy of models, side by side, here or on a device.",
     needs=(
+        Need("msgspec", "msgspec", "bench", "bench"),
         Need("asyncssh", "asyncssh", "bench", "bench --target ssh://"),
         Need("adbutils", "adbutils", "bench", "bench --target adb://"),
     ),

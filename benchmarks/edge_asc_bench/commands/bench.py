@@ -170,9 +170,10 @@ def _bench(
 
     saver.check([target.name for target in targets])
     entries = all_models_from(models)
-    clips = clips_from(entries[0][1], subject.data, subject.fold)
+    progress = ConsoleProgress()
+    clips = clips_from(entries[0][1], subject.data, subject.fold, progress)
     benchmark = Benchmark(entries, clips, settings, _command_line())
-    return bench(benchmark, targets, progress=ConsoleProgress(), finished=saver.save)
+    return bench(benchmark, targets, progress=progress, finished=saver.save)
 
 
 def _bench_app(target: AppTarget, model: str, settings: Settings, saver: _Saver) -> Result:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -19,8 +19,9 @@ from edge_asc.cli.console import (
     threads_option,
 )
 from edge_asc.cli.training import chosen_recipe, compute_options, recipe_option, settings_option
+from edge_asc.contract import STEP_FRAMES
 from edge_asc.errors import EdgeAscError, require
-from edge_asc.evaluation.models import leakage_notes, name_models
+from edge_asc.progress import Progress
 
 if TYPE_CHECKING:
     from edge_asc.contract import Form
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from edge_asc.data.recordings import Recordings
     from edge_asc.reproduction.figure3 import Figure3
     from edge_asc.reproduction.figure4 import Figure4
+    from edge_asc.reproduction.grid import Unit
     from edge_asc.reproduction.table1 import Table1
     from edge_asc.streaming import Carry
     from edge_asc.training.compute import Precision
@@ -131,14 +133,14 @@ def table1(
     chosen = chosen_recipe(recipe, settings)
     if engine == "local":
         find_device(device)
+    progress = ConsoleProgress()
     dataset = Dataset.open(data)
-    dataset.check(ConsoleProgress())
-    longest = _longest(dataset, folds)
+    dataset.check(progress)
     grid = grids.Grid(
         data=data.resolve(),
         output=output.resolve(),
         cache=default_cache().resolve(),
-        recipe=chosen if "frames" in settings else _on_whole_clips(chosen, longest),
+        recipe=_on_whole_clips(chosen, settings, _longest(dataset, folds, progress)),
         dropout=dropout,
         licences=licences,
         device=device,
@@ -147,12 +149,16 @@ def table1(
         threads=threads,
     )
     executor = RayExecutor(gpus) if engine == "ray" else LocalExecutor(jobs)
-    results, failures = grids.run(grid, units, executor, ConsoleProgress())
+    results, failures = grids.run(grid, units, executor, progress)
     if results:
         _write_table(tables.table(grid, results, dataset.name, failures), output, as_json=as_json)
+    _raise_failures(failures, len(units))
+
+
+def _raise_failures(failures: Mapping[Unit, str], count: int) -> None:
     if failures:
         reasons = "\n".join(f"  {unit.path}: {reason}" for unit, reason in failures.items())
-        raise EdgeAscError(f"{len(failures)} of {len(units)} trainings failed:\n{reasons}")
+        raise EdgeAscError(f"{len(failures)} of {count} trainings failed:\n{reasons}")
 
 
 @command.command("figure4")
@@ -193,17 +199,18 @@ def figure4(
     with its caches, is our addition.
     """
     require("torch", "train")
+    from edge_asc.evaluation.models import leakage_notes
     from edge_asc.reproduction import figure4 as figures
     from edge_asc.reproduction.members import list_members, open_member
     from edge_asc.reproduction.tables import tabulate_figure4
     from edge_asc.training.compute import find_device
 
-    device = find_device(device)
-    recordings = _recordings(data, fold)
+    device, progress = find_device(device), ConsoleProgress()
+    recordings = _recordings(data, fold, progress)
     members = list_members(models)
     opened = [(name, [open_member(seed, threads, device) for seed in seeds]) for name, seeds in members]
     windows = figures.Windows(lengths, carries)
-    figure = figures.figure(opened, recordings.dataset, recordings.clips, _cache(), windows, ConsoleProgress())
+    figure = figures.figure(opened, recordings.dataset, recordings.clips, _cache(), windows, progress)
     with_notes = tuple(
         replace(model, notes=(*model.notes, *leakage_notes(seeds, recordings.clips)))
         for model, (_, seeds) in zip(figure.models, members, strict=True)
@@ -238,32 +245,32 @@ def figure3(
 ) -> None:
     """t-SNE maps of embeddings and hidden states after every step, with and without the auxiliary stream."""
     require("torch", "train").set_num_threads(threads)
+    from edge_asc.evaluation.models import leakage_notes, name_models
     from edge_asc.reproduction import figure3 as figures
     from edge_asc.reproduction.members import model_name
     from edge_asc.reproduction.tables import tabulate_figure3
     from edge_asc.training.checkpoint import Checkpoint
     from edge_asc.zoo import locate_model
 
-    recordings = _recordings(data, fold)
-    loaded = [
-        (name, Checkpoint.load(locate_model(model) or model))
-        for name, model in name_models(models, list(map(model_name, models)))
-    ]
+    progress = ConsoleProgress()
+    recordings = _recordings(data, fold, progress)
+    names = name_models(models, list(map(model_name, models)))
+    loaded = [(name, Checkpoint.load(locate_model(model) or model)) for name, model in names]
     for note in leakage_notes(models, recordings.clips):
         log.print(note)
     settings = figures.MapSettings(points, perplexity, seed)
-    figure = figures.figure(loaded, recordings.dataset, recordings.clips, _cache(), settings, ConsoleProgress())
+    figure = figures.figure(loaded, recordings.dataset, recordings.clips, _cache(), settings, progress)
     figure = replace(figure, fold=fold)
     _write_figure(figure, output, as_json=as_json)
     if not as_json:
         out.print(tabulate_figure3(figure))
 
 
-def _recordings(data: Path, fold: int) -> Recordings:
+def _recordings(data: Path, fold: int, progress: Progress) -> Recordings:
     """The held-out clips of a fold; all clips for fold 0."""
     from edge_asc.data.recordings import Recordings
 
-    return Recordings.open(data, fold or None)
+    return Recordings.open(data, fold or None, progress)
 
 
 def _cache() -> FeatureCache:
@@ -274,21 +281,21 @@ def _cache() -> FeatureCache:
     return FeatureCache(default_cache(), FrontEnd())
 
 
-def _longest(dataset: Dataset, folds: Sequence[int]) -> int:
+def _longest(dataset: Dataset, folds: Sequence[int], progress: Progress) -> int:
     """Frames of the longest clip of the folds; all features are computed here, once, before trainings need them."""
     from edge_asc.data.dataset import Part
 
     parts = [dataset.split(fold, part) for fold in folds for part in get_args(Part)]
     clips = dict.fromkeys(clip for part in parts for clip in part)
-    return max(map(len, _cache().features(dataset, clips)))
+    return max(map(len, _cache().features(dataset, clips, progress)))
 
 
-def _on_whole_clips(recipe: Recipe, longest: int) -> Recipe:
-    """The recipe on whole clips, where it has the paper's length of clips; `longest` of them in frames."""
+def _on_whole_clips(recipe: Recipe, settings: Mapping[str, object], longest: int) -> Recipe:
+    """The recipe on whole clips, unless the user sets their length; `longest` is in frames."""
     from edge_asc.training.recipe import PAPER
 
-    unchanged = recipe.stages[0].frames == PAPER.stages[0].frames
-    return recipe.override({"frames": [longest // 8 * 8] * 2}) if unchanged else recipe
+    whole = not any(name.endswith("frames") for name in settings) and recipe.stages[0].frames == PAPER.stages[0].frames
+    return recipe.override({"frames": [longest // STEP_FRAMES * STEP_FRAMES] * 2}) if whole else recipe
 
 
 def _write_table(table: Table1, output: Path, *, as_json: bool) -> None:

@@ -116,7 +116,7 @@ def _print(results: list[Accuracy], successive: list[Accuracy], recall: bool) ->
         out.print(loss_table(successive))
     for result in results:
         if (error := result.logit_error) is not None:
-            out.print(
+            click.echo(
                 f"{result.model}: logit error max {error.maximum:.2g}, mean {error.mean:.2g} against {result.reference}"
             )
     if recall:
