@@ -234,7 +234,7 @@ def test_wav_whose_header_promises_more_than_it_holds(tmp_path, order, call):
     assert "is truncated: got 20000 bytes; expected at least 32044" in message
     assert "data chunk" in refusal(wav(tmp_path / "data.wav", data=32002, order=order), call)
     assert "RIFF chunk" in refusal(wav(tmp_path / "riff.wav", riff=40000, order=order), call)
-    assert "found 44 bytes" in refusal(wav(tmp_path / "header.wav", keep=HEADER, order=order), call)
+    assert "got 44 bytes" in refusal(wav(tmp_path / "header.wav", keep=HEADER, order=order), call)
 
 
 def test_truncation_is_found_behind_other_chunks(tmp_path):
@@ -306,7 +306,7 @@ def test_flac_whose_header_claims_another_length(tmp_path):
 def test_fewer_frames_than_promised(tmp_path, monkeypatch):
     path = saved(tmp_path / "a.wav", noise())
     monkeypatch.setattr(soundfile.SoundFile, "read", lambda self, **_: np.zeros((9000, 1), np.float32))
-    assert "found 9000 frames; expected the 16000" in refusal(path)
+    assert "got 9000 frames; expected the 16000" in refusal(path)
 
 
 def test_more_frames_than_memory_holds(tmp_path, monkeypatch):
@@ -315,7 +315,7 @@ def test_more_frames_than_memory_holds(tmp_path, monkeypatch):
 
     path = saved(tmp_path / "a.wav", noise())
     monkeypatch.setattr(soundfile.SoundFile, "read", read)
-    assert "16000 frames, more than memory holds" in refusal(path)
+    assert "16000 frames, more than fit into memory" in refusal(path)
 
 
 def test_damaged_flac(tmp_path):

@@ -1,1 +1,1 @@
-"""What exports, evaluations and benchmarks found, on one page."""
+"""Benchmarks on any target, the gate against baselines, and a page about results."""

@@ -86,15 +86,15 @@ def check_times_comparable(result: Result, baseline: Result, limits: Limits) -> 
 
 def are_relative(*results: Result) -> bool:
     """Return whether all results have times of their reference, so that other times can be multiples of it."""
-    return all(_reference_latency(result) for result in results)
+    return all(_list_reference_latencies(result) for result in results)
 
 
-def reference_latency(result: Result, form: str) -> Latency:
+def find_reference_latency(result: Result, form: str) -> Latency:
     """Return the reference's times in a form; in its first form where it does not have that one."""
-    latency = _reference_latency(result)
+    latency = _list_reference_latencies(result)
     return latency.get(form, next(iter(latency.values())))
 
 
-def _reference_latency(result: Result) -> dict[str, Latency]:
+def _list_reference_latencies(result: Result) -> dict[str, Latency]:
     reference = result.variant(result.reference) if result.reference else None
     return {} if reference is None else reference.latency

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
 from typing import Any, TypeAlias
@@ -14,7 +14,6 @@ from edge_asc.errors import require
 Axes: TypeAlias = Any
 Axis: TypeAlias = Any
 Panels: TypeAlias = Any
-Style: TypeAlias = Mapping[str, Any]
 
 # Stands for the page's text colour until the drawing is done; no other part has it.
 INK = "#010203"
@@ -22,7 +21,7 @@ INK = "#010203"
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8b8b8b")
 MARKERS = "osD^vPX"
 WIDTH = 7.2
-STYLE: Style = {
+STYLE: dict[str, str | int | bool] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "edge-asc",
     "font.size": 10,

@@ -54,14 +54,14 @@ class Entry:
         return {**value, "range": self.range} if self.range else value
 
 
-def regressions(findings: Sequence[Finding]) -> list[Finding]:
+def list_regressions(findings: Sequence[Finding]) -> list[Finding]:
     """Return the findings that are worse than the baseline."""
     return [finding for finding in findings if finding.verdict == "regression"]
 
 
 def to_junit(findings: Sequence[Finding]) -> str:
     """Return the findings as a JUnit XML document."""
-    failed = regressions(findings)
+    failed = list_regressions(findings)
     suite = ElementTree.Element("testsuite", name="edge-asc check", tests=str(len(findings)), failures=str(len(failed)))
     for finding in findings:
         case = ElementTree.SubElement(suite, "testcase", classname=finding.variant, name=finding.what)

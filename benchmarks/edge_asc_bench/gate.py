@@ -12,13 +12,13 @@ from edge_asc_bench.comparability import (
     check_comparable,
     check_counts_comparable,
     check_times_comparable,
-    reference_latency,
+    find_reference_latency,
 )
 from edge_asc_bench.finding import Finding, Verdict
 from edge_asc_bench.limits import Limits
-from edge_asc_bench.result import Latency, Result, Variant, form_title
+from edge_asc_bench.result import Latency, Result, Variant, describe_form
 
-__all__ = ["IncomparableError", "check", "skipped"]
+__all__ = ["IncomparableError", "check", "list_skipped"]
 
 # A median of rounds is uncertain where its standard error is above this share of the limit on latency.
 LARGEST_ERROR = 0.25
@@ -60,7 +60,7 @@ def check(result: Result, baseline: Result, limits: Limits) -> list[Finding]:
     return findings
 
 
-def skipped(result: Result, baseline: Result, limits: Limits) -> list[str]:
+def list_skipped(result: Result, baseline: Result, limits: Limits) -> list[str]:
     """Return the times that were not compared, and why, in words."""
     if limits.timings == "off":
         return ["times and memory, since timings is off"]
@@ -68,9 +68,9 @@ def skipped(result: Result, baseline: Result, limits: Limits) -> list[str]:
     for value, noun in ((baseline, "the baseline"), (result, "the result")):
         for variant in value.variants:
             for form, latency in variant.latency.items():
-                error = _median_and_error(latency, reference_latency(value, form) if relative else None)[1]
+                error = _compute_median_and_error(latency, find_reference_latency(value, form) if relative else None)[1]
                 if error > LARGEST_ERROR * limits.latency and not (relative and variant.name == value.reference):
-                    name = f"{variant.name}, {form_title(form)}"
+                    name = f"{variant.name}, {describe_form(form)}"
                     reasons.append(f"{name}: the standard error of its median is {100 * error:.0f} % in {noun}")
     return reasons
 
@@ -146,7 +146,7 @@ def _compare_instructions(before: Variant, after: Variant, limits: Limits) -> It
             yield _judge(before, f"instructions on {processor}, {part}", pair, worse, limits.instructions)
 
 
-def _median_and_error(latency: Latency, base: Latency | None) -> tuple[float, float]:
+def _compute_median_and_error(latency: Latency, base: Latency | None) -> tuple[float, float]:
     """The median over rounds, as multiples of the base's rounds, or in ms; and its standard error, a share of it."""
     rounds = np.asarray(latency.rounds_ms)
     if base is not None:
@@ -171,10 +171,10 @@ def _compare_times(
                 f"{before.name}, {form}: no such times in the result; measure the same lengths, with scipy on the "
                 "target in both or in neither"
             )
-        old, was = _median_and_error(latency, reference_latency(baseline, form) if relative else None)
-        new, now = _median_and_error(own, reference_latency(result, form) if relative else None)
+        old, was = _compute_median_and_error(latency, find_reference_latency(baseline, form) if relative else None)
+        new, now = _compute_median_and_error(own, find_reference_latency(result, form) if relative else None)
         if max(was, now) <= LARGEST_ERROR * limits.latency:
-            what = f"median of a decision, {form_title(form)}{unit}"
+            what = f"median of a decision, {describe_form(form)}{unit}"
             yield _judge(before, what, (old, new), new > (1 + limits.latency) * old, limits.latency)
 
 
@@ -182,17 +182,19 @@ def _compare_memory(
     before: Variant, after: Variant, baseline: Result, result: Result, limits: Limits
 ) -> Iterator[Finding]:
     reference, relative = baseline.reference, are_relative(baseline, result)
-    peak = _peak(before)
+    peak = _find_peak(before)
     if before.name == reference or not peak:
         return
     what = f"peak resident set, share of {reference}" if relative else "peak resident set, bytes"
-    bases = [_peak(value.variant(reference) if reference else None) if relative else 1 for value in (baseline, result)]
+    bases = [
+        _find_peak(value.variant(reference) if reference else None) if relative else 1 for value in (baseline, result)
+    ]
     if all(bases):
-        pair = peak / bases[0], _require(before, _peak(after) or None, what) / bases[1]
+        pair = peak / bases[0], _require(before, _find_peak(after) or None, what) / bases[1]
         yield _judge(before, what, pair, pair[1] > (1 + limits.memory) * pair[0], limits.memory)
 
 
-def _peak(variant: Variant | None) -> int:
+def _find_peak(variant: Variant | None) -> int:
     return (variant.memory.peak or 0) if variant and variant.memory else 0
 
 

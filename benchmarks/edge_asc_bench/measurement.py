@@ -24,16 +24,16 @@ from edge_asc_bench.job import AUDIO_SECONDS, Job, Settings, Task
 from edge_asc_bench.latency import disturbances
 from edge_asc_bench.observation import Logits, Observation
 from edge_asc_bench.quality import (
+    add_losses,
     check_measurable,
     measure_accuracy,
     measure_agreement,
     measure_whole_clips,
-    with_losses,
 )
 from edge_asc_bench.reference import HostReference, find_reference
 from edge_asc_bench.result import Accuracy, Data, Made, MeasuredSettings, Result, Variant
 from edge_asc_bench.target import AppTarget, Target, TargetLostError
-from edge_asc_bench.variant import measured_variant
+from edge_asc_bench.variant import make_variant
 
 Finished = Callable[[str, Result], None]
 
@@ -195,7 +195,7 @@ def _make_result(run: _TargetRun, models: Sequence[Model], benchmark: Benchmark,
     settings, clips, observation = benchmark.settings, benchmark.clips, run.observation
     there = {task.model for task in run.tasks}
     logits = [
-        observation.logits(run.folder, run.tasks, i) if i in there else host.logits[i] for i in range(len(models))
+        observation.read_logits(run.folder, run.tasks, i) if i in there else host.logits[i] for i in range(len(models))
     ]
     reference = find_reference(models)
     if reference is not None and not logits[reference]:
@@ -221,7 +221,7 @@ def _make_result(run: _TargetRun, models: Sequence[Model], benchmark: Benchmark,
         data=Data(name=clips.name, clips=len(clips.features), sha256=clips.digest, labels=clips.labels),
         reference=name,
         whole_clip=whole,
-        variants=with_losses(variants, name, whole),
+        variants=add_losses(variants, name, whole),
     )
 
 
@@ -239,6 +239,6 @@ def _make_variants(
             accuracy = measure_accuracy(models, clips, settings, logits, i)
         else:
             agreement = measure_agreement(models, logits, reference, i)
-        variant = measured_variant(model, tasks, settings, disturbed)
+        variant = make_variant(model, tasks, settings, disturbed)
         variants.append(msgspec.structs.replace(variant, accuracy=accuracy, agreement=agreement))
     return variants

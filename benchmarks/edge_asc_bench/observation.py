@@ -75,17 +75,17 @@ class Observation:
             case Opened() | TimesMeasured() | SustainedMeasured() | MemoryRead() | LogitsWritten():
                 self.tasks.setdefault(event.task, TaskObservation()).receive(event)
 
-    def logits(self, folder: Path, tasks: Sequence[Task], model: int) -> Logits:
-        """Return the logits of a model that the target left in the job's folder."""
-        found: Logits = {}
+    def read_logits(self, folder: Path, tasks: Sequence[Task], model: int) -> Logits:
+        """Read the logits of a model that the target left in the job's folder."""
+        by_window: Logits = {}
         for i, task in enumerate(tasks):
             if task.model != model or i not in self.tasks:
                 continue
             written = self.tasks[i].logits
             if written is not None and (folder / written.file).is_file():
                 rows = np.load(folder / written.file)
-                found[task.seconds] = np.split(rows, np.cumsum(written.rows)[:-1])
-        return found
+                by_window[task.seconds] = np.split(rows, np.cumsum(written.rows)[:-1])
+        return by_window
 
 
 class TaskObservation:

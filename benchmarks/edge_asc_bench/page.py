@@ -126,10 +126,10 @@ def _make_figure4(value: Figure4, *, charts: bool) -> Figure4Section:
     rows: dict[tuple[str, str], list[Cell]] = {}
     for name, curve in curves:
         cells = rows.setdefault((name, curve.carry), [(None, None)] * len(columns))
-        cells[columns.index(curve.seconds)] = (_mean(curve.recall), _mean(curve.accuracy))
+        cells[columns.index(curve.seconds)] = (_compute_mean(curve.recall), _compute_mean(curve.accuracy))
     picture = figures.recall_curves(value) if charts else ""
     return Figure4Section(value, picture, lengths, [(name, carry, cells) for (name, carry), cells in rows.items()])
 
 
-def _mean(values: Sequence[float] | None) -> float | None:
+def _compute_mean(values: Sequence[float] | None) -> float | None:
     return sum(values) / len(values) if values else None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge_asc_bench import chart
-from edge_asc_bench.result import Memory, Result, Variant, titled
+from edge_asc_bench.result import Memory, Result, Variant, describe_variant
 
 Points = list[tuple[float, float]]
 
@@ -35,9 +35,9 @@ def _draw_accuracy(variants: Sequence[Variant]) -> list[Picture]:
 
 def _draw_costs(variants: Sequence[Variant]) -> list[Picture]:
     pictures = []
-    entries = [
-        (titled(variant.name, form), latency.total) for variant in variants for form, latency in variant.latency.items()
-    ]
+    entries = []
+    for variant in variants:
+        entries += [(describe_variant(variant.name, form), latency.total) for form, latency in variant.latency.items()]
     if entries:
         note = "The box holds the middle half, the stroke is the median, the line goes from 1st to 99th percentile."
         pictures.append(Picture("Time of a decision", chart.latency_distributions(entries), note))
@@ -46,7 +46,7 @@ def _draw_costs(variants: Sequence[Variant]) -> list[Picture]:
     if windows:
         note = "A windowed model computes its whole window for each decision; a step computes the new audio alone."
         pictures.append(Picture("Cost against length", chart.cost_by_length(windows, steps), note))
-    costs = {variant.name: points for variant in variants if (points := _cost_points(variant))}
+    costs = {variant.name: points for variant in variants if (points := _list_cost_points(variant))}
     if costs and any(variant.form == "windowed" and variant.accuracy for variant in variants):
         note = (
             "To the left is cheaper, up is better. The cost is the time that a second of audio takes, at the decisions "
@@ -57,14 +57,14 @@ def _draw_costs(variants: Sequence[Variant]) -> list[Picture]:
 
 
 def _draw_memory(variants: Sequence[Variant]) -> list[Picture]:
-    parts = {v.name: sizes for v in variants if v.memory and (sizes := _memory_parts(v.memory))}
+    parts = {v.name: sizes for v in variants if v.memory and (sizes := _divide_memory(v.memory))}
     if not parts:
         return []
     return [Picture("Memory", chart.memory(parts), "The peak is of the time since the model was opened.")]
 
 
-def _memory_parts(memory: Memory) -> dict[str, float] | None:
-    """What each part of a process adds to its memory, MB; None where that is not known."""
+def _divide_memory(memory: Memory) -> dict[str, float] | None:
+    """Contribution of each part of a process to its memory, MB; None where it is not known."""
     bare, front_end, imported, peak = memory.bare, memory.front_end, memory.imported, memory.peak
     if bare is None or front_end is None or imported is None or not peak:
         return None
@@ -87,7 +87,7 @@ def group_windows(variants: Sequence[Variant]) -> dict[str, dict[int, float]]:
     return {key[0] if key in alone else names[key][0]: costs for key, costs in lines.items()}
 
 
-def _cost_points(variant: Variant) -> list[chart.CostPoint]:
+def _list_cost_points(variant: Variant) -> list[chart.CostPoint]:
     """The points of a model: each of its windows, or each length of its step."""
     points = []
     for form, latency in variant.latency.items():
@@ -106,7 +106,7 @@ def _draw_run(result: Result, variants: Sequence[Variant]) -> list[Picture]:
             if latency.sustained:
                 medians, seconds = latency.sustained.medians_ms, latency.sustained.seconds
                 points = [(seconds * (i + 0.5) / len(medians), median) for i, median in enumerate(medians)]
-                sustained[titled(variant.name, form)] = points
+                sustained[describe_variant(variant.name, form)] = points
     if sustained:
         note = "The median of a decision while each model ran without a pause, one after another."
         svg = chart.over_time(sustained, "ms", "seconds of sustained inference")

@@ -44,7 +44,7 @@ def measure_accuracy(
         lengths &= windows if windows else lengths if logits[i] else set()
     if not lengths:
         return None
-    both = [_with_logits(models[i], _rows(logits[i], lengths)) for i in pair]
+    both = [_make_logits(models[i], _join_rows(logits[i], lengths)) for i in pair]
     return _to_result(compare(both, clips.targets, clips.labels, sorted(lengths))[-1])
 
 
@@ -52,7 +52,7 @@ def measure_whole_clips(
     whole: ClipLogits, model: Model, streamed: list[Array], clips: Clips, settings: Settings
 ) -> Accuracy:
     """Return the accuracy of the reference on whole clips, compared with itself streamed."""
-    both = [whole, _with_logits(model, streamed)]
+    both = [whole, _make_logits(model, streamed)]
     return _to_result(compare(both, clips.targets, clips.labels, settings.lengths, reference=1)[0])
 
 
@@ -60,11 +60,11 @@ def _to_result(evaluation: Evaluation) -> Accuracy:
     return msgspec.convert(evaluation.to_json(), Accuracy)
 
 
-def _with_logits(model: Model, logits: list[Array]) -> ClipLogits:
+def _make_logits(model: Model, logits: list[Array]) -> ClipLogits:
     return ClipLogits(model.name, model.runtime.engine, model.contract, logits)
 
 
-def _rows(logits: Logits, lengths: set[int]) -> list[Array]:
+def _join_rows(logits: Logits, lengths: set[int]) -> list[Array]:
     """Of each clip: its steps, or the rows of its windows one after another."""
     if None in logits:
         return logits[None]
@@ -92,7 +92,7 @@ def measure_agreement(
     )
 
 
-def with_losses(variants: Sequence[Variant], reference: str | None, whole_clip: Accuracy | None) -> tuple[Variant, ...]:
+def add_losses(variants: Sequence[Variant], reference: str | None, whole_clip: Accuracy | None) -> tuple[Variant, ...]:
     """Return variants with the points of accuracy that streaming, export and quantisation cost each.
 
     The rows of a deployment, each against the one above: whole clip, stream, float artefact, quantised artefact, all of
@@ -102,20 +102,20 @@ def with_losses(variants: Sequence[Variant], reference: str | None, whole_clip: 
     base = next((variant for variant in variants if variant.name == reference), None)
     if base is None or base.accuracy is None:
         return tuple(variants)
-    return tuple(_with_loss(variant, variants, base, whole_clip) for variant in variants)
+    return tuple(_add_loss(variant, variants, base, whole_clip) for variant in variants)
 
 
-def _with_loss(variant: Variant, variants: Sequence[Variant], base: Variant, whole_clip: Accuracy | None) -> Variant:
+def _add_loss(variant: Variant, variants: Sequence[Variant], base: Variant, whole_clip: Accuracy | None) -> Variant:
     if variant.checkpoint_sha256 != base.checkpoint_sha256 or variant.accuracy is None:
         return variant
     assert base.accuracy is not None
-    streaming = None if whole_clip is None else _points_lost(whole_clip, base.accuracy)
+    streaming = None if whole_clip is None else _count_points_lost(whole_clip, base.accuracy)
     export = quantisation = None
     float_twin = variant if variant.scheme == "none" else find_float(variant, [v for v in variants if v.accuracy])
     if variant is not base and float_twin is not None and float_twin.accuracy is not None:
-        export = _points_lost(base.accuracy, float_twin.accuracy)
+        export = _count_points_lost(base.accuracy, float_twin.accuracy)
         if variant is not float_twin:
-            quantisation = _points_lost(float_twin.accuracy, variant.accuracy)
+            quantisation = _count_points_lost(float_twin.accuracy, variant.accuracy)
     loss = Loss(streaming=streaming, export=export, quantisation=quantisation)
     return msgspec.structs.replace(variant, loss=loss)
 
@@ -128,7 +128,7 @@ def find_float(variant: Variant, variants: Sequence[Variant]) -> Variant | None:
     return None
 
 
-def _points_lost(above: Accuracy, below: Accuracy) -> dict[str, float]:
+def _count_points_lost(above: Accuracy, below: Accuracy) -> dict[str, float]:
     """Points of accuracy lost from one row to the next, by length and in all."""
     own = {row.seconds: row.accuracy for row in below.lengths}
     rows = [(row.seconds, row.accuracy) for row in above.lengths if row.seconds in own]

@@ -12,7 +12,7 @@ from edge_asc_bench.observation import Logits
 
 
 class HostReference:
-    """What this machine computes with PyTorch.
+    """Outputs of PyTorch on this machine.
 
     Attributes:
         logits: of each checkpoint, by the model's index, where a target does not run it.

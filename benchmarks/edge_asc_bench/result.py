@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -28,7 +28,7 @@ class _Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Made(_Part, frozen=True, kw_only=True):
-    """How the result was made.
+    """Origin of the result.
 
     Attributes:
         edge_asc: version of edge-asc.
@@ -362,9 +362,9 @@ class Result(_Part, frozen=True, kw_only=True):
         """Return the variant of this name; None if there is none."""
         return next((variant for variant in self.variants if variant.name == name), None)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the JSON object that `read` reads."""
-        value: dict[str, Any] = msgspec.to_builtins(self)
+        value: dict[str, object] = msgspec.to_builtins(self)
         return value
 
 
@@ -380,11 +380,11 @@ def read(path: Path) -> Result:
     return document.convert(path, value, Result, ADVICE)
 
 
-def form_title(form: str) -> str:
+def describe_form(form: str) -> str:
     """Return the title of a form of a latency: "step", or the length of the window."""
     return form if form == "step" else f"{form} s"
 
 
-def titled(name: str, form: str) -> str:
+def describe_variant(name: str, form: str) -> str:
     """Return the title of a model in one of its forms: its name, and the length of a window."""
-    return name if form == "step" else f"{name}, {form_title(form)}"
+    return name if form == "step" else f"{name}, {describe_form(form)}"

@@ -10,7 +10,16 @@ import msgspec
 from edge_asc_bench.latency import Distribution
 from edge_asc_bench.pictures import Picture, draw
 from edge_asc_bench.quality import find_float
-from edge_asc_bench.result import Accuracy, Instructions, Latency, LengthAccuracy, Result, Variant, form_title, titled
+from edge_asc_bench.result import (
+    Accuracy,
+    Instructions,
+    Latency,
+    LengthAccuracy,
+    Result,
+    Variant,
+    describe_form,
+    describe_variant,
+)
 
 Get = Callable[[Variant, str, Latency | None], float | None]
 """A value of a variant in one form (None if it was not timed); None where it was not measured."""
@@ -35,11 +44,11 @@ class Column:
     larger_is_better: bool = False
 
 
-def _of_total(name: str) -> Get:
+def _get_of_total(name: str) -> Get:
     return lambda variant, form, latency: None if latency is None else getattr(latency.total, name)
 
 
-def _median(part: str) -> Get:
+def _get_median(part: str) -> Get:
     def get(variant: Variant, form: str, latency: Latency | None) -> float | None:
         times = getattr(latency, part) if latency else None
         return times.p50 if isinstance(times, Distribution) else None
@@ -47,51 +56,51 @@ def _median(part: str) -> Get:
     return get
 
 
-def _of_latency(name: str) -> Get:
+def _get_of_latency(name: str) -> Get:
     return lambda variant, form, latency: None if latency is None else getattr(latency, name)
 
 
-def _sustained_ratio(variant: Variant, form: str, latency: Latency | None) -> float | None:
+def _get_sustained_ratio(variant: Variant, form: str, latency: Latency | None) -> float | None:
     return latency.sustained.ratio if latency and latency.sustained else None
 
 
-def _grown(variant: Variant, form: str, latency: Latency | None) -> float | None:
-    """How much more was resident after sustained inference, KB."""
+def _get_growth(variant: Variant, form: str, latency: Latency | None) -> float | None:
+    """Growth of the resident memory during sustained inference, KB."""
     if latency is None or latency.sustained is None:
         return None
     before, after = latency.sustained.resident
     return None if before is None or after is None else (after - before) / 1000
 
 
-def _peak(variant: Variant, form: str, latency: Latency | None) -> float | None:
+def _get_peak(variant: Variant, form: str, latency: Latency | None) -> float | None:
     return variant.memory.peak / 1e6 if variant.memory and variant.memory.peak is not None else None
 
 
-def _accuracy(variant: Variant, form: str, latency: Latency | None) -> float | None:
+def _get_accuracy(variant: Variant, form: str, latency: Latency | None) -> float | None:
     """At the longest length, or at that of the window whose times these are, in per cent."""
     row = variant.accuracy_at(form)
     return None if row is None else 100 * row.accuracy
 
 
 COLUMNS = (
-    Column("p50 ms", _of_total("p50"), ".3g"),
-    Column("p90 ms", _of_total("p90"), ".3g"),
-    Column("p99 ms", _of_total("p99"), ".3g"),
-    Column("max ms", _of_total("maximum"), ".3g"),
-    Column("mean ms", _of_total("mean"), ".3g"),
-    Column("deviation", _of_total("deviation"), ".2g"),
-    Column("front end, p50", _median("front_end"), ".3g"),
-    Column("model, p50", _median("model"), ".3g"),
-    Column("engine, p50", _median("engine"), ".3g"),
-    Column("real time", _of_latency("real_time_factor"), ".4f"),
-    Column("load ms", _of_latency("load_ms"), ".0f"),
-    Column("cold start ms", _of_latency("cold_start_ms"), ".0f"),
-    Column("sustained ×", _sustained_ratio, ".2f"),
-    Column("grown KB", _grown, ".0f"),
-    Column("peak MB", _peak, ".1f", is_time=False),
+    Column("p50 ms", _get_of_total("p50"), ".3g"),
+    Column("p90 ms", _get_of_total("p90"), ".3g"),
+    Column("p99 ms", _get_of_total("p99"), ".3g"),
+    Column("max ms", _get_of_total("maximum"), ".3g"),
+    Column("mean ms", _get_of_total("mean"), ".3g"),
+    Column("deviation", _get_of_total("deviation"), ".2g"),
+    Column("front end, p50", _get_median("front_end"), ".3g"),
+    Column("model, p50", _get_median("model"), ".3g"),
+    Column("engine, p50", _get_median("engine"), ".3g"),
+    Column("real time", _get_of_latency("real_time_factor"), ".4f"),
+    Column("load ms", _get_of_latency("load_ms"), ".0f"),
+    Column("cold start ms", _get_of_latency("cold_start_ms"), ".0f"),
+    Column("sustained ×", _get_sustained_ratio, ".2f"),
+    Column("grown KB", _get_growth, ".0f"),
+    Column("peak MB", _get_peak, ".1f", is_time=False),
     Column("KB", lambda variant, *_: variant.bytes / 1000, ".0f", is_time=False),
     Column("state KB", lambda variant, *_: variant.state_bytes / 1000, ".1f", is_time=False),
-    Column("accuracy %", _accuracy, ".1f", is_time=False, larger_is_better=True),
+    Column("accuracy %", _get_accuracy, ".1f", is_time=False, larger_is_better=True),
     Column("agreement", lambda variant, *_: variant.agreed_share, ".4f", is_time=False, larger_is_better=True),
 )
 
@@ -201,7 +210,7 @@ def _tabulate(variants: Sequence[Variant]) -> tuple[list[Column], list[Row]]:
     rows = [
         Row(
             variant.name,
-            form_title(form) if latency else "",
+            describe_form(form) if latency else "",
             [column[i] for column in cells],
             latency.unstable if latency else (),
         )
@@ -269,7 +278,7 @@ def make_machines(results: Sequence[Result]) -> MachineTable | None:
     for i, result in enumerate(timed):
         for variant in result.variants:
             for form, latency in variant.latency.items():
-                table.setdefault(titled(variant.name, form), {})[i] = latency.total.p50
+                table.setdefault(describe_variant(variant.name, form), {})[i] = latency.total.p50
     table = {name: row for name, row in table.items() if len(row) > 1}
     if not table:
         return None

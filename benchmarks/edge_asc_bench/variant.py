@@ -53,7 +53,7 @@ def describe_model(model: Model) -> Variant:
     )
 
 
-def measured_variant(
+def make_variant(
     model: Model, tasks: Sequence[TaskObservation], settings: Settings, disturbances: Sequence[str]
 ) -> Variant:
     """Return a model with its times and its memory.
@@ -65,22 +65,24 @@ def measured_variant(
         disturbances: of the machine while times were taken.
     """
     variant = describe_model(model)
-    forms = zip(model.windows(settings.lengths), tasks, strict=False)
+    windows = model.windows(settings.lengths)
+    names = ["step" if seconds is None else f"{seconds}" for seconds in windows]
+    forms = zip(names, windows, tasks, strict=False)
     memory = [task.memory for task in tasks if task.memory]
     opened = tasks[0].opened if tasks else None
     return msgspec.structs.replace(
         variant,
         engine=variant.engine if opened is None else opened.engine,
         latency={
-            "step" if seconds is None else f"{seconds}": _latency(task, model.contract, seconds, settings, disturbances)
-            for seconds, task in forms
+            form: _make_latency(task, model.contract, seconds, settings, disturbances)
+            for form, seconds, task in forms
             if task.model
         },
         memory=max(memory, key=lambda parts: parts.peak or 0) if memory else None,
     )
 
 
-def _latency(
+def _make_latency(
     task: TaskObservation,
     contract: StreamContract,
     seconds: int | None,
@@ -100,12 +102,12 @@ def _latency(
         real_time_factor=total.mean / 1000 / period,
         load_ms=task.opened.load_ms,
         cold_start_ms=task.opened.cold_start_ms,
-        sustained=None if task.sustained is None else _sustained(task.sustained, settings.duration, period),
+        sustained=None if task.sustained is None else _summarise_sustained(task.sustained, settings.duration, period),
         unstable=(*total.doubts(), *disturbances),
     )
 
 
-def _sustained(measured: SustainedMeasured, duration: float, period: float) -> Sustained:
+def _summarise_sustained(measured: SustainedMeasured, duration: float, period: float) -> Sustained:
     """The first and the last tenth of a run without a pause, and the memory before and after it."""
     medians = measured.medians
     tenth = max(1, len(medians) // 10)

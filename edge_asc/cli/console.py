@@ -145,21 +145,6 @@ def _make_bars(console: Console) -> bars.Progress:
     )
 
 
-def progress(*columns: str) -> bars.Progress:
-    """A progress bar on stderr, with extra text columns."""
-    texts = [bars.TextColumn(column) for column in columns]
-    return bars.Progress(
-        bars.SpinnerColumn(),
-        bars.TextColumn("{task.description}"),
-        bars.BarColumn(),
-        *texts,
-        bars.TimeElapsedColumn(),
-        bars.TimeRemainingColumn(),
-        console=log,
-        transient=True,
-    )
-
-
 def print_json(value: object) -> None:
     """Print one JSON document on stdout."""
     click.echo(json.dumps(value, indent=1, allow_nan=False))

@@ -9,7 +9,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypedDict
 from weakref import ref
 
 import numpy as np
@@ -36,6 +36,14 @@ SUBSTITUTES = (
         loss="it takes ten times the memory, and is slower to start",
     ),
 )
+
+
+class _Detail(TypedDict):
+    """What the interpreter says about a tensor."""
+
+    index: int
+    shape: AnyArray
+    dtype: type[np.generic]
 
 
 class LiteRTRuntime(Runtime):
@@ -215,7 +223,7 @@ def _run_through(runner: Any) -> Run:
     return lambda values: dict(runner(**values))
 
 
-def _tensors(details: Mapping[str, Mapping[str, Any]]) -> dict[str, Kind]:
+def _tensors(details: Mapping[str, _Detail]) -> dict[str, Kind]:
     return {k: (tuple(int(s) for s in v["shape"]), np.dtype(v["dtype"]).name) for k, v in details.items()}
 
 

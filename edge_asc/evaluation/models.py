@@ -17,6 +17,7 @@ from edge_asc.evaluation.comparison import LabelledClips, evaluate
 from edge_asc.progress import SILENT, Progress
 from edge_asc.runtime import Runtime
 from edge_asc.training.checkpoint import Checkpoint, is_checkpoint, read_metadata
+from edge_asc.training.leakage import trained_on
 from edge_asc.zoo import locate_model
 
 
@@ -43,8 +44,6 @@ def name_models(models: Sequence[str], names: Sequence[str] = ()) -> list[tuple[
 
 def leakage_notes(models: Sequence[str], clips: Sequence[Clip]) -> list[str]:
     """Return a note for each checkpoint that was trained on some of the clips: its accuracy on them means little."""
-    from edge_asc.training.run import trained_on
-
     notes = []
     for name, model in name_models(models):
         path = checkpoint_folder(model)

@@ -96,7 +96,7 @@ class MapSettings:
     seed: int = 0
 
 
-def figure(
+def make_figure(
     models: Sequence[tuple[str, Checkpoint]],
     dataset: Dataset,
     clips: Sequence[Clip],
@@ -136,7 +136,7 @@ def figure(
     with progress.phase("mapping", 2 * len(models)) as phase:
         for name, checkpoint in models:
             maps = {}
-            for what, space in _states(name, checkpoint, features, counts).items():
+            for what, space in _compute_states(name, checkpoint, features, counts).items():
                 maps[what] = _map(space[drawn], label, settings)
                 phase.advance()
             config = checkpoint.model.config
@@ -164,7 +164,9 @@ def _map(space: Points, label: npt.NDArray[np.intp], settings: MapSettings) -> S
     return StateMap(tuple((x, y) for x, y in points), silhouette)
 
 
-def _states(name: str, checkpoint: Checkpoint, features: Sequence[Array], counts: Sequence[int]) -> dict[str, Points]:
+def _compute_states(
+    name: str, checkpoint: Checkpoint, features: Sequence[Array], counts: Sequence[int]
+) -> dict[str, Points]:
     """Embeddings and hidden states after every whole step of all clips, (steps, units)."""
     import torch
 

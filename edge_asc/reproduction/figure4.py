@@ -126,7 +126,7 @@ class Windows:
 
 @dataclass(frozen=True)
 class _Setup:
-    """What all models have in common: the data, clips that are long enough, windows, and the longest length."""
+    """Inputs common to all models: the data, clips that are long enough, windows, and the longest length."""
 
     dataset: Dataset
     clips: Sequence[Clip]
@@ -139,7 +139,7 @@ class _Setup:
         return self.windows.lengths[-1]
 
 
-def figure(
+def make_figure(
     models: Sequence[tuple[str, Sequence[Runtime]]],
     dataset: Dataset,
     clips: Sequence[Clip],
@@ -189,15 +189,15 @@ def figure(
 def _measure(name: str, runtimes: Sequence[Runtime], setup: _Setup) -> ModelCurves:
     contract = runtimes[0].contract
     causal = contract.form == "causal"
-    possible, notes = (setup.windows, []) if causal else _possible(name, contract, setup.windows)
+    possible, notes = (setup.windows, []) if causal else _select_windows(name, contract, setup.windows)
     parts = []
     for runtime in runtimes:
-        targets = _targets(name, runtime, setup.clips)
+        targets = _find_targets(name, runtime, setup.clips)
         if causal:
-            hits = _step_hits(runtime, setup, targets)
+            hits = _compute_step_hits(runtime, setup, targets)
         else:
             tracked = setup.progress.track(setup.clips, f"{name}, windows")
-            samples = _samples(setup.dataset, tracked, contract.front_end.sample_rate)
+            samples = _read_samples(setup.dataset, tracked, contract.front_end.sample_rate)
             logits = stream_recordings(runtime, samples, setup.full, possible.lengths, possible.carries, PERIOD)
             hits = {key: rows.argmax(2) == targets[:, None] for key, rows in logits.items()}
         parts.append((targets, hits))
@@ -216,14 +216,14 @@ def _measure(name: str, runtimes: Sequence[Runtime], setup: _Setup) -> ModelCurv
     )
 
 
-def _targets(name: str, runtime: Runtime, clips: Sequence[Clip]) -> Indices:
+def _find_targets(name: str, runtime: Runtime, clips: Sequence[Clip]) -> Indices:
     labels = runtime.contract.labels
     if unknown := sorted({clip.label for clip in clips} - set(labels)):
         raise EdgeAscError(f"{name} does not know {', '.join(unknown)}; it was trained on {', '.join(labels)}")
     return np.array([labels.index(clip.label) for clip in clips], np.intp)
 
 
-def _possible(name: str, contract: StreamContract, windows: Windows) -> tuple[Windows, list[str]]:
+def _select_windows(name: str, contract: StreamContract, windows: Windows) -> tuple[Windows, list[str]]:
     """The carry modes and lengths that a windowed model has, and notes of those that it does not have."""
     full, notes = windows.lengths[-1], []
     if full not in contract.windows:
@@ -246,11 +246,11 @@ def _possible(name: str, contract: StreamContract, windows: Windows) -> tuple[Wi
     return Windows(offered, carries), notes
 
 
-def _samples(dataset: Dataset, clips: Iterable[Clip], sample_rate: int) -> Iterator[Array]:
+def _read_samples(dataset: Dataset, clips: Iterable[Clip], sample_rate: int) -> Iterator[Array]:
     return (audio.read(dataset.path(clip), sample_rate) for clip in clips)
 
 
-def _step_hits(runtime: Runtime, setup: _Setup, targets: Indices) -> Hits:
+def _compute_step_hits(runtime: Runtime, setup: _Setup, targets: Indices) -> Hits:
     step = runtime.contract.signature("step")
     frames = setup.full * runtime.contract.front_end.sample_rate // step.samples * step.frames
     features = [clip[:frames] for clip in setup.cache.features(setup.dataset, setup.clips)]
@@ -275,7 +275,7 @@ def _pool(
 
 
 class Counted(NamedTuple):
-    """Which clips count for the recall, and the target of each clip."""
+    """Clips that count for the recall, and the target of each clip."""
 
     right: npt.NDArray[np.bool_]
     targets: Indices

@@ -6,13 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from edge_asc.contract import Form
+from edge_asc.contract import DECISION_RULES, Form
 from edge_asc.data import Dataset, FeatureCache
 from edge_asc.data.cache import Crop
 from edge_asc.errors import EdgeAscError, require
@@ -20,6 +20,7 @@ from edge_asc.evaluation.accuracy import LengthResult
 from edge_asc.evaluation.whole import last_logits
 from edge_asc.files import locked, write_json
 from edge_asc.frontend import FrontEnd
+from edge_asc.jsonobject import JsonObject
 from edge_asc.models import ModelConfig
 from edge_asc.progress import SILENT, Progress
 from edge_asc.reproduction.executor import Executor, LocalExecutor, describe_error
@@ -30,12 +31,12 @@ from edge_asc.training.run import Listener, Run, fit
 from edge_asc.training.state import LOG
 
 # The paper's systems: name, and settings of the model.
-VARIANTS: dict[str, dict[str, Any]] = {
-    "cnn": {"head": "gap", "auxiliary": False},
-    "single": {"output": "single", "auxiliary": False},
-    "single-aux": {"output": "single", "auxiliary": True},
-    "multi": {"output": "multi", "auxiliary": False},
-    "multi-aux": {"output": "multi", "auxiliary": True},
+VARIANTS = {
+    "cnn": ModelConfig(head="gap", auxiliary=False),
+    "single": ModelConfig(output="single", auxiliary=False),
+    "single-aux": ModelConfig(output="single", auxiliary=True),
+    "multi": ModelConfig(output="multi", auxiliary=False),
+    "multi-aux": ModelConfig(output="multi", auxiliary=True),
 }
 RESULT, LOCK = "result.json", ".lock"
 # The facts about a training in its result.
@@ -75,8 +76,8 @@ class Unit:
 
     def config(self, classes: int, dropout: float = 0.0) -> ModelConfig:
         """Return the configuration of the model."""
-        settings = VARIANTS[self.variant]
-        return ModelConfig(backbone=self.backbone, form=self.form, classes=classes, dropout=dropout, **settings)
+        config = VARIANTS[self.variant]
+        return replace(config, backbone=self.backbone, form=self.form, classes=classes, dropout=dropout)
 
 
 @dataclass(frozen=True)
@@ -239,25 +240,27 @@ def _describe(result: UnitResult) -> str:
 def read_result(path: Path, identity: Mapping[str, object]) -> UnitResult | None:
     """Return the result in a file if it is of the same clips and weights; None if it is not, or is damaged."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        if {name: value.get(name) for name in identity} != identity:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        value = JsonObject(document, "result")
+        if {name: document.get(name) for name in identity} != identity:
             return None
         return UnitResult(
-            parameters=value["parameters"],
-            clips=tuple(value["clips"]),
-            whole=_read_part(value["whole"]),
-            crop=_read_part(value["crop"]),
-            computed_with=value["training"]["computed_with"],
+            parameters=value.integer("parameters"),
+            clips=value.texts("clips"),
+            whole=_read_part(value.child("whole")),
+            crop=_read_part(value.child("crop")),
+            computed_with=value.child("training").text("computed_with"),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError):
         return None
 
 
-def _read_part(value: Mapping[str, Any]) -> LengthResult:
+def _read_part(value: JsonObject) -> LengthResult:
+    right = value.child("right_by_class")
     return LengthResult(
-        seconds=value["seconds"],
-        decision=value["decision"],
-        count_by_class=value["count_by_class"],
-        right_by_class=value["right_by_class"],
-        right_clips=tuple(digit == "1" for digit in value["right_clips"]),
+        seconds=value.number("seconds"),
+        decision=value.choice("decision", DECISION_RULES),
+        count_by_class=value.child("count_by_class").integer_items(),
+        right_by_class={rule: right.child(rule).integer_items() for rule in DECISION_RULES},
+        right_clips=tuple(digit == "1" for digit in value.text("right_clips")),
     )

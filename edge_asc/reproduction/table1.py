@@ -26,7 +26,7 @@ PAPER: dict[str, tuple[tuple[float, float], ...]] = {
 }
 
 
-def units(
+def list_units(
     subset: Iterable[str] = (), form: Form = "windowed", folds: Sequence[int] = (1,), seeds: Sequence[int] = range(5)
 ) -> list[Unit]:
     """Return the trainings of the table, or of a part of it.
@@ -157,7 +157,7 @@ class Table1:
         return any(row.paper for row in self.rows)
 
 
-def table(grid: Grid, results: Mapping[Unit, UnitResult], data: str, failures: Mapping[Unit, str]) -> Table1:
+def make_table(grid: Grid, results: Mapping[Unit, UnitResult], data: str, failures: Mapping[Unit, str]) -> Table1:
     """Return the table: a row for each system, accuracies over seeds, and the effect of the auxiliary stream.
 
     Folds are pooled, so a seed has one accuracy. A seed of which a fold is missing is left out.

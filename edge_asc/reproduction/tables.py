@@ -23,7 +23,7 @@ def tabulate_table1(value: Table1) -> list[Table]:
         table.add_column(title, justify="right")
     for row in value.rows:
         paper = [f"{row.paper.whole:.2f}", f"{row.paper.crop:.2f}"] if row.paper else []
-        cells = [_moments(row.whole), _moments(row.crop)]
+        cells = [_show_moments(row.whole), _show_moments(row.crop)]
         table.add_row(row.backbone, row.variant, f"{row.parameters:,}", f"{len(row.seeds)}", *cells, *paper)
     return [table, _tabulate_effects(value, lengths)] if value.auxiliary else [table]
 
@@ -36,12 +36,12 @@ def _tabulate_effects(value: Table1, lengths: tuple[str, str]) -> Table:
         table.add_column(length, justify="right")
     for effect in value.auxiliary:
         gains = (effect.whole, effect.crop)
-        cells = [f"{_moments(gain, '+')} ({gain.better} of {len(effect.seeds)})" for gain in gains]
+        cells = [f"{_show_moments(gain, '+')} ({gain.better} of {len(effect.seeds)})" for gain in gains]
         table.add_row(effect.backbone, effect.variant, *cells)
     return table
 
 
-def _moments(values: Accuracies | Gains, sign: str = "") -> str:
+def _show_moments(values: Accuracies | Gains, sign: str = "") -> str:
     deviation = "" if values.deviation is None else f" ± {100 * values.deviation:.1f}"
     return f"{100 * values.mean:{sign}.1f}{deviation}"
 

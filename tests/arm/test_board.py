@@ -19,7 +19,7 @@ from edge_asc_arm.board import PI4, PI5, RELEASE, build, copy, describe
 from edge_asc_arm.conformance import measure_conformance
 from edge_asc_arm.cost import measure_cost
 from edge_asc_arm.debian import bootstrap
-from edge_asc_arm.emulator import Machine
+from edge_asc_arm.emulator import GuestMachine
 from edge_asc_arm.phone import SERIAL, build_phone
 from edge_asc_arm.server import serve
 from edge_asc_bench.gate import IncomparableError, check
@@ -38,7 +38,7 @@ QUICK = Settings((1,), rounds=2, warm_up=1, lead=1, burst=3)
 
 @pytest.fixture(scope="module")
 def machines():
-    return [Machine(board, build(board)) for board in (PI4, PI5)]
+    return [GuestMachine(board, build(board)) for board in (PI4, PI5)]
 
 
 def test_counts_are_the_same_again(machines, artefacts):

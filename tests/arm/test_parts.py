@@ -19,7 +19,7 @@ from edge_asc_arm.board import BOARDS, PI4, PI5, describe, list_requirements
 from edge_asc_arm.commands import arm
 from edge_asc_arm.conformance import FLOAT, Comparison, measure_conformance, tolerance_of
 from edge_asc_arm.cost import _differences, count_parts
-from edge_asc_arm.emulator import Machine, prepare_inputs, run_guest
+from edge_asc_arm.emulator import GuestMachine, prepare_inputs, run_guest
 from edge_asc_arm.guest import (
     BEGIN,
     CALL,
@@ -107,11 +107,11 @@ def test_the_guest_program_runs_here(artefacts, tmp_path):
     """Without a board: the same program, natively."""
     paths = [artefacts.folder / "step-int8.tflite"]
     with prepare_inputs(paths, artefacts.causal.front_end) as (inputs, features):
-        report = run_guest(Machine(), inputs, tmp_path / "out", "infer", paths)
+        report = run_guest(GuestMachine(), inputs, tmp_path / "out", "infer", paths)
         assert report.engines[0].startswith("litert")
         assert features.shape[1] == 256
         with pytest.raises(EdgeAscError, match=r"here: the program on it failed: .* exit code 1: "):
-            run_guest(Machine(), inputs, tmp_path / "bad", "infer", [*paths, Path("missing.tflite")])
+            run_guest(GuestMachine(), inputs, tmp_path / "bad", "infer", [*paths, Path("missing.tflite")])
     assert (tmp_path / "out" / LOGITS.format(0)).exists()
 
 
@@ -121,7 +121,7 @@ def elsewhere(artefacts, monkeypatch):
     changes = {}
 
     def run_changed(machine, inputs, output, action, paths):
-        report = run_guest(Machine(), inputs, output, action, paths)
+        report = run_guest(GuestMachine(), inputs, output, action, paths)
         if machine.board is not None:
             for name, change in changes.items():
                 if name == "report":
@@ -132,7 +132,7 @@ def elsewhere(artefacts, monkeypatch):
 
     monkeypatch.setattr(conformance, "run_guest", run_changed)
     models = [("int8", artefacts.folder / "step-int8.tflite")]
-    return changes, lambda: measure_conformance(models, [Machine(PI4, Path())])
+    return changes, lambda: measure_conformance(models, [GuestMachine(PI4, Path())])
 
 
 def test_equal_outputs_conform(elsewhere):
@@ -213,7 +213,7 @@ def test_missing_tools_are_named(monkeypatch, artefacts, tmp_path):
         prepare_inputs([], artefacts.causal.front_end) as (inputs, _),
         pytest.raises(EdgeAscError, match="sudo apt install qemu-user"),
     ):
-        run_guest(Machine(PI4, tmp_path), inputs, tmp_path / "out", "infer", [])
+        run_guest(GuestMachine(PI4, tmp_path), inputs, tmp_path / "out", "infer", [])
 
 
 def test_the_plugin_compiles(monkeypatch, tmp_path):

@@ -17,7 +17,7 @@ from edge_asc.frontend import FrontEnd
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc.zoo import zoo_path
 from edge_asc_bench import gate
-from edge_asc_bench.finding import regressions, to_benchmark_action, to_junit, to_markdown
+from edge_asc_bench.finding import list_regressions, to_benchmark_action, to_junit, to_markdown
 from edge_asc_bench.gate import IncomparableError
 from edge_asc_bench.inputs import Clips
 from edge_asc_bench.job import Settings
@@ -36,8 +36,8 @@ def check(result, baseline, limits):
     return gate.check(typed(result), typed(baseline), limits)
 
 
-def skipped(result, baseline, limits):
-    return gate.skipped(typed(result), typed(baseline), limits)
+def list_skipped(result, baseline, limits):
+    return gate.list_skipped(typed(result), typed(baseline), limits)
 
 
 def typed(value):
@@ -180,7 +180,7 @@ def test_the_same_result_holds():
 )
 def test_one_regression_is_named(path, value, what):
     findings = check(changed(path, value), result(), Limits())
-    (found,) = regressions(findings)
+    (found,) = list_regressions(findings)
     assert (found.variant, found.what) == ("fuse.tflite", what)
     suite = ElementTree.fromstring(to_junit(findings))
     assert suite.get("failures") == "1"
@@ -192,10 +192,10 @@ def test_lost_clips_are_a_regression_and_won_ones_are_reported():
     right = result()["variants"][1]["accuracy"]["lengths"][1]["right_clips"]
     path = ("accuracy", "lengths", 1, "right_clips")
     lost = check(changed(path, flipped(right, 15)), result(), Limits())
-    assert [f.what for f in regressions(lost)] == ["accuracy at 5 s"]
-    assert "15 clips lost, 0 won" in regressions(lost)[0].why
+    assert [f.what for f in list_regressions(lost)] == ["accuracy at 5 s"]
+    assert "15 clips lost, 0 won" in list_regressions(lost)[0].why
     won = check(changed(path, flipped(right, 15, "0")), result(), Limits())
-    assert not regressions(won)
+    assert not list_regressions(won)
     assert [f.what for f in won if f.verdict == "improvement"] == ["accuracy at 5 s"]
     assert "improvement" in to_markdown(won)
 
@@ -204,7 +204,7 @@ def test_a_few_clips_either_way_are_chance():
     """Near-ties fall either way on another machine: as many lost as won."""
     right = result()["variants"][1]["accuracy"]["lengths"][1]["right_clips"]
     other = flipped(flipped(right, 3)[::-1], 3, "0")[::-1]
-    assert not regressions(check(changed(("accuracy", "lengths", 1, "right_clips"), other), result(), Limits()))
+    assert not list_regressions(check(changed(("accuracy", "lengths", 1, "right_clips"), other), result(), Limits()))
 
 
 def test_false_alarms_stay_below_the_stated_rate():
@@ -229,11 +229,11 @@ def test_uncertain_medians_say_nothing_about_latency():
     noisy = changed(("latency", "step"), latency(9.0, spread=0.3))
     findings = check(noisy, result(), Limits())
     assert not any("median" in finding.what for finding in findings)
-    assert skipped(noisy, result(), Limits()) == [
+    assert list_skipped(noisy, result(), Limits()) == [
         "fuse.tflite, step: the standard error of its median is 11 % in the result"
     ]
-    assert not regressions(findings)
-    assert skipped(result(), result(), Limits()) == []
+    assert not list_regressions(findings)
+    assert list_skipped(result(), result(), Limits()) == []
 
 
 def slower_and_larger():
@@ -260,18 +260,18 @@ def test_times_of_another_machine_cannot_be_compared_unless_that_is_allowed():
     other = elsewhere(slower_and_larger(), cpu="Cortex-A72", features=[])
     with pytest.raises(IncomparableError, match=r"another machine .*cpu.*Cortex-A76.*here.*Cortex-A72"):
         check(other, result(), Limits())
-    assert {f.what for f in regressions(check(other, result(), Limits(timings="anywhere")))} == TIMES
-    assert not regressions(check(other, result(), Limits(timings="off")))
-    assert "timings is off" in skipped(other, result(), Limits(timings="off"))[0]
+    assert {f.what for f in list_regressions(check(other, result(), Limits(timings="anywhere")))} == TIMES
+    assert not list_regressions(check(other, result(), Limits(timings="off")))
+    assert "timings is off" in list_skipped(other, result(), Limits(timings="off"))[0]
     with pytest.raises(IncomparableError, match="architecture"):
         check(elsewhere(other, architecture="x86_64"), result(), Limits(timings="anywhere"))
 
 
 def test_a_device_without_the_reference_is_compared_with_itself_alone():
     before, after = without_reference_times(result()), without_reference_times(slower_and_larger())
-    found = {f.what for f in regressions(check(after, before, Limits()))}
+    found = {f.what for f in list_regressions(check(after, before, Limits()))}
     assert found == {"median of a decision, step, ms", "peak resident set, bytes"}
-    assert not regressions(check(before, before, Limits()))
+    assert not list_regressions(check(before, before, Limits()))
     with pytest.raises(IncomparableError, match="another machine"):
         check(elsewhere(after, cores=2), before, Limits(timings="anywhere"))
 
@@ -280,7 +280,7 @@ def test_times_with_and_without_the_reference_are_compared_as_they_are():
     """In ms both, or five times slower would look like a small share of PyTorch."""
     slow = changed(("latency", "step"), latency(1.0))
     for before, after in ((without_reference_times(result()), slow), (result(), without_reference_times(slow))):
-        found = {f.what: f for f in regressions(check(after, before, Limits()))}
+        found = {f.what: f for f in list_regressions(check(after, before, Limits()))}
         assert found["median of a decision, step, ms"].after == pytest.approx(1.0)
 
 
@@ -300,8 +300,8 @@ def test_what_vanished_cannot_be_compared(path, value, what):
 def test_few_rounds_say_nothing_about_latency():
     few = changed(("latency", "step"), {**latency(9.0), "rounds_ms": [9.0]})
     few["variants"][0]["latency"]["step"]["rounds_ms"] = [4.0]
-    assert not regressions(check(few, result(), Limits()))
-    assert "inf" in skipped(few, result(), Limits())[0]
+    assert not list_regressions(check(few, result(), Limits()))
+    assert "inf" in list_skipped(few, result(), Limits())[0]
 
 
 EMULATED = {**MACHINE, "emulated": "qemu"}
@@ -315,12 +315,12 @@ def counted(share=1.0, engine="litert 2.3"):
 
 
 def test_instructions_may_hardly_grow():
-    assert not regressions(check(counted(1.01), counted(), Limits()))
-    assert {f.what for f in regressions(check(counted(1.05), counted(), Limits()))} == {
+    assert not list_regressions(check(counted(1.01), counted(), Limits()))
+    assert {f.what for f in list_regressions(check(counted(1.05), counted(), Limits()))} == {
         "instructions on cortex-a72, model",
         "instructions on cortex-a72, total",
     }
-    assert not regressions(check(counted(1.05), counted(), Limits(instructions=0.1)))
+    assert not list_regressions(check(counted(1.05), counted(), Limits(instructions=0.1)))
     with pytest.raises(IncomparableError, match=r"counted with litert 2\.4, the baseline's with litert 2\.3"):
         check(counted(engine="litert 2.4"), counted(), Limits())
     with pytest.raises(IncomparableError, match="counted with packages"):
@@ -336,7 +336,7 @@ def test_emulated_times_are_refused():
     for pair in ((emulated, result()), (result(), emulated)):
         with pytest.raises(IncomparableError, match="under emulation"):
             check(*pair, Limits(timings="anywhere"))
-    assert not regressions(check(emulated, result(), Limits(timings="off")))
+    assert not list_regressions(check(emulated, result(), Limits(timings="off")))
 
 
 def test_times_that_went_missing_cannot_be_compared():
@@ -381,7 +381,7 @@ def test_limits_are_read_from_toml(tmp_path):
     path = tmp_path / "edge-asc.toml"
     path.write_text("[gate]\nsize = 0.5\n")
     assert Limits.read(path) == Limits(size=0.5)
-    assert not regressions(check(changed(("bytes",), 290_000), result(), Limits.read(path)))
+    assert not list_regressions(check(changed(("bytes",), 290_000), result(), Limits.read(path)))
 
 
 @pytest.mark.parametrize(
@@ -531,9 +531,9 @@ def test_a_damaged_layer_is_caught_on_real_recordings(scenes10, tmp_path):
         return value.variants[-1].accuracy.all_steps.accuracy
 
     whole, again = measured(0.0), measured(0.0)
-    assert not regressions(check(again, whole, Limits(timings="off")))
+    assert not list_regressions(check(again, whole, Limits(timings="off")))
     tried = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
     damaged = measured(next(noise for noise in tried if share(measured(noise, reference=False)) < share(whole) - 0.03))
-    found = {finding.what for finding in regressions(check(damaged, whole, Limits(timings="off")))}
+    found = {finding.what for finding in list_regressions(check(damaged, whole, Limits(timings="off")))}
     assert "agreement with the reference" in found
     assert any(what.startswith("accuracy at") for what in found)

@@ -19,7 +19,7 @@ from edge_asc_bench.machine import Machine, describe, read_condition
 from edge_asc_bench.measurement import Benchmark
 from edge_asc_bench.measurement import bench as bench_on
 from edge_asc_bench.process import WorkerProcess
-from edge_asc_bench.quality import with_losses
+from edge_asc_bench.quality import add_losses
 from edge_asc_bench.result import Sample, read
 from edge_asc_bench.targets.local import LocalTarget
 from recorder import Recorder
@@ -212,7 +212,7 @@ def test_a_float_artefact_stands_for_itself_and_other_checkpoints_for_nothing(ar
     torch, plain, other = (replace(variant, loss=None) for variant in result.variants)
     a, b = (replace(at_accuracy(plain, share), name=name) for name, share in (("a", 0.5), ("b", 0.25)))
     other = replace(other, checkpoint_sha256="another")
-    torch, a, other, b = with_losses([torch, a, other, b], "torch", result.whole_clip)
+    torch, a, other, b = add_losses([torch, a, other, b], "torch", result.whole_clip)
     base = torch.accuracy.all_steps.accuracy
     assert a.loss.export["all"] == pytest.approx(100 * (base - 0.5), abs=1e-3)
     assert b.loss.export["all"] == pytest.approx(100 * (base - 0.25), abs=1e-3)

@@ -94,11 +94,11 @@ def test_a_target_and_an_engine_of_another_distribution_are_used_from_the_comman
     assert "toy://name" in text
 
 
-def test_an_engines_packages_are_those_of_its_extra_or_its_own_and_its_distributions(toys, monkeypatch):
+def test_an_engines_packages_are_those_of_its_extra_or_its_own_and_its_distributions(toys):
     packages = environment.list_packages(["litert", "onnxruntime", "litert"])
     assert [package.distribution for package in packages] == ["ai-edge-litert", "onnxruntime"]
     assert "tflite_runtime" in packages[0].modules, "a substitute will do where nothing can be installed"
-    assert [p.distribution for p in environment.list_packages(["pytorch"])] == ["safetensors", "torch"]
+    assert [p.distribution for p in environment.list_packages(["pytorch"])] == ["msgspec", "safetensors", "torch"]
     code = """
     from edge_asc_bench.remote.environment import list_packages, list_requirements
     packages = list_packages(["box"])

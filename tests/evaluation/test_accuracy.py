@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from rich.console import Console
@@ -147,6 +147,7 @@ def test_at_level_equals_scaled_samples(decibels: float) -> None:
 finite = st.floats(-30, 30, width=32)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(arrays(np.float32, array_shapes(min_dims=2, max_dims=2, max_side=8), elements=finite))
 def test_decide(logits: Array) -> None:
     assert decide(logits, "last").tolist() == [int(np.argmax(row)) for row in logits]
@@ -437,7 +438,7 @@ def test_table_tells_level_and_what_is_left_out() -> None:
 
 
 def test_tables_take_names_as_they_are() -> None:
-    odd = [replace(result, model="[bold]a[/x]", notes=("[red]note",)) for result in results()[:1]]
+    odd = [replace(result, model="[bold]a[/x]", notes=("[red]note",)) for result in results()]
     for table in (accuracy_table(odd), recall_table(odd), loss_table(odd)):
         assert "[bold]a[/x]" in shown(table)
     assert "[red]note" in shown(accuracy_table(odd))

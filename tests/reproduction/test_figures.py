@@ -52,7 +52,7 @@ def drawn(data: Any) -> figure4.Figure4:
         ("windowed", [TorchRuntime(checkpoint("windowed", seed)) for seed in range(2)]),
         ("causal", [TorchRuntime(checkpoint("causal"))]),
     ]
-    return figure4.figure(models, dataset, dataset.clips, cache)
+    return figure4.make_figure(models, dataset, dataset.clips, cache)
 
 
 def curves(figure: figure4.Figure4, name: str) -> Iterator[tuple[tuple[Any, str], figure4.Curve]]:
@@ -123,10 +123,10 @@ def test_what_figure4_refuses(data: Any, artefacts: Any) -> None:
     dataset, cache = data
     strange = [("random-windowed", [TorchRuntime(artefacts.windowed)])]
     with pytest.raises(EdgeAscError, match="random-windowed does not know airport"):
-        figure4.figure(strange, dataset, dataset.clips, cache, figure4.Windows((1,)))
+        figure4.make_figure(strange, dataset, dataset.clips, cache, figure4.Windows((1,)))
     windowed = [("w", [TorchRuntime(checkpoint("windowed"))])]
     with pytest.raises(EdgeAscError, match="less than half of the clips are 4 s long"):
-        figure4.figure(windowed, dataset, dataset.clips, cache, figure4.Windows((4, 5)))
+        figure4.make_figure(windowed, dataset, dataset.clips, cache, figure4.Windows((4, 5)))
     with pytest.raises(ContractError, match="classifies whole clips and does not stream"):
         TorchRuntime(checkpoint("windowed", head="gap", auxiliary=False))
 
@@ -135,8 +135,8 @@ def test_figure3_maps_the_same_steps_of_every_model(data: Any) -> None:
     dataset, cache = data
     models = [("with", checkpoint("windowed")), ("without", checkpoint("causal", 1, auxiliary=False))]
     settings = figure3.MapSettings(points=60)
-    value = figure3.figure(models, dataset, dataset.clips, cache, settings)
-    assert value == figure3.figure(models, dataset, dataset.clips, cache, settings)
+    value = figure3.make_figure(models, dataset, dataset.clips, cache, settings)
+    assert value == figure3.make_figure(models, dataset, dataset.clips, cache, settings)
     assert value.steps == 20 * 11
     assert len(value.label) == len(value.step) == 60
     assert set(value.step) <= set(range(1, 12))
@@ -147,9 +147,11 @@ def test_figure3_maps_the_same_steps_of_every_model(data: Any) -> None:
             assert len(state_map.points) == 60
             assert -1 <= state_map.silhouette <= 1
     with pytest.raises(EdgeAscError, match="a CNN without embeddings"):
-        figure3.figure([("cnn", checkpoint("windowed", head="gap", auxiliary=False))], dataset, dataset.clips, cache)
+        figure3.make_figure(
+            [("cnn", checkpoint("windowed", head="gap", auxiliary=False))], dataset, dataset.clips, cache
+        )
     with pytest.raises(EdgeAscError, match="expected at least 10 to map"):
-        figure3.figure(models, dataset, [], cache)
+        figure3.make_figure(models, dataset, [], cache)
 
 
 def test_hidden_states_are_those_that_decide(data: Any) -> None:
@@ -158,7 +160,7 @@ def test_hidden_states_are_those_that_decide(data: Any) -> None:
     dataset, cache = data
     model = checkpoint("causal")
     features = cache.features(dataset, dataset.clips[:1])
-    spaces = figure3._states("m", model, features, [11])
+    spaces = figure3._compute_states("m", model, features, [11])
     assert spaces["embeddings"].shape == (11, 108)
     with torch.no_grad():
         logits = model.model.output(torch.from_numpy(spaces["hidden"]))
@@ -174,7 +176,7 @@ def _normalised(clip: Any) -> Any:
 
 def test_the_page_and_the_pull_request_show_them(data: Any, drawn: figure4.Figure4, tmp_path: Path) -> None:
     dataset, cache = data
-    maps = figure3.figure(
+    maps = figure3.make_figure(
         [("with", checkpoint("windowed"))], dataset, dataset.clips, cache, figure3.MapSettings(points=30)
     )
     paths = []
@@ -192,7 +194,7 @@ def test_the_page_and_the_pull_request_show_them(data: Any, drawn: figure4.Figur
 
 def test_pictures_are_files_of_their_own(data: Any, drawn: figure4.Figure4) -> None:
     dataset, cache = data
-    maps = figure3.figure(
+    maps = figure3.make_figure(
         [("with", checkpoint("windowed"))], dataset, dataset.clips, cache, figure3.MapSettings(points=30)
     )
     for picture in (recall_curves(drawn), state_maps(maps)):
@@ -206,7 +208,7 @@ def test_one_long_recording_does_not_leave_out_the_others(data: Any, tmp_path: P
     dataset = write_scenes(tmp_path / "mixed", 2, 0, seconds=1.5)
     long = dataset.path(dataset.clips[0])
     audio.write(long, np.tile(audio.read(long), 2))
-    value = figure4.figure(
+    value = figure4.make_figure(
         [("w", [TorchRuntime(checkpoint("windowed"))])],
         dataset,
         dataset.clips,

@@ -24,12 +24,12 @@ from edge_asc.data.scenes import generate_scene
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.accuracy import LengthResult
 from edge_asc.reproduction.grid import Grid, Unit, UnitResult
-from edge_asc.reproduction.table1 import BACKBONES, PAPER, table, units
+from edge_asc.reproduction.table1 import BACKBONES, PAPER, list_units, make_table
 from edge_asc.training.recipe import PAPER as RECIPE
 from edge_asc.training.state import LOG
 
 CITIES = ("barcelona", "helsinki", "london")
-TINY = ["--set", "epochs=2", "--set", "batch=8", "--set", "warmup_epochs=0"]
+TINY = ["--set", "epochs=2", "--set", "batch=8", "--set", "warmup=0"]
 
 
 def command(*arguments: Any) -> list[str]:
@@ -95,7 +95,7 @@ def test_tau_from_archive_to_table(tmp_path: Path) -> None:
     found = json.loads(done.stdout)
     assert found == json.loads((tmp_path / "runs/table1.json").read_text())
     assert (found["data"], found["folds"], found["clips"]) == ("tau2019", [1], {"1": 10})
-    assert found["recipe"]["frames"] == [312, 312]
+    assert found["recipe"]["stages"][0]["frames"] == [312, 312]
     assert found["seconds"] == {"whole": pytest.approx(9.984), "crop": 1.0}
     rows = {row["variant"]: row for row in found["rows"]}
     assert {name: row["paper"] for name, row in rows.items()} == {
@@ -130,7 +130,7 @@ def test_the_same_seed_gives_the_same_table_in_one_process_and_in_two(scenes: Pa
     assert_same_weights(scenes / "alone", scenes / "together", 4)
 
 
-def test_ray_trains_the_same_models_and_tells_what_failed(scenes: Path) -> None:
+def test_ray_trains_the_same_models_and_reports_failures(scenes: Path) -> None:
     pytest.importorskip("ray", reason="no Ray: install edge-asc[ray]")
     options = ["table1", scenes / "scenes", "--subset", "fuse:cnn,single", "--seeds", 1, *TINY, "--json"]
     alone = reproduce(scenes, *options, "--output", scenes / "here")
@@ -154,7 +154,7 @@ def assert_same_weights(folder: Path, other: Path, count: int) -> None:
         assert (folder / path).read_bytes() == (other / path).read_bytes()
 
 
-def test_a_killed_grid_goes_on_where_it_was(scenes: Path) -> None:
+def test_a_killed_grid_resumes(scenes: Path) -> None:
     options = ["table1", scenes / "scenes", "--subset", "fuse:cnn,multi", "--seeds", 1, "--set", "epochs=4", *TINY[2:]]
     whole = reproduce(scenes, *options, "--output", scenes / "whole")
     assert whole.returncode == 0, whole.stderr
@@ -181,7 +181,7 @@ def test_a_killed_grid_goes_on_where_it_was(scenes: Path) -> None:
     assert not list(killed.rglob("training-state.pt"))
 
 
-def test_more_seeds_take_up_what_is_there(scenes: Path) -> None:
+def test_more_seeds_use_what_is_there(scenes: Path) -> None:
     options = ["table1", scenes / "scenes", "--output", scenes / "more", *TINY, "--json"]
     one = json.loads(reproduce(scenes, *options, "--subset", "fuse:cnn", "--seeds", 1).stdout)
     assert one["rows"][0]["whole"]["deviation"] is None
@@ -212,10 +212,10 @@ def test_a_training_that_fails_does_not_take_the_others_with_it(scenes: Path) ->
 def test_a_fold_or_a_row_that_is_not_there(scenes: Path) -> None:
     options = ["table1", scenes / "scenes", "--output", scenes / "none"]
     for wrong, message in (
-        (["--subset", "fuse:gru"], "'fuse:gru' is no part of the table; expected BACKBONE"),
+        (["--subset", "fuse:gru"], "'fuse:gru' is not a part of the table; expected BACKBONE"),
         (["--subset", "vgg"], "with resnet, bcresnet, fuse and cnn, single, single-aux, multi, multi-aux"),
         (["--fold", "3"], "no fold 3"),
-        (["--set", "epochs=0"], "recipe epochs is 0"),
+        (["--set", "epochs=0"], "recipe all.epochs: expected `int` >= 1"),
         (["--device", "cuda"], "device 'cuda' is not available here"),
     ):
         done = reproduce(scenes, *options, *wrong)
@@ -225,7 +225,7 @@ def test_a_fold_or_a_row_that_is_not_there(scenes: Path) -> None:
 
 
 def test_the_whole_grid_is_the_papers() -> None:
-    grid = units()
+    grid = list_units()
     assert len(grid) == 3 * 5 * 5
     assert len(set(grid)) == len({unit.path for unit in grid}) == 75
     assert [unit.seed for unit in grid] == sorted(unit.seed for unit in grid)
@@ -251,7 +251,7 @@ def test_seeds_with_a_missing_fold_do_not_count(tmp_path: Path) -> None:
         for (fold, seed), right in zip(((1, 0), (2, 0), (1, 1)), rights, strict=True)
     }
     failed = {Unit("fuse", "multi", "causal", 2, 1): "out of memory"}
-    value = table(grid, found, "scenes", failed)
+    value = make_table(grid, found, "scenes", failed)
     assert [row.whole.accuracies for row in value.rows] == [(0.5,), (0.8,)]
     (effect,) = value.auxiliary
     assert (effect.backbone, effect.variant, effect.seeds) == ("fuse", "multi", (0,))
@@ -260,7 +260,7 @@ def test_seeds_with_a_missing_fold_do_not_count(tmp_path: Path) -> None:
         assert (gain.deviation, gain.better) == (None, 1)
     assert value.failures == {"fuse-causal-multi/fold2/seed1": "out of memory"}
     with pytest.raises(EdgeAscError, match="not a part of the table"):
-        units(["fuse:"], "causal") and units(["fuse:none"])
+        list_units(["fuse:"], "causal") and list_units(["fuse:none"])
 
 
 def test_a_folder_is_not_taken_for_another_data_sets(scenes: Path) -> None:

@@ -16,7 +16,7 @@ from edge_asc.engine import open_runtime
 from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import Array
 from edge_asc.progress import SILENT, Progress
-from edge_asc_arm.emulator import Machine, prepare_inputs, run_guest
+from edge_asc_arm.emulator import GuestMachine, prepare_inputs, run_guest
 from edge_asc_arm.guest import COMPUTED_FEATURES, LOGITS, Report
 
 KIND = "conformance"
@@ -121,7 +121,7 @@ def tolerance_of(engine: str, contract: StreamContract) -> float:
 
 
 def measure_conformance(
-    artefacts: Sequence[tuple[str, Path]], machines: Sequence[Machine], progress: Progress = SILENT
+    artefacts: Sequence[tuple[str, Path]], machines: Sequence[GuestMachine], progress: Progress = SILENT
 ) -> Conformance:
     """Stream artefacts on this machine and on boards, and compare the logits.
 
@@ -142,7 +142,7 @@ def measure_conformance(
         progress.phase("Streaming", len(machines) + 1) as phase,
     ):
 
-        def infer(machine: Machine) -> Inference:
+        def infer(machine: GuestMachine) -> Inference:
             folder = Path(temporary) / machine.name
             report = run_guest(machine, inputs, folder, "infer", paths)
             phase.advance()
@@ -150,7 +150,7 @@ def measure_conformance(
             return Inference(report, logits, np.load(folder / COMPUTED_FEATURES))
 
         with ThreadPoolExecutor(2) as pool:
-            here, *boards = pool.map(infer, [Machine(), *machines])
+            here, *boards = pool.map(infer, [GuestMachine(), *machines])
     comparisons, front_end_errors = [], {}
     for machine, board in zip(machines, boards, strict=True):
         _check_versions(machine.name, board.report, here.report)

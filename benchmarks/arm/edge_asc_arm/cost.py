@@ -17,10 +17,10 @@ import msgspec
 import edge_asc
 from edge_asc.data.scenes import VERSION
 from edge_asc.progress import SILENT, Progress
-from edge_asc_arm.emulator import SECONDS, Machine, prepare_inputs, run_guest
+from edge_asc_arm.emulator import SECONDS, GuestMachine, prepare_inputs, run_guest
 from edge_asc_arm.guest import BEGIN, CALL, DECIDED, FRONT_END_DONE, MARKS, NOTHING, RETURNED, Report
 from edge_asc_bench.inputs import Model
-from edge_asc_bench.machine import Machine as MeasuredMachine
+from edge_asc_bench.machine import Machine
 from edge_asc_bench.result import Data, Instructions, Made, MeasuredSettings, Result
 from edge_asc_bench.variant import describe_model
 
@@ -45,14 +45,14 @@ class Counts:
         instructions: of each artefact.
     """
 
-    machine: Machine
+    machine: GuestMachine
     report: Report
     instructions: tuple[Instructions, ...]
 
 
 def measure_cost(
     artefacts: Sequence[tuple[str, Path]],
-    machines: Sequence[Machine],
+    machines: Sequence[GuestMachine],
     *,
     command: str = "",
     progress: Progress = SILENT,
@@ -81,7 +81,7 @@ def measure_cost(
         progress.phase("Counting", len(machines)) as phase,
     ):
 
-        def count(machine: Machine) -> Counts:
+        def count(machine: GuestMachine) -> Counts:
             file = Path(temporary) / f"{machine.name}.txt"
             report = run_guest(machine, inputs, Path(temporary) / machine.name, "count", paths, file)
             phase.advance()
@@ -138,7 +138,7 @@ def _build_result(made: Made, models: Sequence[Model], counts: Sequence[Counts])
         instructions = {count.machine.name: count.instructions[i] for count in counts}
         variant = describe_model(model)
         variants.append(msgspec.structs.replace(variant, engine=report.engines[i], instructions=instructions))
-    machine = MeasuredMachine(
+    machine = Machine(
         architecture=report.machine,
         cpu=", ".join(count.machine.name for count in counts),
         python=report.python,

@@ -34,7 +34,7 @@ ARCHIVE = "guest.zip"
 
 
 @dataclass(frozen=True)
-class Machine:
+class GuestMachine:
     """A machine that runs the guest program.
 
     Attributes:
@@ -75,7 +75,7 @@ def prepare_inputs(artefacts: Sequence[Path], front_end: FrontEnd) -> Iterator[t
 
 
 def run_guest(
-    machine: Machine,
+    machine: GuestMachine,
     inputs: Path,
     output: Path,
     action: str,

@@ -66,12 +66,12 @@ def command(
         if junit:
             write_bytes(junit, finding.error_to_junit(str(error)).encode())
         raise
-    for text in gate.skipped(measured, before, limits):
+    for text in gate.list_skipped(measured, before, limits):
         log.print(f"not compared: {text}")
     if junit:
         write_bytes(junit, finding.to_junit(findings).encode())
     _append(summary, finding.to_markdown(findings))
-    failed = finding.regressions(findings)
+    failed = finding.list_regressions(findings)
     if as_json:
         print_json({"holds": not failed, "findings": [vars(each) for each in findings]})
     else:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from edge_asc.contract import Form
     from edge_asc.data import Dataset, FeatureCache
     from edge_asc.data.recordings import Recordings
+    from edge_asc.reproduction.executor import Executor
     from edge_asc.reproduction.figure3 import Figure3
     from edge_asc.reproduction.figure4 import Figure4
     from edge_asc.reproduction.grid import Unit
@@ -124,12 +125,11 @@ def table1(
     from edge_asc.data.cache import default_cache
     from edge_asc.reproduction import grid as grids
     from edge_asc.reproduction import table1 as tables
-    from edge_asc.reproduction.executor import LocalExecutor, RayExecutor
     from edge_asc.training.compute import find_device
 
     if distributed.is_torchelastic_launched():
         raise click.UsageError("torchrun shares one training among processes; give a grid --jobs, or --engine ray")
-    units = tables.units(subsets, form, tuple(dict.fromkeys(folds)), range(seeds))
+    units = tables.list_units(subsets, form, tuple(dict.fromkeys(folds)), range(seeds))
     chosen = chosen_recipe(recipe, settings)
     if engine == "local":
         find_device(device)
@@ -140,7 +140,7 @@ def table1(
         data=data.resolve(),
         output=output.resolve(),
         cache=default_cache().resolve(),
-        recipe=_on_whole_clips(chosen, settings, _longest(dataset, folds, progress)),
+        recipe=_fit_to_whole_clips(chosen, settings, _find_longest(dataset, folds, progress)),
         dropout=dropout,
         licences=licences,
         device=device,
@@ -148,11 +148,16 @@ def table1(
         num_workers=num_workers,
         threads=threads,
     )
-    executor = RayExecutor(gpus) if engine == "ray" else LocalExecutor(jobs)
-    results, failures = grids.run(grid, units, executor, progress)
+    results, failures = grids.run(grid, units, _make_executor(engine, jobs, gpus), progress)
     if results:
-        _write_table(tables.table(grid, results, dataset.name, failures), output, as_json=as_json)
+        _write_table(tables.make_table(grid, results, dataset.name, failures), output, as_json=as_json)
     _raise_failures(failures, len(units))
+
+
+def _make_executor(engine: str, jobs: int, gpus: float | None) -> Executor:
+    from edge_asc.reproduction.executor import LocalExecutor, RayExecutor
+
+    return RayExecutor(gpus) if engine == "ray" else LocalExecutor(jobs)
 
 
 def _raise_failures(failures: Mapping[Unit, str], count: int) -> None:
@@ -206,11 +211,11 @@ def figure4(
     from edge_asc.training.compute import find_device
 
     device, progress = find_device(device), ConsoleProgress()
-    recordings = _recordings(data, fold, progress)
+    recordings = _open_recordings(data, fold, progress)
     members = list_members(models)
     opened = [(name, [open_member(seed, threads, device) for seed in seeds]) for name, seeds in members]
     windows = figures.Windows(lengths, carries)
-    figure = figures.figure(opened, recordings.dataset, recordings.clips, _cache(), windows, progress)
+    figure = figures.make_figure(opened, recordings.dataset, recordings.clips, _open_cache(), windows, progress)
     with_notes = tuple(
         replace(model, notes=(*model.notes, *leakage_notes(seeds, recordings.clips)))
         for model, (_, seeds) in zip(figure.models, members, strict=True)
@@ -253,27 +258,27 @@ def figure3(
     from edge_asc.zoo import locate_model
 
     progress = ConsoleProgress()
-    recordings = _recordings(data, fold, progress)
+    recordings = _open_recordings(data, fold, progress)
     names = name_models(models, list(map(model_name, models)))
     loaded = [(name, Checkpoint.load(locate_model(model) or model)) for name, model in names]
     for note in leakage_notes(models, recordings.clips):
         log.print(note)
     settings = figures.MapSettings(points, perplexity, seed)
-    figure = figures.figure(loaded, recordings.dataset, recordings.clips, _cache(), settings, progress)
+    figure = figures.make_figure(loaded, recordings.dataset, recordings.clips, _open_cache(), settings, progress)
     figure = replace(figure, fold=fold)
     _write_figure(figure, output, as_json=as_json)
     if not as_json:
         out.print(tabulate_figure3(figure))
 
 
-def _recordings(data: Path, fold: int, progress: Progress) -> Recordings:
+def _open_recordings(data: Path, fold: int, progress: Progress) -> Recordings:
     """The held-out clips of a fold; all clips for fold 0."""
     from edge_asc.data.recordings import Recordings
 
     return Recordings.open(data, fold or None, progress)
 
 
-def _cache() -> FeatureCache:
+def _open_cache() -> FeatureCache:
     from edge_asc.data import FeatureCache
     from edge_asc.data.cache import default_cache
     from edge_asc.frontend import FrontEnd
@@ -281,16 +286,16 @@ def _cache() -> FeatureCache:
     return FeatureCache(default_cache(), FrontEnd())
 
 
-def _longest(dataset: Dataset, folds: Sequence[int], progress: Progress) -> int:
+def _find_longest(dataset: Dataset, folds: Sequence[int], progress: Progress) -> int:
     """Frames of the longest clip of the folds; all features are computed here, once, before trainings need them."""
     from edge_asc.data.dataset import Part
 
     parts = [dataset.split(fold, part) for fold in folds for part in get_args(Part)]
     clips = dict.fromkeys(clip for part in parts for clip in part)
-    return max(map(len, _cache().features(dataset, clips, progress)))
+    return max(map(len, _open_cache().features(dataset, clips, progress)))
 
 
-def _on_whole_clips(recipe: Recipe, settings: Mapping[str, object], longest: int) -> Recipe:
+def _fit_to_whole_clips(recipe: Recipe, settings: Mapping[str, object], longest: int) -> Recipe:
     """The recipe on whole clips, unless the user sets their length; `longest` is in frames."""
     from edge_asc.training.recipe import PAPER
 

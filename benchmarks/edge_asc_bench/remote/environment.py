@@ -79,23 +79,23 @@ def list_packages(engines: Iterable[str]) -> list[Package]:
         engine = ENGINES.load(name)
         modules = (engine.module, *(substitute.module for substitute in engine.substitutes))
         packages.setdefault(engine.distribution, Package(engine.distribution, modules))
-        for other in _other_distributions(name, engine):
+        for other in _list_other_distributions(name, engine):
             packages.setdefault(other, Package(other, (other.replace("-", "_"),)))
     packages.pop(OURS, None)
     return sorted(packages.values(), key=lambda package: package.distribution)
 
 
-def _other_distributions(name: str, engine: Engine) -> list[str]:
+def _list_other_distributions(name: str, engine: Engine) -> list[str]:
     source = ENGINES.sources[name].distribution
     if source != OURS:
         return [source]
     marker = re.compile(rf"extra\s*==\s*['\"]{re.escape(engine.extra)}['\"]")
-    return [_name_of(line) for line in _read_requirements() if engine.extra and marker.search(line)]
+    return [_parse_name(line) for line in _read_requirements() if engine.extra and marker.search(line)]
 
 
 def list_requirements(packages: Sequence[Package]) -> list[str]:
     """Return what pip installs: engines in the versions that are installed here, so that results can be compared."""
-    bounds = {_name_of(line): line.split(";")[0].strip() for line in _read_requirements()}
+    bounds = {_parse_name(line): line.split(";")[0].strip() for line in _read_requirements()}
     requirements = [bounds.get(name, name) for name in BASE]
     for package in packages:
         name = package.distribution
@@ -107,7 +107,7 @@ def list_requirements(packages: Sequence[Package]) -> list[str]:
     return requirements
 
 
-def _name_of(requirement: str) -> str:
+def _parse_name(requirement: str) -> str:
     return re.split(r"[^\w.-]", requirement)[0]
 
 
@@ -118,8 +118,8 @@ def _read_requirements() -> list[str]:
         return []
 
 
-def digest(device: DeviceFacts, requirements: Sequence[str]) -> str:
-    """Return the name of an environment: a digest of everything that decides its content."""
+def make_key(device: DeviceFacts, requirements: Sequence[str]) -> str:
+    """Return the name of an environment: a make_key of everything that decides its content."""
     listed = json.dumps([device.python, device.machine, list(requirements)])
     return hashlib.sha256(listed.encode()).hexdigest()[:16]
 

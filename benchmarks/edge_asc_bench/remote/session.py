@@ -48,7 +48,7 @@ class JobState:
 
 @dataclass(frozen=True)
 class RemoteSettings:
-    """Where and how a job runs.
+    """Settings of a job on a device.
 
     Attributes:
         device: that does it.
@@ -79,7 +79,7 @@ class Session:
         self._report("examining the device")
         facts = await self._probe()
         self._folder = f"{facts.folder}/jobs/{digest}"
-        self._environment = f"{facts.folder}/environments/{environment.digest(facts, self._requirements)}"
+        self._environment = f"{facts.folder}/environments/{environment.make_key(facts, self._requirements)}"
         installed = not self._device.makes_environments or await self._exists(f"{self._environment}/complete")
         copied = await self._exists(f"{self._folder}/complete")
         size = 0 if copied else sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from msgspec import UnsetType
 
 from edge_asc_bench.latency import Distribution
-from edge_asc_bench.result import Result, titled
+from edge_asc_bench.result import Result, describe_variant
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def summarise(result: Result) -> list[Row]:
         engine = _microseconds(latency.engine)
         rows.append(
             Row(
-                name=variant.name if variant.name.endswith(" s") else titled(variant.name, form),
+                name=variant.name if variant.name.endswith(" s") else describe_variant(variant.name, form),
                 engine=engine,
                 model=_microseconds(latency.model),
                 speedup=eager[form] / engine[0] if form in eager else None,

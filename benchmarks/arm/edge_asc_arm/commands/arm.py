@@ -18,7 +18,7 @@ from edge_asc_arm.board import BOARDS, build
 
 if TYPE_CHECKING:
     from edge_asc_arm.conformance import Conformance
-    from edge_asc_arm.emulator import Machine
+    from edge_asc_arm.emulator import GuestMachine
     from edge_asc_bench.result import Result
 
 board_argument = click.argument("board", type=click.Choice(list(BOARDS)), default="pi4")
@@ -148,11 +148,11 @@ def cost_command(models: tuple[str, ...], boards: tuple[str, ...], output: Path 
     out.print(_cost_table(result))
 
 
-def _build_machines(boards: Sequence[str], progress: ConsoleProgress) -> list[Machine]:
-    from edge_asc_arm.emulator import Machine
+def _build_machines(boards: Sequence[str], progress: ConsoleProgress) -> list[GuestMachine]:
+    from edge_asc_arm.emulator import GuestMachine
 
     names = list(dict.fromkeys(boards))
-    return [Machine(BOARDS[name], build(BOARDS[name])) for name in progress.track(names, "Building boards")]
+    return [GuestMachine(BOARDS[name], build(BOARDS[name])) for name in progress.track(names, "Building boards")]
 
 
 def _conformance_table(conformance: Conformance) -> Table:

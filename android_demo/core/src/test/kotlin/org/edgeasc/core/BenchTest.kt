@@ -82,7 +82,7 @@ class BenchTest {
         val error = assertThrows(ContractException::class.java) {
             Bench(plan(), device, { if (it == "a.pcm") files(it) else ByteArray(20) }) { model }.run(null, null) { _, _, _ -> }
         }
-        assertTrue(error.message, "are not those of the reference" in error.message!!)
+        assertTrue(error.message, "do not match the reference logits" in error.message!!)
         assertTrue(model.closed)
     }
 
