@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
+
+
+@dataclass(frozen=True)
+class Toy:
+    """A descriptor."""
+
+    sound: str
 
 
 def write_distribution(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from itertools import count
 
 import pytest
@@ -15,14 +14,9 @@ from edge_asc.data.dataset import LAYOUTS
 from edge_asc.engine import ENGINES
 from edge_asc.errors import EdgeAscError
 from edge_asc.registry import Registry
-from plugins import write_distribution
+from plugins import Toy, write_distribution
 
 numbers = count()
-
-
-@dataclass(frozen=True)
-class Toy:
-    sound: str
 
 
 @pytest.fixture
@@ -38,7 +32,7 @@ def registry(tmp_path, monkeypatch):
 
 
 def toy(sound):
-    return f"from test_registry import Toy\nTOY = Toy({sound!r})\n"
+    return f"from plugins import Toy\nTOY = Toy({sound!r})\n"
 
 
 @pytest.fixture
@@ -57,9 +51,7 @@ def test_nothing_is_registered(registry):
 
 def test_a_descriptor_is_found_by_the_name_of_its_entry_point(registry, package):
     toys, install = registry
-    install(
-        "mine", {"duck": f"{package}:DUCK"}, {f"{package}.py": "from test_registry import Toy\nDUCK = Toy('quack')"}
-    )
+    install("mine", {"duck": f"{package}:DUCK"}, {f"{package}.py": "from plugins import Toy\nDUCK = Toy('quack')"})
     assert toys.names() == ("duck",)
     assert package not in sys.modules, "names are known without an import"
     assert toys.load("duck") == Toy("quack")
