@@ -285,7 +285,7 @@ def _explain(message: str, names: list[Any]) -> str:
     text, _, path = message.partition(" - at `")
     path = re.sub(
         r"^\$\.?(stages\[(\d+)\]\.?)?",
-        lambda match: f"{names[int(match[2])]}." if match[2] and int(match[2]) < len(names) else "",
+        lambda match: f"{names[int(match[2])]}." if match[2] and len(names) > 1 else "",
         path.rstrip("`"),
     )
     where = f"recipe {path.rstrip('.')}" if path else "recipe"

@@ -182,9 +182,9 @@ def test_train_evaluate_export_and_report(tmp_path, monkeypatch):
     data = tmp_path / "data"
     write_scenes(data, 2, 0, seconds=1.0)
     model = tmp_path / "model"
-    settings = ["epochs=1", "frames=[16,24]", "batch=10", "warmup_epochs=0"]
+    settings = ["trunk.batch=10", "frames=[24,24]", "head.views=1"]
     options = [word for setting in settings for word in ("--set", setting)]
-    common = ("train", data, "--output", model, "--recipe", "small", *options, "--name", "tiny")
+    common = ("train", data, "--output", model, "--epochs", 1, *options, "--name", "tiny")
     result = run(*common, "--fold", 1, "--json")
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["training"]["data"] == "generated"

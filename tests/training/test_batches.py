@@ -162,3 +162,10 @@ def test_class_limit() -> None:
 def test_no_two_draws_share_their_numbers() -> None:
     numbers = [(0, 1), (0, 1, 0), (0, 1, 0, 0), (0, 1, 1), (0, 1, 1, 0)]
     assert len({torch_generator(*each).initial_seed() for each in numbers}) == len(numbers)
+
+
+def test_the_order_of_the_clips_stays_what_it_was() -> None:
+    """Published results of the paper's recipe depend on it."""
+    assert torch.randperm(6, generator=torch_generator(0, 0)).tolist() == [3, 0, 5, 1, 2, 4]
+    assert torch.randperm(6, generator=torch_generator(3, 7)).tolist() == [4, 1, 2, 0, 5, 3]
+    assert torch.cat(batches(structs.replace(PLAIN, batch=2)).parts).tolist() == [3, 0, 5, 1, 2, 4]

@@ -78,8 +78,10 @@ def test_bad_settings(settings: dict[str, Any], message: str) -> None:
 def test_not_a_recipe() -> None:
     with pytest.raises(EdgeAscError, match="recipe: expected `object`, got `array`"):
         Recipe.from_json([])
-    with pytest.raises(EdgeAscError, match=r"recipe trunk: object contains unknown field `nonsense`"):
+    with pytest.raises(EdgeAscError, match=r"recipe: object contains unknown field `nonsense`"):
         Recipe.from_json({"stages": [{"name": "trunk", "nonsense": 1}]})
+    with pytest.raises(EdgeAscError, match=r"recipe epochs: expected `int` >= 1"):  # of one stage: without its name
+        PAPER.override({"epochs": 0})
 
 
 def test_stages_have_names_of_their_own() -> None:

@@ -1,0 +1,116 @@
+"""`edge-asc train`: what its options mean, on generated scenes too small to learn anything."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from edge_asc.cli.commands.train import command
+from edge_asc.data.generated import write_scenes
+from edge_asc.training.checkpoint import Checkpoint
+from edge_asc.training.recipe import STAGED
+
+TINY = {
+    "trunk.batch": 10,
+    "trunk.frames": [16, 16],
+    "trunk.long_frames": 16,
+    "trunk.long_batch": 10,
+    "head.frames": [24, 24],
+    "head.views": 1,
+}
+SETTINGS = [word for name, value in TINY.items() for word in ("--set", f"{name}={json.dumps(value)}")]
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("command")
+    write_scenes(folder / "data", 2, 0, seconds=1.0, folds=2)
+    return folder
+
+
+@pytest.fixture
+def train(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("EDGE_ASC_CACHE", str(scenes / "cache"))
+
+    def run(*arguments: Any) -> Result:
+        return CliRunner().invoke(command, [str(scenes / "data"), *map(str, arguments)])
+
+    return run
+
+
+def test_pretraining_and_head_in_one_go(train: Any, scenes: Path, tmp_path: Path) -> None:
+    output = tmp_path / "model"
+    options = ("--pretrain", scenes / "data", "--fold", 1, "--epochs", 1, "--output", output, *SETTINGS)
+    result = train(*options)
+    assert result.exit_code == 0, result.output
+    wide, final = Checkpoint.load(output / "pretrained"), Checkpoint.load(output)
+    assert (wide.model.config.head, final.model.config.head) == ("linear", "gru")
+    assert [stage["name"] for stage in wide.recipe["stages"]] == ["trunk"]
+    assert [stage["name"] for stage in final.recipe["stages"]] == ["head"]
+    assert (wide.training["folds_of"], final.training["started_from"]) == ("generated", "pretrained")
+    assert final.evaluation["levels_db"]["0"]["lengths"][0]["count"] == 10
+    assert (output / "README.md").exists()
+    again = train(*options, "--resume")
+    assert "trained already" in again.output
+
+
+def test_curves_and_the_label_other(train: Any, scenes: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="TensorBoard is an extra of its own")
+    result = train(
+        "--output", tmp_path / "model", "--epochs", 1, "--head", "linear", "--tensorboard", "--json", *SETTINGS
+    )
+    assert result.exit_code == 0, result.output
+    assert list((tmp_path / "model" / "tensorboard").iterdir())
+    refused = train("--output", tmp_path / "other", "--other", scenes / "data")
+    assert "none is left for other" in str(refused.exception)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--fold", 1, "--cross-validate"], "--fold and --cross-validate exclude each other"),
+        (["--folds-of", "."], "--folds-of belongs to --fold or --cross-validate"),
+        (["--pretrain", ".", "--folds-of", ".", "--fold", 1], "--pretrain excludes --from and --folds-of"),
+        (["--pretrain", ".", "--head", "linear"], "--pretrain belongs to --head gru"),
+        (["--pretrain", ".", "--stages", "trunk"], "--pretrain needs a recipe with a trunk and a head"),
+        (["--other-except", "dog"], "--other-except belongs to --other"),
+        (["--teacher", ".", "--head", "gap"], "--teacher belongs to --head gru or linear"),
+        (["--set", "epochs"], "'epochs': expected NAME=VALUE"),
+        (["--epochs", 0], "0 is not in the range"),
+    ],
+)
+def test_options_that_do_not_fit(
+    train: Any, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[Any], message: str
+) -> None:
+    monkeypatch.chdir(scenes / "data")
+    result = train("--output", tmp_path / "model", *options)
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ([], ["trunk", "head"]),
+        (["--head", "linear"], ["trunk"]),
+        (["--no-auxiliary"], ["all"]),
+        (["--head", "gap", "--form", "windowed"], ["all"]),
+        (["--stages", "head"], ["head"]),
+        (["--recipe", "paper"], ["all"]),
+    ],
+)
+def test_the_recipe_fits_the_model(
+    train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], names: list[str]
+) -> None:
+    given: list[Any] = []
+    monkeypatch.setattr("edge_asc.cli.commands.train._train", lambda run, *_, **__: given.append(run))
+    monkeypatch.setattr("edge_asc.cli.commands.train._print", lambda *_, **__: None)
+    result = train("--output", tmp_path / "model", *options)
+    assert result.exit_code == 0, result.output
+    (run,) = given
+    assert [stage.name for stage in run.recipe.stages] == names
+    assert run.config.dropout == (STAGED.dropout if names != ["all"] else 0.0)
