@@ -7,7 +7,7 @@ import hashlib
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,51 +21,15 @@ from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import FrontEnd
 from edge_asc.models import CNN, CRNN, ModelConfig, build
 from edge_asc.training import objectives
-from edge_asc.training.augmentation import draw_gain, to_log_mel, to_power
 from edge_asc.training.batches import Batches, Examples, count_batches, torch_generator
 from edge_asc.training.compute import Compute
 from edge_asc.training.listener import Epoch, Listener
 from edge_asc.training.optimizers import Optimizers
 from edge_asc.training.recipe import Recipe, Stage
+from edge_asc.training.start import Start
 from edge_asc.training.state import Best, TrainingState, load_state, save_state
 from edge_asc.training.validation import Validation
 from edge_asc.training.views import compute_views, count_views
-
-GAIN_DRAWS = 8
-
-
-def normalisation(features: Sequence[npt.NDArray[np.float32]], recipe: Recipe, front_end: FrontEnd) -> FrontEnd:
-    """`front_end` with the mean and 1 / standard deviation per bin of raw log-mel at the first stage's levels."""
-    augmentation = recipe.stages[0].augmentation
-    generator = np.random.default_rng(recipe.seed)
-    count = 0
-    total, squares = np.zeros((2, front_end.mels))
-    for clip in features:
-        x = np.array(clip)
-        levels = [x]
-        if augmentation.changes_level:
-            power = to_power(x, front_end.floor)
-            gains = 10.0 ** (draw_gain(augmentation, GAIN_DRAWS, generator) / 10.0)
-            levels = [to_log_mel(power * np.float32(gain), front_end.floor) for gain in gains]
-        for level in levels:
-            y = level.astype(np.float64)
-            count, total, squares = count + len(y), total + y.sum(0), squares + (y * y).sum(0)
-    mean = total / count
-    deviation = np.sqrt(np.maximum(squares / count - mean * mean, 1e-6))
-    return front_end.with_normalisation(mean, 1.0 / deviation)
-
-
-@dataclass(frozen=True)
-class Start:
-    """A model that a training starts from.
-
-    Attributes:
-        model: of the same backbone and form.
-        rows: for each label of the training, the number of the same label in `model`, or None where it has none.
-    """
-
-    model: CRNN | CNN
-    rows: tuple[int | None, ...]
 
 
 class Trainer:
@@ -109,7 +73,7 @@ class Trainer:
         self.model: CRNN | CNN = build(config)
         self.auxiliary_is_new = start is not None and None in start.rows
         if start is not None:
-            self._start_from(start)
+            start.give_weights(self.model)
         self.average = copy.deepcopy(self.model).requires_grad_(False).to(compute.device)
         synced = compute.with_sync_batch_norm(self.model)
         for module in synced.modules():
@@ -122,25 +86,6 @@ class Trainer:
         self.best: Best | None = None
         self.history: list[Epoch] = []
         self._entered = -1
-
-    def _start_from(self, start: Start) -> None:
-        mine, config, given = self.model, self.model.config, start.model.config
-        if (given.backbone, given.form, given.res_norm) != (config.backbone, config.form, config.res_norm):
-            raise EdgeAscError(f"the training starts from {given}; expected the backbone and form of {config}")
-        if (given.head == "gap") != (config.head == "gap"):
-            raise EdgeAscError(f"the training starts from the head {given.head}; {config.head} cannot take its weights")
-        weights = mine.state_dict()
-        for name, value in start.model.state_dict().items():
-            name = _rename(name, given.head, config.head)
-            if name not in weights:
-                continue
-            if not name.startswith(("output.", "auxiliary.")):
-                weights[name] = value
-                continue
-            for row, theirs in enumerate(start.rows):
-                if theirs is not None:
-                    weights[name][row] = value[theirs]
-        mine.load_state_dict(weights)
 
     def epochs(self, listener: Listener | None = None) -> Iterator[Epoch]:
         """Train to the end, resuming what is on disk."""
@@ -408,15 +353,6 @@ def _check(config: ModelConfig, recipe: Recipe, clips: int, targets: Sequence[in
                 f"a batch of stage {stage.name} has {crops} crops for {compute.ranks} processes; "
                 "expected at least 2 for each: launch fewer, or raise the stage's batch"
             )
-
-
-def _rename(name: str, theirs: str, mine: str) -> str:
-    """The name of a weight in another head: the linear head's output is the auxiliary layer of a GRU head."""
-    layer, _, rest = name.partition(".")
-    renamed = {("linear", "gru", "output"): "auxiliary", ("gru", "linear", "auxiliary"): "output"}
-    if theirs != mine and layer == "output" and theirs == "gru":
-        return ""
-    return f"{renamed.get((theirs, mine, layer), layer)}.{rest}"
 
 
 def _digest(model: CRNN | CNN) -> str:

@@ -18,12 +18,14 @@ from edge_asc.training.checkpoint import Checkpoint, is_checkpoint
 from edge_asc.training.compute import Compute
 from edge_asc.training.leakage import check_leakage, trained_on
 from edge_asc.training.listener import Listener
-from edge_asc.training.loop import Start, Trainer, normalisation
+from edge_asc.training.loop import Trainer
 from edge_asc.training.material import OTHER, Material, OtherSounds, Part, credit, gather
+from edge_asc.training.normalisation import measure_normalisation
 from edge_asc.training.provenance import describe_training
 from edge_asc.training.recipe import Recipe
 from edge_asc.training.recorder import Record
 from edge_asc.training.scoring import LEVELS, cross_evaluation, evaluate_levels, fold_evaluation
+from edge_asc.training.start import Start
 from edge_asc.training.state import STATE
 from edge_asc.training.validation import Validation
 
@@ -182,7 +184,7 @@ def fit(
     if initial or run.teachers:
         front_end = (initial or Checkpoint.load(run.of_same_fold(run.teachers[0]))).front_end
     else:
-        front_end = normalisation(material.features, run.recipe, cache.front_end)
+        front_end = measure_normalisation(material.features, run.recipe, cache.front_end)
     teachers = [(path, _load_teacher(path, run, front_end)) for path in run.teachers]
     if run.fold is not None:
         used = [*([(run.initial, initial)] if run.initial and initial else []), *teachers]
