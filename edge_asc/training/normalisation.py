@@ -13,8 +13,8 @@ from edge_asc.training.recipe import Recipe
 GAIN_DRAWS = 8
 
 
-def normalisation(features: Sequence[Array], recipe: Recipe, front_end: FrontEnd) -> FrontEnd:
-    """`front_end` with the mean and 1 / standard deviation per bin of raw log-mel at the first stage's levels."""
+def measure_normalisation(features: Sequence[Array], recipe: Recipe, front_end: FrontEnd) -> FrontEnd:
+    """Return `front_end` with the mean and 1 / standard deviation per bin of raw log-mel at the first stage's levels."""
     augmentation = recipe.stages[0].augmentation
     generator = np.random.default_rng(recipe.seed)
     count = 0

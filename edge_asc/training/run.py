@@ -20,7 +20,7 @@ from edge_asc.training.compute import Compute
 from edge_asc.training.leakage import check_leakage, trained_on
 from edge_asc.training.listener import Listener
 from edge_asc.training.material import OTHER, Material, OtherSounds, Part, credit, gather
-from edge_asc.training.normalisation import normalisation
+from edge_asc.training.normalisation import measure_normalisation
 from edge_asc.training.provenance import describe_training
 from edge_asc.training.recipe import Recipe
 from edge_asc.training.recorder import Record
@@ -228,7 +228,7 @@ def _load_basis(run: Run, material: Material, front_end: FrontEnd) -> _Basis:
     if initial or run.teachers:
         front_end = (initial or Checkpoint.load(run.of_same_fold(run.teachers[0]))).front_end
     else:
-        front_end = normalisation(material.features, run.recipe, front_end)
+        front_end = measure_normalisation(material.features, run.recipe, front_end)
     teachers = [(path, _load_teacher(path, run, front_end)) for path in run.teachers]
     if run.fold is not None:
         used = [*([(run.initial, initial)] if run.initial and initial else []), *teachers]

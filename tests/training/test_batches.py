@@ -11,7 +11,7 @@ from msgspec import structs
 from edge_asc.frontend import FrontEnd
 from edge_asc.training.batches import Batches, Examples, count_batches, torch_generator
 from edge_asc.training.compute import Compute
-from edge_asc.training.normalisation import normalisation
+from edge_asc.training.normalisation import measure_normalisation
 from edge_asc.training.recipe import PAPER, STAGED, Augmentation, Recipe, Stage
 
 LENGTHS = (40, 24, 32, 40, 11, 28)
@@ -29,7 +29,7 @@ def clips() -> list[Any]:
 
 
 def examples(recipe: Recipe = PAPER, **options: Any) -> Examples:
-    return Examples(clips(), TARGETS, 2, normalisation(clips(), recipe, FrontEnd()), **options)
+    return Examples(clips(), TARGETS, 2, measure_normalisation(clips(), recipe, FrontEnd()), **options)
 
 
 def batches(stage: Stage = PLAIN, epoch: int = 0, **options: Any) -> Batches:
@@ -104,7 +104,7 @@ def test_mixed_targets_are_those_of_two_clips() -> None:
 def test_silence_is_not_mixed() -> None:
     floor = FrontEnd().floor
     features = [np.full((32, 256), math.log(floor), np.float32), *clips()[1:]]
-    chosen = Examples(features, TARGETS, 2, normalisation(features, PAPER, FrontEnd()))
+    chosen = Examples(features, TARGETS, 2, measure_normalisation(features, PAPER, FrontEnd()))
     stage = structs.replace(PLAIN, augmentation=Augmentation(mixing=1.0))
     (part,) = Batches(chosen, stage, 0, 0).parts
     ((_, y),) = Batches(chosen, stage, 0, 0)

@@ -18,7 +18,7 @@ from edge_asc.training.augmentation import to_log_mel, to_power
 from edge_asc.training.batches import Examples
 from edge_asc.training.compute import Compute
 from edge_asc.training.listener import Listener
-from edge_asc.training.normalisation import normalisation
+from edge_asc.training.normalisation import measure_normalisation
 from edge_asc.training.recipe import STAGED, Augmentation, Recipe, Stage
 from edge_asc.training.start import Start
 from edge_asc.training.state import LOG, STATE
@@ -68,7 +68,7 @@ def clips(seed: int = 0) -> Features:
 def trainer(folder: Path, recipe: Recipe = FAST, features: Features | None = None, **options: Any) -> Trainer:
     features = clips() if features is None else features
     given = {name: options.pop(name) for name in ("teachers", "start", "validation", "compute") if name in options}
-    front_end = normalisation(features, recipe, FrontEnd())
+    front_end = measure_normalisation(features, recipe, FrontEnd())
     config = ModelConfig(classes=2, **options)
     compute = given.pop("compute", None)
     examples = Examples(features, TARGETS, 2, front_end)
@@ -77,7 +77,7 @@ def trainer(folder: Path, recipe: Recipe = FAST, features: Features | None = Non
 
 def validation(selects: bool = True, seed: int = 1) -> Validation:
     features = clips(seed)
-    return Validation(features, TARGETS, normalisation(features, FAST, FrontEnd()), selects=selects)
+    return Validation(features, TARGETS, measure_normalisation(features, FAST, FrontEnd()), selects=selects)
 
 
 def weights(model: CRNN | CNN) -> dict[str, torch.Tensor]:
@@ -315,7 +315,7 @@ def test_reported_clips_do_not_select(tmp_path: Path) -> None:
 
 
 def test_damaged_features_stop_the_training(tmp_path: Path) -> None:
-    front_end = normalisation(clips(), FAST, FrontEnd())
+    front_end = measure_normalisation(clips(), FAST, FrontEnd())
     features = clips()
     features[3][:] = np.nan
     recipe = Recipe(stages=(EVERYTHING,))
@@ -389,7 +389,7 @@ def test_class_weights_change_the_loss(tmp_path: Path) -> None:
     losses = []
     for balance in (0.0, 1.0):
         recipe = FAST.override({"class_balance": balance})
-        front_end = normalisation(clips(), recipe, FrontEnd())
+        front_end = measure_normalisation(clips(), recipe, FrontEnd())
         run = Trainer(ModelConfig(classes=2), recipe, Examples(clips(), targets, 2, front_end), tmp_path / str(balance))
         losses.append([epoch.loss for epoch in run.epochs()])
     assert losses[0][0] != losses[1][0]
@@ -398,7 +398,7 @@ def test_class_weights_change_the_loss(tmp_path: Path) -> None:
 
 def test_normalisation_is_that_of_all_frames() -> None:
     features = clips()
-    front_end = normalisation(features, Recipe(), FrontEnd())
+    front_end = measure_normalisation(features, Recipe(), FrontEnd())
     frames = np.concatenate(features).astype(np.float64)
     np.testing.assert_allclose(front_end.mean, frames.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(front_end.scale, 1 / frames.std(axis=0), rtol=1e-4)
@@ -407,7 +407,7 @@ def test_normalisation_is_that_of_all_frames() -> None:
 def test_normalisation_is_taken_at_the_levels_of_the_recipe() -> None:
     recipe = Recipe(stages=(Stage(augmentation=Augmentation(gain=(-20.0, -20.0))),))
     features = clips()
-    front_end = normalisation(features, recipe, FrontEnd())
+    front_end = measure_normalisation(features, recipe, FrontEnd())
     quiet = to_log_mel(0.01 * to_power(np.concatenate(features), 1e-8), 1e-8).astype(np.float64).mean(0)
     np.testing.assert_allclose(front_end.mean, quiet, rtol=1e-4)
 
