@@ -14,7 +14,7 @@ GAIN_DRAWS = 8
 
 
 def measure_normalisation(features: Sequence[Array], recipe: Recipe, front_end: FrontEnd) -> FrontEnd:
-    """Return `front_end` with the mean and 1 / standard deviation per bin of raw log-mel at the first stage's levels."""
+    """Return `front_end` with the mean and 1 / deviation per bin of raw log-mel at the first stage's levels."""
     augmentation = recipe.stages[0].augmentation
     generator = np.random.default_rng(recipe.seed)
     count = 0
