@@ -175,6 +175,7 @@ def test_credits_and_licences(data: Any, tmp_path: Path) -> None:
     ]
     header = "filename\tlicence\tauthor\tfreesound_url"
     (dataset.root / "credits.csv").write_text("\n".join([header, *rows]) + "\n")
+    dataset = Dataset.open(dataset.root)
     try:
         run = run_of(dataset, tmp_path / "licensed", licences=("CC0",))
         found = train(run, cache, Listener(), resume=False, record=recorded)
@@ -269,7 +270,7 @@ def test_foreign_sounds_become_the_label_other(data: Any, tmp_path: Path) -> Non
 
 def test_other_is_judged_by_the_labels_that_are_kept_back(data: Any, tmp_path: Path) -> None:
     dataset, cache = data
-    wide = write_scenes(tmp_path / "wide", 2, 1, seconds=1.0, folds=2, progress=False)
+    wide = write_scenes(tmp_path / "wide", 2, 1, seconds=1.0, folds=2)
     foreign = {label: f"foreign {label}" for label in wide.labels}
     wide = replace(
         wide,
