@@ -134,6 +134,8 @@ def command(
         raise click.UsageError("--other-except belongs to --other")
     auxiliary = auxiliary and head == "gru"
     chosen = chosen_recipe(recipe or ("staged" if auxiliary or head == "linear" else "paper"), settings, epochs)
+    if other and not any(setting.endswith("class_balance") for setting in settings):
+        chosen = chosen.override({"class_balance": 1.0})  # or the many foreign clips draw known sounds to `other`
     if head == "linear":
         chosen = chosen.without_head()
     if stages:
