@@ -101,6 +101,7 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(PYTHON) tools/house.py
 
 # The lowest versions that pyproject.toml declares: first what a device needs, then what exports and measures.
 minimum:

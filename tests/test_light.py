@@ -35,7 +35,8 @@ def artefact(engine: str) -> Path:
 
 def samples() -> npt.NDArray[np.float32]:
     with np.load(GOLDEN / "stream.npz") as golden:
-        return golden["samples"] / np.float32(32768)
+        recorded: npt.NDArray[np.int16] = golden["samples"]
+    return recorded.astype(np.float32) / np.float32(32768)
 
 
 def logits(engine: str) -> npt.NDArray[np.float32]:

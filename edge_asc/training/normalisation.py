@@ -1,4 +1,4 @@
-"""Normalisation of log-mel by the statistics of the training clips."""
+"""Normalisation of log-mel: mean and standard deviation of every mel bin over the training clips."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GAIN_DRAWS = 8
 
 
 def measure_normalisation(features: Sequence[Array], recipe: Recipe, front_end: FrontEnd) -> FrontEnd:
-    """`front_end` with the mean and 1 / standard deviation per bin of raw log-mel at the first stage's levels."""
+    """Return `front_end` with the mean and 1 / deviation per bin of raw log-mel at the first stage's levels."""
     augmentation = recipe.stages[0].augmentation
     generator = np.random.default_rng(recipe.seed)
     count = 0

@@ -1,4 +1,4 @@
-"""A model that a training starts from."""
+"""The model that a training starts from."""
 
 from __future__ import annotations
 
@@ -20,29 +20,30 @@ class Start:
     model: CRNN | CNN
     rows: tuple[int | None, ...]
 
-    def give_weights(self, model: CRNN | CNN) -> None:
-        """Set the weights of `model` to these; labels and layers without a counterpart keep their own.
 
-        Raises:
-            EdgeAscError: another backbone, form or kind of head.
-        """
-        config, given = model.config, self.model.config
-        if (given.backbone, given.form, given.res_norm) != (config.backbone, config.form, config.res_norm):
-            raise EdgeAscError(f"the training starts from {given}; expected the backbone and form of {config}")
-        if (given.head == "gap") != (config.head == "gap"):
-            raise EdgeAscError(f"the training starts from the head {given.head}; {config.head} cannot take its weights")
-        weights = model.state_dict()
-        for name, value in self.model.state_dict().items():
-            name = _rename(name, given.head, config.head)
-            if name not in weights:
-                continue
-            if not name.startswith(("output.", "auxiliary.")):
-                weights[name] = value
-                continue
-            for row, theirs in enumerate(self.rows):
-                if theirs is not None:
-                    weights[name][row] = value[theirs]
-        model.load_state_dict(weights)
+def take_weights(model: CRNN | CNN, start: Start) -> None:
+    """Give a model the weights that a training starts from.
+
+    Raises:
+        EdgeAscError: the start has another backbone, form or kind of head.
+    """
+    config, given = model.config, start.model.config
+    if (given.backbone, given.form, given.res_norm) != (config.backbone, config.form, config.res_norm):
+        raise EdgeAscError(f"the training starts from {given}; expected the backbone and form of {config}")
+    if (given.head == "gap") != (config.head == "gap"):
+        raise EdgeAscError(f"the training starts from the head {given.head}; {config.head} cannot take its weights")
+    weights = model.state_dict()
+    for name, value in start.model.state_dict().items():
+        name = _rename(name, given.head, config.head)
+        if name not in weights:
+            continue
+        if not name.startswith(("output.", "auxiliary.")):
+            weights[name] = value
+            continue
+        for row, theirs in enumerate(start.rows):
+            if theirs is not None:
+                weights[name][row] = value[theirs]
+    model.load_state_dict(weights)
 
 
 def _rename(name: str, theirs: str, mine: str) -> str:

@@ -125,7 +125,8 @@ def test_interruption(
     monkeypatch: pytest.MonkeyPatch,
     interruption: type[BaseException],
 ) -> None:
-    save, saved = np.save, []
+    save = np.save
+    saved: list[Path] = []
 
     def interrupted(path: Path, frames: Any) -> None:
         if len(saved) == 2:

@@ -46,7 +46,9 @@ def test_any_duration_and_rate(seconds: float, rate: int, count: int) -> None:
 
 def test_place_shapes_the_background() -> None:
     def spectrum(seed: int, place: int) -> npt.NDArray[np.float32]:
-        return LogMel(FrontEnd(mels=32))(generate_scene("bus", seed, 4.0, place=place))[4:].mean(0)
+        frames = LogMel(FrontEnd(mels=32))(generate_scene("bus", seed, 4.0, place=place))[4:]
+        mean: npt.NDArray[np.float32] = frames.mean(0)
+        return mean
 
     def distance(one: npt.NDArray[np.float32], two: npt.NDArray[np.float32]) -> float:
         return float(np.std(one - two))
@@ -128,7 +130,8 @@ def test_folds(tmp_path: Path, clips: int, folds: int) -> None:
 
 
 def test_interrupted_scenes_are_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write, written = audio.write, []
+    write = audio.write
+    written: list[Path] = []
 
     def interrupted(path: Path, samples: npt.NDArray[np.float32], sample_rate: int) -> None:
         if len(written) == 7:

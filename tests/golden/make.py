@@ -38,7 +38,7 @@ def write_logmel() -> None:
 def write_stream() -> None:
     """Export the pretrained FUSE model to int8; write both artefacts, 2 s of samples and each engine's logits."""
     samples = signal(32768)
-    logits = {}
+    logits: dict[str, npt.ArrayLike] = {}
     with TemporaryDirectory() as folder:
         program = "from edge_asc.cli import main; main()"
         command = [sys.executable, "-c", program, "export", "fuse", "--quantize", "int8", "--output", folder]
@@ -47,7 +47,7 @@ def write_stream() -> None:
             shutil.copy(Path(folder) / name, HERE / name)
             classifier = StreamingClassifier.from_artefact(HERE / name)
             logits[engine] = np.stack([result.logits for result in classifier.push(samples / np.float32(32768))])
-    np.savez_compressed(HERE / "stream.npz", samples=samples, **logits)
+    np.savez_compressed(HERE / "stream.npz", samples=samples, onnx=logits["onnx"], tflite=logits["tflite"])
 
 
 if __name__ == "__main__":

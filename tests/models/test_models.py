@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import torch
@@ -20,7 +20,10 @@ torch.set_num_threads(1)  # the models are too small to share, and the machine m
 BACKBONES = ("resnet", "bcresnet", "fuse")
 
 
-def lively(model: Any) -> Any:
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+def lively(model: ModuleT) -> ModuleT:
     """`model` in evaluation mode with normalisations that do something."""
     for layer in model.modules():
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
@@ -105,7 +108,7 @@ def test_build_gives_what_the_configuration_says() -> None:
     [
         ({"backbone": "vgg"}, "got backbone 'vgg'; expected one of: bcresnet, fuse, resnet"),
         ({"form": "online"}, "causal, windowed"),
-        ({"head": "lstm"}, "gru, gap"),
+        ({"head": "lstm"}, "gru, linear, gap"),
         ({"output": "all"}, "multi, single"),
         ({"res_norm": True}, "backbone fuse has no option ResNorm; leave it out"),
     ],
@@ -334,6 +337,8 @@ def test_bands_are_normalised_alike_by_the_norm_that_processes_share() -> None:
     """In evaluation it runs anywhere, and its statistics tell whether the bands are in their places."""
     torch.manual_seed(0)
     norm = SubSpectralNorm(6)
+    assert norm.norm.running_mean is not None
+    assert norm.norm.running_var is not None
     norm.norm.running_mean.normal_()
     norm.norm.running_var.uniform_(0.5, 2)
     torch.nn.init.normal_(norm.norm.weight)

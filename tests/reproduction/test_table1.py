@@ -215,7 +215,7 @@ def test_a_fold_or_a_row_that_is_not_there(scenes: Path) -> None:
         (["--subset", "fuse:gru"], "'fuse:gru' is not a part of the table; expected BACKBONE"),
         (["--subset", "vgg"], "with resnet, bcresnet, fuse and cnn, single, single-aux, multi, multi-aux"),
         (["--fold", "3"], "no fold 3"),
-        (["--set", "epochs=0"], "recipe all.epochs: expected `int` >= 1"),
+        (["--set", "epochs=0"], "recipe epochs: expected `int` >= 1"),
         (["--device", "cuda"], "device 'cuda' is not available here"),
     ):
         done = reproduce(scenes, *options, *wrong)

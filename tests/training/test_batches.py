@@ -73,13 +73,13 @@ def test_loader_processes_prepare_the_same_batches_in_the_same_order() -> None:
 def test_processes_share_the_clips_of_a_batch() -> None:
     stage = structs.replace(PLAIN, crops=2)
     whole = batches(stage)
-    shares = [batches(stage, rank=rank, ranks=2) for rank in range(2)]
+    shares = [batches(stage, compute=Compute(rank=rank, ranks=2)) for rank in range(2)]
     for i in range(2):
         assert sorted(torch.cat([part.parts[i][part.rank :: 2] for part in shares]).tolist()) == [0, 1, 2, 3, 4, 5]
         (x0, y0), (x1, y1) = (part[i] for part in shares)
         assert x0.shape == x1.shape == (3, *whole[i][0].shape[1:])
         assert torch.equal(y0.sum(0) + y1.sum(0), whole[i][1].sum(0))
-    assert [len(part) for part in batches(structs.replace(PLAIN, batch=5), ranks=2).parts] == [5]
+    assert [len(part) for part in batches(structs.replace(PLAIN, batch=5), compute=Compute(ranks=2)).parts] == [5]
 
 
 def test_long_crops() -> None:

@@ -15,13 +15,14 @@ from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import FrontEnd
 from edge_asc.models import CNN, CRNN, ModelConfig
 from edge_asc.training.augmentation import to_log_mel, to_power
+from edge_asc.training.batches import Examples
 from edge_asc.training.compute import Compute
 from edge_asc.training.listener import Listener
-from edge_asc.training.loop import Trainer
 from edge_asc.training.normalisation import measure_normalisation
 from edge_asc.training.recipe import STAGED, Augmentation, Recipe, Stage
 from edge_asc.training.start import Start
 from edge_asc.training.state import LOG, STATE
+from edge_asc.training.trainer import Aids, Trainer
 from edge_asc.training.validation import Validation
 
 torch.set_num_threads(1)  # the models are too small to share, and the machine may be busy
@@ -69,7 +70,9 @@ def trainer(folder: Path, recipe: Recipe = FAST, features: Features | None = Non
     given = {name: options.pop(name) for name in ("teachers", "start", "validation", "compute") if name in options}
     front_end = measure_normalisation(features, recipe, FrontEnd())
     config = ModelConfig(classes=2, **options)
-    return Trainer(config, recipe, features, TARGETS, front_end, folder, **given)
+    compute = given.pop("compute", None)
+    examples = Examples(features, TARGETS, 2, front_end)
+    return Trainer(config, recipe, examples, folder, Aids(**given), compute)
 
 
 def validation(selects: bool = True, seed: int = 1) -> Validation:
@@ -316,15 +319,15 @@ def test_damaged_features_stop_the_training(tmp_path: Path) -> None:
     features = clips()
     features[3][:] = np.nan
     recipe = Recipe(stages=(EVERYTHING,))
-    run = Trainer(ModelConfig(classes=2), recipe, features, TARGETS, front_end, tmp_path)
+    run = Trainer(ModelConfig(classes=2), recipe, Examples(features, TARGETS, 2, front_end), tmp_path)
     with pytest.raises(EdgeAscError, match="the loss became nan in epoch 1; start again with a lower"):
         next(run.epochs())
     assert not (tmp_path / STATE).exists()
 
 
-def test_nothing_to_train_on(tmp_path: Path) -> None:
+def test_nothing_to_train_on() -> None:
     with pytest.raises(EdgeAscError, match="0 training clips"):
-        Trainer(ModelConfig(), FAST, [], [], FrontEnd(), tmp_path)
+        Examples([], [], 10, FrontEnd())
 
 
 @pytest.mark.parametrize("recipe", [FAST.with_epochs(1), Recipe(stages=(EVERYTHING,)).with_epochs(1)])
@@ -389,7 +392,7 @@ def test_class_weights_change_the_loss(tmp_path: Path) -> None:
     for balance in (0.0, 1.0):
         recipe = FAST.override({"class_balance": balance})
         front_end = measure_normalisation(clips(), recipe, FrontEnd())
-        run = Trainer(ModelConfig(classes=2), recipe, clips(), targets, front_end, tmp_path / str(balance))
+        run = Trainer(ModelConfig(classes=2), recipe, Examples(clips(), targets, 2, front_end), tmp_path / str(balance))
         losses.append([epoch.loss for epoch in run.epochs()])
     assert losses[0][0] != losses[1][0]
     assert losses[0][-1] != losses[1][-1]
