@@ -35,7 +35,9 @@ def trained_on(training: Mapping[str, Any], filenames: Collection[str]) -> int:
     return sum(clip_id(name) in ids or stem_id(name) in stems for name in filenames)
 
 
-def seen(clips: Iterable[Clip], before: Mapping[str, Any], taught: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+def record_seen(
+    clips: Iterable[Clip], before: Mapping[str, Any], taught: Sequence[Mapping[str, Any]]
+) -> dict[str, list[str]]:
     """The entries of a checkpoint's provenance: clips seen in this training and those `before`, and by teachers."""
     own = {clip_id(clip.filename) for clip in clips} | set(before.get(SEEN, ()))
     by_teachers = {each for training in (before, *taught) for each in training.get(TAUGHT, ())}

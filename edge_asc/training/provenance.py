@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from edge_asc.training.compute import Compute
-from edge_asc.training.leakage import seen
+from edge_asc.training.leakage import record_seen
 from edge_asc.training.listener import Epoch
 from edge_asc.training.material import Material, merge_credits
 
@@ -51,7 +51,7 @@ def describe_training(
         "teachers": [path.name for path in run.teachers],
         "started_from": run.initial.name if run.initial else None,
         "before": [{"name": run.initial.name, **_brief(before)}, *before.get("before", ())] if run.initial else [],
-        **seen(clips, before, taught),
+        **record_seen(clips, before, taught),
         "credits": credits,
         "computed_with": f"torch {torch.__version__}, {compute}",
         "seconds": round(sum(epoch.seconds for epoch in history), 1),

@@ -108,7 +108,7 @@ def test_build_gives_what_the_configuration_says() -> None:
     [
         ({"backbone": "vgg"}, "got backbone 'vgg'; expected one of: bcresnet, fuse, resnet"),
         ({"form": "online"}, "causal, windowed"),
-        ({"head": "lstm"}, "gru, gap"),
+        ({"head": "lstm"}, "gru, linear, gap"),
         ({"output": "all"}, "multi, single"),
         ({"res_norm": True}, "backbone fuse has no option ResNorm; leave it out"),
     ],

@@ -114,3 +114,16 @@ def test_the_recipe_fits_the_model(
     (run,) = given
     assert [stage.name for stage in run.recipe.stages] == names
     assert run.config.dropout == (STAGED.dropout if names != ["all"] else 0.0)
+
+
+@pytest.mark.parametrize(("options", "balance"), [([], 1.0), (["--set", "head.class_balance=0.5"], 0.5)])
+def test_many_foreign_clips_are_weighed_down(
+    train: Any, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], balance: float
+) -> None:
+    given: list[Any] = []
+    monkeypatch.setattr("edge_asc.cli.commands.train._train", lambda run, *_, **__: given.append(run))
+    monkeypatch.setattr("edge_asc.cli.commands.train._print", lambda *_, **__: None)
+    result = train("--output", tmp_path / "model", "--other", scenes / "data", *options)
+    assert result.exit_code == 0, result.output
+    assert given[0].recipe.stages[1].class_balance == balance
+    assert given[0].labels[-1] == "other"

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from edge_asc.data import Dataset, FeatureCache
+from edge_asc.data.dataset import Credit
 from edge_asc.data.generated import write_scenes
 from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import FrontEnd
@@ -169,23 +170,17 @@ def test_a_baseline_is_saved_without_evaluation(data: Any, tmp_path: Path) -> No
 
 def test_credits_and_licences(data: Any, tmp_path: Path) -> None:
     dataset, cache = data
-    rows = [
-        f"{clip.filename}\t{'CC0' if i % 4 else 'CC-BY-NC'}\tauthor {i % 3}\thttp://example.invalid/{i}/"
+    credits = {
+        clip.filename: Credit("CC0" if i % 4 else "CC-BY-NC", f"author {i % 3}", f"http://example.invalid/{i}/")
         for i, clip in enumerate(dataset.clips)
-    ]
-    header = "filename\tlicence\tauthor\tfreesound_url"
-    (dataset.root / "credits.csv").write_text("\n".join([header, *rows]) + "\n")
-    dataset = Dataset.open(dataset.root)
-    try:
-        run = run_of(dataset, tmp_path / "licensed", licences=("CC0",))
-        found = train(run, cache, Listener(), resume=False, record=recorded)
-        assert found.training["clips"] == 15
-        text = card(found)
-        assert "CC0 (15 recordings):" in text
-        assert "CC-BY-NC" not in text
-        assert "- author 1: [" in text
-    finally:
-        (dataset.root / "credits.csv").unlink()
+    }
+    run = run_of(replace(dataset, credits=credits), tmp_path / "licensed", licences=("CC0",))
+    checkpoint = train(run, cache, Listener(), resume=False, record=recorded)
+    assert checkpoint.training["clips"] == 15
+    text = card(checkpoint)
+    assert "CC0 (15 recordings):" in text
+    assert "CC-BY-NC" not in text
+    assert "- author 1: [" in text
     assert json.loads((tmp_path / "licensed/checkpoint.json").read_text())["training"]["licences"] == ["CC0"]
 
 

@@ -89,6 +89,8 @@ class _Options:
         """Return the recipe with the settings and the stages asked for."""
         default = "staged" if self.head == "linear" or (self.auxiliary and self.head == "gru") else "paper"
         recipe = chosen_recipe(self.recipe or default, self.settings, self.epochs)
+        if self.other and not any(setting.endswith("class_balance") for setting in self.settings):
+            recipe = recipe.override({"class_balance": 1.0})  # or the many foreign clips draw known sounds to `other`
         if self.head == "linear":
             recipe = recipe.without_head()
         return recipe.only(tuple(self.stages.split(","))) if self.stages else recipe
