@@ -1,5 +1,7 @@
 """The checkpoints that come with the package, as they are shipped."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -17,16 +19,16 @@ PARAMETERS = {"fuse": 146_710, "bcresnet": 153_605, "resnet": 136_194}
 
 
 @pytest.fixture(scope="module", params=zoo())
-def shipped(request):
+def shipped(request: pytest.FixtureRequest) -> tuple[str, Checkpoint]:
     return request.param, Checkpoint.load(zoo_path(request.param))
 
 
-def test_the_default_is_there():
+def test_the_default_is_there() -> None:
     assert DEFAULT in zoo()
     assert zoo_path("no-such-model") is None
 
 
-def test_a_checkpoint_is_whole_and_explains_itself(shipped):
+def test_a_checkpoint_is_whole_and_explains_itself(shipped: tuple[str, Checkpoint]) -> None:
     name, checkpoint = shipped
     assert checkpoint.name == checkpoint.model.config.backbone == name
     assert deployed_parameters(checkpoint.model) == PARAMETERS[name]
@@ -43,7 +45,9 @@ def test_a_checkpoint_is_whole_and_explains_itself(shipped):
 
 
 @pytest.mark.parametrize("fmt", ["onnx", "tflite"])
-def test_int8_needs_no_data_and_keeps_the_decisions_on_real_recordings(shipped, fmt, scenes10, tmp_path):
+def test_int8_needs_no_data_and_keeps_the_decisions_on_real_recordings(
+    shipped: tuple[str, Checkpoint], fmt: str, scenes10: Path, tmp_path: Path
+) -> None:
     name, checkpoint = shipped
     (artefact,) = write(Draft(checkpoint, "", Plan.from_json(checkpoint.quantisation)), fmt)
     (tmp_path / artefact.name).write_bytes(artefact.data)

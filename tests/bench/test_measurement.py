@@ -3,14 +3,16 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from artefacts import clips
+from artefacts import Artefacts, clips
 from edge_asc.errors import EdgeAscError
-from edge_asc.progress import SILENT
+from edge_asc.progress import SILENT, Progress
 from edge_asc_bench.events import Decide, TimesMeasured
 from edge_asc_bench.inputs import Clips
 from edge_asc_bench.job import Settings, Task
@@ -20,23 +22,23 @@ from edge_asc_bench.measurement import Benchmark
 from edge_asc_bench.measurement import bench as bench_on
 from edge_asc_bench.process import WorkerProcess
 from edge_asc_bench.quality import add_losses
-from edge_asc_bench.result import Sample, read
+from edge_asc_bench.result import Result, Sample, Variant, read
 from edge_asc_bench.targets.local import LocalTarget
 from recorder import Recorder
 
 CLIPS = Clips("noise", clips(3, 40), (), (), "digest")
 
 
-def quick(**changes):
+def quick(**changes: Any) -> Settings:
     return Settings(**{"rounds": 1, "warm_up": 1, "lead": 1, "burst": 3, "window_burst": 1, **changes})
 
 
-def bench(models, audio, settings, progress=SILENT):
+def bench(models: list[tuple[str, Path]], audio: Clips, settings: Settings, progress: Progress = SILENT) -> Result:
     (result,) = bench_on(Benchmark(models, audio, settings), [LocalTarget()], progress=progress)
     return result
 
 
-def test_models_are_measured_side_by_side(artefacts, tmp_path):
+def test_models_are_measured_side_by_side(artefacts: Artefacts, tmp_path: Path) -> None:
     models = [(name, path) for name, path in artefacts.steps.items()]
     models.append(("int8", artefacts.folder / "step-int8.tflite"))
     seen = Recorder()
@@ -72,7 +74,7 @@ def test_models_are_measured_side_by_side(artefacts, tmp_path):
     assert int8.state_bytes < result.variants[0].state_bytes / 3
 
 
-def test_accuracy_comes_with_the_clips_that_are_right(artefacts):
+def test_accuracy_comes_with_the_clips_that_are_right(artefacts: Artefacts) -> None:
     contract_labels = artefacts.causal.labels
     audio = Clips("noise", clips(3, 40), contract_labels, (0, 1, 2), "digest")
     result = bench([("torch", artefacts.steps["torch"])], audio, quick(lengths=(1,), rounds=1))
@@ -81,7 +83,7 @@ def test_accuracy_comes_with_the_clips_that_are_right(artefacts):
     assert row.right_clips.count("1") == row.right
 
 
-def test_windows_are_measured_each(artefacts):
+def test_windows_are_measured_each(artefacts: Artefacts) -> None:
     result = bench([("w", artefacts.folder / "windows.tflite")], CLIPS, quick(lengths=(1, 2), rounds=1))
     (variant,) = result.variants
     assert set(variant.latency) == {"1", "2"}
@@ -89,12 +91,12 @@ def test_windows_are_measured_each(artefacts):
     assert variant.latency["2"].period_s == 0.25
 
 
-def test_a_window_that_is_not_asked_for_is_an_error_before_anything_is_measured(artefacts):
+def test_a_window_that_is_not_asked_for_is_an_error_before_anything_is_measured(artefacts: Artefacts) -> None:
     with pytest.raises(EdgeAscError, match="has windows of 1, 2 s; name one of them"):
         bench([("w", artefacts.folder / "windows.tflite")], CLIPS, quick(lengths=(5,), rounds=1))
 
 
-def test_models_of_other_labels_are_not_compared(artefacts, tmp_path):
+def test_models_of_other_labels_are_not_compared(artefacts: Artefacts, tmp_path: Path) -> None:
     other = dataclasses.replace(artefacts.causal, labels=tuple("klmnopqrst"))
     other.save(tmp_path / "other")
     models = [("torch", artefacts.steps["torch"]), ("other", tmp_path / "other")]
@@ -102,14 +104,14 @@ def test_models_of_other_labels_are_not_compared(artefacts, tmp_path):
     assert [variant.agreement for variant in result.variants] == [None, None]
 
 
-def test_a_model_that_cannot_be_opened_is_named(artefacts, tmp_path):
+def test_a_model_that_cannot_be_opened_is_named(artefacts: Artefacts, tmp_path: Path) -> None:
     bad = tmp_path / "bad.tflite"
     bad.write_bytes(b"nothing")
     with pytest.raises(EdgeAscError, match=r"bad\.tflite"):
         bench([("bad", bad)], CLIPS, quick(rounds=1))
 
 
-def test_a_process_that_ends_is_an_error_with_its_exit_code(artefacts, tmp_path):
+def test_a_process_that_ends_is_an_error_with_its_exit_code(artefacts: Artefacts, tmp_path: Path) -> None:
     np.save(tmp_path / "audio.npy", np.zeros(160000, np.float32))
     shutil.copy(artefacts.steps["onnx"], tmp_path / "x.onnx")
     process = WorkerProcess(0, Task(0, "onnx", "x.onnx", "onnxruntime", None), tmp_path, 1)
@@ -120,7 +122,7 @@ def test_a_process_that_ends_is_an_error_with_its_exit_code(artefacts, tmp_path)
     process.close()
 
 
-def test_the_worker_reports_errors_and_goes_on():
+def test_the_worker_reports_errors_and_goes_on() -> None:
     opening = {"request": "open", "task": 0, "path": "no-such.onnx", "threads": 1, "seconds": None, "audio": "a"}
     text = "".join(json.dumps(request) + "\n" for request in (opening, {"request": "guess"}, {"request": "memory"}))
     done = subprocess.run(
@@ -133,7 +135,7 @@ def test_the_worker_reports_errors_and_goes_on():
     assert third["now"] > 0
 
 
-def test_distributions():
+def test_distributions() -> None:
     times = Distribution.of([1_000_000] * 299 + [9_000_000])
     assert (times.p50, times.maximum, times.count) == (1.0, 9.0, 300)
     assert any("standard deviation" in doubt for doubt in times.doubts())
@@ -143,7 +145,7 @@ def test_distributions():
     assert Distribution.of(np.arange(1, 201) * 1000).round().count == 200
 
 
-def test_the_machine_is_described_and_what_is_unknown_is_listed():
+def test_the_machine_is_described_and_what_is_unknown_is_listed() -> None:
     machine = describe()
     assert machine.packages["numpy"]
     assert machine.packages["ai-edge-litert"], "a package of an engine"
@@ -153,7 +155,7 @@ def test_the_machine_is_described_and_what_is_unknown_is_listed():
     assert Machine().missing == ()
 
 
-def test_a_raspberry_pis_throttling_is_read(tmp_path, monkeypatch):
+def test_a_raspberry_pis_throttling_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tool = tmp_path / "vcgencmd"
     tool.write_text("#!/bin/sh\necho throttled=0x50005\n")
     tool.chmod(0o755)
@@ -166,8 +168,8 @@ def test_a_raspberry_pis_throttling_is_read(tmp_path, monkeypatch):
     )
 
 
-def test_what_disturbs_a_machine_while_it_measures_is_reported():
-    def sample(phase, frequency_mhz=(1500.0,), throttling=None):
+def test_what_disturbs_a_machine_while_it_measures_is_reported() -> None:
+    def sample(phase: str, frequency_mhz: tuple[float, ...] = (1500.0,), throttling: str | None = None) -> Sample:
         return Sample(
             at=0.0,
             phase=phase,
@@ -186,7 +188,7 @@ def test_what_disturbs_a_machine_while_it_measures_is_reported():
     assert disturbances([*calm, sample("latency", throttling=flags)]) == ["the firmware reported: throttled"]
 
 
-def test_what_each_step_to_a_device_costs_is_reported_separately(artefacts):
+def test_what_each_step_to_a_device_costs_is_reported_separately(artefacts: Artefacts) -> None:
     """Whole clip, stream, float artefact, int8 artefact: three differences, none of them summed up."""
     names = {"torch": artefacts.steps["torch"], "float": artefacts.steps["tflite"]}
     names["int8"] = artefacts.folder / "step-int8.tflite"
@@ -202,7 +204,9 @@ def test_what_each_step_to_a_device_costs_is_reported_separately(artefacts):
     assert alone.variants[1].loss.quantisation is None
 
 
-def test_a_float_artefact_stands_for_itself_and_other_checkpoints_for_nothing(artefacts, tmp_path):
+def test_a_float_artefact_stands_for_itself_and_other_checkpoints_for_nothing(
+    artefacts: Artefacts, tmp_path: Path
+) -> None:
     """Two float artefacts of one engine: each is compared with PyTorch, not with the first of them."""
     other = dataclasses.replace(artefacts.causal, labels=tuple(reversed(artefacts.causal.labels)))
     other.save(tmp_path / "other")
@@ -219,12 +223,12 @@ def test_a_float_artefact_stands_for_itself_and_other_checkpoints_for_nothing(ar
     assert other.loss is None
 
 
-def at_accuracy(variant, share):
+def at_accuracy(variant: Variant, share: float) -> Variant:
     steps = replace(variant.accuracy.all_steps, accuracy=share)
     return replace(variant, accuracy=replace(variant.accuracy, all_steps=steps))
 
 
-def test_the_runner_needs_numpy_and_the_runtime_alone(artefacts, tmp_path):
+def test_the_runner_needs_numpy_and_the_runtime_alone(artefacts: Artefacts, tmp_path: Path) -> None:
     """All other packages hidden, scipy too: then the front end is not measured."""
     blocker = """
 import sys

@@ -1,7 +1,10 @@
 """An export loads, lowers and writes each thing once, and steps through each pass in order."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,12 +21,12 @@ QUICK = Parity("noise", 60, 1.0, 1e-6, 1e-7, {"1": 1.0}, 1e-6, 1e-6)
 
 
 @pytest.fixture
-def counts(monkeypatch):
+def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Calls by what is called; parity is not measured, and files are not opened again."""
     counts = Counter()
 
-    def counted(name, function):
-        def call(*args, **kwargs):
+    def counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
             counts[name] += 1
             return function(*args, **kwargs)
 
@@ -40,7 +43,7 @@ def counts(monkeypatch):
     return counts
 
 
-def test_an_int8_export_loads_and_lowers_once_and_writes_each_file_once(counts, tmp_path):
+def test_an_int8_export_loads_and_lowers_once_and_writes_each_file_once(counts: Counter[str], tmp_path: Path) -> None:
     planned().save(tmp_path / "model")
     request = ExportRequest(tmp_path / "model", SCHEMES["int8"], ("onnx", "tflite"))
     manifest = write_bundle(request, tmp_path / "out", SILENT)
@@ -48,13 +51,13 @@ def test_an_int8_export_loads_and_lowers_once_and_writes_each_file_once(counts, 
     assert len(manifest.files) == 2
 
 
-def test_eight_windows_are_eight_writes(counts, tmp_path, monkeypatch):
+def test_eight_windows_are_eight_writes(counts: Counter[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = checkpoint("windowed")
     found.save(tmp_path / "model")
     contracts = {}
     request = ExportRequest(tmp_path / "model", SCHEMES["none"], ("onnx",), tuple(range(1, 9)))
 
-    def unopened(written, reference, scheme, folder):
+    def unopened(written: Any, reference: Any, scheme: Any, folder: Any) -> Any:
         contracts[written.name] = written.with_parity(QUICK).contract
         return bundle.Entry("", 0, written.format, "", written.contract)
 
@@ -65,7 +68,7 @@ def test_eight_windows_are_eight_writes(counts, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", FORMATS.names())
-def test_every_pass_states_what_it_needs_and_why_it_is_exact(name):
+def test_every_pass_states_what_it_needs_and_why_it_is_exact(name: str) -> None:
     passes = FORMATS.load(name).passes
     assert len({each.name for each in passes}) == len(passes)
     assert all(each.needs and each.exact for each in passes)

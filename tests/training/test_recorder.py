@@ -6,7 +6,7 @@ from edge_asc.training.recorder import RECORDERS
 from edge_asc_export.plan import Plan
 
 
-def test_ranges_are_recorded_without_importing_the_export():
+def test_ranges_are_recorded_without_importing_the_export() -> None:
     model = checkpoint().model
     recorder = RECORDERS.load("ranges")
     assert recorder.field == "quantisation"
