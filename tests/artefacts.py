@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from edge_asc.contract import Signature, StreamContract
+from edge_asc.contract import Form, Signature, StreamContract
 from edge_asc.files import sha256
 from edge_asc.frontend import Array, FrontEnd
 from edge_asc.models import ModelConfig, build
-from edge_asc.models.crnn import CRNN
+from edge_asc.models.crnn import CNN, CRNN
 from edge_asc.provenance import Provenance
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc_export.builder import attach_gru
@@ -44,11 +44,20 @@ def clips(count: int = 3, frames: int = 24, seed: int = 0) -> list[Array]:
 
 
 def randomised(seed: int = 0, **options: Any) -> CRNN:
-    """A model whose every weight and statistic is random."""
+    """A CRNN whose every weight and statistic is random."""
+    model = random_model(seed, **options)
+    assert isinstance(model, CRNN)
+    return model
+
+
+def random_model(seed: int = 0, **options: Any) -> CRNN | CNN:
+    """A model of either kind whose every weight and statistic is random."""
     torch.manual_seed(seed)
     model = build(ModelConfig(**options))
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
             module.running_mean.normal_(0, 0.2)
             module.running_var.uniform_(0.5, 2)
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -57,12 +66,18 @@ def randomised(seed: int = 0, **options: Any) -> CRNN:
 
 
 def checkpoint(form: str = "causal", head: str = "gru", seed: int = 0) -> Checkpoint:
-    model = randomised(seed, form=form, head=head, auxiliary=head == "gru")
+    model = random_model(seed, form=form, head=head, auxiliary=head == "gru")
     return Checkpoint(f"random-{form}", model, FRONT_END, LABELS)
 
 
+def crnn(found: Checkpoint) -> CRNN:
+    """The model of a checkpoint that holds a CRNN."""
+    assert isinstance(found.model, CRNN)
+    return found.model
+
+
 def contract(
-    signatures: Iterable[Signature], form: str = "causal", scheme: str = "none", weights: Path | None = None
+    signatures: Iterable[Signature], form: Form = "causal", scheme: str = "none", weights: Path | None = None
 ) -> StreamContract:
     return StreamContract(
         name=f"random-{form}",
@@ -101,19 +116,19 @@ def write(folder: Path) -> Artefacts:
     causal.save(folder / "checkpoint")
     weights = folder / "checkpoint/weights.safetensors"
     for scheme in ("none", "int8"):
-        plan = calibrated(causal.model).with_scheme(SCHEMES[scheme])
+        plan = calibrated(crnn(causal)).with_scheme(SCHEMES[scheme])
         ending = "" if scheme == "none" else f"-{scheme}"
         for suffix in ("onnx", "tflite"):
-            write_file(folder / f"step{ending}.{suffix}", [lower_step(causal.model)], plan, weights=weights)
-    windows = [lower_window(windowed.model, seconds, 16000 * seconds // 512) for seconds in (1, 2)]
-    gru, plain = lower_gru(windowed.model), Plan(SCHEMES["none"])
+            write_file(folder / f"step{ending}.{suffix}", [lower_step(crnn(causal))], plan, weights=weights)
+    windows = [lower_window(crnn(windowed), seconds, 16000 * seconds // 512) for seconds in (1, 2)]
+    gru, plain = lower_gru(crnn(windowed)), Plan(SCHEMES["none"])
     write_file(folder / "window_1s.onnx", [attach_gru(windows[0], gru)], plain, form="windowed")
     write_file(folder / "windows.tflite", [*windows, gru], plain, form="windowed")
     return Artefacts(folder, causal, windowed)
 
 
 def write_file(
-    path: Path, graphs: Sequence[Graph], plan: Plan, *, form: str = "causal", weights: Path | None = None
+    path: Path, graphs: Sequence[Graph], plan: Plan, *, form: Form = "causal", weights: Path | None = None
 ) -> Path:
     """Write lowered graphs as one file, in the format of its suffix."""
     written = lowered_file(path.suffix.removeprefix("."), graphs, plan)
@@ -130,7 +145,7 @@ def lowered_file(fmt: str, graphs: Sequence[Graph], plan: Plan) -> Written:
 def planned() -> Checkpoint:
     """A causal checkpoint with its int8 plan."""
     found = checkpoint()
-    return replace(found, quantisation=calibrated(found.model).to_json())
+    return replace(found, quantisation=calibrated(crnn(found)).to_json())
 
 
 def calibrated(model: CRNN) -> Plan:

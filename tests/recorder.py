@@ -33,7 +33,8 @@ class Recorder(Progress):
 
 class _RecordedPhase(Phase):
     def __init__(self, recorder: Recorder, title: str, total: float | None) -> None:
-        self._recorder, self._title, self._total, self._done = recorder, title, total, 0
+        self._recorder, self._title, self._total = recorder, title, total
+        self._done: float = 0
         recorder.update(title, 0, total)
 
     def advance(self, count: float = 1, **figures: float) -> None:

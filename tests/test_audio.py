@@ -241,7 +241,7 @@ def test_nan_and_infinities(tmp_path: Path, value: float, rate: int) -> None:
 @pytest.mark.parametrize("order", ["little", "big"])
 @pytest.mark.parametrize("call", [audio.read, audio.duration])
 def test_wav_whose_header_promises_more_than_it_holds(
-    tmp_path: Path, order: str, call: Callable[[Path], object]
+    tmp_path: Path, order: Literal["little", "big"], call: Callable[[Path], object]
 ) -> None:
     message = refusal(wav(tmp_path / "cut.wav", keep=20000, order=order), call)
     assert "is truncated: got 20000 bytes; expected at least 32044" in message
@@ -360,7 +360,7 @@ def test_write_refuses_and_leaves_the_old_file(tmp_path: Path, samples: AnyArray
 
 def test_failed_write_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="subtype"):
-        audio.write(tmp_path / "a.wav", noise(), subtype="NONE")
+        audio.write(tmp_path / "a.wav", noise(), subtype="NONE")  # type: ignore[arg-type]  # wrong on purpose
     assert not list(tmp_path.iterdir())
 
 
@@ -408,7 +408,7 @@ def test_microphone_yields_blocks_and_closes_the_device(
 ) -> None:
     played = np.random.default_rng(2).uniform(-1, 1, (3, 8)).astype(np.float32)
     fake = plug_in(monkeypatch, played)
-    with closing(audio.microphone(8000, 8, device="usb")) as blocks:
+    with closing(audio.microphone(8000, 8, device="usb")) as blocks:  # type: ignore[type-var]  # a generator
         heard = [next(blocks) for _ in played]
         assert not fake.closed
     assert fake.closed
@@ -424,7 +424,10 @@ def test_microphone_warns_of_an_overflow_before_the_block_that_follows(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     fake = plug_in(monkeypatch, [[0.0]])
-    with closing(audio.microphone(block=1)) as blocks, caplog.at_level(logging.WARNING):
+    with (
+        closing(audio.microphone(block=1)) as blocks,  # type: ignore[type-var]  # a generator
+        caplog.at_level(logging.WARNING),
+    ):
         next(blocks)
         fake.play([0.1], overflow=True)
         fake.play([0.2])
@@ -439,7 +442,7 @@ def test_microphone_drops_what_a_slow_reader_leaves(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     fake = plug_in(monkeypatch, [[i] for i in range(audio.BACKLOG + 5)])
-    with closing(audio.microphone(block=1)) as blocks:
+    with closing(audio.microphone(block=1)) as blocks:  # type: ignore[type-var]  # a generator
         assert [int(next(blocks)[0]) for _ in range(audio.BACKLOG)] == list(range(audio.BACKLOG))
         assert not caplog.records
         fake.play([-1.0])

@@ -54,7 +54,7 @@ class Recorded(Progress):
     """Keeps what is reported."""
 
     def __init__(self) -> None:
-        self.events = []
+        self.events: list[tuple[Any, ...]] = []
 
     def note(self, text: str) -> None:
         self.events.append(("note", text))

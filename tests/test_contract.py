@@ -77,7 +77,7 @@ def test_json_round_trip() -> None:
 
 
 def test_json_keeps_the_names_of_its_fields() -> None:
-    value = contract().to_json()
+    value: Any = contract().to_json()
     assert value["provenance"] == {
         "edge_asc": "0.1.0",
         "tools": {"torch": "2"},
@@ -101,7 +101,7 @@ def test_json_keeps_the_names_of_its_fields() -> None:
 
 def test_unknown_fields_of_provenance_and_measurements_are_ignored() -> None:
     """Older and newer artefacts open; only a consumer of these values would miss them."""
-    value = contract().to_json()
+    value: Any = contract().to_json()
     for part in (value["provenance"], value["provenance"]["calibration"], value["measured"]):
         part["of_another_version"] = {"x": [1]}
     value["measured"]["parity"]["of_another_version"] = 1

@@ -20,7 +20,9 @@ PARAMETERS = {"fuse": 146_710, "bcresnet": 153_605, "resnet": 136_194}
 
 @pytest.fixture(scope="module", params=zoo())
 def shipped(request: pytest.FixtureRequest) -> tuple[str, Checkpoint]:
-    return request.param, Checkpoint.load(zoo_path(request.param))
+    path = zoo_path(request.param)
+    assert path is not None
+    return request.param, Checkpoint.load(path)
 
 
 def test_the_default_is_there() -> None:
@@ -36,7 +38,9 @@ def test_a_checkpoint_is_whole_and_explains_itself(shipped: tuple[str, Checkpoin
     assert set(checkpoint.training["licences"]) == {"CC0", "CC-BY"}
     levels = checkpoint.evaluation["levels_db"]
     assert set(levels) == {"0", "-10", "-20", "-30"}
-    card = (zoo_path(name) / "README.md").read_text()
+    path = zoo_path(name)
+    assert path is not None
+    card = (path / "README.md").read_text()
     for row in levels["0"]["lengths"]:
         assert f"{100 * row['accuracy']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]" in card
     for part in ("## Intended use and limits", "## Training", "## Credits", "CC-BY (", "CC0 ("):
@@ -53,9 +57,10 @@ def test_int8_needs_no_data_and_keeps_the_decisions_on_real_recordings(
     (tmp_path / artefact.name).write_bytes(artefact.data)
     dataset = Dataset.open(scenes10)
     features = FeatureCache(tmp_path / "cache", FrontEnd()).features(dataset, dataset.clips[::11])
+    reference = zoo_path(name)
+    assert reference is not None
     expected, found = (
-        np.concatenate(stream_logits(open_runtime(path), features))
-        for path in (zoo_path(name), tmp_path / artefact.name)
+        np.concatenate(stream_logits(open_runtime(path), features)) for path in (reference, tmp_path / artefact.name)
     )
     assert len(expected) == 29 * 19
     assert (expected.argmax(1) == found.argmax(1)).mean() >= 0.95

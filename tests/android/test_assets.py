@@ -104,5 +104,8 @@ def test_a_build_needs_assets(tmp_path: Path) -> None:
 
 def test_the_app_reads_the_version_of_contracts_that_python_writes() -> None:
     source = (demo.Demo.find().kotlin("core", "main") / "org/edgeasc/core/Contract.kt").read_text()
-    assert re.search(r"SCHEMA_VERSION = (\d+)", source)[1] == str(SCHEMA_VERSION)
-    assert re.search(r'METADATA_KEY = "(\w+)"', source)[1] == METADATA_KEY
+    version, key = re.search(r"SCHEMA_VERSION = (\d+)", source), re.search(r'METADATA_KEY = "(\w+)"', source)
+    assert version is not None
+    assert version[1] == str(SCHEMA_VERSION)
+    assert key is not None
+    assert key[1] == METADATA_KEY

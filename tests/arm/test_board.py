@@ -46,6 +46,8 @@ def machines() -> list[GuestMachine]:
 def test_counts_are_the_same_again(machines: list[GuestMachine], artefacts: Artefacts) -> None:
     models = [("int8", artefacts.folder / "step-int8.tflite")]
     first, again = (measure_cost(models, machines).variants[0].instructions for _ in range(2))
+    assert first is not None
+    assert again is not None
     for processor, counts in first.items():
         for part in counts.__struct_fields__:
             value = getattr(counts, part)
@@ -83,7 +85,7 @@ class Cut(Progress):
 
     @contextmanager
     def phase(self, title: str, total: float | None = None) -> Iterator[Phase]:
-        yield self
+        yield self  # type: ignore[misc]  # its own phase, too
 
     def update(self, done: float, total: float | None = None, title: str = "") -> None:
         if (title, done) == (f"{self.pi.target}: latency", 1) and not self.done:
@@ -152,6 +154,7 @@ def test_a_phone_is_measured_over_adb(artefacts: Artefacts, tmp_path: Path) -> N
     result = read(tmp_path / "x.json")
     assert result.complete
     assert (result.machine.architecture, result.machine.emulated) == ("aarch64", "qemu")
+    assert result.variants[1].agreement is not None
     assert result.variants[1].agreement.share > 0.5
     assert list((left / "jobs").iterdir()) == [], "the job is removed"
 

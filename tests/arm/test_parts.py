@@ -39,7 +39,7 @@ Elsewhere = tuple[dict[str, Any], Callable[[], Conformance]]
 COMPARISON = Comparison("a", "litert 2.3", "int8", "cortex-a72", 40, True, 0.0, 1.0, 0.0)
 
 
-def marks(index: int = 3, rounds: int = 5) -> list[tuple[int, ...]]:
+def marks(index: int = 3, rounds: int = 5) -> list[tuple[int, int, int, int]]:
     """Counts as the plugin writes them: 100 for a mark, 1000 for the front end, 5000 for the model, 4000 inside."""
     counter, lines = 7, []
 
@@ -122,7 +122,7 @@ def test_the_guest_program_runs_here(artefacts: Artefacts, tmp_path: Path) -> No
 @pytest.fixture
 def elsewhere(artefacts: Artefacts, monkeypatch: pytest.MonkeyPatch) -> Elsewhere:
     """A board that is this machine, whose outputs a test may change."""
-    changes = {}
+    changes: dict[str, Callable[[Any], Any]] = {}
 
     def run_changed(machine: Any, inputs: Any, output: Any, action: Any, paths: Any) -> Any:
         report = run_guest(GuestMachine(), inputs, output, action, paths)
@@ -143,7 +143,7 @@ def test_equal_outputs_conform(elsewhere: Elsewhere) -> None:
     result = elsewhere[1]()
     assert result.holds
     assert result.comparisons[0].equal
-    document = result.to_json()
+    document: Any = result.to_json()
     assert document["holds"]
     assert document["comparisons"][0]["holds"]
 

@@ -38,7 +38,7 @@ print("Starting: Intent")
 
 
 def reported_by_app() -> dict[str, Any]:
-    distribution = dict.fromkeys(("p50", "p90", "p99", "maximum", "minimum", "mean", "deviation"), 1.0)
+    distribution: dict[str, Any] = dict.fromkeys(("p50", "p90", "p99", "maximum", "minimum", "mean", "deviation"), 1.0)
     distribution |= {"count": 10, "percentiles": {"50": 1.0}}
     latency = {
         "front_end": distribution,

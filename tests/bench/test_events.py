@@ -48,7 +48,7 @@ def test_fields_of_a_later_version_are_ignored_and_other_events_are_errors() -> 
 
 def test_an_event_with_a_field_of_another_type_is_an_error() -> None:
     with pytest.raises(EdgeAscError, match=r"damaged event 'memory' .*Expected `int \| null`, got `str`"):
-        Observation().receive(MemoryRead(0, "much", 1))
+        Observation().receive(MemoryRead(0, "much", 1))  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_the_documentation_names_every_message_and_field() -> None:
@@ -58,8 +58,8 @@ def test_the_documentation_names_every_message_and_field() -> None:
         (row,) = [line for line in text.splitlines() if line.startswith(f"| `{name}` |") and line.count("|") == 4][:1]
         named = re.findall("`(\\w+)`", row.split("|")[2])
         assert set(named) == {field.name for field in fields(kind)}, name
-    for kind in (Settings, Task):
-        assert all(f"`{field.name}`" in text for field in fields(kind))
+    for sent in (Settings, Task):
+        assert all(f"`{field.name}`" in text for field in fields(sent))
     assert all(f"`{field.name}`" in text for field in fields(Job))
 
 

@@ -312,7 +312,7 @@ EMULATED = {**MACHINE, "emulated": "qemu"}
 def counted(share: float = 1.0, engine: str = "litert 2.3") -> dict[str, Any]:
     parts = {"front_end": 900_000, "model": int(1_000_000 * share), "total": 900_000 + int(1_000_000 * share)}
     parts |= {"runtime": 500_000, "dot_products": 100_000, "matrix_products": 0}
-    changes = {"instructions": {"cortex-a72": parts}, "engine": engine, "latency": {}, "memory": None}
+    changes: dict[str, Any] = {"instructions": {"cortex-a72": parts}, "engine": engine, "latency": {}, "memory": None}
     return {**result(variants=[variant("x.tflite", **changes)], reference=None), "machine": EMULATED}
 
 
@@ -517,7 +517,9 @@ def test_no_result_at_all(tmp_path: Path) -> None:
 
 def test_a_damaged_layer_is_caught_on_real_recordings(scenes10: Path, tmp_path: Path) -> None:
     """Noise on one layer's weights that costs some points of accuracy; the same artefact again raises no alarm."""
-    checkpoint = Checkpoint.load(zoo_path("fuse"))
+    fuse = zoo_path("fuse")
+    assert fuse is not None
+    checkpoint = Checkpoint.load(fuse)
     dataset = Dataset.open(scenes10)
     features = FeatureCache(tmp_path / "cache", FrontEnd()).features(dataset, dataset.clips)
     targets = tuple(dataset.labels.index(clip.label) for clip in dataset.clips)
@@ -525,19 +527,21 @@ def test_a_damaged_layer_is_caught_on_real_recordings(scenes10: Path, tmp_path: 
     path = tmp_path / "fuse-int8.tflite"
 
     def measured(noise: float, reference: bool = True) -> Result:
-        damaged = copy.deepcopy(checkpoint.model)
+        damaged: Any = copy.deepcopy(checkpoint.model)
         weight = damaged.backbone.body[4].project.conv.weight
         with torch.no_grad():
             weight += noise * weight.std() * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
         plan = replace(Plan.from_json(checkpoint.quantisation), model=digest(damaged))
         (artefact,) = write(Draft(replace(checkpoint, model=damaged), "", plan), "tflite")
         path.write_bytes(artefact.data)
-        models = [("fuse", zoo_path("fuse")), ("int8", path)]
+        models = [("fuse", fuse), ("int8", path)]
         settings = Settings(lengths=(1, 2, 3, 4, 5), rounds=1, warm_up=1, burst=1)
         return bench(Benchmark(models if reference else models[1:], audio, settings), [LocalTarget()])[0]
 
     def share(value: Result) -> float:
-        return value.variants[-1].accuracy.all_steps.accuracy
+        accuracy = value.variants[-1].accuracy
+        assert accuracy is not None
+        return accuracy.all_steps.accuracy
 
     whole, again = measured(0.0), measured(0.0)
     assert not list_regressions(check(again, whole, Limits(timings="off")))

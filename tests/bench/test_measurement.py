@@ -56,9 +56,15 @@ def test_models_are_measured_side_by_side(artefacts: Artefacts, tmp_path: Path) 
             assert 0 < getattr(step.total, name) <= 1.5 * parts
         assert step.real_time_factor == pytest.approx(step.total.mean / 256, rel=1e-3)
         assert step.cold_start_ms >= step.load_ms > 0
+        assert step.sustained is not None
         assert step.sustained.ratio > 0
         assert any("few for percentiles" in doubt for doubt in step.unstable)
         memory = variant.memory
+        assert memory is not None
+        assert memory.bare is not None
+        assert memory.front_end is not None
+        assert memory.imported is not None
+        assert memory.peak is not None
         assert 0 < memory.bare < memory.front_end < memory.imported < memory.peak
         assert len(step.rounds_ms) == 2
         assert list(step.total.percentiles) == ["0", "1", "5", "10", "25", "50", "75", "90", "95", "99", "100"]
@@ -70,6 +76,7 @@ def test_models_are_measured_side_by_side(artefacts: Artefacts, tmp_path: Path) 
     assert shares["onnx"] == shares["tflite"] == 1.0
     assert "torch" not in shares
     int8 = result.variants[-1]
+    assert int8.graph is not None
     assert int8.graph.partitions == 1
     assert int8.state_bytes < result.variants[0].state_bytes / 3
 
@@ -78,7 +85,9 @@ def test_accuracy_comes_with_the_clips_that_are_right(artefacts: Artefacts) -> N
     contract_labels = artefacts.causal.labels
     audio = Clips("noise", clips(3, 40), contract_labels, (0, 1, 2), "digest")
     result = bench([("torch", artefacts.steps["torch"])], audio, quick(lengths=(1,), rounds=1))
-    (row,) = result.variants[0].accuracy.lengths
+    accuracy = result.variants[0].accuracy
+    assert accuracy is not None
+    (row,) = accuracy.lengths
     assert len(row.right_clips) == row.count == 3
     assert row.right_clips.count("1") == row.right
 
@@ -142,13 +151,15 @@ def test_distributions() -> None:
     assert Distribution.of([2_000_000] * 300).doubts() == []
     tail = Distribution.of([1_000_000] * 280 + [2_000_000] * 20)
     assert any("99th percentile is 2.0 times" in doubt for doubt in tail.doubts())
-    assert Distribution.of(np.arange(1, 201) * 1000).round().count == 200
+    counted: Any = np.arange(1, 201) * 1000
+    assert Distribution.of(counted).round().count == 200
 
 
 def test_the_machine_is_described_and_what_is_unknown_is_listed() -> None:
     machine = describe()
     assert machine.packages["numpy"]
     assert machine.packages["ai-edge-litert"], "a package of an engine"
+    assert machine.cores is not None
     assert machine.cores >= 1
     assert all(getattr(machine, name) is None for name in machine.missing)
     assert "emulated" not in machine.missing
@@ -169,7 +180,9 @@ def test_a_raspberry_pis_throttling_is_read(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_what_disturbs_a_machine_while_it_measures_is_reported() -> None:
-    def sample(phase: str, frequency_mhz: tuple[float, ...] = (1500.0,), throttling: str | None = None) -> Sample:
+    def sample(
+        phase: str, frequency_mhz: tuple[float, ...] = (1500.0,), throttling: tuple[str, ...] | None = None
+    ) -> Sample:
         return Sample(
             at=0.0,
             phase=phase,
@@ -195,12 +208,19 @@ def test_what_each_step_to_a_device_costs_is_reported_separately(artefacts: Arte
     audio = Clips("noise", clips(12, 40), artefacts.causal.labels, tuple(i % 10 for i in range(12)), "digest")
     result = bench(list(names.items()), audio, quick(lengths=(1,)))
     torch, plain, int8 = (variant.loss for variant in result.variants)
+    assert torch is not None
+    assert plain is not None
+    assert int8 is not None
+    assert int8.quantisation is not None
     assert (torch.streaming, torch.export, torch.quantisation) == ({"1": 0.0, "all": 0.0}, None, None)
     assert (plain.streaming, plain.export, plain.quantisation) == (torch.streaming, {"1": 0.0, "all": 0.0}, None)
-    shares = [variant.accuracy.all_steps.accuracy for variant in result.variants]
+    accuracies = [variant.accuracy for variant in result.variants if variant.accuracy]
+    shares = [accuracy.all_steps.accuracy for accuracy in accuracies]
     assert int8.quantisation["all"] == pytest.approx(100 * (shares[1] - shares[2]), abs=1e-3)
-    assert result.whole_clip.lengths[0].accuracy == result.variants[0].accuracy.lengths[0].accuracy
+    assert result.whole_clip is not None
+    assert result.whole_clip.lengths[0].accuracy == accuracies[0].lengths[0].accuracy
     alone = bench([("torch", names["torch"]), ("int8", names["int8"])], audio, quick(lengths=(1,)))
+    assert alone.variants[1].loss is not None
     assert alone.variants[1].loss.quantisation is None
 
 
@@ -208,8 +228,8 @@ def test_a_float_artefact_stands_for_itself_and_other_checkpoints_for_nothing(
     artefacts: Artefacts, tmp_path: Path
 ) -> None:
     """Two float artefacts of one engine: each is compared with PyTorch, not with the first of them."""
-    other = dataclasses.replace(artefacts.causal, labels=tuple(reversed(artefacts.causal.labels)))
-    other.save(tmp_path / "other")
+    reversed_labels = dataclasses.replace(artefacts.causal, labels=tuple(reversed(artefacts.causal.labels)))
+    reversed_labels.save(tmp_path / "other")
     paths = {"torch": artefacts.steps["torch"], "a": artefacts.steps["tflite"], "other": tmp_path / "other"}
     audio = Clips("noise", clips(12, 40), artefacts.causal.labels, tuple(i % 10 for i in range(12)), "digest")
     result = bench(list(paths.items()), audio, quick(lengths=(1,)))
@@ -217,13 +237,19 @@ def test_a_float_artefact_stands_for_itself_and_other_checkpoints_for_nothing(
     a, b = (replace(at_accuracy(plain, share), name=name) for name, share in (("a", 0.5), ("b", 0.25)))
     other = replace(other, checkpoint_sha256="another")
     torch, a, other, b = add_losses([torch, a, other, b], "torch", result.whole_clip)
+    assert torch.accuracy is not None
     base = torch.accuracy.all_steps.accuracy
+    assert a.loss is not None
+    assert a.loss.export is not None
+    assert b.loss is not None
+    assert b.loss.export is not None
     assert a.loss.export["all"] == pytest.approx(100 * (base - 0.5), abs=1e-3)
     assert b.loss.export["all"] == pytest.approx(100 * (base - 0.25), abs=1e-3)
     assert other.loss is None
 
 
 def at_accuracy(variant: Variant, share: float) -> Variant:
+    assert variant.accuracy is not None
     steps = replace(variant.accuracy.all_steps, accuracy=share)
     return replace(variant, accuracy=replace(variant.accuracy, all_steps=steps))
 

@@ -34,7 +34,8 @@ def result(artefacts: Artefacts) -> dict[str, Any]:
     settings = Settings((1, 2), rounds=1, duration=0.01, warm_up=1, lead=1, burst=3, window_burst=2)
     benchmark = Benchmark(models, audio, settings, "edge-asc bench torch --output x.json")
     (measured,) = bench(benchmark, [LocalTarget()])
-    return json.loads(json.dumps(measured.to_json()))
+    document: dict[str, Any] = json.loads(json.dumps(measured.to_json()))
+    return document
 
 
 def loaded(tmp_path: Path, *results: Any) -> Documents:
@@ -97,8 +98,9 @@ def test_a_model_without_a_length_leaves_its_place_empty(result: dict[str, Any],
     del shorter["variants"][3]["accuracy"]["lengths"][1]
     html = to_html(loaded(tmp_path, shorter))
     table = html[html.index("<h3>Accuracy by length</h3>") :]
-    row = re.search(r"<tr><td>windows.tflite</td>(.*?)</tr>", table, re.DOTALL)[1]
-    cells = re.findall("<td>(.*?)</td>", row)
+    row = re.search(r"<tr><td>windows.tflite</td>(.*?)</tr>", table, re.DOTALL)
+    assert row is not None
+    cells = re.findall("<td>(.*?)</td>", row[1])
     assert len(cells) == 5
     assert cells[1] == ""
     macro = shorter["variants"][3]["accuracy"]["lengths"][0]["macro_recall"]
@@ -106,7 +108,7 @@ def test_a_model_without_a_length_leaves_its_place_empty(result: dict[str, Any],
 
 
 def test_instructions_and_conformance_are_shown(result: dict[str, Any], tmp_path: Path) -> None:
-    def parts(total: int) -> dict[str, int]:
+    def parts(total: float) -> dict[str, int]:
         parts = {"front_end": 900_000, "model": int(total) - 900_000, "total": int(total)}
         return {**parts, "runtime": 1_000_000, "dot_products": 200_000, "matrix_products": 0}
 
@@ -192,7 +194,9 @@ def test_charts_are_well_formed_and_take_the_pages_colours() -> None:
     svg = chart.over_time({"a <b> & c": [(0, 1.0), (1, 2.0)]}, "°C")
     root = ElementTree.fromstring(svg.replace("xlink:href", "href"))
     assert root.get("role") == "img"
-    assert "a <b> & c" in root.get("aria-label")
+    label = root.get("aria-label")
+    assert label is not None
+    assert "a <b> & c" in label
     assert drawing.INK not in svg
     assert "currentColor" in svg
     assert svg == chart.over_time({"a <b> & c": [(0, 1.0), (1, 2.0)]}, "°C")
@@ -237,7 +241,9 @@ def test_a_browser_shows_it(result: dict[str, Any], tmp_path: Path, scheme: str)
     done = subprocess.run(
         [*command, (tmp_path / "probe.html").as_uri()], capture_output=True, text=True, timeout=60, check=True
     )
-    seen = json.loads(re.search("<title>(.*)</title>", done.stdout)[1].replace("&quot;", '"'))
+    title = re.search("<title>(.*)</title>", done.stdout)
+    assert title is not None
+    seen = json.loads(title[1].replace("&quot;", '"'))
     assert seen["wide"] <= 390
     assert seen["charts"] == 6
     assert seen["ink"] == ("rgb(255, 255, 255)" if scheme == "dark" else "rgb(0, 0, 0)")

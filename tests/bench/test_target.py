@@ -136,13 +136,13 @@ def test_the_runners_archive_alone_opens_an_artefact(artefacts: Artefacts, tmp_p
     print(*describe().packages)
     """
     printed = run(code, archive, site, isolated=True, arguments=[artefacts.steps[engine]]).splitlines()
-    names, opened, packages = printed[-3:]
-    assert names == "litert onnxruntime pytorch", "engines of packages outside the archive are not listed"
+    engines, opened, packages = printed[-3:]
+    assert engines == "litert onnxruntime pytorch", "engines of packages outside the archive are not listed"
     assert opened.startswith({"onnx": "onnxruntime ", "tflite": "litert "}[engine])
     assert packages == "edge-asc", "the others have no metadata here"
 
 
-def _site_packages() -> list[str]:
+def _site_packages() -> Path:
     return Path(numpy.__file__).parents[1]
 
 

@@ -21,6 +21,7 @@ import pytest
 from artefacts import Artefacts, clips
 from edge_asc.errors import EdgeAscError
 from edge_asc_bench import measurement, runner
+from edge_asc_bench.events import Failed
 from edge_asc_bench.inputs import Clips
 from edge_asc_bench.job import Settings
 from edge_asc_bench.measurement import Benchmark
@@ -62,7 +63,7 @@ class Server:
 
     folder: Path
     port: int
-    process: subprocess.Popen | None = None
+    process: subprocess.Popen[bytes] | None = None
 
     @property
     def name(self) -> str:
@@ -85,7 +86,9 @@ class Server:
         variables = " ".join([f"HOME={self.home}", *environment])
         config = (self.folder / "sshd_config.in").read_text() + f"SetEnv {variables}\n"
         (self.folder / "sshd_config").write_text(config)
-        command = [shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:" + os.environ["PATH"]), "-D", "-f"]
+        sshd = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:" + os.environ["PATH"])
+        assert sshd is not None
+        command = [sshd, "-D", "-f"]
         self.process = subprocess.Popen([*command, str(self.folder / "sshd_config"), "-E", str(self.folder / "log")])
         for _ in range(100):
             with socket.socket() as attempt:
@@ -96,6 +99,7 @@ class Server:
 
     def sessions(self) -> list[int]:
         """Processes of the server that serve a connection."""
+        assert self.process is not None
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         return [int(child) for child in children]
 
@@ -165,7 +169,12 @@ def test_a_host_measures_what_this_machine_measures(server: Server, models: list
     assert (there.made.target, here.made.target) == (server.name, "local")
     torch, int8 = there.variants
     assert torch.latency == {}, "PyTorch was not asked for there"
-    assert int8.latency["step"].front_end.p50 > 0
+    front_end = int8.latency["step"].front_end
+    assert front_end is not None
+    assert front_end.p50 > 0
+    assert int8.memory is not None
+    assert int8.memory.peak is not None
+    assert int8.memory.imported is not None
     assert int8.memory.peak > int8.memory.imported
     assert int8.agreement == here.variants[1].agreement
     assert there.machine.packages["ai-edge-litert"] == here.machine.packages["ai-edge-litert"]
@@ -192,7 +201,7 @@ def test_packages_are_copied_to_a_host_without_a_network(home: Server, models: l
 def test_a_run_resumes_when_the_connection_breaks(
     server: Server, models: list[tuple[str, Path]], short_waits: None
 ) -> None:
-    cut = []
+    cut: list[str] = []
 
     def cut_once(title: str, done: float, total: float | None) -> None:
         if (title, done) == ("latency", 3) and not cut:
@@ -220,6 +229,7 @@ def test_a_lost_host_leaves_an_incomplete_result_and_the_same_command_resumes(
 
     (cut,) = bench(models, CLIPS, LONG, [home.target()], progress=Recorder(stop))
     assert not cut.complete
+    assert cut.incomplete is not None
     assert "the same command resumes it" in cut.incomplete
     assert 0 < cut.variants[1].latency["step"].total.count < LONG.rounds * LONG.burst
     (tmp_path / "cut.json").write_text(json.dumps(cut.to_json()))
@@ -253,7 +263,8 @@ def test_a_connection_that_breaks_after_the_run_costs_nothing(
 ) -> None:
     """While results are copied, or while the job is removed."""
     owner = {"get": _SshConnection, "remove": Session}[method]
-    real, broken = getattr(owner, method), []
+    real = getattr(owner, method)
+    broken: list[str] = []
 
     async def once(self: Any, *arguments: Any) -> None:
         if not broken:
@@ -275,7 +286,7 @@ def test_a_run_that_died_there_is_made_again_and_nothing_of_it_counts(
     server: Server, models: list[tuple[str, Path]], short_waits: None
 ) -> None:
     """A board that loses power: the runner is gone, and its events stay behind."""
-    killed = []
+    killed: list[int] = []
 
     def kill(title: str, done: float, total: float | None) -> None:
         if (title, done) == ("latency", 5) and not killed:
@@ -296,6 +307,7 @@ def test_a_number_left_in_the_lock_is_not_taken_for_the_runner(tmp_path: Path) -
     assert not runner.is_running(tmp_path)
     runner._stop(tmp_path)  # or this test would end here
     (event,) = runner.follow(tmp_path, lambda: runner.is_running(tmp_path))
+    assert isinstance(event, Failed)
     assert "the runner ended" in event.message
 
 
@@ -434,10 +446,10 @@ def test_a_machine_is_not_an_application() -> None:
 def test_a_phone_that_is_not_there() -> None:
     """Asks a real adb server, which lists no such device."""
     with pytest.raises(EdgeAscError, match=r"adb lists .*adb://SERIAL|adb server cannot be reached"):
-        asyncio.run(_connected(open_target("adb://no-such-phone").device))
+        asyncio.run(_connected(open_target("adb://no-such-phone")))
     gc.collect()  # adbutils leaves a socket to it
 
 
-async def _connected(device: dict[str, Any]) -> None:
-    async with device.connect():
+async def _connected(target: Any) -> None:
+    async with target.device.connect():
         pass

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from edge_asc.cli.command import COMMANDS
 from edge_asc.data.generated import write_scenes
 
 
-def run(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from edge_asc.cli import main; main()", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
@@ -99,7 +100,7 @@ def test_classify_takes_a_windowed_model(artefacts: Artefacts, recording: Path) 
     ],
 )
 def test_bad_input_is_one_message_and_exit_code_2(
-    artefacts: Artefacts, tmp_path: Path, arguments: tuple[str, ...], message: str
+    artefacts: Artefacts, tmp_path: Path, arguments: tuple[Any, ...], message: str
 ) -> None:
     if "--model" not in arguments and arguments[0] == "classify":
         arguments = (*arguments, "--model", artefacts.steps["onnx"])
@@ -187,7 +188,7 @@ def test_train_evaluate_export_and_report(tmp_path: Path, monkeypatch: pytest.Mo
     write_scenes(data, 2, 0, seconds=1.0)
     model = tmp_path / "model"
     settings = ["trunk.batch=10", "frames=[24,24]", "head.views=1"]
-    options = [word for setting in settings for word in ("--set", setting)]
+    options: Sequence[object] = [word for setting in settings for word in ("--set", setting)]
     common = ("train", data, "--output", model, "--epochs", 1, *options, "--name", "tiny")
     result = run(*common, "--fold", 1, "--json")
     assert result.returncode == 0, result.stderr

@@ -22,7 +22,7 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_toys(tmp_path_factory.mktemp("site"))
 
 
-def run(toys: Path, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(toys: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     variables = {**os.environ, "PYTHONPATH": str(toys), **environment}
     command = [sys.executable, "-W", "error", "-m", "edge_asc", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=variables)

@@ -20,16 +20,21 @@ class Short:
         return TEXT.decode()
 
 
+SHORT: Any = Short()
+
+
 @pytest.fixture(scope="module")
 def small() -> bytes:
-    return write_tflite([]).finish(Short())
+    return write_tflite([]).finish(SHORT)
 
 
 def test_metadata_is_what_the_writer_put_there(small: bytes, artefacts: Artefacts) -> None:
     assert tflite_metadata(small, METADATA_KEY) == TEXT
     written = contract([])
     assert tflite_metadata(write_tflite([]).finish(written), METADATA_KEY) == written.dumps().encode()
-    assert b'"step"' in tflite_metadata((artefacts.folder / "step.tflite").read_bytes(), METADATA_KEY)
+    found = tflite_metadata((artefacts.folder / "step.tflite").read_bytes(), METADATA_KEY)
+    assert found is not None
+    assert b'"step"' in found
 
 
 def test_another_name_is_not_there(small: bytes) -> None:
@@ -74,7 +79,7 @@ def test_garbage_behind_the_mark_is_refused(root: int, fill: int) -> None:
 
 
 def test_metadata_that_names_no_buffer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    pack = tflite_writer.pack
+    pack = tflite_writer.pack  # type: ignore[attr-defined]  # imported there
 
     def pack_wrong_index(model: Any) -> Any:
         model.metadata[0].buffer = 99
@@ -82,4 +87,4 @@ def test_metadata_that_names_no_buffer_is_refused(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(tflite_writer, "pack", pack_wrong_index)
     with pytest.raises(ContractError, match="buffer 99, which is not there"):
-        tflite_metadata(write_tflite([]).finish(Short()), METADATA_KEY)
+        tflite_metadata(write_tflite([]).finish(SHORT), METADATA_KEY)

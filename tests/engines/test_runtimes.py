@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from artefacts import LABELS, Artefacts, checkpoint, clips, contract, sound, write_file
+from artefacts import LABELS, Artefacts, checkpoint, clips, contract, crnn, sound, write_file
 from edge_asc.contract import AnyArray, Signature, StreamContract
 from edge_asc.engine import open_runtime
 from edge_asc.engines import litert
@@ -153,11 +153,12 @@ def test_integer_states_are_fed_back_raw(artefacts: Artefacts, name: str, dtype:
     classifier = StreamingClassifier(runtime)
     (loop,) = classifier.loops
     for spec in caches:
+        assert spec.quantisation is not None
         assert (loop.state[spec.name] == spec.quantisation.zero_point).all()
     classifier.push(sound(2))
     found = loop.state
     assert {found[spec.name].dtype for spec in caches} == {np.dtype(dtype)}
-    assert any((found[spec.name] != spec.quantisation.zero_point).any() for spec in caches)
+    assert any((found[spec.name] != spec.quantisation.zero_point).any() for spec in caches if spec.quantisation)
 
 
 EVERY = ["torch", "onnx", "tflite", "step-int8.onnx", "step-int8.tflite"]
@@ -221,7 +222,8 @@ class TestLoop:
         np.testing.assert_array_equal([loop.feed(value) for value in values], expected)
 
     def test_its_call_can_be_watched(self, runtime: Runtime) -> None:
-        loop, calls = runtime.loop("step"), []
+        loop = runtime.loop("step")
+        calls: list[int] = []
         call = loop.call
 
         def watched() -> None:
@@ -315,8 +317,10 @@ def test_the_contract_of_a_checkpoint_is_that_of_its_onnx_artefact(
         sizes = {spec.name: dict(zip(spec.axes, spec.shape, strict=True)) for spec in others}
         assert {spec.name: dict(zip(spec.axes, spec.shape, strict=True)) for spec in mine} == sizes
     assert StreamContract.parse(ours.dumps()) == ours
-    auxiliary = sum(p.numel() for p in artefacts.causal.model.auxiliary.parameters())
-    assert ours.parameters == sum(p.numel() for p in artefacts.causal.model.parameters()) - auxiliary
+    model = crnn(artefacts.causal)
+    assert model.auxiliary is not None
+    auxiliary = sum(p.numel() for p in model.auxiliary.parameters())
+    assert ours.parameters == sum(p.numel() for p in model.parameters()) - auxiliary
 
 
 def test_the_contract_of_a_windowed_checkpoint_has_the_embeddings_of_each_window(artefacts: Artefacts) -> None:
@@ -416,7 +420,7 @@ def test_artefacts_without_a_contract_are_refused(
 ) -> None:
     for module in ("onnx_writer", "tflite_writer"):
         monkeypatch.setattr(f"edge_asc_export.{module}.METADATA_KEY", "something_else")
-    graph = lower_step(artefacts.causal.model)
+    graph = lower_step(crnn(artefacts.causal))
     for name in ("a.onnx", "a.tflite"):
         write_file(tmp_path / name, [graph], Plan(SCHEMES["none"]))
     for runtime, name in ((OnnxRuntime, "a.onnx"), (LiteRTRuntime, "a.tflite")):
@@ -485,7 +489,7 @@ class TestInstallation:
         real = sys.modules["ai_edge_litert.interpreter"]
         for name in ("ai_edge_litert", "ai_edge_litert.interpreter", "tflite_runtime", "tensorflow"):
             monkeypatch.setitem(sys.modules, name, None)
-        older = ModuleType(package)
+        older: Any = ModuleType(package)
         older.__version__, older.__path__, older.lite = version, [], real
         monkeypatch.setitem(sys.modules, package, older)
         monkeypatch.setitem(sys.modules, f"{package}.interpreter", real)

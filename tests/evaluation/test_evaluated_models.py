@@ -29,7 +29,9 @@ def test_names_may_be_given() -> None:
 def test_only_checkpoints_have_a_folder(artefacts: Artefacts) -> None:
     folder = artefacts.folder / "checkpoint"
     assert checkpoint_folder(str(folder)) == folder
-    assert checkpoint_folder("fuse").name == "fuse"
+    shipped = checkpoint_folder("fuse")
+    assert shipped is not None
+    assert shipped.name == "fuse"
     assert checkpoint_folder(str(artefacts.steps["onnx"])) is None
     assert checkpoint_folder("no-such-model") is None
 

@@ -1,7 +1,7 @@
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from artefacts import checkpoint, planned
 from edge_asc.engine import open_runtime
 from edge_asc.errors import ContractError, ExportError
 from edge_asc.files import sha256
-from edge_asc.progress import Phase, Progress
+from edge_asc.progress import Progress
 from edge_asc.provenance import Parity
 from edge_asc_export import bundle, parity
 from edge_asc_export.bundle import ExportRequest, export
@@ -38,7 +38,7 @@ class Titles(Progress):
     def __init__(self, titles: list[str]) -> None:
         self.titles = titles
 
-    def phase(self, title: str, total: float | None = None) -> Iterator[Phase]:
+    def phase(self, title: str, total: float | None = None) -> Any:
         self.titles.append(title)
         return super().phase(title, total)
 
@@ -56,7 +56,7 @@ def test_a_writer_that_is_killed_leaves_nothing(folder: Path, tmp_path: Path, mo
 
 def test_an_export_is_proven_and_listed(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    seen = []
+    seen: list[str] = []
     manifest = export(ExportRequest(folder, SCHEMES["int8"], ("onnx", "tflite")), output, progress=Titles(seen))
     names = {"random-causal-int8-step.onnx", "random-causal-int8.tflite"}
     assert set(manifest.files) == names
@@ -68,8 +68,10 @@ def test_an_export_is_proven_and_listed(folder: Path, tmp_path: Path) -> None:
         contract = open_runtime(output / name).contract
         assert contract == entry.contract
         found = contract.measured.parity
+        assert found is not None
         assert found.steps >= 60
         assert found.agreement > 0.8
+        assert contract.provenance.calibration is not None
         assert contract.provenance.calibration.clips == 3
     assert open_runtime(output).engine.startswith("litert")
     damaged = bytearray((output / "random-causal-int8.tflite").read_bytes())
@@ -134,6 +136,7 @@ def test_windows_of_a_windowed_model(tmp_path: Path, monkeypatch: pytest.MonkeyP
         "random-windowed-float.tflite",
     }
     for entry in manifest.files.values():
+        assert entry.contract.measured.parity is not None
         assert entry.contract.measured.parity.max_error < 1e-4
     signatures = manifest.files["random-windowed-float.tflite"].contract.signatures
     assert [s.name for s in signatures] == ["window_1s", "window_2s", "gru"]
@@ -164,6 +167,7 @@ def test_ranges_can_be_recorded_on_a_data_set(folder: Path, tmp_path: Path, monk
     monkeypatch.setenv("EDGE_ASC_CACHE", str(tmp_path / "cache"))
     write_scenes(tmp_path / "data", 2, 0, seconds=1.0)
     recorded = record_plan(folder, tmp_path / "data", method="mse")
+    assert recorded.provenance is not None
     assert recorded.provenance.clips == 20
     assert recorded.provenance.method == "mse"
     assert recorded.provenance.classes == 10

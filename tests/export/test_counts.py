@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from artefacts import checkpoint, planned
+from edge_asc.manifest import Entry
 from edge_asc.progress import SILENT
 from edge_asc.provenance import Parity
 from edge_asc.training.checkpoint import Checkpoint
@@ -23,7 +24,7 @@ QUICK = Parity("noise", 60, 1.0, 1e-6, 1e-7, {"1": 1.0}, 1e-6, 1e-6)
 @pytest.fixture
 def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Calls by what is called; parity is not measured, and files are not opened again."""
-    counts = Counter()
+    counts: Counter[str] = Counter()
 
     def counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -32,7 +33,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         return call
 
-    load = Checkpoint.load.__func__
+    load = Checkpoint.load.__func__  # type: ignore[attr-defined]  # a class method has it
     monkeypatch.setattr(Checkpoint, "load", classmethod(counted("loads", load)))
     for name in ("lower_step", "lower_window", "lower_gru"):
         monkeypatch.setattr(artefact, name, counted("lowerings", getattr(artefact, name)))
@@ -59,7 +60,7 @@ def test_eight_windows_are_eight_writes(counts: Counter[str], tmp_path: Path, mo
 
     def unopened(written: Any, reference: Any, scheme: Any, folder: Any) -> Any:
         contracts[written.name] = written.with_parity(QUICK).contract
-        return bundle.Entry("", 0, written.format, "", written.contract)
+        return Entry("", 0, written.format, "", written.contract)
 
     monkeypatch.setattr(bundle, "_check", unopened)
     write_bundle(request, tmp_path / "out", SILENT)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from artefacts import BACKBONES, checkpoint, randomised, write_file
+from artefacts import BACKBONES, checkpoint, crnn, randomised, write_file
 from edge_asc.engine import open_runtime
 from edge_asc.errors import ExportError
 from edge_asc_export.builder import Builder, attach_gru
@@ -96,7 +96,7 @@ def test_a_form_that_a_model_has_not_is_refused() -> None:
     with pytest.raises(ExportError, match="has no step"):
         lower_step(randomised(form="windowed"))
     with pytest.raises(ExportError, match="streams in steps"):
-        lower_window(checkpoint().model, 1, 31)
+        lower_window(crnn(checkpoint()), 1, 31)
     with pytest.raises(ExportError, match="ResNorm has no export form"):
         lower_window(randomised(backbone="bcresnet", form="windowed", res_norm=True), 1, 31)
 
@@ -133,7 +133,7 @@ class Gated(torch.nn.Module):
 @pytest.mark.parametrize("fmt", FORMATS.names())
 def test_a_new_layer_brings_its_export_form(fmt: str, tmp_path: Path) -> None:
     model, x = randomised(), features(40, 1)
-    model.backbone = Gated(model.backbone)
+    model.backbone = Gated(model.backbone)  # type: ignore[assignment]  # it has what the export asks for
     with torch.inference_mode():
         whole = model(x).logits[0].numpy()
     graph = lower_step(model)
@@ -152,7 +152,7 @@ def test_a_new_layer_brings_its_export_form(fmt: str, tmp_path: Path) -> None:
 
 
 def test_a_layer_without_an_export_form_is_named() -> None:
-    model = randomised()
+    model: Any = randomised()
     model.backbone.body[0] = torch.nn.Hardtanh()
     with pytest.raises(ExportError, match="a Hardtanh has no export form; give it a method lower"):
         lower_step(model)

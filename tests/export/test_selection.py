@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from artefacts import checkpoint, clips, planned
+from edge_asc.engines.pytorch import TorchRuntime
 from edge_asc.errors import ExportError
 from edge_asc.evaluation.checkpoints import stream_clips
 from edge_asc.evaluation.comparison import LabelledClips
@@ -54,6 +55,7 @@ def test_the_first_scheme_holds_where_any_drop_is_allowed(folder: Path) -> None:
     assert only.artefact.endswith("int8.tflite")
     assert set(only.accuracy) == set(only.reference) == {"1", "all"}
     assert only.size > 100_000
+    assert only.step_ms is not None
     assert only.step_ms > 0
 
 
@@ -62,7 +64,7 @@ def test_schemes_are_tried_until_one_keeps_every_decision(folder: Path, monkeypa
     from edge_asc.engine import open_runtime
 
     spoilt = {"int8", "int8-float-gru", "int8-dynamic"}
-    real = selection.evaluate
+    real = selection.evaluate  # type: ignore[attr-defined]  # imported there
 
     def evaluate(models: Any, features: Any, targets: Any, *rest: Any) -> Any:
         results = real(models, features, targets, *rest)
@@ -74,7 +76,9 @@ def test_schemes_are_tried_until_one_keeps_every_decision(folder: Path, monkeypa
         ]
 
     monkeypatch.setattr(selection, "evaluate", evaluate)
-    (logits,) = stream_clips(open_runtime(folder), clips(1, 40, seed=3))
+    runtime = open_runtime(folder)
+    assert isinstance(runtime, TorchRuntime)
+    (logits,) = stream_clips(runtime, clips(1, 40, seed=3))
     right = [int(logits[-1].argmax())] * 10
     scheme, attempts = chosen(folder, ("tflite",), 0.5, right)
     assert scheme.name not in spoilt

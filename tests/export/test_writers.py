@@ -15,7 +15,8 @@ from edge_asc.contract import AnyArray
 from edge_asc.engine import open_runtime
 from edge_asc.errors import ExportError
 from edge_asc.evaluation.logits import stream_logits
-from edge_asc.frontend import LogMel
+from edge_asc.frontend import Array, LogMel
+from edge_asc.models.crnn import CRNN
 from edge_asc_export.format import FORMATS, check_support, supporting
 from edge_asc_export.inspection import inspect
 from edge_asc_export.lowering import lower_gru, lower_step, lower_window
@@ -30,9 +31,9 @@ TOLERANCE = {"none": 1e-5, "fp16": 2e-3, "int8-dynamic": 3e-2}
 
 @dataclass(frozen=True)
 class Case:
-    model: object
+    model: CRNN
     plan: Plan
-    audio: list
+    audio: list[Array]
     x: torch.Tensor
     expected: np.ndarray
 
