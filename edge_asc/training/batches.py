@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
+from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import FrontEnd
 from edge_asc.training.augmentation import (
     apply_levels,
@@ -43,6 +44,9 @@ class Examples:
         classes: number of labels.
         front_end: with normalisation.
         in_memory: most bytes of features that are copied into memory; larger sets are read from where they are.
+
+    Raises:
+        EdgeAscError: fewer than two clips, another number of targets, or a target out of range.
     """
 
     def __init__(
@@ -53,6 +57,12 @@ class Examples:
         front_end: FrontEnd,
         in_memory: int = IN_MEMORY_BYTES,
     ) -> None:
+        if len(features) < 2 or len(targets) != len(features):
+            raise EdgeAscError(
+                f"got {len(features)} training clips and {len(targets)} targets; expected 2 or more of each"
+            )
+        if not 0 <= min(targets) <= max(targets) < classes:
+            raise EdgeAscError(f"targets are {min(targets)}..{max(targets)}; expected 0..{classes - 1}")
         self.features, self.classes, self.front_end = features, classes, front_end
         self.targets = torch.tensor(targets)
         if sum(clip.nbytes for clip in features) <= in_memory:
@@ -109,7 +119,7 @@ class Batches(Dataset[Batch]):
         seed: of everything random.
         epoch: its number, from 0, over all stages.
         long: use the stage's long crops.
-        rank, ranks: number of this process, and how many share each batch.
+        compute: which of several processes this is; alone by default.
     """
 
     def __init__(
@@ -120,17 +130,17 @@ class Batches(Dataset[Batch]):
         epoch: int,
         *,
         long: bool = False,
-        rank: int = 0,
-        ranks: int = 1,
+        compute: Compute | None = None,
     ) -> None:
+        compute = compute or Compute()
         self.examples, self.stage, self.seed, self.epoch = examples, stage, seed, epoch
-        self.rank, self.ranks = rank, ranks
+        self.rank, self.ranks = compute.rank, compute.ranks
         self.frames = (stage.long_frames, stage.long_frames) if long else stage.frames
         generator = torch_generator(seed, epoch)
         order = torch.cat([examples.draw(stage.class_limit, generator) for _ in range(stage.crops)])
         size = stage.long_batch if long else stage.batch
         # Batch normalisation needs two crops in each process; clips that are left out return in another epoch.
-        self.parts = [part for part in torch.split(order, size) if len(part) >= 2 * ranks]
+        self.parts = [part for part in torch.split(order, size) if len(part) >= 2 * self.ranks]
 
     def __len__(self) -> int:
         return len(self.parts)

@@ -14,17 +14,20 @@ from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import FrontEnd
 from edge_asc.models import CRNN, ModelConfig
 from edge_asc.progress import SILENT
+from edge_asc.training.batches import Examples
 from edge_asc.training.checkpoint import Checkpoint, is_checkpoint
 from edge_asc.training.compute import Compute
 from edge_asc.training.leakage import check_leakage, trained_on
 from edge_asc.training.listener import Listener
-from edge_asc.training.loop import Start, Trainer, normalisation
 from edge_asc.training.material import OTHER, Material, OtherSounds, Part, credit, gather
+from edge_asc.training.normalisation import measure_normalisation
 from edge_asc.training.provenance import describe_training
 from edge_asc.training.recipe import Recipe
 from edge_asc.training.recorder import Record
 from edge_asc.training.scoring import LEVELS, cross_evaluation, evaluate_levels, fold_evaluation
+from edge_asc.training.start import Start
 from edge_asc.training.state import STATE
+from edge_asc.training.trainer import Aids, Trainer
 from edge_asc.training.validation import Validation
 
 __all__ = ["LEVELS", "Listener", "Run", "cross_validate", "evaluate_levels", "fit", "train", "trained_on"]
@@ -178,59 +181,73 @@ def fit(
         )
     material, checked, selects = _read_material(run, cache, compute, listener)
     _warn_of_labels(run, material, listener)
-    initial = Checkpoint.load(run.of_same_fold(run.initial)) if run.initial else None
-    if initial or run.teachers:
-        front_end = (initial or Checkpoint.load(run.of_same_fold(run.teachers[0]))).front_end
-    else:
-        front_end = normalisation(material.features, run.recipe, cache.front_end)
-    teachers = [(path, _load_teacher(path, run, front_end)) for path in run.teachers]
-    if run.fold is not None:
-        used = [*([(run.initial, initial)] if run.initial and initial else []), *teachers]
-        check_leakage([(path, checkpoint.training) for path, checkpoint in used], run.judging_clips(), run.fold)
+    basis = _load_basis(run, material, cache.front_end)
     run.output.mkdir(parents=True, exist_ok=True)
     validation = None
     if checked.clips:
-        validation = Validation(checked.features, checked.targets(run.labels), front_end, selects=selects)
-    trainer = Trainer(
-        run.config,
-        run.recipe,
-        material.features,
-        material.targets(run.labels),
-        front_end,
-        run.output,
-        teachers=[teacher.model for _, teacher in teachers if isinstance(teacher.model, CRNN)],
-        start=_start(run, initial, listener) if initial else None,
-        validation=validation,
-        compute=compute,
-    )
+        validation = Validation(checked.features, checked.targets(run.labels), basis.front_end, selects=selects)
+    start = _start(run, basis.initial, listener) if basis.initial else None
+    examples = Examples(material.features, material.targets(run.labels), run.config.classes, basis.front_end)
+    aids = Aids(basis.teacher_models, start, validation)
+    trainer = Trainer(run.config, run.recipe, examples, run.output, aids, compute)
     listener.started(run.name, run.output, run.recipe.epochs, trainer.count_steps(), len(material.clips))
     for epoch in trainer.epochs(listener):
         listener.ended(epoch)
     if not compute.is_main_process:
         compute.wait()
         return Checkpoint.load(run.output)
-    checkpoint = Checkpoint(
-        name=run.name or run.config.backbone,
-        model=trainer.result,
-        front_end=front_end,
-        labels=run.labels,
-        decision=run.decision,
-        recipe=run.recipe.to_json(),
-        training=describe_training(
-            run,
-            material,
-            trainer.history,
-            initial.training if initial else {},
-            [teacher.training for _, teacher in teachers],
-            compute,
-        ),
-    )
+    checkpoint = _make_checkpoint(run, material, basis, trainer)
     if record and run.trains_output:
         checkpoint = _record(record, checkpoint, run, material, listener)
     checkpoint.save(run.output)
     (run.output / STATE).unlink(missing_ok=True)
     compute.wait()
     return checkpoint
+
+
+@dataclass(frozen=True)
+class _Basis:
+    """Checkpoints that a training builds on, and the normalisation that follows from them or from the clips."""
+
+    front_end: FrontEnd
+    initial: Checkpoint | None
+    teachers: tuple[Checkpoint, ...]
+
+    @property
+    def teacher_models(self) -> list[CRNN]:
+        return [teacher.model for teacher in self.teachers if isinstance(teacher.model, CRNN)]
+
+
+def _load_basis(run: Run, material: Material, front_end: FrontEnd) -> _Basis:
+    """Load what a training builds on.
+
+    Raises:
+        EdgeAscError: a checkpoint cannot be used, or was trained on clips that the fold holds out.
+    """
+    initial = Checkpoint.load(run.of_same_fold(run.initial)) if run.initial else None
+    if initial or run.teachers:
+        front_end = (initial or Checkpoint.load(run.of_same_fold(run.teachers[0]))).front_end
+    else:
+        front_end = measure_normalisation(material.features, run.recipe, front_end)
+    teachers = [(path, _load_teacher(path, run, front_end)) for path in run.teachers]
+    if run.fold is not None:
+        used = [*([(run.initial, initial)] if run.initial and initial else []), *teachers]
+        check_leakage([(path, checkpoint.training) for path, checkpoint in used], run.judging_clips(), run.fold)
+    return _Basis(front_end, initial, tuple(teacher for _, teacher in teachers))
+
+
+def _make_checkpoint(run: Run, material: Material, basis: _Basis, trainer: Trainer) -> Checkpoint:
+    before = basis.initial.training if basis.initial else {}
+    taught = [teacher.training for teacher in basis.teachers]
+    return Checkpoint(
+        name=run.name or run.config.backbone,
+        model=trainer.result,
+        front_end=basis.front_end,
+        labels=run.labels,
+        decision=run.decision,
+        recipe=run.recipe.to_json(),
+        training=describe_training(run, material, trainer.history, before, taught, trainer.compute),
+    )
 
 
 def _read_material(

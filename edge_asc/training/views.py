@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from msgspec import structs
 from torch import Tensor
@@ -21,21 +23,20 @@ def count_views(stage: Stage, clips: int) -> int:
     return max(1, min(stage.views, MAX_VIEWS // clips))
 
 
-@torch.no_grad()
-def compute_views(
-    model: CRNN, examples: Examples, stage: Stage, seed: int, first_epoch: int, compute: Compute, progress: Progress
-) -> tuple[Tensor, Tensor]:
-    """Embeddings (N, n, channels) of the views of all clips, and their targets (N, classes).
-
-    Args:
-        first_epoch: the stage's first epoch; views are drawn like epochs from this number on.
-    """
-    model.eval()
+def draw_views(examples: Examples, stage: Stage, seed: int, first_epoch: int) -> list[Batches]:
+    """Return the augmented views of all clips; they are drawn like epochs from `first_epoch` on."""
     drawn = structs.replace(stage, batch=min(BATCH, len(examples)))
     count = count_views(stage, examples.count(stage.class_limit))
+    return [Batches(examples, drawn, seed, first_epoch + view) for view in range(count)]
+
+
+@torch.no_grad()
+def compute_views(model: CRNN, views: Sequence[Batches], compute: Compute, progress: Progress) -> tuple[Tensor, Tensor]:
+    """Return the embeddings (N, n, channels) of views, and their targets (N, classes)."""
+    model.eval()
     embeddings, targets = [], []
-    for view in progress.track(range(count), "Embeddings of augmented views"):
-        for x, y in Batches(examples, drawn, seed, first_epoch + view).loader(compute):
+    for batches in progress.track(views, "Embeddings of augmented views"):
+        for x, y in batches.loader(compute):
             with compute.autocast():
                 embedded = model.embed(x.to(compute.device, non_blocking=True))
             embeddings.append(embedded.float())

@@ -106,11 +106,9 @@ def test_a_layout_is_read_and_a_backbone_is_trained(toys: Path, tmp_path: Path) 
         audio.write(data / name, sound(1.1, seed=i))
         rows.append(f"{('duck', 'cow')[i % 4 // 2]} {name}")
     (data / "toy.txt").write_text("\n".join(rows))
-    settings = [
-        word for each in ("epochs=1", "frames=[16,24]", "batch=4", "warmup_epochs=0") for word in ("--set", each)
-    ]
-    options = ("--output", model, "--backbone", "toy", "--recipe", "small", "--fold", 1, *settings, "--json")
-    result = run(toys, "train", data, *options, EDGE_ASC_CACHE=str(tmp_path / "cache"))
+    options = ("--output", model, "--backbone", "toy", "--fold", 1, "--recipe", "paper", "--epochs", 1)
+    settings = ("--set", "batch=4", "--set", "frames=[24,24]")
+    result = run(toys, "train", data, *options, *settings, "--json", EDGE_ASC_CACHE=str(tmp_path / "cache"))
     assert result.returncode == 0, result.stderr
     checkpoint = json.loads((model / "checkpoint.json").read_text())
     assert checkpoint["model"]["backbone"] == "toy"

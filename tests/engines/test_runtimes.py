@@ -184,7 +184,7 @@ class TestLoop:
             for name, state in plain.state.items():
                 np.testing.assert_array_equal(kept.state[name], state, err_msg=name)
 
-    def test_loops_and_runs_in_turns_do_not_disturb_each_other(self, runtime: Runtime) -> None:
+    def test_interleaved_loops_and_runs_do_not_disturb_each_other(self, runtime: Runtime) -> None:
         alone = runtime.loop("step")
         first, second = self.values(alone, seed=1), self.values(alone, seed=2)
         expected = [alone.feed(value) for value in first]

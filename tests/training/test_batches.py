@@ -11,7 +11,7 @@ from msgspec import structs
 from edge_asc.frontend import FrontEnd
 from edge_asc.training.batches import Batches, Examples, count_batches, torch_generator
 from edge_asc.training.compute import Compute
-from edge_asc.training.loop import normalisation
+from edge_asc.training.normalisation import measure_normalisation
 from edge_asc.training.recipe import PAPER, STAGED, Augmentation, Recipe, Stage
 
 LENGTHS = (40, 24, 32, 40, 11, 28)
@@ -29,7 +29,7 @@ def clips() -> list[Any]:
 
 
 def examples(recipe: Recipe = PAPER, **options: Any) -> Examples:
-    return Examples(clips(), TARGETS, 2, normalisation(clips(), recipe, FrontEnd()), **options)
+    return Examples(clips(), TARGETS, 2, measure_normalisation(clips(), recipe, FrontEnd()), **options)
 
 
 def batches(stage: Stage = PLAIN, epoch: int = 0, **options: Any) -> Batches:
@@ -74,13 +74,13 @@ def test_loader_processes_prepare_the_same_batches_in_the_same_order() -> None:
 def test_processes_share_the_clips_of_a_batch() -> None:
     stage = structs.replace(PLAIN, crops=2)
     whole = batches(stage)
-    shares = [batches(stage, rank=rank, ranks=2) for rank in range(2)]
+    shares = [batches(stage, compute=Compute(rank=rank, ranks=2)) for rank in range(2)]
     for i in range(2):
         assert sorted(torch.cat([part.parts[i][part.rank :: 2] for part in shares]).tolist()) == [0, 1, 2, 3, 4, 5]
         (x0, y0), (x1, y1) = (part[i] for part in shares)
         assert x0.shape == x1.shape == (3, *whole[i][0].shape[1:])
         assert torch.equal(y0.sum(0) + y1.sum(0), whole[i][1].sum(0))
-    assert [len(part) for part in batches(structs.replace(PLAIN, batch=5), ranks=2).parts] == [5]
+    assert [len(part) for part in batches(structs.replace(PLAIN, batch=5), compute=Compute(ranks=2)).parts] == [5]
 
 
 def test_long_crops() -> None:
@@ -105,7 +105,7 @@ def test_mixed_targets_are_those_of_two_clips() -> None:
 def test_silence_is_not_mixed() -> None:
     floor = FrontEnd().floor
     features = [np.full((32, 256), math.log(floor), np.float32), *clips()[1:]]
-    chosen = Examples(features, TARGETS, 2, normalisation(features, PAPER, FrontEnd()))
+    chosen = Examples(features, TARGETS, 2, measure_normalisation(features, PAPER, FrontEnd()))
     stage = structs.replace(PLAIN, augmentation=Augmentation(mixing=1.0))
     (part,) = Batches(chosen, stage, 0, 0).parts
     ((_, y),) = iter(Batches(chosen, stage, 0, 0))

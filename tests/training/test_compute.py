@@ -17,12 +17,14 @@ from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import FrontEnd
 from edge_asc.models import ModelConfig
 from edge_asc.models.crnn import CRNN
+from edge_asc.training.batches import Examples
 from edge_asc.training.compute import Compute, launched
 from edge_asc.training.listener import Listener
-from edge_asc.training.loop import Trainer, normalisation
+from edge_asc.training.normalisation import measure_normalisation
 from edge_asc.training.objectives import TimeMean
 from edge_asc.training.recipe import STAGED
 from edge_asc.training.state import LOG, STATE
+from edge_asc.training.trainer import Trainer
 
 RECIPE = STAGED.override(
     {
@@ -46,12 +48,11 @@ def shared_training(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
     features = [rng.normal(-9.0, 1.0, (frames, 256)).astype(np.float32) for frames in (40, 24, 32, 40, 11, 28)]
-    front_end = normalisation(features, RECIPE, FrontEnd())
+    front_end = measure_normalisation(features, RECIPE, FrontEnd())
     with launched("cpu") as compute:
         assert (compute.rank, compute.ranks, compute.is_main_process) == (rank, 2, rank == 0)
-        trainer = Trainer(
-            ModelConfig(classes=2), RECIPE, features, [0, 1, 0, 1, 0, 1], front_end, folder / str(rank), compute=compute
-        )
+        examples = Examples(features, [0, 1, 0, 1, 0, 1], 2, front_end)
+        trainer = Trainer(ModelConfig(classes=2), RECIPE, examples, folder / str(rank), compute=compute)
         trainer._enter(0, Listener())
         generator = torch.Generator().manual_seed(rank)
         x, y = torch.randn(3, 1, 256, 16, generator=generator), torch.eye(2)[torch.tensor([0, 1, rank])]

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edge_asc.errors import MissingExtraError
+from edge_asc.progress import Phase
 from edge_asc.training.listener import Epoch, Listener, Listeners
 from edge_asc.training.tensorboard import FOLDER, TensorBoardListener
 
@@ -15,10 +18,22 @@ class Record(Listener):
     def __init__(self) -> None:
         self.events: list[Any] = []
 
-    def __getattribute__(self, name: str) -> Any:
-        if name in ("started", "stepped", "ended", "advanced", "noted"):
-            return lambda *given: self.events.append((name, *given))
-        return super().__getattribute__(name)
+    @contextmanager
+    def phase(self, title: str, total: float | None = None) -> Iterator[Phase]:
+        self.events.append(("phase", title, total))
+        yield Phase()
+
+    def note(self, text: str) -> None:
+        self.events.append(("note", text))
+
+    def started(self, *given: Any) -> None:
+        self.events.append(("started", *given))
+
+    def stepped(self, loss: float) -> None:
+        self.events.append(("stepped", loss))
+
+    def ended(self, epoch: Epoch) -> None:
+        self.events.append(("ended", epoch))
 
 
 def epoch(number: int, **changes: Any) -> Epoch:
@@ -26,22 +41,17 @@ def epoch(number: int, **changes: Any) -> Epoch:
     return Epoch(number, **{**given, **changes})
 
 
-def test_every_listener_receives_every_event() -> None:
-    records = [Record(), Record()]
-    both = Listeners(records)
+def test_events_go_to_every_listener_and_progress_to_the_first() -> None:
+    first, second = Record(), Record()
+    both = Listeners(first, second)
     both.started("x", Path("out"), 3, 30, 10)
     both.stepped(0.5)
     both.ended(epoch(1))
-    both.advanced("views", 1, 2)
-    both.noted("text")
-    expected = [
-        ("started", "x", Path("out"), 3, 30, 10),
-        ("stepped", 0.5),
-        ("ended", epoch(1)),
-        ("advanced", "views", 1, 2),
-        ("noted", "text"),
-    ]
-    assert [record.events for record in records] == [expected, expected]
+    with both.phase("views", 2):
+        both.note("text")
+    events = [("started", "x", Path("out"), 3, 30, 10), ("stepped", 0.5), ("ended", epoch(1))]
+    assert first.events == [*events, ("phase", "views", 2), ("note", "text")]
+    assert second.events == events
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

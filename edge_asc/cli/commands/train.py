@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +22,110 @@ if TYPE_CHECKING:
     from edge_asc.training.checkpoint import Checkpoint
     from edge_asc.training.compute import Compute
     from edge_asc.training.listener import Listener
+    from edge_asc.training.recipe import Recipe
     from edge_asc.training.recorder import Record
     from edge_asc.training.run import Run
 
 # The recorder of activation ranges.
 RANGES = "ranges"
 folder_type = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@dataclass(frozen=True)
+class _Options:
+    """The arguments and options of the command, by their names."""
+
+    data: Path
+    output: Path
+    backbone: str
+    form: Any
+    head: Any
+    outputs: Any
+    auxiliary: bool
+    res_norm: bool
+    recipe: str | None
+    stages: str | None
+    epochs: int | None
+    settings: dict[str, Any]
+    fold: int | None
+    cross_validate: bool
+    licences: tuple[str, ...]
+    teachers: tuple[Path, ...]
+    initial: Path | None
+    wide: Path | None
+    folds_of: Path | None
+    other: Path | None
+    excluded: tuple[str, ...]
+    decision: Any
+    name: str
+    resume: bool
+    tensorboard: bool
+    device: str
+    precision: Any
+    num_workers: int | None
+    threads: int
+    as_json: bool
+
+    def check(self) -> None:
+        """Check that the options go together.
+
+        Raises:
+            click.UsageError: two options exclude each other, or one needs another.
+        """
+        if self.teachers and self.head == "gap":
+            raise click.UsageError("--teacher belongs to --head gru or linear")
+        if self.fold is not None and self.cross_validate:
+            raise click.UsageError("--fold and --cross-validate exclude each other")
+        if self.folds_of and self.fold is None and not self.cross_validate:
+            raise click.UsageError("--folds-of belongs to --fold or --cross-validate")
+        if self.wide and (self.initial or self.folds_of):
+            raise click.UsageError("--pretrain excludes --from and --folds-of")
+        if self.wide and self.head != "gru":
+            raise click.UsageError("--pretrain belongs to --head gru")
+        if self.excluded and not self.other:
+            raise click.UsageError("--other-except belongs to --other")
+
+    def choose_recipe(self) -> Recipe:
+        """Return the recipe with the settings and the stages asked for."""
+        default = "staged" if self.head == "linear" or (self.auxiliary and self.head == "gru") else "paper"
+        recipe = chosen_recipe(self.recipe or default, self.settings, self.epochs)
+        if self.head == "linear":
+            recipe = recipe.without_head()
+        return recipe.only(tuple(self.stages.split(","))) if self.stages else recipe
+
+    def make_run(self, recipe: Recipe) -> Run:
+        """Return the training that the options describe."""
+        from edge_asc.data import Dataset
+        from edge_asc.models import ModelConfig
+        from edge_asc.training.material import OtherSounds
+        from edge_asc.training.run import Run
+
+        dataset = Dataset.open(self.data)
+        sounds = OtherSounds(Dataset.open(self.other), self.excluded) if self.other else None
+        config = ModelConfig(
+            backbone=self.backbone,
+            form=self.form,
+            head=self.head,
+            output=self.outputs,
+            auxiliary=self.auxiliary and self.head == "gru",
+            classes=len(dataset.labels) + (sounds is not None),
+            res_norm=self.res_norm,
+            dropout=recipe.dropout,
+        )
+        return Run(
+            dataset=dataset,
+            config=config,
+            recipe=recipe,
+            output=self.output,
+            licences=self.licences,
+            teachers=self.teachers,
+            initial=self.initial,
+            fold=self.fold,
+            folds_of=Dataset.open(self.folds_of) if self.folds_of else None,
+            other=sounds,
+            decision=self.decision if self.form == "causal" else "last",
+            name=self.name or self.backbone,
+        )
 
 
 @click.command("train", short_help="Train a classifier.")
@@ -90,110 +188,34 @@ folder_type = click.Path(exists=True, file_okay=False, path_type=Path)
 @compute_options
 @threads_option
 @json_option
-def command(
-    data: Path,
-    output: Path,
-    backbone: str,
-    form: Any,
-    head: Any,
-    outputs: Any,
-    auxiliary: bool,
-    res_norm: bool,
-    recipe: str | None,
-    stages: str | None,
-    epochs: int | None,
-    settings: dict[str, Any],
-    fold: int | None,
-    cross_validate: bool,
-    licences: tuple[str, ...],
-    teachers: tuple[Path, ...],
-    initial: Path | None,
-    wide: Path | None,
-    folds_of: Path | None,
-    other: Path | None,
-    excluded: tuple[str, ...],
-    decision: Any,
-    name: str,
-    resume: bool,
-    tensorboard: bool,
-    device: str,
-    precision: Any,
-    num_workers: int | None,
-    threads: int,
-    as_json: bool,
-) -> None:
+def command(**given: Any) -> None:
     """Train a classifier on DATA, a folder in TAU layout.
 
     The state is saved after every epoch: an interrupted training continues with --resume and ends with the same
     weights. Where torchrun launches this command, its processes, on one machine or several, share each batch.
     """
-    _check_options(
-        head, teachers, fold, cross_validate, {"--from": initial, "--folds-of": folds_of, "--pretrain": wide}
-    )
-    if excluded and not other:
-        raise click.UsageError("--other-except belongs to --other")
-    auxiliary = auxiliary and head == "gru"
-    chosen = chosen_recipe(recipe or ("staged" if auxiliary or head == "linear" else "paper"), settings, epochs)
-    if head == "linear":
-        chosen = chosen.without_head()
-    if stages:
-        chosen = chosen.only(tuple(stages.split(",")))
-    require("torch", "train").set_num_threads(threads)
+    options = _Options(**given)
+    options.check()
+    recipe = options.choose_recipe()
+    require("torch", "train").set_num_threads(options.threads)
     from edge_asc.data import Dataset
-    from edge_asc.models import ModelConfig
     from edge_asc.training.compute import launched
-    from edge_asc.training.material import OtherSounds
-    from edge_asc.training.run import Run
 
-    dataset = Dataset.open(data)
-    sounds = OtherSounds(Dataset.open(other), excluded) if other else None
-    config = ModelConfig(
-        backbone=backbone,
-        form=form,
-        head=head,
-        output=outputs,
-        auxiliary=auxiliary,
-        classes=len(dataset.labels) + (sounds is not None),
-        res_norm=res_norm,
-        dropout=chosen.dropout,
-    )
-    run = Run(
-        dataset=dataset,
-        config=config,
-        recipe=chosen,
-        output=output,
-        licences=licences,
-        teachers=teachers,
-        initial=initial,
-        fold=fold,
-        folds_of=Dataset.open(folds_of) if folds_of else None,
-        other=sounds,
-        decision=decision if form == "causal" else "last",
-        name=name or backbone,
-    )
-    runs = _chain(run, Dataset.open(wide)) if wide else [run]
-    with launched(device, precision, num_workers) as compute:
+    run = options.make_run(recipe)
+    runs = _chain(run, Dataset.open(options.wide)) if options.wide else [run]
+    with launched(options.device, options.precision, options.num_workers) as compute:
         for each in runs:
             if compute.is_main_process:
                 each.dataset.check(ConsoleProgress())
-            checkpoint = _train(each, compute, resume=resume, cross_validate=cross_validate, tensorboard=tensorboard)
+            checkpoint = _train(
+                each,
+                compute,
+                resume=options.resume,
+                cross_validate=options.cross_validate,
+                tensorboard=options.tensorboard,
+            )
     if compute.is_main_process:
-        _print(checkpoint, output, as_json=as_json)
-
-
-def _check_options(
-    head: str, teachers: tuple[Path, ...], fold: int | None, cross_validate: bool, starts: dict[str, Path | None]
-) -> None:
-    if teachers and head == "gap":
-        raise click.UsageError("--teacher belongs to --head gru or linear")
-    if fold is not None and cross_validate:
-        raise click.UsageError("--fold and --cross-validate exclude each other")
-    if starts["--folds-of"] and fold is None and not cross_validate:
-        raise click.UsageError("--folds-of belongs to --fold or --cross-validate")
-    if starts["--pretrain"] and (starts["--from"] or starts["--folds-of"]):
-        raise click.UsageError("--pretrain excludes --from and --folds-of")
-    if starts["--pretrain"] and head != "gru":
-        raise click.UsageError("--pretrain belongs to --head gru")
+        _print(checkpoint, options.output, as_json=options.as_json)
 
 
 def _chain(run: Run, wide: Dataset) -> list[Run]:

@@ -15,11 +15,14 @@ from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import FrontEnd
 from edge_asc.models import CNN, CRNN, ModelConfig
 from edge_asc.training.augmentation import to_log_mel, to_power
+from edge_asc.training.batches import Examples
 from edge_asc.training.compute import Compute
 from edge_asc.training.listener import Listener
-from edge_asc.training.loop import Start, Trainer, normalisation
+from edge_asc.training.normalisation import measure_normalisation
 from edge_asc.training.recipe import STAGED, Augmentation, Recipe, Stage
+from edge_asc.training.start import Start
 from edge_asc.training.state import LOG, STATE
+from edge_asc.training.trainer import Aids, Trainer
 from edge_asc.training.validation import Validation
 
 torch.set_num_threads(1)  # the models are too small to share, and the machine may be busy
@@ -65,14 +68,16 @@ def clips(seed: int = 0) -> Features:
 def trainer(folder: Path, recipe: Recipe = FAST, features: Features | None = None, **options: Any) -> Trainer:
     features = clips() if features is None else features
     given = {name: options.pop(name) for name in ("teachers", "start", "validation", "compute") if name in options}
-    front_end = normalisation(features, recipe, FrontEnd())
+    front_end = measure_normalisation(features, recipe, FrontEnd())
     config = ModelConfig(classes=2, **options)
-    return Trainer(config, recipe, features, TARGETS, front_end, folder, **given)
+    compute = given.pop("compute", None)
+    examples = Examples(features, TARGETS, 2, front_end)
+    return Trainer(config, recipe, examples, folder, Aids(**given), compute)
 
 
 def validation(selects: bool = True, seed: int = 1) -> Validation:
     features = clips(seed)
-    return Validation(features, TARGETS, normalisation(features, FAST, FrontEnd()), selects=selects)
+    return Validation(features, TARGETS, measure_normalisation(features, FAST, FrontEnd()), selects=selects)
 
 
 def weights(model: CRNN | CNN) -> dict[str, torch.Tensor]:
@@ -310,19 +315,19 @@ def test_reported_clips_do_not_select(tmp_path: Path) -> None:
 
 
 def test_damaged_features_stop_the_training(tmp_path: Path) -> None:
-    front_end = normalisation(clips(), FAST, FrontEnd())
+    front_end = measure_normalisation(clips(), FAST, FrontEnd())
     features = clips()
     features[3][:] = np.nan
     recipe = Recipe(stages=(EVERYTHING,))
-    run = Trainer(ModelConfig(classes=2), recipe, features, TARGETS, front_end, tmp_path)
+    run = Trainer(ModelConfig(classes=2), recipe, Examples(features, TARGETS, 2, front_end), tmp_path)
     with pytest.raises(EdgeAscError, match="the loss became nan in epoch 1; start again with a lower"):
         next(run.epochs())
     assert not (tmp_path / STATE).exists()
 
 
-def test_nothing_to_train_on(tmp_path: Path) -> None:
+def test_nothing_to_train_on() -> None:
     with pytest.raises(EdgeAscError, match="0 training clips"):
-        Trainer(ModelConfig(), FAST, [], [], FrontEnd(), tmp_path)
+        Examples([], [], 10, FrontEnd())
 
 
 @pytest.mark.parametrize("recipe", [FAST.with_epochs(1), Recipe(stages=(EVERYTHING,)).with_epochs(1)])
@@ -384,8 +389,8 @@ def test_class_weights_change_the_loss(tmp_path: Path) -> None:
     losses = []
     for balance in (0.0, 1.0):
         recipe = FAST.override({"class_balance": balance})
-        front_end = normalisation(clips(), recipe, FrontEnd())
-        run = Trainer(ModelConfig(classes=2), recipe, clips(), targets, front_end, tmp_path / str(balance))
+        front_end = measure_normalisation(clips(), recipe, FrontEnd())
+        run = Trainer(ModelConfig(classes=2), recipe, Examples(clips(), targets, 2, front_end), tmp_path / str(balance))
         losses.append([epoch.loss for epoch in run.epochs()])
     assert losses[0][0] != losses[1][0]
     assert losses[0][-1] != losses[1][-1]
@@ -393,7 +398,7 @@ def test_class_weights_change_the_loss(tmp_path: Path) -> None:
 
 def test_normalisation_is_that_of_all_frames() -> None:
     features = clips()
-    front_end = normalisation(features, Recipe(), FrontEnd())
+    front_end = measure_normalisation(features, Recipe(), FrontEnd())
     frames = np.concatenate(features).astype(np.float64)
     np.testing.assert_allclose(front_end.mean, frames.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(front_end.scale, 1 / frames.std(axis=0), rtol=1e-4)
@@ -402,7 +407,7 @@ def test_normalisation_is_that_of_all_frames() -> None:
 def test_normalisation_is_taken_at_the_levels_of_the_recipe() -> None:
     recipe = Recipe(stages=(Stage(augmentation=Augmentation(gain=(-20.0, -20.0))),))
     features = clips()
-    front_end = normalisation(features, recipe, FrontEnd())
+    front_end = measure_normalisation(features, recipe, FrontEnd())
     quiet = to_log_mel(0.01 * to_power(np.concatenate(features), 1e-8), 1e-8).astype(np.float64).mean(0)
     np.testing.assert_allclose(front_end.mean, quiet, rtol=1e-4)
 

@@ -1,4 +1,4 @@
-"""The training loop: stages of epochs, all randomness drawn from the seed and the number of the epoch."""
+"""The trainer: stages of epochs, all randomness drawn from the seed and the number of the epoch."""
 
 from __future__ import annotations
 
@@ -13,59 +13,36 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from edge_asc.errors import EdgeAscError
-from edge_asc.frontend import FrontEnd
 from edge_asc.models import CNN, CRNN, ModelConfig, build
 from edge_asc.training import objectives
-from edge_asc.training.augmentation import draw_gain, to_log_mel, to_power
 from edge_asc.training.batches import Batches, Examples, count_batches, torch_generator
 from edge_asc.training.compute import Compute
 from edge_asc.training.listener import Epoch, Listener
 from edge_asc.training.optimizers import Optimizers
 from edge_asc.training.recipe import Recipe, Stage
+from edge_asc.training.start import Start, take_weights
 from edge_asc.training.state import Best, TrainingState, load_state, save_state
 from edge_asc.training.validation import Validation
-from edge_asc.training.views import compute_views, count_views
-
-GAIN_DRAWS = 8
-
-
-def normalisation(features: Sequence[npt.NDArray[np.float32]], recipe: Recipe, front_end: FrontEnd) -> FrontEnd:
-    """`front_end` with the mean and 1 / standard deviation per bin of raw log-mel at the first stage's levels."""
-    augmentation = recipe.stages[0].augmentation
-    generator = np.random.default_rng(recipe.seed)
-    count = 0
-    total, squares = np.zeros((2, front_end.mels))
-    for clip in features:
-        x = np.array(clip)
-        levels = [x]
-        if augmentation.changes_level:
-            power = to_power(x, front_end.floor)
-            gains = 10.0 ** (draw_gain(augmentation, GAIN_DRAWS, generator) / 10.0)
-            levels = [to_log_mel(power * np.float32(gain), front_end.floor) for gain in gains]
-        for level in levels:
-            y = level.astype(np.float64)
-            count, total, squares = count + len(y), total + y.sum(0), squares + (y * y).sum(0)
-    mean = total / count
-    deviation = np.sqrt(np.maximum(squares / count - mean * mean, 1e-6))
-    return front_end.with_normalisation(mean, 1.0 / deviation)
+from edge_asc.training.views import compute_views, count_views, draw_views
 
 
 @dataclass(frozen=True)
-class Start:
-    """A model that a training starts from.
+class Aids:
+    """What a training uses beside its clips.
 
     Attributes:
-        model: of the same backbone and form.
-        rows: for each label of the training, the number of the same label in `model`, or None where it has none.
+        teachers: models whose averaged posteriors are learned from, beside the labels.
+        start: a model to start from.
+        validation: clips that are evaluated from time to time.
     """
 
-    model: CRNN | CNN
-    rows: tuple[int | None, ...]
+    teachers: Sequence[CRNN] = ()
+    start: Start | None = None
+    validation: Validation | None = None
 
 
 class Trainer:
@@ -75,41 +52,39 @@ class Trainer:
     way, ends with the same weights as an uninterrupted run.
 
     Args:
-        features: raw log-mel of each training clip, (frames, mels).
-        targets: label index of each clip.
-        front_end: with normalisation.
+        config: the model.
+        recipe: how it is trained.
+        examples: training clips and their targets, of as many classes as the model's.
         folder: where the training state and `log.csv` are kept.
-        teachers: models whose averaged posteriors are learned from, beside the labels.
-        start: a model to start from.
-        validation: clips that are evaluated from time to time.
+        aids: what is used beside the clips; by default nothing.
         compute: where it computes; by default here, on the CPU, alone.
+
+    Raises:
+        EdgeAscError: the recipe does not fit the clips, the processes, the teachers or the start.
     """
 
     def __init__(
         self,
         config: ModelConfig,
         recipe: Recipe,
-        features: Sequence[npt.NDArray[np.float32]],
-        targets: Sequence[int],
-        front_end: FrontEnd,
+        examples: Examples,
         folder: Path,
-        *,
-        teachers: Sequence[CRNN] = (),
-        start: Start | None = None,
-        validation: Validation | None = None,
+        aids: Aids | None = None,
         compute: Compute | None = None,
     ) -> None:
         compute = compute or Compute()
-        _check(config, recipe, len(features), targets, compute)
-        objectives.check_recipe(recipe, len(teachers))
-        self.recipe, self.folder, self.compute, self.validation = recipe, folder, compute, validation
-        self.examples = Examples(features, targets, config.classes, front_end)
-        self.teachers = [teacher.to(compute.device).eval() for teacher in teachers]
+        aids = aids or Aids()
+        start = aids.start
+        _check_batches(recipe, len(examples), compute)
+        objectives.check_recipe(recipe, len(aids.teachers))
+        self.recipe, self.folder, self.compute, self.validation = recipe, folder, compute, aids.validation
+        self.examples = examples
+        self.teachers = [teacher.to(compute.device).eval() for teacher in aids.teachers]
         torch.manual_seed(recipe.seed)
         self.model: CRNN | CNN = build(config)
         self.auxiliary_is_new = start is not None and None in start.rows
         if start is not None:
-            self._start_from(start)
+            take_weights(self.model, start)
         self.average = copy.deepcopy(self.model).requires_grad_(False).to(compute.device)
         synced = compute.with_sync_batch_norm(self.model)
         for module in synced.modules():
@@ -122,25 +97,6 @@ class Trainer:
         self.best: Best | None = None
         self.history: list[Epoch] = []
         self._entered = -1
-
-    def _start_from(self, start: Start) -> None:
-        mine, config, given = self.model, self.model.config, start.model.config
-        if (given.backbone, given.form, given.res_norm) != (config.backbone, config.form, config.res_norm):
-            raise EdgeAscError(f"the training starts from {given}; expected the backbone and form of {config}")
-        if (given.head == "gap") != (config.head == "gap"):
-            raise EdgeAscError(f"the training starts from the head {given.head}; {config.head} cannot take its weights")
-        weights = mine.state_dict()
-        for name, value in start.model.state_dict().items():
-            name = _rename(name, given.head, config.head)
-            if name not in weights:
-                continue
-            if not name.startswith(("output.", "auxiliary.")):
-                weights[name] = value
-                continue
-            for row, theirs in enumerate(start.rows):
-                if theirs is not None:
-                    weights[name][row] = value[theirs]
-        mine.load_state_dict(weights)
 
     def epochs(self, listener: Listener | None = None) -> Iterator[Epoch]:
         """Train to the end, resuming what is on disk."""
@@ -211,9 +167,8 @@ class Trainer:
         if isinstance(self.model, CRNN) and stage.trains == "head":
             self.objective = objective  # each process trains the whole of a head
             first = self._stage_at(self.epoch)[1]
-            self.views = compute_views(
-                self.model, self.examples, stage, self.recipe.seed, first, self.compute, listener
-            )
+            views = draw_views(self.examples, stage, self.recipe.seed, first)
+            self.views = compute_views(self.model, views, self.compute, listener)
         else:
             self.objective = self.compute.share(objective)
 
@@ -241,8 +196,7 @@ class Trainer:
             seed,
             self.epoch,
             long=stage.is_long(within),
-            rank=compute.rank,
-            ranks=compute.ranks,
+            compute=compute,
         )
         for x, y in batches.loader(compute):
             yield x.to(compute.device, non_blocking=True), y.to(compute.device, non_blocking=True)
@@ -396,11 +350,7 @@ class Trainer:
             self.scaler.load_state_dict(state.scaler)
 
 
-def _check(config: ModelConfig, recipe: Recipe, clips: int, targets: Sequence[int], compute: Compute) -> None:
-    if clips < 2 or len(targets) != clips:
-        raise EdgeAscError(f"{clips} training clips and {len(targets)} targets; expected at least 2, as many")
-    if not 0 <= min(targets) <= max(targets) < config.classes:
-        raise EdgeAscError(f"targets are {min(targets)}..{max(targets)}; expected 0..{config.classes - 1}")
+def _check_batches(recipe: Recipe, clips: int, compute: Compute) -> None:
     for stage in recipe.stages:
         sizes = [stage.batch, *([stage.long_batch] if stage.long_epochs else [])]
         if (crops := min([*sizes, clips * stage.crops])) < 2 * compute.ranks and stage.trains != "head":
@@ -408,15 +358,6 @@ def _check(config: ModelConfig, recipe: Recipe, clips: int, targets: Sequence[in
                 f"a batch of stage {stage.name} has {crops} crops for {compute.ranks} processes; "
                 "expected at least 2 for each: launch fewer, or raise the stage's batch"
             )
-
-
-def _rename(name: str, theirs: str, mine: str) -> str:
-    """The name of a weight in another head: the linear head's output is the auxiliary layer of a GRU head."""
-    layer, _, rest = name.partition(".")
-    renamed = {("linear", "gru", "output"): "auxiliary", ("gru", "linear", "auxiliary"): "output"}
-    if theirs != mine and layer == "output" and theirs == "gru":
-        return ""
-    return f"{renamed.get((theirs, mine, layer), layer)}.{rest}"
 
 
 def _digest(model: CRNN | CNN) -> str:
