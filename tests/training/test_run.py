@@ -269,7 +269,7 @@ def test_foreign_sounds_become_the_label_other(data: Any, tmp_path: Path) -> Non
 
 def test_other_is_judged_by_the_labels_that_are_kept_back(data: Any, tmp_path: Path) -> None:
     dataset, cache = data
-    wide = write_scenes(tmp_path / "wide", 2, 1, seconds=1.0, folds=2, progress=False)
+    wide = write_scenes(tmp_path / "wide", 2, 1, seconds=1.0, folds=2)
     foreign = {label: f"foreign {label}" for label in wide.labels}
     wide = replace(
         wide,
