@@ -3,10 +3,13 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from artefacts import Artefacts
 
 # How fast a machine draws examples says nothing about the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -36,7 +39,7 @@ def scenes10() -> Path:
 
 
 @pytest.fixture(scope="session")
-def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Artefacts:
     """Models with random weights, exported to every form."""
     from artefacts import write
 

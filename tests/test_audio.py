@@ -2,8 +2,11 @@ import logging
 import struct
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any, Literal, NoReturn, Self
 
 import numpy as np
 import pytest
@@ -13,32 +16,40 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from edge_asc import audio
+from edge_asc.contract import AnyArray
 from edge_asc.errors import AudioError, MissingExtraError
 
 HEADER = 44  # bytes before the samples of a plain WAV
 
 
+Blocks = Sequence[Sequence[float]] | AnyArray
 finite = st.floats(-100, 100, width=32)
 
 
-def tone(frequency, rate, seconds=1.0, level=0.5):
+def tone(frequency: float, rate: int, seconds: float = 1.0, level: float = 0.5) -> AnyArray:
     return level * np.sin(2 * np.pi * frequency * np.arange(round(rate * seconds)) / rate)
 
 
-def noise(frames=16000, level=0.1):
+def noise(frames: int = 16000, level: float = 0.1) -> AnyArray:
     return np.random.default_rng(0).uniform(-level, level, frames)
 
 
-def rms(samples):
+def rms(samples: AnyArray) -> float:
     return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
 
 
-def saved(path, samples, rate=16000, **options):
+def saved(path: Path, samples: AnyArray, rate: int = 16000, **options: str) -> Path:
     soundfile.write(path, samples, rate, **options)
     return path
 
 
-def wav(path, riff=None, data=None, keep=None, order="little"):
+def wav(
+    path: Path,
+    riff: int | None = None,
+    data: int | None = None,
+    keep: int | None = None,
+    order: Literal["little", "big"] = "little",
+) -> Path:
     """A mono 16-bit WAV of 1 s whose header claims `riff` and `data` bytes, cut to `keep` bytes."""
     content = bytearray(saved(path, noise(), subtype="PCM_16", endian=order.upper()).read_bytes())
     for offset, size in ((4, riff), (HEADER - 4, data)):
@@ -48,7 +59,7 @@ def wav(path, riff=None, data=None, keep=None, order="little"):
     return path
 
 
-def refusal(path, call=audio.read):
+def refusal(path: Path, call: Callable[[Path], object] = audio.read) -> str:
     with pytest.raises(AudioError) as caught:
         call(path)
     message = str(caught.value)
@@ -68,7 +79,7 @@ def refusal(path, call=audio.read):
         ("DOUBLE", 2**-25),
     ],
 )
-def test_every_bit_depth_keeps_samples_to_one_step(tmp_path, subtype, step):
+def test_every_bit_depth_keeps_samples_to_one_step(tmp_path: Path, subtype: str, step: float) -> None:
     samples = tone(1000, 16000, level=0.9)
     read = audio.read(saved(tmp_path / "a.wav", samples, subtype=subtype))
     assert read.dtype == np.float32
@@ -78,7 +89,7 @@ def test_every_bit_depth_keeps_samples_to_one_step(tmp_path, subtype, step):
 
 @pytest.mark.parametrize("channels", range(1, 7))
 @pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000])
-def test_tone_keeps_its_frequency_and_level_at_any_rate(tmp_path, rate, channels):
+def test_tone_keeps_its_frequency_and_level_at_any_rate(tmp_path: Path, rate: int, channels: int) -> None:
     samples = np.repeat(tone(1000, rate)[:, None], channels, axis=1)
     read = audio.read(saved(tmp_path / "a.wav", samples, rate, subtype="FLOAT"))
     assert len(read) == 16000
@@ -86,34 +97,34 @@ def test_tone_keeps_its_frequency_and_level_at_any_rate(tmp_path, rate, channels
     np.testing.assert_allclose(read[1000:-1000], tone(1000, 16000)[1000:-1000], rtol=0, atol=1e-4)
 
 
-def test_tone_above_the_new_nyquist_vanishes(tmp_path):
+def test_tone_above_the_new_nyquist_vanishes(tmp_path: Path) -> None:
     samples = tone(12000, 48000)
     read = audio.read(saved(tmp_path / "a.wav", samples, 48000, subtype="FLOAT"))
     assert rms(read[1000:-1000]) < 1e-5 * rms(samples)
 
 
-def test_other_target_rate(tmp_path):
+def test_other_target_rate(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.wav", tone(1000, 16000), subtype="FLOAT")
     read = audio.read(path, 48000)
     np.testing.assert_allclose(read[3000:-3000], tone(1000, 48000)[3000:-3000], rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("channels", [2, 3, 6])
-def test_channels_are_averaged(tmp_path, channels):
+def test_channels_are_averaged(tmp_path: Path, channels: int) -> None:
     samples = np.random.default_rng(1).uniform(-1, 1, (1000, channels)).astype(np.float32)
     read = audio.read(saved(tmp_path / "a.wav", samples, subtype="FLOAT"))
     np.testing.assert_allclose(read, samples.mean(axis=1, dtype=np.float64), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("rate", [16000, 44100])
-def test_quiet_audio_passes_unscaled(tmp_path, rate):
+def test_quiet_audio_passes_unscaled(tmp_path: Path, rate: int) -> None:
     level = 10 ** (-57 / 20)
     samples = tone(1000, rate, level=level * np.sqrt(2))
     read = audio.read(saved(tmp_path / "a.wav", samples, rate, subtype="PCM_24"))
     assert rms(read[1000:-1000]) == pytest.approx(level, rel=1e-3)
 
 
-def test_full_scale_and_beyond_pass_unscaled(tmp_path):
+def test_full_scale_and_beyond_pass_unscaled(tmp_path: Path) -> None:
     extremes = np.tile(np.array([-32768, 32767], np.int16), 1000)
     np.testing.assert_array_equal(audio.read(saved(tmp_path / "a.wav", extremes)), extremes / np.float32(32768))
     loud = np.tile(np.array([-3.0, 1.0], np.float32), 1000)
@@ -134,7 +145,7 @@ FORMATS = [
 
 
 @pytest.mark.parametrize(("container", "subtype"), FORMATS)
-def test_every_container_reads_whole(tmp_path, container, subtype):
+def test_every_container_reads_whole(tmp_path: Path, container: str, subtype: str) -> None:
     samples = tone(1000, 16000, seconds=3)
     path = saved(tmp_path / "a.bin", samples, format=container, subtype=subtype)
     read = audio.read(str(path))
@@ -145,7 +156,7 @@ def test_every_container_reads_whole(tmp_path, container, subtype):
 
 @pytest.mark.parametrize("part", [0.2, 0.7, 0.999])
 @pytest.mark.parametrize(("container", "subtype"), FORMATS)
-def test_every_container_cut_short_is_refused(tmp_path, container, subtype, part):
+def test_every_container_cut_short_is_refused(tmp_path: Path, container: str, subtype: str, part: float) -> None:
     path = saved(tmp_path / "a.bin", noise(48000), format=container, subtype=subtype)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(part * len(whole))])
@@ -155,7 +166,7 @@ def test_every_container_cut_short_is_refused(tmp_path, container, subtype, part
 
 @settings(deadline=None)
 @given(hnp.arrays(np.float32, st.integers(1, 200), elements=finite))
-def test_mono_float_wav_round_trip_is_exact(tmp_path_factory, samples):
+def test_mono_float_wav_round_trip_is_exact(tmp_path_factory: pytest.TempPathFactory, samples: AnyArray) -> None:
     path = tmp_path_factory.getbasetemp() / "round-trip.wav"
     audio.write(path, samples, subtype="FLOAT")
     np.testing.assert_array_equal(audio.read(path), samples)
@@ -163,7 +174,7 @@ def test_mono_float_wav_round_trip_is_exact(tmp_path_factory, samples):
 
 @settings(deadline=None)
 @given(hnp.arrays(np.int16, st.integers(1, 200)))
-def test_16_bit_wav_round_trip_is_exact(tmp_path_factory, codes):
+def test_16_bit_wav_round_trip_is_exact(tmp_path_factory: pytest.TempPathFactory, codes: AnyArray) -> None:
     path = tmp_path_factory.getbasetemp() / "round-trip-16.wav"
     samples = codes / np.float32(32768)
     audio.write(path, samples)
@@ -172,7 +183,7 @@ def test_16_bit_wav_round_trip_is_exact(tmp_path_factory, codes):
 
 @settings(deadline=None)
 @given(st.integers(0, 1043))
-def test_wav_cut_anywhere_is_refused(tmp_path_factory, keep):
+def test_wav_cut_anywhere_is_refused(tmp_path_factory: pytest.TempPathFactory, keep: int) -> None:
     path = tmp_path_factory.getbasetemp() / "cut.wav"
     audio.write(path, noise(500))
     path.write_bytes(path.read_bytes()[:keep])
@@ -181,38 +192,38 @@ def test_wav_cut_anywhere_is_refused(tmp_path_factory, keep):
 
 
 @pytest.mark.parametrize("call", [audio.read, audio.duration])
-def test_missing_file(tmp_path, call):
+def test_missing_file(tmp_path: Path, call: Callable[[Path], object]) -> None:
     assert "no such file" in refusal(tmp_path / "none.wav", call)
 
 
-def test_directory(tmp_path):
+def test_directory(tmp_path: Path) -> None:
     assert "is not a regular file" in refusal(tmp_path)
 
 
-def test_file_of_0_bytes(tmp_path):
+def test_file_of_0_bytes(tmp_path: Path) -> None:
     (tmp_path / "a.wav").touch()
     assert "is empty (0 bytes)" in refusal(tmp_path / "a.wav")
 
 
 @pytest.mark.parametrize("container", ["WAV", "AIFF", "W64"])
-def test_file_of_0_frames(tmp_path, container):
+def test_file_of_0_frames(tmp_path: Path, container: str) -> None:
     path = saved(tmp_path / "a.bin", np.zeros(0), format=container, subtype="PCM_16")
     assert "is empty (0 frames)" in refusal(path)
     assert "is empty (0 frames)" in refusal(path, audio.duration)
 
 
-def test_file_shorter_than_one_sample_of_the_new_rate(tmp_path):
+def test_file_shorter_than_one_sample_of_the_new_rate(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.wav", np.zeros(1), 192000)
     assert "lasts 1 frames at 192000 Hz" in refusal(path)
 
 
-def test_text_named_wav(tmp_path):
+def test_text_named_wav(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     path.write_text("not audio at all\n" * 100)
     assert "Format not recognised" in refusal(path)
 
 
-def test_raw_samples(tmp_path):
+def test_raw_samples(tmp_path: Path) -> None:
     path = tmp_path / "a.raw"
     path.write_bytes(bytes(1000))
     assert "no header" in refusal(path)
@@ -220,7 +231,7 @@ def test_raw_samples(tmp_path):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("rate", [16000, 48000])
-def test_nan_and_infinities(tmp_path, value, rate):
+def test_nan_and_infinities(tmp_path: Path, value: float, rate: int) -> None:
     samples = np.stack([noise(), noise()], axis=1)
     samples[100:103, 1] = value
     path = saved(tmp_path / "a.wav", samples, rate, subtype="FLOAT")
@@ -229,7 +240,9 @@ def test_nan_and_infinities(tmp_path, value, rate):
 
 @pytest.mark.parametrize("order", ["little", "big"])
 @pytest.mark.parametrize("call", [audio.read, audio.duration])
-def test_wav_whose_header_promises_more_than_it_holds(tmp_path, order, call):
+def test_wav_whose_header_promises_more_than_it_holds(
+    tmp_path: Path, order: Literal["little", "big"], call: Callable[[Path], object]
+) -> None:
     message = refusal(wav(tmp_path / "cut.wav", keep=20000, order=order), call)
     assert "is truncated: got 20000 bytes; expected at least 32044" in message
     assert "data chunk" in refusal(wav(tmp_path / "data.wav", data=32002, order=order), call)
@@ -237,7 +250,7 @@ def test_wav_whose_header_promises_more_than_it_holds(tmp_path, order, call):
     assert "got 44 bytes" in refusal(wav(tmp_path / "header.wav", keep=HEADER, order=order), call)
 
 
-def test_truncation_is_found_behind_other_chunks(tmp_path):
+def test_truncation_is_found_behind_other_chunks(tmp_path: Path) -> None:
     path = wav(tmp_path / "a.wav", riff=0xFFFFFFFF)
     content = path.read_bytes()
     # Longer than the log in which libsndfile itself notes the shortfall, and odd, hence padded.
@@ -249,13 +262,13 @@ def test_truncation_is_found_behind_other_chunks(tmp_path):
 
 
 @pytest.mark.parametrize("riff", [None, 0, 0xFFFFFFFF])
-def test_wav_written_to_a_pipe_is_read_to_its_end(tmp_path, riff):
+def test_wav_written_to_a_pipe_is_read_to_its_end(tmp_path: Path, riff: int | None) -> None:
     path = wav(tmp_path / "a.wav", riff=riff, data=0xFFFFFFFF)
     np.testing.assert_allclose(audio.read(path), noise(), rtol=0, atol=2**-15)
     assert audio.duration(path) == 1.0
 
 
-def test_rf64_whose_64_bit_sizes_promise_more_than_it_holds(tmp_path):
+def test_rf64_whose_64_bit_sizes_promise_more_than_it_holds(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.wav", noise(), format="RF64", subtype="PCM_16")
     content = bytearray(path.read_bytes())
     assert content[12:16] == b"ds64"
@@ -266,7 +279,7 @@ def test_rf64_whose_64_bit_sizes_promise_more_than_it_holds(tmp_path):
         assert f"{name} chunk" in refusal(path)
 
 
-def test_ogg_cut_between_pages(tmp_path):
+def test_ogg_cut_between_pages(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.ogg", noise(160000), format="OGG", subtype="VORBIS")
     content = path.read_bytes()
     path.write_bytes(content[: content.rfind(b"OggS")])
@@ -274,11 +287,11 @@ def test_ogg_cut_between_pages(tmp_path):
     assert "marked as the end of the stream" in refusal(path)
 
 
-def test_wav_whose_header_promises_no_data(tmp_path):
+def test_wav_whose_header_promises_no_data(tmp_path: Path) -> None:
     assert "is empty (0 frames)" in refusal(wav(tmp_path / "a.wav", riff=0, data=0))
 
 
-def test_wav_without_its_pad_byte_is_whole(tmp_path):
+def test_wav_without_its_pad_byte_is_whole(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.wav", noise(999), subtype="PCM_U8")
     content = path.read_bytes()
     assert len(content) == HEADER + 1000
@@ -286,7 +299,7 @@ def test_wav_without_its_pad_byte_is_whole(tmp_path):
     assert len(audio.read(path)) == 999
 
 
-def flac(path, total):
+def flac(path: Path, total: int) -> Path:
     """A FLAC of 1 s whose header claims `total` frames."""
     content = bytearray(saved(path, noise(), format="FLAC").read_bytes())
     assert content[:5] == b"fLaC\0"
@@ -296,21 +309,21 @@ def flac(path, total):
     return path
 
 
-def test_flac_whose_header_claims_another_length(tmp_path):
+def test_flac_whose_header_claims_another_length(tmp_path: Path) -> None:
     assert len(audio.read(flac(tmp_path / "a.flac", 16000))) == 16000
     assert "leaves its length open" in refusal(flac(tmp_path / "b.flac", 0))
     refusal(flac(tmp_path / "c.flac", 17000))
     refusal(flac(tmp_path / "d.flac", 2**36 - 1))
 
 
-def test_fewer_frames_than_promised(tmp_path, monkeypatch):
+def test_fewer_frames_than_promised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path / "a.wav", noise())
     monkeypatch.setattr(soundfile.SoundFile, "read", lambda self, **_: np.zeros((9000, 1), np.float32))
     assert "got 9000 frames; expected the 16000" in refusal(path)
 
 
-def test_more_frames_than_memory_holds(tmp_path, monkeypatch):
-    def read(self, **_):
+def test_more_frames_than_memory_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(self: object, **_: object) -> NoReturn:
         raise MemoryError
 
     path = saved(tmp_path / "a.wav", noise())
@@ -318,7 +331,7 @@ def test_more_frames_than_memory_holds(tmp_path, monkeypatch):
     assert "16000 frames, more than fit into memory" in refusal(path)
 
 
-def test_damaged_flac(tmp_path):
+def test_damaged_flac(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.flac", noise())
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -326,7 +339,7 @@ def test_damaged_flac(tmp_path):
     assert "cannot be decoded" in refusal(path)
 
 
-def test_write_makes_folders_and_clips(tmp_path):
+def test_write_makes_folders_and_clips(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.wav"
     audio.write(path, np.array([0.0, 2.0, -2.0]), 8000)
     info = soundfile.info(path)
@@ -335,7 +348,7 @@ def test_write_makes_folders_and_clips(tmp_path):
 
 
 @pytest.mark.parametrize("samples", [np.array([0.0, np.nan]), np.zeros((2, 2)), np.zeros(4, np.int16)])
-def test_write_refuses_and_leaves_the_old_file(tmp_path, samples):
+def test_write_refuses_and_leaves_the_old_file(tmp_path: Path, samples: AnyArray) -> None:
     path = tmp_path / "a.wav"
     audio.write(path, noise())
     before = path.read_bytes()
@@ -345,9 +358,9 @@ def test_write_refuses_and_leaves_the_old_file(tmp_path, samples):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_failed_write_leaves_nothing(tmp_path):
+def test_failed_write_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="subtype"):
-        audio.write(tmp_path / "a.wav", noise(), subtype="NONE")
+        audio.write(tmp_path / "a.wav", noise(), subtype="NONE")  # type: ignore[arg-type]  # wrong on purpose
     assert not list(tmp_path.iterdir())
 
 
@@ -357,43 +370,45 @@ class FakeSoundDevice(ModuleType):
     class PortAudioError(Exception):
         pass
 
-    def __init__(self, blocks, error):
+    def __init__(self, blocks: Blocks, error: Exception | None) -> None:
         super().__init__("sounddevice")
         self.blocks, self.error, self.closed = blocks, error, False
 
-    def InputStream(self, **options):
+    def InputStream(self, **options: Any) -> Self:
         if self.error:
             raise self.error
         self.options = options
         return self
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         for block in self.blocks:
             self.play(block)
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.closed = True
         self.stop()
 
-    def play(self, block, overflow=False):
+    def play(self, block: Sequence[float] | AnyArray, overflow: bool = False) -> None:
         buffer = np.array(block, np.float32)[:, None]
         self.options["callback"](buffer, len(buffer), None, SimpleNamespace(input_overflow=overflow))
         buffer[:] = np.nan  # PortAudio reuses its buffer
 
-    def stop(self):
+    def stop(self) -> None:
         self.options["finished_callback"]()
 
 
-def plug_in(monkeypatch, blocks, error=None):
+def plug_in(monkeypatch: pytest.MonkeyPatch, blocks: Blocks, error: Exception | None = None) -> FakeSoundDevice:
     fake = FakeSoundDevice(blocks, error)
     monkeypatch.setitem(sys.modules, "sounddevice", fake)
     return fake
 
 
-def test_microphone_yields_blocks_and_closes_the_device(monkeypatch, caplog):
+def test_microphone_yields_blocks_and_closes_the_device(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     played = np.random.default_rng(2).uniform(-1, 1, (3, 8)).astype(np.float32)
     fake = plug_in(monkeypatch, played)
-    with closing(audio.microphone(8000, 8, device="usb")) as blocks:
+    with closing(audio.microphone(8000, 8, device="usb")) as blocks:  # type: ignore[type-var]  # a generator
         heard = [next(blocks) for _ in played]
         assert not fake.closed
     assert fake.closed
@@ -405,9 +420,14 @@ def test_microphone_yields_blocks_and_closes_the_device(monkeypatch, caplog):
     assert not caplog.records
 
 
-def test_microphone_warns_of_an_overflow_before_the_block_that_follows(monkeypatch, caplog):
+def test_microphone_warns_of_an_overflow_before_the_block_that_follows(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     fake = plug_in(monkeypatch, [[0.0]])
-    with closing(audio.microphone(block=1)) as blocks, caplog.at_level(logging.WARNING):
+    with (
+        closing(audio.microphone(block=1)) as blocks,  # type: ignore[type-var]  # a generator
+        caplog.at_level(logging.WARNING),
+    ):
         next(blocks)
         fake.play([0.1], overflow=True)
         fake.play([0.2])
@@ -418,9 +438,11 @@ def test_microphone_warns_of_an_overflow_before_the_block_that_follows(monkeypat
         assert len(caplog.records) == 1
 
 
-def test_microphone_drops_what_a_slow_reader_leaves(monkeypatch, caplog):
+def test_microphone_drops_what_a_slow_reader_leaves(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     fake = plug_in(monkeypatch, [[i] for i in range(audio.BACKLOG + 5)])
-    with closing(audio.microphone(block=1)) as blocks:
+    with closing(audio.microphone(block=1)) as blocks:  # type: ignore[type-var]  # a generator
         assert [int(next(blocks)[0]) for _ in range(audio.BACKLOG)] == list(range(audio.BACKLOG))
         assert not caplog.records
         fake.play([-1.0])
@@ -428,7 +450,7 @@ def test_microphone_drops_what_a_slow_reader_leaves(monkeypatch, caplog):
         assert len(caplog.records) == 1
 
 
-def test_microphone_that_stops(monkeypatch):
+def test_microphone_that_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = plug_in(monkeypatch, [[0.0]])
     blocks = audio.microphone(block=1)
     next(blocks)
@@ -439,20 +461,20 @@ def test_microphone_that_stops(monkeypatch):
 
 
 @pytest.mark.parametrize("error", [FakeSoundDevice.PortAudioError("Invalid sample rate"), ValueError("No input")])
-def test_microphone_that_cannot_record(monkeypatch, error):
+def test_microphone_that_cannot_record(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     plug_in(monkeypatch, [], error)
     with pytest.raises(AudioError, match=rf"microphone 3: {error}; expected .* at 96000 Hz: .*sounddevice"):
         next(audio.microphone(96000, device=3))
 
 
-def test_microphone_without_sounddevice(monkeypatch):
+def test_microphone_without_sounddevice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [])
     monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
     with pytest.raises(MissingExtraError, match=r"sounddevice is not installed.*edge-asc\[microphone\]"):
         next(audio.microphone())
 
 
-def test_microphone_without_portaudio(monkeypatch, tmp_path):
+def test_microphone_without_portaudio(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
@@ -460,14 +482,16 @@ def test_microphone_without_portaudio(monkeypatch, tmp_path):
         next(audio.microphone())
 
 
-def test_import_is_light():
+def test_import_is_light() -> None:
     heavy = {"soundfile", "soxr", "sounddevice", "scipy"}
     code = f"import sys, edge_asc.audio; assert not {heavy} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
-def pcm(channels=1, rate=16000, bits=16, frame=2, byte_rate=32000, samples=8000):
+def pcm(
+    channels: int = 1, rate: int = 16000, bits: int = 16, frame: int = 2, byte_rate: int = 32000, samples: int = 8000
+) -> bytes:
     """A PCM WAV file with the numbers of its format chunk as given."""
     data = bytes(2 * samples)
     chunk = struct.pack("<HHIIHH", 1, channels, rate, byte_rate, frame, bits)
@@ -484,7 +508,7 @@ def pcm(channels=1, rate=16000, bits=16, frame=2, byte_rate=32000, samples=8000)
         ({"rate": 1, "byte_rate": 2}, "says 1 Hz; expected 1000 to 768000"),
     ],
 )
-def test_a_header_that_lies_about_its_format_is_refused(tmp_path, changes, message):
+def test_a_header_that_lies_about_its_format_is_refused(tmp_path: Path, changes: dict[str, int], message: str) -> None:
     path = tmp_path / "lie.wav"
     path.write_bytes(pcm())
     assert len(audio.read(path)) == 8000
@@ -492,6 +516,6 @@ def test_a_header_that_lies_about_its_format_is_refused(tmp_path, changes, messa
     assert message in refusal(path)
 
 
-def test_unscaled_samples_are_refused_by_file(tmp_path):
+def test_unscaled_samples_are_refused_by_file(tmp_path: Path) -> None:
     path = saved(tmp_path / "loud.wav", np.full(16000, 20000.0, np.float32), format="WAV", subtype="FLOAT")
     assert "samples reach 20000" in refusal(path)

@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,31 +17,31 @@ from edge_asc.errors import DatasetError, EdgeAscError
 from edge_asc.progress import Phase, Progress
 
 
-def add(left, right, progress):
+def add(left: int, right: int, progress: Progress) -> tuple[int, int]:
     return left + right, os.getpid()
 
 
-def kill(progress):
+def kill(progress: Progress) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def leave(progress):
+def leave(progress: Progress) -> None:
     os._exit(3)
 
 
-def fail(progress):
+def fail(progress: Progress) -> None:
     raise DatasetError("as expected")
 
 
-def stumble(progress):
+def stumble(progress: Progress) -> None:
     raise ZeroDivisionError("unforeseen")
 
 
-def sleep(progress):
+def sleep(progress: Progress) -> None:
     time.sleep(600)
 
 
-def report(progress):
+def report(progress: Progress) -> None:
     progress.note("starting")
     with progress.phase("outer", 2) as outer:
         outer.advance(loss=0.5)
@@ -51,31 +53,31 @@ def report(progress):
 class Recorded(Progress):
     """Keeps what is reported."""
 
-    def __init__(self):
-        self.events = []
+    def __init__(self) -> None:
+        self.events: list[tuple[Any, ...]] = []
 
-    def note(self, text):
+    def note(self, text: str) -> None:
         self.events.append(("note", text))
 
     @contextmanager
-    def phase(self, title, total=None):
+    def phase(self, title: str, total: float | None = None) -> Iterator[Phase]:
         self.events.append(("open", title, total))
         yield RecordedPhase(self.events, title)
         self.events.append(("close", title))
 
 
 class RecordedPhase(Phase):
-    def __init__(self, events, title):
+    def __init__(self, events: list[tuple[Any, ...]], title: str) -> None:
         self.events, self.title = events, title
 
-    def advance(self, count=1, **figures):
+    def advance(self, count: float = 1, **figures: float) -> None:
         self.events.append(("advance", self.title, count, figures))
 
-    def update(self, done, total=None, title=""):
+    def update(self, done: float, total: float | None = None, title: str = "") -> None:
         self.events.append(("update", self.title, done, total, title))
 
 
-def test_a_result_comes_from_another_process():
+def test_a_result_comes_from_another_process() -> None:
     total, process = run_in_child(add, 2, 3)
     assert total == 5
     assert process != os.getpid()
@@ -89,23 +91,23 @@ def test_a_result_comes_from_another_process():
         (stumble, "(?s)the export process failed unexpectedly.*ZeroDivisionError: unforeseen"),
     ],
 )
-def test_the_end_of_a_child_is_an_error_with_a_name(function, message):
+def test_the_end_of_a_child_is_an_error_with_a_name(function: Callable[[Progress], object], message: str) -> None:
     with pytest.raises(ChildError, match=message):
         run_in_child(function, name="export")
 
 
-def test_an_error_for_the_user_is_raised_as_it_is():
+def test_an_error_for_the_user_is_raised_as_it_is() -> None:
     with pytest.raises(EdgeAscError, match=r"^as expected$") as raised:
         run_in_child(fail)
     assert type(raised.value) is DatasetError
 
 
-def test_a_child_is_killed_after_its_time():
+def test_a_child_is_killed_after_its_time() -> None:
     with pytest.raises(ChildError, match=r"the sleeper process did not finish within 0\.1 s and was killed"):
         run_in_child(sleep, name="sleeper", timeout=0.1)
 
 
-def test_progress_reaches_the_caller():
+def test_progress_reaches_the_caller() -> None:
     progress = Recorded()
     run_in_child(report, progress=progress)
     assert progress.events == [
@@ -131,12 +133,12 @@ if __name__ == "__main__":
 """
 
 
-def announce(file, progress):
+def announce(file: Path, progress: Progress) -> None:
     Path(file).write_text(str(os.getpid()))
     time.sleep(600)
 
 
-def test_a_child_ends_with_its_parent(tmp_path):
+def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
     file, script = tmp_path / "pid", tmp_path / "parent.py"
     script.write_text(PARENT.format(tests=str(Path(__file__).parent), file=str(file)))
     parent = subprocess.Popen([sys.executable, str(script)])
@@ -159,7 +161,7 @@ def test_a_child_ends_with_its_parent(tmp_path):
     pytest.fail(f"process {child} is still there, in state {state}")
 
 
-def status_of(process):
+def status_of(process: int) -> str:
     """The state of a process; "Z" for one that has ended and waits to be collected."""
     listed = subprocess.run(["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True, check=False)
     return listed.stdout.strip()[:1] or "Z"

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,11 +47,11 @@ PARITY = Parity(
 )
 
 
-def step(state=STATE, following=NEXT):
+def step(state: TensorSpec = STATE, following: TensorSpec = NEXT) -> Signature:
     return Signature("step", 8, 4096, (FEATURES, state), (LOGITS, following))
 
 
-def contract(*signatures, **changes):
+def contract(*signatures: Signature, **changes: Any) -> StreamContract:
     fields = {
         "name": "x",
         "backbone": "fuse",
@@ -69,14 +70,14 @@ def contract(*signatures, **changes):
     return StreamContract(**{**fields, **changes})
 
 
-def test_json_round_trip():
+def test_json_round_trip() -> None:
     before = contract()
     assert StreamContract.parse(before.dumps()) == before
     assert StreamContract.parse(before.dumps().encode()) == before
 
 
-def test_json_keeps_the_names_of_its_fields():
-    value = contract().to_json()
+def test_json_keeps_the_names_of_its_fields() -> None:
+    value: Any = contract().to_json()
     assert value["provenance"] == {
         "edge_asc": "0.1.0",
         "tools": {"torch": "2"},
@@ -98,9 +99,9 @@ def test_json_keeps_the_names_of_its_fields():
     assert value["measured"]["parity"]["agreement_by_length"] == {"1": 1.0}
 
 
-def test_unknown_fields_of_provenance_and_measurements_are_ignored():
+def test_unknown_fields_of_provenance_and_measurements_are_ignored() -> None:
     """Older and newer artefacts open; only a consumer of these values would miss them."""
-    value = contract().to_json()
+    value: Any = contract().to_json()
     for part in (value["provenance"], value["provenance"]["calibration"], value["measured"]):
         part["of_another_version"] = {"x": [1]}
     value["measured"]["parity"]["of_another_version"] = 1
@@ -112,7 +113,7 @@ def test_unknown_fields_of_provenance_and_measurements_are_ignored():
     assert older.measured == Measured()
 
 
-def test_an_initial_integer_state_is_real_zero_and_a_float_one_zero():
+def test_an_initial_integer_state_is_real_zero_and_a_float_one_zero() -> None:
     assert (STATE.initial() == -3).all()
     assert STATE.initial().dtype == np.int8
     real = replace(STATE, dtype="float32", quantisation=None).initial()
@@ -124,19 +125,19 @@ def test_an_initial_integer_state_is_real_zero_and_a_float_one_zero():
     ("version", "advice"),
     [(SCHEMA_VERSION + 1, "upgrade edge-asc"), (SCHEMA_VERSION - 1, "export the artefact again")],
 )
-def test_another_schema_version_is_refused_with_what_to_do(version, advice):
+def test_another_schema_version_is_refused_with_what_to_do(version: Any, advice: str) -> None:
     with pytest.raises(ContractError, match=f"schema version {version}.*{advice}"):
         StreamContract.from_json({**contract().to_json(), "schema_version": version})
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "null", "7", '"contract"', "{}", b"\xff\xfe{}"])
-def test_what_is_no_contract_is_refused(text):
+def test_what_is_no_contract_is_refused(text: str | bytes) -> None:
     with pytest.raises(ContractError):
         StreamContract.parse(text)
 
 
 @pytest.mark.parametrize("name", [*contract().to_json()])
-def test_a_missing_field_is_refused_unless_it_has_a_default(name):
+def test_a_missing_field_is_refused_unless_it_has_a_default(name: str) -> None:
     value = contract().to_json()
     del value[name]
     if name in ("provenance", "measured"):
@@ -177,7 +178,15 @@ def test_a_missing_field_is_refused_unless_it_has_a_default(name):
         (("signatures", 0, "outputs", 1, "feeds"), "hidden_9"),
     ],
 )
-def test_a_malformed_field_is_refused(path, value):
+def test_a_malformed_field_is_refused(
+    path: tuple[str]
+    | tuple[str, str]
+    | tuple[str, str, str]
+    | tuple[str, int, str, int, str]
+    | tuple[str, int, str]
+    | tuple[str, int],
+    value: Any,
+) -> None:
     tree = json.loads(contract().dumps())
     target = tree
     for key in path[:-1]:
@@ -196,12 +205,12 @@ def test_a_malformed_field_is_refused(path, value):
         replace(NEXT, quantisation=None),
     ],
 )
-def test_a_state_that_cannot_be_fed_back_raw_is_refused(following):
+def test_a_state_that_cannot_be_fed_back_raw_is_refused(following: TensorSpec) -> None:
     with pytest.raises(ContractError, match=r"hidden_0.*cannot be fed back raw"):
         contract(step(following=following))
 
 
-def test_signatures_are_found_by_name_and_windows_by_length():
+def test_signatures_are_found_by_name_and_windows_by_length() -> None:
     windows = [Signature(f"window_{n}s", 31 * n, 0, (FEATURES,), (LOGITS,)) for n in (10, 2, 1)]
     windowed = contract(*windows, form="windowed")
     assert windowed.windows == (1, 2, 10)
@@ -210,7 +219,7 @@ def test_signatures_are_found_by_name_and_windows_by_length():
         windowed.signature("step")
 
 
-def test_a_role_names_one_tensor():
+def test_a_role_names_one_tensor() -> None:
     assert step().input("features") is FEATURES
     assert step().output("logits") is LOGITS
     with pytest.raises(ContractError, match="0 outputs of role embedding"):

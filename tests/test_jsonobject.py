@@ -1,5 +1,7 @@
 """Typed reads of JSON: what is right is returned, and what is wrong is named with its place."""
 
+from collections.abc import Callable
+
 import pytest
 
 from edge_asc.jsonobject import JsonObject
@@ -18,11 +20,11 @@ VALUE = {
 
 
 @pytest.fixture
-def value():
+def value() -> JsonObject:
     return JsonObject(VALUE, "it")
 
 
-def test_reads_by_type(value):
+def test_reads_by_type(value: JsonObject) -> None:
     assert (value.text("text"), value.integer("integer"), value.flag("flag")) == ("x", 3, True)
     assert value.number("number") == 2.5
     assert value.number("integer") == 3.0
@@ -35,7 +37,7 @@ def test_reads_by_type(value):
     assert value.raw("child") == {"a": 1, "b": 2}
 
 
-def test_defaults_stand_for_missing_and_null_fields(value):
+def test_defaults_stand_for_missing_and_null_fields(value: JsonObject) -> None:
     for name in ("absent", "null"):
         assert value.text(name, "d") == "d"
         assert value.integer(name, 0) == 0
@@ -70,6 +72,6 @@ def test_defaults_stand_for_missing_and_null_fields(value):
         (lambda v: JsonObject([1], "list"), "list: got list .*, expected an object"),
     ],
 )
-def test_errors_name_the_field(value, read, message):
+def test_errors_name_the_field(value: JsonObject, read: Callable[[JsonObject], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read(value)

@@ -1,9 +1,12 @@
 """The manifest of a bundle, and the manifests of other tools beside an artefact."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from artefacts import Artefacts
 from edge_asc.contract import StreamContract
 from edge_asc.engine import find_engine, open_runtime
 from edge_asc.errors import ContractError
@@ -12,7 +15,7 @@ from edge_asc.manifest import MANIFEST, Entry, Manifest, has_manifest, verify
 
 
 @pytest.fixture
-def bundle(artefacts, tmp_path):
+def bundle(artefacts: Artefacts, tmp_path: Path) -> Path:
     path = tmp_path / "step.onnx"
     path.write_bytes((artefacts.folder / "step.onnx").read_bytes())
     contract = open_runtime(path).contract
@@ -21,7 +24,7 @@ def bundle(artefacts, tmp_path):
     return tmp_path
 
 
-def test_it_reads_what_it_wrote(bundle):
+def test_it_reads_what_it_wrote(bundle: Path) -> None:
     manifest = Manifest.read(bundle)
     assert manifest.name == "mine"
     assert manifest.plan == {"scheme": {"name": "none"}}
@@ -32,7 +35,7 @@ def test_it_reads_what_it_wrote(bundle):
 
 
 @pytest.mark.parametrize("value", [{"kind": "web app", "files": 3}, {}, [], "text", {"name": "x", "version": 3}])
-def test_the_manifest_of_another_tool_is_not_a_bundle(bundle, value):
+def test_the_manifest_of_another_tool_is_not_a_bundle(bundle: Path, value: Any) -> None:
     (bundle / MANIFEST).write_text(json.dumps(value))
     assert not has_manifest(bundle)
     verify(bundle / "step.onnx")
@@ -44,7 +47,7 @@ def test_the_manifest_of_another_tool_is_not_a_bundle(bundle, value):
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"kind": "export"', b"\xff\xfe"])
-def test_a_file_that_is_not_json_is_an_error_beside_an_artefact(bundle, text):
+def test_a_file_that_is_not_json_is_an_error_beside_an_artefact(bundle: Path, text: str | bytes) -> None:
     (bundle / MANIFEST).write_bytes(text if isinstance(text, bytes) else text.encode())
     assert has_manifest(bundle)
     for path in (bundle, bundle / "step.onnx"):
@@ -63,7 +66,11 @@ def test_a_file_that_is_not_json_is_an_error_beside_an_artefact(bundle, text):
         ({"name": None}, "manifest.name: got nothing, expected a string"),
     ],
 )
-def test_a_damaged_manifest_is_an_error(bundle, change, message):
+def test_a_damaged_manifest_is_an_error(
+    bundle: Path,
+    change: dict[str, Any],
+    message: str,
+) -> None:
     value = json.loads((bundle / MANIFEST).read_text())
     (bundle / MANIFEST).write_text(json.dumps({**value, **change}))
     with pytest.raises(ContractError, match=message):
@@ -71,7 +78,7 @@ def test_a_damaged_manifest_is_an_error(bundle, change, message):
 
 
 @pytest.mark.parametrize("name", ["../step.onnx", "/step.onnx", "a\\b", "..", ""])
-def test_names_stay_in_the_folder(bundle, name):
+def test_names_stay_in_the_folder(bundle: Path, name: str) -> None:
     value = json.loads((bundle / MANIFEST).read_text())
     value["files"][name] = value["files"].pop("step.onnx")
     (bundle / MANIFEST).write_text(json.dumps(value))
@@ -79,6 +86,6 @@ def test_names_stay_in_the_folder(bundle, name):
         Manifest.read(bundle)
 
 
-def test_no_manifest_is_an_error(tmp_path):
+def test_no_manifest_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match="cannot be read"):
         Manifest.read(tmp_path)

@@ -1,9 +1,13 @@
 """What quantisation may cost, held on the zoo: `make proof`. Minutes; prints what it measures."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from artefacts import crnn
+from edge_asc.contract import AnyArray
 from edge_asc.data import Dataset, FeatureCache
 from edge_asc.data.cache import default_cache
 from edge_asc.data.layouts.tau import TAU_LABELS
@@ -11,7 +15,8 @@ from edge_asc.data.scenes import generate_scene
 from edge_asc.engine import open_runtime
 from edge_asc.evaluation.comparison import LabelledClips, evaluate
 from edge_asc.evaluation.logits import decide, stream_logits
-from edge_asc.frontend import FrontEnd, LogMel
+from edge_asc.frontend import Array, FrontEnd, LogMel
+from edge_asc.runtime import Runtime
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc.zoo import zoo, zoo_path
 from edge_asc_export.artefact import Draft, write
@@ -38,50 +43,52 @@ SHORT = {
 }
 
 
-def hold(name, what, holds):
+def hold(name: str, what: str, holds: bool) -> None:
     if not holds and (name, what) in SHORT:
         pytest.xfail(SHORT[name, what])
     assert holds
 
 
 class Exported:
-    def __init__(self, name, folder):
+    def __init__(self, name: str, folder: Path) -> None:
         self.name, self.folder = name, folder
-        self.checkpoint = Checkpoint.load(zoo_path(name))
+        path = zoo_path(name)
+        assert path is not None
+        self.checkpoint = Checkpoint.load(path)
         self.plan = Plan.from_json(self.checkpoint.quantisation)
-        self.reference = open_runtime(zoo_path(name))
+        self.reference = open_runtime(path)
 
-    def runtime(self, fmt, scheme):
+    def runtime(self, fmt: str, scheme: str) -> Runtime:
         plan = self.plan.with_scheme(SCHEMES[scheme])
         (artefact,) = write(Draft(self.checkpoint, "", plan), fmt)
         path = self.folder / artefact.name
         path.write_bytes(artefact.data)
         return open_runtime(path)
 
-    def decisions(self, logits):
+    def decisions(self, logits: AnyArray) -> AnyArray:
         return np.concatenate([decide(clip, self.checkpoint.decision) for clip in logits])
 
 
 @pytest.fixture(scope="module", params=zoo())
-def exported(request, tmp_path_factory):
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     return Exported(request.param, tmp_path_factory.mktemp(request.param))
 
 
 @pytest.fixture(scope="module")
-def recordings(scenes10):
+def recordings(scenes10: Path) -> tuple[Dataset, list[Array]]:
     dataset = Dataset.open(scenes10)
     return dataset, list(FeatureCache(default_cache(), FrontEnd()).features(dataset, dataset.clips))
 
 
 @pytest.fixture(scope="module")
-def long_stream():
+def long_stream() -> Array:
     """Ten minutes of generated scenes; the last minute is the first again, so that only the state differs."""
     same = np.concatenate([generate_scene(label, i, 6) for i, label in enumerate(TAU_LABELS)])
     between = [generate_scene(label, i, 60) for i, label in enumerate(TAU_LABELS[:8])]
     return LogMel(FrontEnd())(np.concatenate([same, *between, same]))
 
 
-def test_int8_keeps_accuracy_at_every_length(exported, recordings):
+def test_int8_keeps_accuracy_at_every_length(exported: Exported, recordings: tuple[Dataset, list[Array]]) -> None:
     dataset, features = recordings
     targets = [dataset.labels.index(clip.label) for clip in dataset.clips]
     schemes = [(f"{fmt} {s}", exported.runtime(fmt, s)) for s in ("int8", "int8-dynamic") for fmt in ("onnx", "tflite")]
@@ -90,9 +97,12 @@ def test_int8_keeps_accuracy_at_every_length(exported, recordings):
     failures = []
     for result in results:
         drop = 100 * (base.all_steps.accuracy - result.all_steps.accuracy)
-        lost = [base.at(s).right - result.at(s).right for s in range(1, 6)]
+        pairs = [(base.at(s), result.at(s)) for s in range(1, 6)]
+        lost = [before.right - after.right for before, after in pairs if before and after]
+        assert len(lost) == 5
         agreement = result.all_steps.agreement
         print(f"{exported.name} {result.model}: {drop:+.2f} points, lost by length {lost}, agreement {agreement:.4f}")
+        assert agreement is not None
         least = 0.995 if "dynamic" in result.model else 0.98
         clips = max(1, round(0.01 * len(features)))
         if drop > 0.5 or max(lost) > clips or agreement < least:
@@ -100,10 +110,10 @@ def test_int8_keeps_accuracy_at_every_length(exported, recordings):
     hold(exported.name, "accuracy", not failures)
 
 
-def test_both_formats_are_their_simulation(exported, recordings):
+def test_both_formats_are_their_simulation(exported: Exported, recordings: tuple[Dataset, list[Array]]) -> None:
     _, features = recordings
     picked = [clip for clip in features[::4] if len(clip) >= 152]
-    graph, plan = lower_step(exported.checkpoint.model), exported.plan
+    graph, plan = lower_step(crnn(exported.checkpoint)), exported.plan
     lowered = run_passes(Lowered.of(graph, plan), FORMATS.load("tflite").passes)
     simulations = {
         "onnx": Simulation(equalise_by_plan(graph, plan), dtype=torch.float64, plan=plan),
@@ -125,7 +135,7 @@ def test_both_formats_are_their_simulation(exported, recordings):
     hold(exported.name, "simulation", shares["tflite and simulation"] >= 0.999)
 
 
-def test_int8_does_not_drift_in_ten_minutes(exported, long_stream):
+def test_int8_does_not_drift_in_ten_minutes(exported: Exported, long_stream: Array) -> None:
     expected = stream_logits(exported.reference, [long_stream])[0].argmax(1)
     for fmt in ("onnx", "tflite"):
         found = stream_logits(exported.runtime(fmt, "int8"), [long_stream])[0].argmax(1)

@@ -1,4 +1,6 @@
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,20 +8,20 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from artefacts import FRONT_END, LABELS, contract, sound
-from edge_asc.contract import Signature, TensorSpec
+from artefacts import FRONT_END, LABELS, Artefacts, contract, crnn, sound
+from edge_asc.contract import AnyArray, DecisionRule, Role, Signature, TensorSpec
 from edge_asc.engine import open_runtime
 from edge_asc.engines.pytorch import TorchRuntime
 from edge_asc.errors import AudioError, ContractError
 from edge_asc.frontend import LogMel
 from edge_asc.runtime import Runtime
-from edge_asc.streaming import StreamingClassifier, WindowedClassifier
+from edge_asc.streaming import Carry, Decision, StreamingClassifier, WindowedClassifier
 
 ENGINES = ("torch", "onnx", "tflite")
 FEW = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def assert_same(left, right):
+def assert_same(left: Sequence[Decision], right: Sequence[Decision]) -> None:
     """Bit for bit."""
     assert len(left) == len(right)
     for a, b in zip(left, right, strict=True):
@@ -28,23 +30,24 @@ def assert_same(left, right):
         np.testing.assert_array_equal(a.logits, b.logits)
 
 
-def softmax(x):
+def softmax(x: Any) -> AnyArray:
     e = np.exp(np.asarray(x, np.float64) - np.max(x))
-    return e / e.sum()
+    shares: AnyArray = e / e.sum()
+    return shares
 
 
 @pytest.fixture(scope="module", params=ENGINES)
-def runtime(request, artefacts):
+def runtime(request: pytest.FixtureRequest, artefacts: Artefacts) -> Runtime:
     return open_runtime(artefacts.steps[request.param])
 
 
 @pytest.fixture(scope="module")
-def tflite(artefacts):
+def tflite(artefacts: Artefacts) -> Runtime:
     return open_runtime(artefacts.steps["tflite"])
 
 
 class TestStreamingClassifier:
-    def test_a_decision_stands_for_each_4096_samples(self, runtime):
+    def test_a_decision_stands_for_each_4096_samples(self, runtime: Runtime) -> None:
         classifier = StreamingClassifier(runtime)
         assert classifier.labels == LABELS
         assert classifier.contract is runtime.contract
@@ -54,7 +57,7 @@ class TestStreamingClassifier:
         assert [d.time for d in classifier.push(sound(1), 16000)] == [0.512, 0.768, 1.024]
 
     @pytest.mark.parametrize("decision", ["last", "mean"])
-    def test_decisions_follow_from_the_logits(self, runtime, decision):
+    def test_decisions_follow_from_the_logits(self, runtime: Runtime, decision: DecisionRule) -> None:
         decisions = StreamingClassifier(runtime, decision=decision).push(sound(2))
         logs = np.log([softmax(d.logits) for d in decisions])
         for i, found in enumerate(decisions):
@@ -64,27 +67,27 @@ class TestStreamingClassifier:
             assert found.label == LABELS[found.index]
             assert found.probability == found.probabilities[found.index]
 
-    def test_the_contract_says_how_to_decide_unless_told(self, runtime):
+    def test_the_contract_says_how_to_decide_unless_told(self, runtime: Runtime) -> None:
         last, mean, default = (
             StreamingClassifier(runtime, decision=rule).push(sound(1))[-1] for rule in ("last", "mean", None)
         )
         assert not np.array_equal(last.probabilities, mean.probabilities)
         assert_same([default], [mean])
 
-    def test_an_unknown_rule_is_refused(self, runtime):
+    def test_an_unknown_rule_is_refused(self, runtime: Runtime) -> None:
         with pytest.raises(ContractError, match="decision is 'median'; expected one of last, mean"):
-            StreamingClassifier(runtime, decision="median")
+            StreamingClassifier(runtime, decision="median")  # type: ignore[arg-type]  # wrong on purpose
 
     @FEW
     @given(cuts=st.lists(st.integers(0, 32000), max_size=6))
-    def test_any_chunking_gives_the_same_decisions(self, runtime, cuts):
+    def test_any_chunking_gives_the_same_decisions(self, runtime: Runtime, cuts: list[int]) -> None:
         samples = sound(2)
         classifier = StreamingClassifier(runtime)
         pieces = np.split(samples, sorted(cuts))
         found = [decision for piece in pieces for decision in classifier.push(piece)]
         assert_same(found, StreamingClassifier(runtime).push(samples))
 
-    def test_reset_is_a_fresh_stream_bit_for_bit(self, runtime):
+    def test_reset_is_a_fresh_stream_bit_for_bit(self, runtime: Runtime) -> None:
         fresh = StreamingClassifier(runtime).push(sound(1))
         classifier = StreamingClassifier(runtime)
         classifier.push(sound(1.3, seed=1))
@@ -96,19 +99,19 @@ class TestStreamingClassifier:
         classifier.reset()
         assert_same(classifier.push(sound(1)), fresh)
 
-    def test_streams_that_share_a_runtime_do_not_disturb_each_other(self, runtime):
+    def test_streams_that_share_a_runtime_do_not_disturb_each_other(self, runtime: Runtime) -> None:
         sounds = [sound(2, seed) for seed in (1, 2)]
         alone = [StreamingClassifier(runtime).push(samples) for samples in sounds]
         assert not np.array_equal(alone[0][-1].logits, alone[1][-1].logits)
         classifiers = [StreamingClassifier(runtime) for _ in sounds]
-        together = [[], []]
+        together: list[list[Decision]] = [[], []]
         for start in range(0, 32000, 3000):
             for i, classifier in enumerate(classifiers):
                 together[i] += classifier.push(sounds[i][start : start + 3000])
         for found, expected in zip(together, alone, strict=True):
             assert_same(found, expected)
 
-    def test_streams_in_threads_of_their_own_do_not_either(self, runtime):
+    def test_streams_in_threads_of_their_own_do_not_either(self, runtime: Runtime) -> None:
         sounds = [sound(6, seed) for seed in range(4)]
         alone = [StreamingClassifier(runtime).push(samples) for samples in sounds]
         with ThreadPoolExecutor(4) as pool:
@@ -116,7 +119,7 @@ class TestStreamingClassifier:
         for found, expected in zip(together, alone, strict=True):
             assert_same(found, expected)
 
-    def test_another_sample_rate_is_refused_with_what_to_do(self, runtime):
+    def test_another_sample_rate_is_refused_with_what_to_do(self, runtime: Runtime) -> None:
         classifier = StreamingClassifier(runtime)
         with pytest.raises(ContractError, match=r"44100 Hz; random-causal expects 16000 Hz.*edge_asc\.audio"):
             classifier.push(sound(1), 44100)
@@ -130,7 +133,9 @@ class TestStreamingClassifier:
             (np.zeros(5000, np.int16), "int16"),
         ],
     )
-    def test_bad_samples_are_refused_and_the_stream_goes_on_as_if_they_never_came(self, runtime, bad, message):
+    def test_bad_samples_are_refused_and_the_stream_goes_on_as_if_they_never_came(
+        self, runtime: Runtime, bad: AnyArray, message: str
+    ) -> None:
         samples = sound(2)
         classifier = StreamingClassifier(runtime)
         found = classifier.push(samples[:9000])
@@ -138,19 +143,19 @@ class TestStreamingClassifier:
             classifier.push(bad)
         assert_same(found + classifier.push(samples[9000:]), StreamingClassifier(runtime).push(samples))
 
-    def test_features_take_the_place_of_samples(self, runtime):
+    def test_features_take_the_place_of_samples(self, runtime: Runtime) -> None:
         frames = LogMel(FRONT_END)(sound(1))
         classifier = StreamingClassifier(runtime)
         found = [classifier.push_features(frames[t : t + 8]) for t in (0, 8, 16)]
         assert_same(found, StreamingClassifier(runtime).push(sound(1)))
 
     @pytest.mark.parametrize("shape", [(4, 256), (9, 256), (256, 8), (8, 128), (8,), (1, 8, 256), (0, 256)])
-    def test_features_of_another_shape_are_refused(self, runtime, shape):
+    def test_features_of_another_shape_are_refused(self, runtime: Runtime, shape: tuple[int, ...]) -> None:
         with pytest.raises(ContractError, match=r"expected \(8, 256\): 8 frames of 256 mel bins"):
             StreamingClassifier(runtime).push_features(np.zeros(shape, np.float32))
 
     @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 1e32])
-    def test_features_that_are_out_of_reach_leave_the_stream_unchanged(self, runtime, value):
+    def test_features_that_are_out_of_reach_leave_the_stream_unchanged(self, runtime: Runtime, value: float) -> None:
         frames = LogMel(FRONT_END)(sound(1))
         classifier = StreamingClassifier(runtime)
         found = [classifier.push_features(frames[:8])]
@@ -159,7 +164,7 @@ class TestStreamingClassifier:
         found += [classifier.push_features(frames[t : t + 8]) for t in (8, 16)]
         assert_same(found, StreamingClassifier(runtime).push(sound(1)))
 
-    def test_a_new_stream_of_a_file(self, artefacts, tflite):
+    def test_a_new_stream_of_a_file(self, artefacts: Artefacts, tflite: Runtime) -> None:
         found = StreamingClassifier.from_artefact(artefacts.steps["tflite"], threads=2, decision="last")
         assert_same(found.push(sound(1)), StreamingClassifier(tflite, decision="last").push(sound(1)))
 
@@ -169,8 +174,8 @@ class Counter(Runtime):
 
     engine = "counter"
 
-    def __init__(self):
-        def rows(name, role, shape, feeds=None):
+    def __init__(self) -> None:
+        def rows(name: str, role: Role, shape: tuple[int, ...], feeds: str | None = None) -> TensorSpec:
             return TensorSpec(name, role, shape, ("time", "unit"), feeds=feeds)
 
         axes = ("batch", "channel", "mel", "time")
@@ -184,9 +189,9 @@ class Counter(Runtime):
         outputs = rows("logits", "logits", (1, 10)), rows("next", "state", (1, 1), "hidden")
         signatures.append(Signature("gru", 0, 0, inputs, outputs))
         self.contract = contract(signatures, "windowed")
-        self.features = []
+        self.features: list[AnyArray] = []
 
-    def run(self, signature, inputs):
+    def run(self, signature: str, inputs: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
         if signature != "gru":
             self.features.append(inputs["features"])
             frames = inputs["features"].shape[3]
@@ -195,7 +200,7 @@ class Counter(Runtime):
         return {"logits": np.tile(count, (1, 10)), "next": count}
 
 
-def heard(carry, seconds=1, count=4, period=0.25):
+def heard(carry: Carry, seconds: int = 1, count: int = 4, period: float = 0.25) -> list[int]:
     """Embeddings behind each of `count` decisions."""
     classifier = WindowedClassifier(Counter(), seconds, carry=carry, period=period)
     decisions = classifier.push(np.zeros(round(16000 * (seconds + (count - 1) * period)), np.float32))
@@ -205,7 +210,7 @@ def heard(carry, seconds=1, count=4, period=0.25):
 
 class TestWindowedClassifier:
     @pytest.mark.parametrize(("seconds", "count"), [(1, 37), (2, 33), (5, 21), (10, 1)])
-    def test_decisions_of_a_clip_of_ten_seconds(self, seconds, count):
+    def test_decisions_of_a_clip_of_ten_seconds(self, seconds: int, count: int) -> None:
         decisions = WindowedClassifier(Counter(), seconds).push(sound(10))
         assert len(decisions) == count
         assert [d.time for d in decisions] == [seconds + 0.25 * i for i in range(count)]
@@ -213,15 +218,15 @@ class TestWindowedClassifier:
     @pytest.mark.parametrize(
         ("carry", "expected"), [("final", [3, 6, 9, 12]), ("none", [3, 3, 3, 3]), ("aligned", [3, 4, 5, 6])]
     )
-    def test_what_state_a_window_starts_from(self, carry, expected):
+    def test_what_state_a_window_starts_from(self, carry: Carry, expected: list[int]) -> None:
         assert heard(carry) == expected
 
-    def test_aligned_takes_the_nearest_whole_number_of_embeddings(self):
+    def test_aligned_takes_the_nearest_whole_number_of_embeddings(self) -> None:
         assert heard("aligned", period=0.5) == [3, 5, 7, 9]
         assert heard("aligned", period=0.1) == [3, 4, 5, 6]
         assert heard("aligned", period=1.0) == [3, 6, 9, 12]
 
-    def test_windows_are_cut_from_the_waveform(self):
+    def test_windows_are_cut_from_the_waveform(self) -> None:
         counter, samples = Counter(), sound(2)
         WindowedClassifier(counter, 1).push(samples)
         assert len(counter.features) == 5
@@ -231,28 +236,28 @@ class TestWindowedClassifier:
 
     @FEW
     @given(cuts=st.lists(st.integers(0, 48000), max_size=6), carry=st.sampled_from(["final", "aligned", "none"]))
-    def test_any_chunking_gives_the_same_decisions(self, cuts, carry):
+    def test_any_chunking_gives_the_same_decisions(self, cuts: list[int], carry: Carry) -> None:
         samples = sound(3)
         classifier = WindowedClassifier(Counter(), 1, carry=carry)
         found = [d for piece in np.split(samples, sorted(cuts)) for d in classifier.push(piece)]
         assert_same(found, WindowedClassifier(Counter(), 1, carry=carry).push(samples))
 
     @pytest.mark.parametrize("carry", ["final", "aligned", "none"])
-    def test_reset_is_a_fresh_stream(self, carry):
+    def test_reset_is_a_fresh_stream(self, carry: Carry) -> None:
         classifier = WindowedClassifier(Counter(), 1, carry=carry)
         fresh = classifier.push(sound(1.6))
         classifier.reset()
         assert_same(classifier.push(sound(1.6)), fresh)
 
     @pytest.mark.parametrize("name", ["window_1s.onnx", "windows.tflite"])
-    def test_reset_of_an_artefact_is_a_fresh_stream(self, artefacts, name):
+    def test_reset_of_an_artefact_is_a_fresh_stream(self, artefacts: Artefacts, name: str) -> None:
         classifier = WindowedClassifier.from_artefact(artefacts.folder / name, 1)
         fresh = classifier.push(sound(1.3))
         classifier.reset()
         assert_same(classifier.push(sound(1.3)), fresh)
 
-    def test_engines_agree_with_the_model_window_by_window(self, artefacts):
-        model, samples = artefacts.windowed.model, sound(1.5)
+    def test_engines_agree_with_the_model_window_by_window(self, artefacts: Artefacts) -> None:
+        model, samples = crnn(artefacts.windowed), sound(1.5)
         engines = {
             "torch": TorchRuntime(artefacts.windowed),
             "onnx": open_runtime(artefacts.folder / "window_1s.onnx"),
@@ -274,7 +279,7 @@ class TestWindowedClassifier:
                 found = [d.logits for d in WindowedClassifier(runtime, 1, carry=carry).push(samples)]
                 np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4, err_msg=f"{name} {carry}")
 
-    def test_at_ten_seconds_nothing_is_carried(self, artefacts):
+    def test_at_ten_seconds_nothing_is_carried(self, artefacts: Artefacts) -> None:
         runtime, samples = TorchRuntime(artefacts.windowed), sound(10)
         final, none = (WindowedClassifier(runtime, 10, carry=carry).push(samples) for carry in ("final", "none"))
         assert_same(final, none)
@@ -285,7 +290,7 @@ class TestWindowedClassifier:
         np.testing.assert_allclose(decision.logits, whole, rtol=0, atol=1e-5)
         np.testing.assert_allclose(decision.probabilities, softmax(whole), rtol=1e-4)
 
-    def test_aligned_is_refused_where_the_state_inside_a_window_is_not_given_out(self, artefacts):
+    def test_aligned_is_refused_where_the_state_inside_a_window_is_not_given_out(self, artefacts: Artefacts) -> None:
         with pytest.raises(ContractError, match="'aligned' needs the GRU state inside a window"):
             WindowedClassifier.from_artefact(artefacts.folder / "window_1s.onnx", 1, carry="aligned")
 
@@ -298,11 +303,11 @@ class TestWindowedClassifier:
             ({"period": 1.5}, "at most the window's 1 s"),
         ],
     )
-    def test_unknown_options_are_refused(self, options, message):
+    def test_unknown_options_are_refused(self, options: dict[str, Any], message: str) -> None:
         with pytest.raises(ContractError, match=message):
             WindowedClassifier(Counter(), **{"seconds": 1, **options})
 
-    def test_bad_samples_are_refused_and_the_stream_goes_on_as_if_they_never_came(self):
+    def test_bad_samples_are_refused_and_the_stream_goes_on_as_if_they_never_came(self) -> None:
         samples = sound(2)
         classifier = WindowedClassifier(Counter(), 1)
         found = classifier.push(samples[:17000])

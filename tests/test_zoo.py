@@ -1,5 +1,7 @@
 """The checkpoints that come with the package, as they are shipped."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -17,16 +19,18 @@ PARAMETERS = {"fuse": 146_710, "bcresnet": 153_605, "resnet": 136_194}
 
 
 @pytest.fixture(scope="module", params=zoo())
-def shipped(request):
-    return request.param, Checkpoint.load(zoo_path(request.param))
+def shipped(request: pytest.FixtureRequest) -> tuple[str, Checkpoint]:
+    path = zoo_path(request.param)
+    assert path is not None
+    return request.param, Checkpoint.load(path)
 
 
-def test_the_default_is_there():
+def test_the_default_is_there() -> None:
     assert DEFAULT in zoo()
     assert zoo_path("no-such-model") is None
 
 
-def test_a_checkpoint_is_whole_and_explains_itself(shipped):
+def test_a_checkpoint_is_whole_and_explains_itself(shipped: tuple[str, Checkpoint]) -> None:
     name, checkpoint = shipped
     assert checkpoint.name == checkpoint.model.config.backbone == name
     assert deployed_parameters(checkpoint.model) == PARAMETERS[name]
@@ -34,7 +38,9 @@ def test_a_checkpoint_is_whole_and_explains_itself(shipped):
     assert set(checkpoint.training["licences"]) == {"CC0", "CC-BY"}
     levels = checkpoint.evaluation["levels_db"]
     assert set(levels) == {"0", "-10", "-20", "-30"}
-    card = (zoo_path(name) / "README.md").read_text()
+    path = zoo_path(name)
+    assert path is not None
+    card = (path / "README.md").read_text()
     for row in levels["0"]["lengths"]:
         assert f"{100 * row['accuracy']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]" in card
     for part in ("## Intended use and limits", "## Training", "## Credits", "CC-BY (", "CC0 ("):
@@ -43,15 +49,18 @@ def test_a_checkpoint_is_whole_and_explains_itself(shipped):
 
 
 @pytest.mark.parametrize("fmt", ["onnx", "tflite"])
-def test_int8_needs_no_data_and_keeps_the_decisions_on_real_recordings(shipped, fmt, scenes10, tmp_path):
+def test_int8_needs_no_data_and_keeps_the_decisions_on_real_recordings(
+    shipped: tuple[str, Checkpoint], fmt: str, scenes10: Path, tmp_path: Path
+) -> None:
     name, checkpoint = shipped
     (artefact,) = write(Draft(checkpoint, "", Plan.from_json(checkpoint.quantisation)), fmt)
     (tmp_path / artefact.name).write_bytes(artefact.data)
     dataset = Dataset.open(scenes10)
     features = FeatureCache(tmp_path / "cache", FrontEnd()).features(dataset, dataset.clips[::11])
+    reference = zoo_path(name)
+    assert reference is not None
     expected, found = (
-        np.concatenate(stream_logits(open_runtime(path), features))
-        for path in (zoo_path(name), tmp_path / artefact.name)
+        np.concatenate(stream_logits(open_runtime(path), features)) for path in (reference, tmp_path / artefact.name)
     )
     assert len(expected) == 29 * 19
     assert (expected.argmax(1) == found.argmax(1)).mean() >= 0.95

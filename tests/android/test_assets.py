@@ -2,13 +2,15 @@
 
 import json
 import re
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from edge_asc.cli import cli
-from edge_asc.contract import METADATA_KEY, SCHEMA_VERSION
+from edge_asc.contract import METADATA_KEY, SCHEMA_VERSION, TensorSpec
 from edge_asc.engine import open_runtime
 from edge_asc.errors import EdgeAscError
 from edge_asc.files import sha256
@@ -17,7 +19,7 @@ from edge_asc_android import assets, demo, golden
 
 
 @pytest.fixture(scope="module")
-def bundles(tmp_path_factory):
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that `make exported` writes, with one model in one format."""
     folder = tmp_path_factory.mktemp("bundles")
     for name, scheme in (("float", "none"), ("int8", "int8")):
@@ -27,7 +29,7 @@ def bundles(tmp_path_factory):
     return folder
 
 
-def test_assets_hold_artefacts_clips_and_logits_of_pytorch(bundles, tmp_path):
+def test_assets_hold_artefacts_clips_and_logits_of_pytorch(bundles: Path, tmp_path: Path) -> None:
     output = tmp_path / "assets"
     output.mkdir()
     (output / "old").write_text("to be replaced")
@@ -51,7 +53,7 @@ def test_assets_hold_artefacts_clips_and_logits_of_pytorch(bundles, tmp_path):
     np.testing.assert_allclose(streamed, logits, atol=1e-4)
 
 
-def test_golden_vectors_are_those_of_a_stream(bundles, tmp_path):
+def test_golden_vectors_are_those_of_a_stream(bundles: Path, tmp_path: Path) -> None:
     output = tmp_path / "golden"
     golden.write(bundles, ["fuse"], output)
     document = json.loads((output / "golden.json").read_text())
@@ -74,33 +76,36 @@ def test_golden_vectors_are_those_of_a_stream(bundles, tmp_path):
         np.testing.assert_array_equal(np.ravel(result), logits[1])
 
 
-def _quantise(spec, path):
+def _quantise(spec: TensorSpec, path: Path) -> Any:
     values = np.fromfile(path, "<f4")[: int(np.prod(spec.shape))]
     if spec.quantisation:
         values = np.round(values / np.float32(spec.quantisation.scale)) + spec.quantisation.zero_point
     return values.astype(spec.dtype).reshape(spec.shape)
 
 
-def test_a_missing_export_is_reported(tmp_path):
+def test_a_missing_export_is_reported(tmp_path: Path) -> None:
     with pytest.raises(EdgeAscError, match="make exported"):
         assets.write(tmp_path, ["fuse"], tmp_path / "assets")
     assert not (tmp_path / "assets").exists()
 
 
-def test_a_build_needs_a_clone(tmp_path, monkeypatch):
+def test_a_build_needs_a_clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "site-packages/edge_asc_android"
     monkeypatch.setattr(demo, "__file__", str(package / "demo.py"))
     with pytest.raises(EdgeAscError, match=r"Kotlin sources are not in .*expected a clone of the edge-asc repository"):
         demo.Demo.find()
 
 
-def test_a_build_needs_assets(tmp_path):
+def test_a_build_needs_assets(tmp_path: Path) -> None:
     done = CliRunner().invoke(cli, ["android", "build", "--folder", str(tmp_path)])
     assert isinstance(done.exception, EdgeAscError)
     assert "run: edge-asc android assets" in str(done.exception)
 
 
-def test_the_app_reads_the_version_of_contracts_that_python_writes():
+def test_the_app_reads_the_version_of_contracts_that_python_writes() -> None:
     source = (demo.Demo.find().kotlin("core", "main") / "org/edgeasc/core/Contract.kt").read_text()
-    assert re.search(r"SCHEMA_VERSION = (\d+)", source)[1] == str(SCHEMA_VERSION)
-    assert re.search(r'METADATA_KEY = "(\w+)"', source)[1] == METADATA_KEY
+    version, key = re.search(r"SCHEMA_VERSION = (\d+)", source), re.search(r'METADATA_KEY = "(\w+)"', source)
+    assert version is not None
+    assert version[1] == str(SCHEMA_VERSION)
+    assert key is not None
+    assert key[1] == METADATA_KEY

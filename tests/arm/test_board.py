@@ -5,16 +5,18 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from artefacts import clips
+from artefacts import Artefacts, clips
 from edge_asc.errors import EdgeAscError
-from edge_asc.progress import Progress
+from edge_asc.progress import Phase, Progress
 from edge_asc_arm.board import PI4, PI5, RELEASE, build, copy, describe
 from edge_asc_arm.conformance import measure_conformance
 from edge_asc_arm.cost import measure_cost
@@ -37,13 +39,15 @@ QUICK = Settings((1,), rounds=2, warm_up=1, lead=1, burst=3)
 
 
 @pytest.fixture(scope="module")
-def machines():
+def machines() -> list[GuestMachine]:
     return [GuestMachine(board, build(board)) for board in (PI4, PI5)]
 
 
-def test_counts_are_the_same_again(machines, artefacts):
+def test_counts_are_the_same_again(machines: list[GuestMachine], artefacts: Artefacts) -> None:
     models = [("int8", artefacts.folder / "step-int8.tflite")]
     first, again = (measure_cost(models, machines).variants[0].instructions for _ in range(2))
+    assert first is not None
+    assert again is not None
     for processor, counts in first.items():
         for part in counts.__struct_fields__:
             value = getattr(counts, part)
@@ -53,7 +57,7 @@ def test_counts_are_the_same_again(machines, artefacts):
     assert first["cortex-a76"].runtime < first["cortex-a72"].runtime
 
 
-def test_static_int8_is_bit_equal(machines, artefacts):
+def test_static_int8_is_bit_equal(machines: list[GuestMachine], artefacts: Artefacts) -> None:
     models = [("int8", artefacts.folder / "step-int8.tflite"), ("float", artefacts.steps["onnx"])]
     result = measure_conformance(models, machines)
     assert result.holds
@@ -63,7 +67,7 @@ def test_static_int8_is_bit_equal(machines, artefacts):
 
 
 @pytest.fixture(scope="module")
-def pi(tmp_path_factory):
+def pi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """An SSH server whose logins land on a Raspberry Pi 5 of its own, and that board's home, empty at first."""
     folder = tmp_path_factory.mktemp("pi")
     copy(build(PI5).with_name("base"), folder / "root")
@@ -76,21 +80,21 @@ def pi(tmp_path_factory):
 class Cut(Progress):
     """Kills the connections to a board once, after the first round of latencies there."""
 
-    def __init__(self, pi):
+    def __init__(self, pi: Any) -> None:
         self.pi, self.done = pi, False
 
     @contextmanager
-    def phase(self, title, total=None):
-        yield self
+    def phase(self, title: str, total: float | None = None) -> Iterator[Phase]:
+        yield self  # type: ignore[misc]  # its own phase, too
 
-    def update(self, done, total=None, title=""):
+    def update(self, done: float, total: float | None = None, title: str = "") -> None:
         if (title, done) == (f"{self.pi.target}: latency", 1) and not self.done:
             self.done = True
             for session in _sessions(self.pi.config.parent):
                 os.kill(session, signal.SIGKILL)
 
 
-def test_a_pi_is_measured_over_ssh(pi, artefacts):
+def test_a_pi_is_measured_over_ssh(pi: Any, artefacts: Artefacts) -> None:
     """The same call as for a real board; the connection is cut during the measurement."""
     models = [("torch", artefacts.steps["torch"]), ("int8", artefacts.folder / "step-int8.tflite")]
     progress = Cut(pi)
@@ -106,7 +110,7 @@ def test_a_pi_is_measured_over_ssh(pi, artefacts):
         check(there, there, Limits())
 
 
-def test_a_full_card_is_refused_before_anything_is_copied(artefacts, tmp_path):
+def test_a_full_card_is_refused_before_anything_is_copied(artefacts: Artefacts, tmp_path: Path) -> None:
     build(PI4)
     with serve(PI4, tmp_path, home="32m") as server:
         target = open_target(server.target, TargetOptions(ssh_config=server.config))
@@ -114,7 +118,7 @@ def test_a_full_card_is_refused_before_anything_is_copied(artefacts, tmp_path):
             bench(Benchmark([("x", artefacts.folder / "step-int8.tflite")], CLIPS, QUICK), [target])
 
 
-def test_a_32_bit_system_is_refused(pi, artefacts, tmp_path):
+def test_a_32_bit_system_is_refused(pi: Any, artefacts: Artefacts, tmp_path: Path) -> None:
     """The output of a real armv7 Python, in place of the board's."""
     armv7 = tmp_path / "armv7"
     armv7.mkdir()
@@ -131,7 +135,7 @@ def test_a_32_bit_system_is_refused(pi, artefacts, tmp_path):
         bench(Benchmark([("x", artefacts.folder / "step-int8.tflite")], CLIPS, QUICK), [target])
 
 
-def test_a_phone_is_measured_over_adb(artefacts, tmp_path):
+def test_a_phone_is_measured_over_adb(artefacts: Artefacts, tmp_path: Path) -> None:
     """The transport alone: a real adbd before a board, with a Python, which stock phones do not have."""
     left = build_phone(PI5) / "data/local/tmp/edge-asc"
     shutil.rmtree(left, ignore_errors=True)
@@ -150,11 +154,12 @@ def test_a_phone_is_measured_over_adb(artefacts, tmp_path):
     result = read(tmp_path / "x.json")
     assert result.complete
     assert (result.machine.architecture, result.machine.emulated) == ("aarch64", "qemu")
+    assert result.variants[1].agreement is not None
     assert result.variants[1].agreement.share > 0.5
     assert list((left / "jobs").iterdir()) == [], "the job is removed"
 
 
-def _sessions(folder):
+def _sessions(folder: Path) -> list[int]:
     """Processes that serve a connection of the server in a folder."""
     server = int((folder / "pid").read_text())
     children = Path(f"/proc/{server}/task/{server}/children").read_text().split()

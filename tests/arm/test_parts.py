@@ -5,19 +5,22 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from artefacts import Artefacts
 from edge_asc.cli import cli
 from edge_asc.errors import EdgeAscError
 from edge_asc_arm import conformance, emulator, login, server
-from edge_asc_arm.board import BOARDS, PI4, PI5, describe, list_requirements
+from edge_asc_arm.board import BOARDS, PI4, PI5, Board, describe, list_requirements
 from edge_asc_arm.commands import arm
-from edge_asc_arm.conformance import FLOAT, Comparison, measure_conformance, tolerance_of
+from edge_asc_arm.conformance import FLOAT, Comparison, Conformance, measure_conformance, tolerance_of
 from edge_asc_arm.cost import _differences, count_parts
 from edge_asc_arm.emulator import GuestMachine, prepare_inputs, run_guest
 from edge_asc_arm.guest import (
@@ -32,14 +35,15 @@ from edge_asc_arm.guest import (
     RETURNED,
 )
 
+Elsewhere = tuple[dict[str, Any], Callable[[], Conformance]]
 COMPARISON = Comparison("a", "litert 2.3", "int8", "cortex-a72", 40, True, 0.0, 1.0, 0.0)
 
 
-def marks(index=3, rounds=5):
+def marks(index: int = 3, rounds: int = 5) -> list[tuple[int, int, int, int]]:
     """Counts as the plugin writes them: 100 for a mark, 1000 for the front end, 5000 for the model, 4000 inside."""
     counter, lines = 7, []
 
-    def step(kind, more, dots=0):
+    def step(kind: int, more: int, dots: int = 0) -> None:
         nonlocal counter
         counter += more
         lines.append((MARKS * index + kind, counter, dots, 0))
@@ -56,24 +60,24 @@ def marks(index=3, rounds=5):
     return lines
 
 
-def test_counts_are_those_between_marks_without_the_marks():
+def test_counts_are_those_between_marks_without_the_marks() -> None:
     parts = count_parts(marks())
     assert (parts.front_end, parts.model, parts.total, parts.runtime) == (1000, 5000, 6000, 4000)
     assert parts.dot_products == 0
 
 
-def test_a_mark_without_its_other_half_is_left_out():
+def test_a_mark_without_its_other_half_is_left_out() -> None:
     lines = [(BEGIN, 1), (BEGIN, 5), (FRONT_END_DONE, 9), (FRONT_END_DONE, 20)]
     assert _differences(lines, BEGIN, FRONT_END_DONE) == [(4,)]
 
 
-def test_a_comparison_holds_within_its_tolerance():
+def test_a_comparison_holds_within_its_tolerance() -> None:
     assert COMPARISON.holds
     assert not replace(COMPARISON, max_error=1e-9).holds
     assert not replace(COMPARISON, tolerance=1.0, agreement=0.5).holds
 
 
-def test_tolerances_are_by_runtime_and_scheme(artefacts):
+def test_tolerances_are_by_runtime_and_scheme(artefacts: Artefacts) -> None:
     from edge_asc.engine import open_runtime
 
     plain = open_runtime(artefacts.steps["tflite"])
@@ -83,7 +87,7 @@ def test_tolerances_are_by_runtime_and_scheme(artefacts):
 
 
 @pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
-def test_a_board_is_described_as_by_its_kernel(board, tmp_path):
+def test_a_board_is_described_as_by_its_kernel(board: Board, tmp_path: Path) -> None:
     describe(board, tmp_path)
     text = (tmp_path / "proc/cpuinfo").read_text()
     assert text.count("processor") == board.cores
@@ -94,16 +98,16 @@ def test_a_board_is_described_as_by_its_kernel(board, tmp_path):
     assert (tmp_path / "proc/device-tree/model").read_text() == board.model + "\0"
 
 
-def test_the_two_boards_differ_in_dot_products():
+def test_the_two_boards_differ_in_dot_products() -> None:
     assert (PI4.has_dot_products, PI5.has_dot_products) == (False, True)
 
 
-def test_runtimes_are_pinned():
+def test_runtimes_are_pinned() -> None:
     pinned = [line.partition("==")[0] for line in list_requirements() if "==" in line]
     assert {"onnxruntime", "ai-edge-litert", "numpy", "scipy"} <= set(pinned)
 
 
-def test_the_guest_program_runs_here(artefacts, tmp_path):
+def test_the_guest_program_runs_here(artefacts: Artefacts, tmp_path: Path) -> None:
     """Without a board: the same program, natively."""
     paths = [artefacts.folder / "step-int8.tflite"]
     with prepare_inputs(paths, artefacts.causal.front_end) as (inputs, features):
@@ -116,11 +120,11 @@ def test_the_guest_program_runs_here(artefacts, tmp_path):
 
 
 @pytest.fixture
-def elsewhere(artefacts, monkeypatch):
+def elsewhere(artefacts: Artefacts, monkeypatch: pytest.MonkeyPatch) -> Elsewhere:
     """A board that is this machine, whose outputs a test may change."""
-    changes = {}
+    changes: dict[str, Callable[[Any], Any]] = {}
 
-    def run_changed(machine, inputs, output, action, paths):
+    def run_changed(machine: Any, inputs: Any, output: Any, action: Any, paths: Any) -> Any:
         report = run_guest(GuestMachine(), inputs, output, action, paths)
         if machine.board is not None:
             for name, change in changes.items():
@@ -135,17 +139,17 @@ def elsewhere(artefacts, monkeypatch):
     return changes, lambda: measure_conformance(models, [GuestMachine(PI4, Path())])
 
 
-def test_equal_outputs_conform(elsewhere):
+def test_equal_outputs_conform(elsewhere: Elsewhere) -> None:
     result = elsewhere[1]()
     assert result.holds
     assert result.comparisons[0].equal
-    document = result.to_json()
+    document: Any = result.to_json()
     assert document["holds"]
     assert document["comparisons"][0]["holds"]
 
 
 @pytest.mark.parametrize("name", [LOGITS.format(0), COMPUTED_FEATURES])
-def test_other_outputs_do_not_conform(elsewhere, name):
+def test_other_outputs_do_not_conform(elsewhere: Elsewhere, name: str) -> None:
     """Errors of a logit and of a feature, above both tolerances and then within the front end's."""
     changes, measure = elsewhere
     changes[name] = lambda x: x + np.float32(0.01) * (np.arange(len(x)) == 3)[:, None]
@@ -154,14 +158,16 @@ def test_other_outputs_do_not_conform(elsewhere, name):
     assert measure().holds == (name == COMPUTED_FEATURES)
 
 
-def test_other_versions_of_a_runtime_are_refused(elsewhere):
+def test_other_versions_of_a_runtime_are_refused(elsewhere: Elsewhere) -> None:
     changes, measure = elsewhere
     changes["report"] = lambda report: replace(report, engines=("litert 0.1",))
     with pytest.raises(EdgeAscError, match=r"this machine runs litert.* and cortex-a72 runs litert 0\.1; .*pins\.txt"):
         measure()
 
 
-def test_an_error_above_the_tolerance_fails_the_command(elsewhere, artefacts, monkeypatch, tmp_path):
+def test_an_error_above_the_tolerance_fails_the_command(
+    elsewhere: Elsewhere, artefacts: Artefacts, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     changes, _ = elsewhere
     changes[LOGITS.format(0)] = lambda x: x + 1
     monkeypatch.setattr(arm, "build", lambda board: tmp_path)
@@ -178,7 +184,9 @@ def test_an_error_above_the_tolerance_fails_the_command(elsewhere, artefacts, mo
         (("windows.tflite",), "a windowed model; expected causal models"),
     ],
 )
-def test_artefacts_of_one_name_and_windowed_ones_are_refused(artefacts, tmp_path, names, message):
+def test_artefacts_of_one_name_and_windowed_ones_are_refused(
+    artefacts: Artefacts, tmp_path: Path, names: tuple[str, ...], message: str
+) -> None:
     (tmp_path / "other").mkdir()
     shutil.copy(artefacts.folder / "step.onnx", tmp_path / "other/step.onnx")
     paths = [str((tmp_path if "/" in name else artefacts.folder) / name) for name in names]
@@ -187,7 +195,7 @@ def test_artefacts_of_one_name_and_windowed_ones_are_refused(artefacts, tmp_path
     assert message in str(done.exception)
 
 
-def test_a_port_in_use_is_refused(tmp_path):
+def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -195,7 +203,7 @@ def test_a_port_in_use_is_refused(tmp_path):
             server._free_port(taken.getsockname()[1])
 
 
-def test_a_newer_emulator_is_refused(tmp_path, monkeypatch):
+def test_a_newer_emulator_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / emulator.QEMU).write_text("#!/bin/sh\necho qemu-aarch64 version 10.0.2\n")
     (tmp_path / emulator.QEMU).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
@@ -203,7 +211,7 @@ def test_a_newer_emulator_is_refused(tmp_path, monkeypatch):
         emulator.compile_plugin()
 
 
-def test_missing_tools_are_named(monkeypatch, artefacts, tmp_path):
+def test_missing_tools_are_named(monkeypatch: pytest.MonkeyPatch, artefacts: Artefacts, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(login, "_find_tool", lambda name: None)
     assert any("apt install qemu-user-static" in text for text in login.list_missing())
@@ -216,14 +224,14 @@ def test_missing_tools_are_named(monkeypatch, artefacts, tmp_path):
         run_guest(GuestMachine(PI4, tmp_path), inputs, tmp_path / "out", "infer", [])
 
 
-def test_the_plugin_compiles(monkeypatch, tmp_path):
+def test_the_plugin_compiles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("EDGE_ASC_CACHE", str(tmp_path))
     if shutil.which("gcc") is None or shutil.which(emulator.QEMU) is None:
         pytest.skip("no gcc, or no qemu-aarch64: apt-get install gcc qemu-user")
     assert emulator.compile_plugin().stat().st_size > 0
 
 
-def test_a_checkpoint_is_refused(artefacts):
+def test_a_checkpoint_is_refused(artefacts: Artefacts) -> None:
     command = [sys.executable, "-m", "edge_asc", "arm", "cost", str(artefacts.steps["torch"])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2

@@ -4,17 +4,21 @@ import json
 import re
 import stat
 import subprocess
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from edge_asc.cli import cli
 from edge_asc.errors import EdgeAscError
+from edge_asc.progress import Progress
 from edge_asc_bench.job import Settings
 from edge_asc_bench.measurement import bench_app
 from edge_asc_bench.remote.connection import Finished
-from edge_asc_bench.result import KIND, SCHEMA_VERSION, read
+from edge_asc_bench.result import KIND, SCHEMA_VERSION, Result, read
 from edge_asc_bench.target import TargetLostError, open_app, open_target
 from edge_asc_bench.targets import app
 from edge_asc_bench.targets.adb import AdbDevice
@@ -33,8 +37,8 @@ print("Starting: Intent")
 """
 
 
-def reported_by_app():
-    distribution = dict.fromkeys(("p50", "p90", "p99", "maximum", "minimum", "mean", "deviation"), 1.0)
+def reported_by_app() -> dict[str, Any]:
+    distribution: dict[str, Any] = dict.fromkeys(("p50", "p90", "p99", "maximum", "minimum", "mean", "deviation"), 1.0)
     distribution |= {"count": 10, "percentiles": {"50": 1.0}}
     latency = {
         "front_end": distribution,
@@ -83,30 +87,32 @@ def reported_by_app():
 
 
 class Connection:
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    async def run(self, command, text=""):
+    async def run(self, command: str, text: str = "") -> Finished:
         path = f"PATH={self.folder}:$PATH; {command}"
         done = subprocess.run(["sh", "-c", path], capture_output=True, text=True, check=False)
         return Finished(done.returncode, done.stdout, done.stderr)
 
-    async def get(self, source, target):
+    async def get(self, source: str, target: Path) -> None:
         target.write_bytes((self.folder / source).read_bytes())
 
 
-def measure(url="adb://", model="fuse", duration=0.0, progress=None):
+def measure(
+    url: str = "adb://", model: str = "fuse", duration: float = 0.0, progress: Progress | None = None
+) -> Result:
     with (progress or Recorder()).phase("starting the app") as phase:
         settings = Settings(rounds=3, duration=duration)
         return bench_app(open_app(url.replace("adb", "app")), model, settings, "line", phase)
 
 
 @pytest.fixture
-def phone(tmp_path, monkeypatch):
+def phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that is the phone's; `app.sh` in it is what the app does."""
 
     @asynccontextmanager
-    async def connect(self):
+    async def connect(self: object) -> AsyncIterator[Connection]:
         yield Connection(tmp_path)
 
     monkeypatch.setattr(AdbDevice, "connect", connect)
@@ -120,7 +126,7 @@ def phone(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_starts_the_app_waits_and_fetches_the_result(phone):
+def test_starts_the_app_waits_and_fetches_the_result(phone: Path) -> None:
     events = [{"what": what, "done": i, "total": 2} for i, what in enumerate(("opening", "latency"))]
     lines = "".join(
         f"echo '{json.dumps(e)}' > bench-ID.part; mv bench-ID.part bench-ID.progress; sleep 0.3\n" for e in events
@@ -143,7 +149,7 @@ def test_starts_the_app_waits_and_fetches_the_result(phone):
     assert not list(phone.glob("bench-*"))
 
 
-def test_the_command_writes_and_shows_the_result(phone):
+def test_the_command_writes_and_shows_the_result(phone: Path) -> None:
     (phone / "app.sh").write_text("cp result bench-ID.part; mv bench-ID.part bench-ID.json")
     output = phone / "phone.json"
     for target in (["--target", "app://"], ["--target", "adb://", "--app"]):
@@ -154,27 +160,27 @@ def test_the_command_writes_and_shows_the_result(phone):
         output.unlink()
 
 
-def test_an_error_of_the_app_is_reported(phone):
+def test_an_error_of_the_app_is_reported(phone: Path) -> None:
     event = json.dumps({"error": "no plan for model bird; this app has fuse"})
     (phone / "app.sh").write_text(f"echo '{event}' > bench-ID.part; mv bench-ID.part bench-ID.progress")
     with pytest.raises(EdgeAscError, match="no plan for model bird"):
         measure(model="bird")
 
 
-def test_an_app_that_is_not_installed(phone):
+def test_an_app_that_is_not_installed(phone: Path) -> None:
     (phone / "am").write_text("#!/bin/sh\necho 'Error: Activity class does not exist.'\n")
     with pytest.raises(EdgeAscError, match=r"does not exist.*install it: adb install"):
         measure()
 
 
-def test_an_app_that_reports_nothing(phone, monkeypatch):
+def test_an_app_that_reports_nothing(phone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app, "PATIENCE", 0.1)
     (phone / "app.sh").write_text("true")
     with pytest.raises(TargetLostError, match="check whether the phone is locked"):
         measure()
 
 
-def test_an_app_that_dies(phone, monkeypatch):
+def test_an_app_that_dies(phone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app, "START", 0.1)
     (phone / "app.sh").write_text("true")
     (phone / "pidof").write_text("#!/bin/sh\nexit 1\n")
@@ -182,7 +188,7 @@ def test_an_app_that_dies(phone, monkeypatch):
         measure()
 
 
-def test_a_result_that_is_none(phone):
+def test_a_result_that_is_none(phone: Path) -> None:
     (phone / "app.sh").write_text("echo '{}' > bench-ID.part; mv bench-ID.part bench-ID.json")
     with pytest.raises(EdgeAscError, match="not a result"):
         measure()
@@ -199,12 +205,12 @@ def test_a_result_that_is_none(phone):
         (["fuse", "--target", "adb://", "--lengths", "1", "--ssh-config", __file__], "omit --lengths, --ssh-config"),
     ],
 )
-def test_one_model_and_one_phone_and_nothing_else(phone, arguments, said):
+def test_one_model_and_one_phone_and_nothing_else(phone: Path, arguments: Any, said: str) -> None:
     done = CliRunner().invoke(cli, ["bench", *arguments, "--app"])
     assert done.exit_code == 2
     assert said in re.sub(r"[\s│]+", " ", done.output)
 
 
-def test_an_app_is_not_a_machine(phone):
+def test_an_app_is_not_a_machine(phone: Path) -> None:
     with pytest.raises(EdgeAscError, match="an application, which has its own models"):
         open_target("app://")

@@ -4,20 +4,21 @@ import json
 import random
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import msgspec
 import pytest
 import torch
 
-from artefacts import clips
+from artefacts import Artefacts, clips
 from edge_asc.data import Dataset, FeatureCache
 from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import FrontEnd
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc.zoo import zoo_path
 from edge_asc_bench import gate
-from edge_asc_bench.finding import list_regressions, to_benchmark_action, to_junit, to_markdown
+from edge_asc_bench.finding import Finding, list_regressions, to_benchmark_action, to_junit, to_markdown
 from edge_asc_bench.gate import IncomparableError
 from edge_asc_bench.inputs import Clips
 from edge_asc_bench.job import Settings
@@ -28,35 +29,36 @@ from edge_asc_bench.targets.local import LocalTarget
 from edge_asc_export.artefact import Draft, write
 from edge_asc_export.plan import Plan, digest
 
+JsonOrResult = dict[str, Any] | Result
 CLIPS = 300
 
 
-def check(result, baseline, limits):
+def check(result: JsonOrResult, baseline: JsonOrResult, limits: Limits) -> list[Finding]:
     """The gate on results given as JSON."""
     return gate.check(typed(result), typed(baseline), limits)
 
 
-def list_skipped(result, baseline, limits):
+def list_skipped(result: JsonOrResult, baseline: JsonOrResult, limits: Limits) -> list[str]:
     return gate.list_skipped(typed(result), typed(baseline), limits)
 
 
-def typed(value):
+def typed(value: JsonOrResult) -> Result:
     return value if isinstance(value, Result) else msgspec.convert(value, Result)
 
 
-def distribution(p50):
+def distribution(p50: float) -> dict[str, Any]:
     parts = dict.fromkeys(("p90", "maximum", "minimum", "mean"), p50)
     return {**parts, "count": 500, "p50": p50, "p99": p50 * 1.2, "deviation": 0.01, "percentiles": {"50": p50}}
 
 
-def latency(p50, spread=0.01):
+def latency(p50: float, spread: float = 0.01) -> dict[str, Any]:
     parts = dict.fromkeys(("front_end", "model", "engine", "total"), distribution(p50))
     rounds = [p50 * (1 + spread * (i % 5 - 2)) for i in range(25)]
     times = {"period_s": 0.256, "real_time_factor": p50 / 256, "load_ms": 1.0, "cold_start_ms": 2.0}
     return {**parts, **times, "rounds_ms": rounds, "sustained": None, "unstable": []}
 
 
-def memory(peak):
+def memory(peak: int) -> dict[str, int]:
     return {"peak": peak, "now": peak, "bare": 10_000_000, "front_end": 20_000_000, "imported": 50_000_000}
 
 
@@ -64,7 +66,7 @@ MACHINE = {"architecture": "aarch64", "cpu": "Cortex-A76", "board": "a board", "
 MACHINE |= {"emulated": None, "python": "3.11.2", "packages": {"numpy": "2.4"}}
 
 
-def accuracy(seed=0, share=0.7, agreement=0.99):
+def accuracy(seed: int = 0, share: float = 0.7, agreement: float = 0.99) -> dict[str, Any]:
     rng = random.Random(seed)
     rows = []
     for seconds in (1, 5):
@@ -76,14 +78,14 @@ def accuracy(seed=0, share=0.7, agreement=0.99):
     return {**facts, "lengths": rows, "all_steps": tally(CLIPS, 2 * CLIPS, agreement)}
 
 
-def tally(right, count, agreement):
+def tally(right: int, count: int, agreement: float) -> dict[str, Any]:
     shares = {"accuracy": right / count, "agreement": agreement, "recall": {"x": right / count}}
     counts = {"count": count, "right": right, "right_last": right, "right_mean": right, "macro_recall": right / count}
     by_class = {"count_by_class": {"x": count}, "right_by_class": {"last": {"x": right}, "mean": {"x": right}}}
     return {"decision": "last", **counts, **shares, **by_class}
 
 
-def variant(name, p50=0.2, **changes):
+def variant(name: str, p50: float = 0.2, **changes: Any) -> dict[str, Any]:
     return {
         "name": name,
         "file": name,
@@ -113,7 +115,7 @@ def variant(name, p50=0.2, **changes):
     }
 
 
-def result(**changes):
+def result(**changes: Any) -> dict[str, Any]:
     return {
         "kind": "bench",
         "schema_version": 2,
@@ -131,7 +133,7 @@ def result(**changes):
     }
 
 
-def changed(path, value):
+def changed(path: tuple[str | int, ...], value: Any) -> dict[str, Any]:
     """The result with one value of its second variant replaced."""
     found = copy.deepcopy(result())
     place = found["variants"][1]
@@ -141,13 +143,13 @@ def changed(path, value):
     return found
 
 
-def flipped(right, count, kind="1"):
+def flipped(right: str, count: int, kind: str = "1") -> str:
     """The clips with `count` of one kind turned over."""
     other = "0" if kind == "1" else "1"
     return right.replace(kind, other, count)
 
 
-def test_the_same_result_holds():
+def test_the_same_result_holds() -> None:
     findings = check(result(), result(), Limits())
     assert {finding.verdict for finding in findings} == {"holds"}
     assert {f.what.split(",")[0] for f in findings if f.variant == "fuse.tflite"} == {
@@ -178,7 +180,7 @@ def test_the_same_result_holds():
         (("accuracy", "all_steps", "agreement"), 0.97, "agreement with the reference"),
     ],
 )
-def test_one_regression_is_named(path, value, what):
+def test_one_regression_is_named(path: tuple[str, ...], value: Any, what: str) -> None:
     findings = check(changed(path, value), result(), Limits())
     (found,) = list_regressions(findings)
     assert (found.variant, found.what) == ("fuse.tflite", what)
@@ -188,7 +190,7 @@ def test_one_regression_is_named(path, value, what):
     assert f"| fuse.tflite | {what} |" in to_markdown(findings)
 
 
-def test_lost_clips_are_a_regression_and_won_ones_are_reported():
+def test_lost_clips_are_a_regression_and_won_ones_are_reported() -> None:
     right = result()["variants"][1]["accuracy"]["lengths"][1]["right_clips"]
     path = ("accuracy", "lengths", 1, "right_clips")
     lost = check(changed(path, flipped(right, 15)), result(), Limits())
@@ -200,18 +202,18 @@ def test_lost_clips_are_a_regression_and_won_ones_are_reported():
     assert "improvement" in to_markdown(won)
 
 
-def test_a_few_clips_either_way_are_chance():
+def test_a_few_clips_either_way_are_chance() -> None:
     """Near-ties fall either way on another machine: as many lost as won."""
     right = result()["variants"][1]["accuracy"]["lengths"][1]["right_clips"]
     other = flipped(flipped(right, 3)[::-1], 3, "0")[::-1]
     assert not list_regressions(check(changed(("accuracy", "lengths", 1, "right_clips"), other), result(), Limits()))
 
 
-def test_false_alarms_stay_below_the_stated_rate():
+def test_false_alarms_stay_below_the_stated_rate() -> None:
     """Near-ties are a coin's toss in either run: 400 checks, at most as many alarms as promised."""
     limits, alarms = Limits(false_alarms=0.05), 0
 
-    def tossed(seed):
+    def tossed(seed: int) -> dict[str, Any]:
         rng, value = random.Random(seed), copy.deepcopy(result())
         for mine in value["variants"]:
             for row in mine["accuracy"]["lengths"]:
@@ -225,7 +227,7 @@ def test_false_alarms_stay_below_the_stated_rate():
     assert alarms <= 400 * 0.05
 
 
-def test_uncertain_medians_say_nothing_about_latency():
+def test_uncertain_medians_say_nothing_about_latency() -> None:
     noisy = changed(("latency", "step"), latency(9.0, spread=0.3))
     findings = check(noisy, result(), Limits())
     assert not any("median" in finding.what for finding in findings)
@@ -236,18 +238,18 @@ def test_uncertain_medians_say_nothing_about_latency():
     assert list_skipped(result(), result(), Limits()) == []
 
 
-def slower_and_larger():
+def slower_and_larger() -> dict[str, Any]:
     """The second variant at twice the time and memory."""
     found = changed(("latency", "step"), latency(0.4))
     found["variants"][1]["memory"] = memory(180_000_000)
     return found
 
 
-def elsewhere(value, **machine):
+def elsewhere(value: dict[str, Any], **machine: Any) -> dict[str, Any]:
     return {**value, "machine": {**MACHINE, **machine}}
 
 
-def without_reference_times(value):
+def without_reference_times(value: dict[str, Any]) -> dict[str, Any]:
     found = copy.deepcopy(value)
     found["variants"][0].update(latency={}, memory=None)
     return found
@@ -256,7 +258,7 @@ def without_reference_times(value):
 TIMES = {"median of a decision, step, share of fuse", "peak resident set, share of fuse"}
 
 
-def test_times_of_another_machine_cannot_be_compared_unless_that_is_allowed():
+def test_times_of_another_machine_cannot_be_compared_unless_that_is_allowed() -> None:
     other = elsewhere(slower_and_larger(), cpu="Cortex-A72", features=[])
     with pytest.raises(IncomparableError, match=r"another machine .*cpu.*Cortex-A76.*here.*Cortex-A72"):
         check(other, result(), Limits())
@@ -267,7 +269,7 @@ def test_times_of_another_machine_cannot_be_compared_unless_that_is_allowed():
         check(elsewhere(other, architecture="x86_64"), result(), Limits(timings="anywhere"))
 
 
-def test_a_device_without_the_reference_is_compared_with_itself_alone():
+def test_a_device_without_the_reference_is_compared_with_itself_alone() -> None:
     before, after = without_reference_times(result()), without_reference_times(slower_and_larger())
     found = {f.what for f in list_regressions(check(after, before, Limits()))}
     assert found == {"median of a decision, step, ms", "peak resident set, bytes"}
@@ -276,7 +278,7 @@ def test_a_device_without_the_reference_is_compared_with_itself_alone():
         check(elsewhere(after, cores=2), before, Limits(timings="anywhere"))
 
 
-def test_times_with_and_without_the_reference_are_compared_as_they_are():
+def test_times_with_and_without_the_reference_are_compared_as_they_are() -> None:
     """In ms both, or five times slower would look like a small share of PyTorch."""
     slow = changed(("latency", "step"), latency(1.0))
     for before, after in ((without_reference_times(result()), slow), (result(), without_reference_times(slow))):
@@ -292,12 +294,12 @@ def test_times_with_and_without_the_reference_are_compared_as_they_are():
         (("memory",), None, "peak resident set"),
     ],
 )
-def test_what_vanished_cannot_be_compared(path, value, what):
+def test_what_vanished_cannot_be_compared(path: tuple[str, ...], value: None, what: str) -> None:
     with pytest.raises(IncomparableError, match=f"the baseline has {what}"):
         check(changed(path, value), result(), Limits())
 
 
-def test_few_rounds_say_nothing_about_latency():
+def test_few_rounds_say_nothing_about_latency() -> None:
     few = changed(("latency", "step"), {**latency(9.0), "rounds_ms": [9.0]})
     few["variants"][0]["latency"]["step"]["rounds_ms"] = [4.0]
     assert not list_regressions(check(few, result(), Limits()))
@@ -307,14 +309,14 @@ def test_few_rounds_say_nothing_about_latency():
 EMULATED = {**MACHINE, "emulated": "qemu"}
 
 
-def counted(share=1.0, engine="litert 2.3"):
+def counted(share: float = 1.0, engine: str = "litert 2.3") -> dict[str, Any]:
     parts = {"front_end": 900_000, "model": int(1_000_000 * share), "total": 900_000 + int(1_000_000 * share)}
     parts |= {"runtime": 500_000, "dot_products": 100_000, "matrix_products": 0}
-    changes = {"instructions": {"cortex-a72": parts}, "engine": engine, "latency": {}, "memory": None}
+    changes: dict[str, Any] = {"instructions": {"cortex-a72": parts}, "engine": engine, "latency": {}, "memory": None}
     return {**result(variants=[variant("x.tflite", **changes)], reference=None), "machine": EMULATED}
 
 
-def test_instructions_may_hardly_grow():
+def test_instructions_may_hardly_grow() -> None:
     assert not list_regressions(check(counted(1.01), counted(), Limits()))
     assert {f.what for f in list_regressions(check(counted(1.05), counted(), Limits()))} == {
         "instructions on cortex-a72, model",
@@ -331,7 +333,7 @@ def test_instructions_may_hardly_grow():
         check(without, counted(), Limits())
 
 
-def test_emulated_times_are_refused():
+def test_emulated_times_are_refused() -> None:
     emulated = elsewhere(result(), emulated="qemu")
     for pair in ((emulated, result()), (result(), emulated)):
         with pytest.raises(IncomparableError, match="under emulation"):
@@ -339,12 +341,12 @@ def test_emulated_times_are_refused():
     assert not list_regressions(check(emulated, result(), Limits(timings="off")))
 
 
-def test_times_that_went_missing_cannot_be_compared():
+def test_times_that_went_missing_cannot_be_compared() -> None:
     with pytest.raises(IncomparableError, match="no such times"):
         check(changed(("latency",), {}), result(), Limits())
 
 
-def test_the_same_artefact_again_raises_no_alarm(artefacts):
+def test_the_same_artefact_again_raises_no_alarm(artefacts: Artefacts) -> None:
     """Fifty measurements: the rate of false alarms, 1 % of a check, leaves room for none."""
     audio = Clips("noise", clips(40, 40), artefacts.causal.labels, tuple(i % 10 for i in range(40)), "digest")
     models = [("int8", artefacts.folder / "step-int8.tflite")]
@@ -367,17 +369,20 @@ def test_the_same_artefact_again_raises_no_alarm(artefacts):
         ({"variants": [variant("fuse", 4.0, graph=None), variant("fuse.tflite", graph=None)]}, "were not counted"),
     ],
 )
-def test_what_cannot_be_compared(changes, message):
+def test_what_cannot_be_compared(
+    changes: dict[str, Any],
+    message: str,
+) -> None:
     with pytest.raises(IncomparableError, match=message):
         check(result(**changes), result(), Limits())
 
 
-def test_accuracy_that_went_missing_cannot_be_compared():
+def test_accuracy_that_went_missing_cannot_be_compared() -> None:
     with pytest.raises(IncomparableError, match="accuracy at 1 s is missing"):
         check(changed(("accuracy",), None), result(), Limits())
 
 
-def test_limits_are_read_from_toml(tmp_path):
+def test_limits_are_read_from_toml(tmp_path: Path) -> None:
     path = tmp_path / "edge-asc.toml"
     path.write_text("[gate]\nsize = 0.5\n")
     assert Limits.read(path) == Limits(size=0.5)
@@ -395,14 +400,14 @@ def test_limits_are_read_from_toml(tmp_path):
         ("[gate]\nfalse_alarms = 1", "expected less than 1"),
     ],
 )
-def test_bad_limits(tmp_path, text, message):
+def test_bad_limits(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "edge-asc.toml"
     path.write_text(text)
     with pytest.raises(EdgeAscError, match=message):
         Limits.read(path)
 
 
-def test_benchmark_action_reads_medians_and_sizes():
+def test_benchmark_action_reads_medians_and_sizes() -> None:
     entries = [entry.to_json() for entry in to_benchmark_action(typed(result()))]
     assert {"name": "fuse.tflite: step, p50", "unit": "ms", "value": 0.2, "range": "± 0.01"} in entries
     assert {"name": "fuse.tflite: size", "unit": "bytes", "value": 200_000} in entries
@@ -430,7 +435,11 @@ def test_benchmark_action_reads_medians_and_sizes():
         ),
     ],
 )
-def test_a_result_is_checked_when_it_is_read(tmp_path, change, message):
+def test_a_result_is_checked_when_it_is_read(
+    tmp_path: Path,
+    change: dict[str, Any],
+    message: str,
+) -> None:
     path = tmp_path / "result.json"
     path.write_text(json.dumps(result()))
     assert read(path).reference == "fuse"
@@ -443,7 +452,7 @@ BASELINES = sorted((Path(__file__).parents[2] / "benchmarks/baselines").rglob("*
 
 
 @pytest.mark.parametrize("path", BASELINES, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_committed_baselines_are_read_unchanged_and_hold_against_themselves(path):
+def test_committed_baselines_are_read_unchanged_and_hold_against_themselves(path: Path) -> None:
     baseline = read(path)
     assert json.loads(json.dumps(baseline.to_json())) == json.loads(path.read_text())
     findings = gate.check(baseline, baseline, Limits())
@@ -463,7 +472,7 @@ FINDINGS = {
 }
 
 
-def worsened(value):
+def worsened(value: dict[str, Any]) -> dict[str, Any]:
     """A baseline with larger files, slower rounds and fewer right clips, more so from one variant to the next."""
     for i, mine in enumerate(value["variants"]):
         mine["bytes"] = int(mine["bytes"] * (1 + 0.01 * i))
@@ -479,7 +488,7 @@ def worsened(value):
 
 
 @pytest.mark.parametrize("path", BASELINES, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_findings_are_those_of_the_gate_before_its_results_had_types(path):
+def test_findings_are_those_of_the_gate_before_its_results_had_types(path: Path) -> None:
     findings = gate.check(typed(worsened(json.loads(path.read_text()))), read(path), Limits())
     listed = "\n".join(sorted(json.dumps(asdict(finding), sort_keys=True) for finding in findings))
     digest = hashlib.sha256(listed.encode()).hexdigest()[:16]
@@ -498,7 +507,7 @@ WORSENED = {
 }
 
 
-def test_no_result_at_all(tmp_path):
+def test_no_result_at_all(tmp_path: Path) -> None:
     with pytest.raises(EdgeAscError, match="cannot be read"):
         read(tmp_path / "none.json")
     (tmp_path / "bad.json").write_text("{")
@@ -506,29 +515,33 @@ def test_no_result_at_all(tmp_path):
         read(tmp_path / "bad.json")
 
 
-def test_a_damaged_layer_is_caught_on_real_recordings(scenes10, tmp_path):
+def test_a_damaged_layer_is_caught_on_real_recordings(scenes10: Path, tmp_path: Path) -> None:
     """Noise on one layer's weights that costs some points of accuracy; the same artefact again raises no alarm."""
-    checkpoint = Checkpoint.load(zoo_path("fuse"))
+    fuse = zoo_path("fuse")
+    assert fuse is not None
+    checkpoint = Checkpoint.load(fuse)
     dataset = Dataset.open(scenes10)
     features = FeatureCache(tmp_path / "cache", FrontEnd()).features(dataset, dataset.clips)
     targets = tuple(dataset.labels.index(clip.label) for clip in dataset.clips)
     audio = Clips("scenes10", list(features), dataset.labels, targets, "all")
     path = tmp_path / "fuse-int8.tflite"
 
-    def measured(noise, reference=True):
-        damaged = copy.deepcopy(checkpoint.model)
+    def measured(noise: float, reference: bool = True) -> Result:
+        damaged: Any = copy.deepcopy(checkpoint.model)
         weight = damaged.backbone.body[4].project.conv.weight
         with torch.no_grad():
             weight += noise * weight.std() * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
         plan = replace(Plan.from_json(checkpoint.quantisation), model=digest(damaged))
         (artefact,) = write(Draft(replace(checkpoint, model=damaged), "", plan), "tflite")
         path.write_bytes(artefact.data)
-        models = [("fuse", zoo_path("fuse")), ("int8", path)]
+        models = [("fuse", fuse), ("int8", path)]
         settings = Settings(lengths=(1, 2, 3, 4, 5), rounds=1, warm_up=1, burst=1)
         return bench(Benchmark(models if reference else models[1:], audio, settings), [LocalTarget()])[0]
 
-    def share(value):
-        return value.variants[-1].accuracy.all_steps.accuracy
+    def share(value: Result) -> float:
+        accuracy = value.variants[-1].accuracy
+        assert accuracy is not None
+        return accuracy.all_steps.accuracy
 
     whole, again = measured(0.0), measured(0.0)
     assert not list_regressions(check(again, whole, Limits(timings="off")))

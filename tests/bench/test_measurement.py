@@ -3,14 +3,16 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from artefacts import clips
+from artefacts import Artefacts, clips
 from edge_asc.errors import EdgeAscError
-from edge_asc.progress import SILENT
+from edge_asc.progress import SILENT, Progress
 from edge_asc_bench.events import Decide, TimesMeasured
 from edge_asc_bench.inputs import Clips
 from edge_asc_bench.job import Settings, Task
@@ -20,23 +22,23 @@ from edge_asc_bench.measurement import Benchmark
 from edge_asc_bench.measurement import bench as bench_on
 from edge_asc_bench.process import WorkerProcess
 from edge_asc_bench.quality import add_losses
-from edge_asc_bench.result import Sample, read
+from edge_asc_bench.result import Result, Sample, Variant, read
 from edge_asc_bench.targets.local import LocalTarget
 from recorder import Recorder
 
 CLIPS = Clips("noise", clips(3, 40), (), (), "digest")
 
 
-def quick(**changes):
+def quick(**changes: Any) -> Settings:
     return Settings(**{"rounds": 1, "warm_up": 1, "lead": 1, "burst": 3, "window_burst": 1, **changes})
 
 
-def bench(models, audio, settings, progress=SILENT):
+def bench(models: list[tuple[str, Path]], audio: Clips, settings: Settings, progress: Progress = SILENT) -> Result:
     (result,) = bench_on(Benchmark(models, audio, settings), [LocalTarget()], progress=progress)
     return result
 
 
-def test_models_are_measured_side_by_side(artefacts, tmp_path):
+def test_models_are_measured_side_by_side(artefacts: Artefacts, tmp_path: Path) -> None:
     models = [(name, path) for name, path in artefacts.steps.items()]
     models.append(("int8", artefacts.folder / "step-int8.tflite"))
     seen = Recorder()
@@ -54,9 +56,15 @@ def test_models_are_measured_side_by_side(artefacts, tmp_path):
             assert 0 < getattr(step.total, name) <= 1.5 * parts
         assert step.real_time_factor == pytest.approx(step.total.mean / 256, rel=1e-3)
         assert step.cold_start_ms >= step.load_ms > 0
+        assert step.sustained is not None
         assert step.sustained.ratio > 0
         assert any("few for percentiles" in doubt for doubt in step.unstable)
         memory = variant.memory
+        assert memory is not None
+        assert memory.bare is not None
+        assert memory.front_end is not None
+        assert memory.imported is not None
+        assert memory.peak is not None
         assert 0 < memory.bare < memory.front_end < memory.imported < memory.peak
         assert len(step.rounds_ms) == 2
         assert list(step.total.percentiles) == ["0", "1", "5", "10", "25", "50", "75", "90", "95", "99", "100"]
@@ -68,20 +76,23 @@ def test_models_are_measured_side_by_side(artefacts, tmp_path):
     assert shares["onnx"] == shares["tflite"] == 1.0
     assert "torch" not in shares
     int8 = result.variants[-1]
+    assert int8.graph is not None
     assert int8.graph.partitions == 1
     assert int8.state_bytes < result.variants[0].state_bytes / 3
 
 
-def test_accuracy_comes_with_the_clips_that_are_right(artefacts):
+def test_accuracy_comes_with_the_clips_that_are_right(artefacts: Artefacts) -> None:
     contract_labels = artefacts.causal.labels
     audio = Clips("noise", clips(3, 40), contract_labels, (0, 1, 2), "digest")
     result = bench([("torch", artefacts.steps["torch"])], audio, quick(lengths=(1,), rounds=1))
-    (row,) = result.variants[0].accuracy.lengths
+    accuracy = result.variants[0].accuracy
+    assert accuracy is not None
+    (row,) = accuracy.lengths
     assert len(row.right_clips) == row.count == 3
     assert row.right_clips.count("1") == row.right
 
 
-def test_windows_are_measured_each(artefacts):
+def test_windows_are_measured_each(artefacts: Artefacts) -> None:
     result = bench([("w", artefacts.folder / "windows.tflite")], CLIPS, quick(lengths=(1, 2), rounds=1))
     (variant,) = result.variants
     assert set(variant.latency) == {"1", "2"}
@@ -89,12 +100,12 @@ def test_windows_are_measured_each(artefacts):
     assert variant.latency["2"].period_s == 0.25
 
 
-def test_a_window_that_is_not_asked_for_is_an_error_before_anything_is_measured(artefacts):
+def test_a_window_that_is_not_asked_for_is_an_error_before_anything_is_measured(artefacts: Artefacts) -> None:
     with pytest.raises(EdgeAscError, match="has windows of 1, 2 s; name one of them"):
         bench([("w", artefacts.folder / "windows.tflite")], CLIPS, quick(lengths=(5,), rounds=1))
 
 
-def test_models_of_other_labels_are_not_compared(artefacts, tmp_path):
+def test_models_of_other_labels_are_not_compared(artefacts: Artefacts, tmp_path: Path) -> None:
     other = dataclasses.replace(artefacts.causal, labels=tuple("klmnopqrst"))
     other.save(tmp_path / "other")
     models = [("torch", artefacts.steps["torch"]), ("other", tmp_path / "other")]
@@ -102,14 +113,14 @@ def test_models_of_other_labels_are_not_compared(artefacts, tmp_path):
     assert [variant.agreement for variant in result.variants] == [None, None]
 
 
-def test_a_model_that_cannot_be_opened_is_named(artefacts, tmp_path):
+def test_a_model_that_cannot_be_opened_is_named(artefacts: Artefacts, tmp_path: Path) -> None:
     bad = tmp_path / "bad.tflite"
     bad.write_bytes(b"nothing")
     with pytest.raises(EdgeAscError, match=r"bad\.tflite"):
         bench([("bad", bad)], CLIPS, quick(rounds=1))
 
 
-def test_a_process_that_ends_is_an_error_with_its_exit_code(artefacts, tmp_path):
+def test_a_process_that_ends_is_an_error_with_its_exit_code(artefacts: Artefacts, tmp_path: Path) -> None:
     np.save(tmp_path / "audio.npy", np.zeros(160000, np.float32))
     shutil.copy(artefacts.steps["onnx"], tmp_path / "x.onnx")
     process = WorkerProcess(0, Task(0, "onnx", "x.onnx", "onnxruntime", None), tmp_path, 1)
@@ -120,7 +131,7 @@ def test_a_process_that_ends_is_an_error_with_its_exit_code(artefacts, tmp_path)
     process.close()
 
 
-def test_the_worker_reports_errors_and_goes_on():
+def test_the_worker_reports_errors_and_goes_on() -> None:
     opening = {"request": "open", "task": 0, "path": "no-such.onnx", "threads": 1, "seconds": None, "audio": "a"}
     text = "".join(json.dumps(request) + "\n" for request in (opening, {"request": "guess"}, {"request": "memory"}))
     done = subprocess.run(
@@ -133,27 +144,29 @@ def test_the_worker_reports_errors_and_goes_on():
     assert third["now"] > 0
 
 
-def test_distributions():
+def test_distributions() -> None:
     times = Distribution.of([1_000_000] * 299 + [9_000_000])
     assert (times.p50, times.maximum, times.count) == (1.0, 9.0, 300)
     assert any("standard deviation" in doubt for doubt in times.doubts())
     assert Distribution.of([2_000_000] * 300).doubts() == []
     tail = Distribution.of([1_000_000] * 280 + [2_000_000] * 20)
     assert any("99th percentile is 2.0 times" in doubt for doubt in tail.doubts())
-    assert Distribution.of(np.arange(1, 201) * 1000).round().count == 200
+    counted: Any = np.arange(1, 201) * 1000
+    assert Distribution.of(counted).round().count == 200
 
 
-def test_the_machine_is_described_and_what_is_unknown_is_listed():
+def test_the_machine_is_described_and_what_is_unknown_is_listed() -> None:
     machine = describe()
     assert machine.packages["numpy"]
     assert machine.packages["ai-edge-litert"], "a package of an engine"
+    assert machine.cores is not None
     assert machine.cores >= 1
     assert all(getattr(machine, name) is None for name in machine.missing)
     assert "emulated" not in machine.missing
     assert Machine().missing == ()
 
 
-def test_a_raspberry_pis_throttling_is_read(tmp_path, monkeypatch):
+def test_a_raspberry_pis_throttling_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tool = tmp_path / "vcgencmd"
     tool.write_text("#!/bin/sh\necho throttled=0x50005\n")
     tool.chmod(0o755)
@@ -166,8 +179,10 @@ def test_a_raspberry_pis_throttling_is_read(tmp_path, monkeypatch):
     )
 
 
-def test_what_disturbs_a_machine_while_it_measures_is_reported():
-    def sample(phase, frequency_mhz=(1500.0,), throttling=None):
+def test_what_disturbs_a_machine_while_it_measures_is_reported() -> None:
+    def sample(
+        phase: str, frequency_mhz: tuple[float, ...] = (1500.0,), throttling: tuple[str, ...] | None = None
+    ) -> Sample:
         return Sample(
             at=0.0,
             phase=phase,
@@ -186,26 +201,35 @@ def test_what_disturbs_a_machine_while_it_measures_is_reported():
     assert disturbances([*calm, sample("latency", throttling=flags)]) == ["the firmware reported: throttled"]
 
 
-def test_what_each_step_to_a_device_costs_is_reported_separately(artefacts):
+def test_what_each_step_to_a_device_costs_is_reported_separately(artefacts: Artefacts) -> None:
     """Whole clip, stream, float artefact, int8 artefact: three differences, none of them summed up."""
     names = {"torch": artefacts.steps["torch"], "float": artefacts.steps["tflite"]}
     names["int8"] = artefacts.folder / "step-int8.tflite"
     audio = Clips("noise", clips(12, 40), artefacts.causal.labels, tuple(i % 10 for i in range(12)), "digest")
     result = bench(list(names.items()), audio, quick(lengths=(1,)))
     torch, plain, int8 = (variant.loss for variant in result.variants)
+    assert torch is not None
+    assert plain is not None
+    assert int8 is not None
+    assert int8.quantisation is not None
     assert (torch.streaming, torch.export, torch.quantisation) == ({"1": 0.0, "all": 0.0}, None, None)
     assert (plain.streaming, plain.export, plain.quantisation) == (torch.streaming, {"1": 0.0, "all": 0.0}, None)
-    shares = [variant.accuracy.all_steps.accuracy for variant in result.variants]
+    accuracies = [variant.accuracy for variant in result.variants if variant.accuracy]
+    shares = [accuracy.all_steps.accuracy for accuracy in accuracies]
     assert int8.quantisation["all"] == pytest.approx(100 * (shares[1] - shares[2]), abs=1e-3)
-    assert result.whole_clip.lengths[0].accuracy == result.variants[0].accuracy.lengths[0].accuracy
+    assert result.whole_clip is not None
+    assert result.whole_clip.lengths[0].accuracy == accuracies[0].lengths[0].accuracy
     alone = bench([("torch", names["torch"]), ("int8", names["int8"])], audio, quick(lengths=(1,)))
+    assert alone.variants[1].loss is not None
     assert alone.variants[1].loss.quantisation is None
 
 
-def test_a_float_artefact_stands_for_itself_and_other_checkpoints_for_nothing(artefacts, tmp_path):
+def test_a_float_artefact_stands_for_itself_and_other_checkpoints_for_nothing(
+    artefacts: Artefacts, tmp_path: Path
+) -> None:
     """Two float artefacts of one engine: each is compared with PyTorch, not with the first of them."""
-    other = dataclasses.replace(artefacts.causal, labels=tuple(reversed(artefacts.causal.labels)))
-    other.save(tmp_path / "other")
+    reversed_labels = dataclasses.replace(artefacts.causal, labels=tuple(reversed(artefacts.causal.labels)))
+    reversed_labels.save(tmp_path / "other")
     paths = {"torch": artefacts.steps["torch"], "a": artefacts.steps["tflite"], "other": tmp_path / "other"}
     audio = Clips("noise", clips(12, 40), artefacts.causal.labels, tuple(i % 10 for i in range(12)), "digest")
     result = bench(list(paths.items()), audio, quick(lengths=(1,)))
@@ -213,18 +237,24 @@ def test_a_float_artefact_stands_for_itself_and_other_checkpoints_for_nothing(ar
     a, b = (replace(at_accuracy(plain, share), name=name) for name, share in (("a", 0.5), ("b", 0.25)))
     other = replace(other, checkpoint_sha256="another")
     torch, a, other, b = add_losses([torch, a, other, b], "torch", result.whole_clip)
+    assert torch.accuracy is not None
     base = torch.accuracy.all_steps.accuracy
+    assert a.loss is not None
+    assert a.loss.export is not None
+    assert b.loss is not None
+    assert b.loss.export is not None
     assert a.loss.export["all"] == pytest.approx(100 * (base - 0.5), abs=1e-3)
     assert b.loss.export["all"] == pytest.approx(100 * (base - 0.25), abs=1e-3)
     assert other.loss is None
 
 
-def at_accuracy(variant, share):
+def at_accuracy(variant: Variant, share: float) -> Variant:
+    assert variant.accuracy is not None
     steps = replace(variant.accuracy.all_steps, accuracy=share)
     return replace(variant, accuracy=replace(variant.accuracy, all_steps=steps))
 
 
-def test_the_runner_needs_numpy_and_the_runtime_alone(artefacts, tmp_path):
+def test_the_runner_needs_numpy_and_the_runtime_alone(artefacts: Artefacts, tmp_path: Path) -> None:
     """All other packages hidden, scipy too: then the front end is not measured."""
     blocker = """
 import sys

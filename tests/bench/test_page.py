@@ -4,25 +4,29 @@ import re
 import shutil
 import subprocess
 from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import msgspec
 import pytest
 
-from artefacts import clips
+from artefacts import Artefacts, clips
 from edge_asc.errors import EdgeAscError
 from edge_asc_bench import chart, drawing
 from edge_asc_bench.inputs import Clips
 from edge_asc_bench.job import Settings
+from edge_asc_bench.kinds import Documents
 from edge_asc_bench.machine import Machine
 from edge_asc_bench.measurement import Benchmark, bench
 from edge_asc_bench.page import load, to_html, to_markdown
 from edge_asc_bench.pictures import group_windows
+from edge_asc_bench.result import Variant
 from edge_asc_bench.targets.local import LocalTarget
 
 
 @pytest.fixture(scope="module")
-def result(artefacts):
+def result(artefacts: Artefacts) -> dict[str, Any]:
     """Of a labelled data set: a reference, steps in float and int8, and windows."""
     models = [("torch", artefacts.steps["torch"]), ("float.tflite", artefacts.steps["tflite"])]
     models += [(name, artefacts.folder / name) for name in ("step-int8.tflite", "windows.tflite")]
@@ -30,10 +34,11 @@ def result(artefacts):
     settings = Settings((1, 2), rounds=1, duration=0.01, warm_up=1, lead=1, burst=3, window_burst=2)
     benchmark = Benchmark(models, audio, settings, "edge-asc bench torch --output x.json")
     (measured,) = bench(benchmark, [LocalTarget()])
-    return json.loads(json.dumps(measured.to_json()))
+    document: dict[str, Any] = json.loads(json.dumps(measured.to_json()))
+    return document
 
 
-def loaded(tmp_path, *results):
+def loaded(tmp_path: Path, *results: Any) -> Documents:
     paths = []
     for i, value in enumerate(results):
         paths.append(tmp_path / f"{i}.json")
@@ -41,11 +46,11 @@ def loaded(tmp_path, *results):
     return load(paths)
 
 
-def test_windows_in_files_of_their_own_are_a_line_for_each_model(result, tmp_path):
+def test_windows_in_files_of_their_own_are_a_line_for_each_model(result: dict[str, Any], tmp_path: Path) -> None:
     (bench,) = loaded(tmp_path, result).benches
     measured = bench.variants[3]
 
-    def variant(name, scheme, form, p50):
+    def variant(name: str, scheme: str, form: str, p50: float) -> Variant:
         latency = measured.latency["1"]
         latency = msgspec.structs.replace(latency, total=replace(latency.total, p50=p50))
         facts = {"name": name, "engine": "ort", "scheme": scheme, "checkpoint_sha256": ""}
@@ -57,7 +62,7 @@ def test_windows_in_files_of_their_own_are_a_line_for_each_model(result, tmp_pat
     assert group_windows(files) == {"a1": {1: 3.0, 2: 6.0}, "b1": {1: 2.0, 2: 4.0}}
 
 
-def test_the_page_shows_what_was_measured(result, tmp_path):
+def test_the_page_shows_what_was_measured(result: dict[str, Any], tmp_path: Path) -> None:
     html = to_html(loaded(tmp_path, result))
     for variant in result["variants"]:
         assert variant["name"] in html
@@ -88,21 +93,22 @@ def test_the_page_shows_what_was_measured(result, tmp_path):
     assert all(link.startswith("#") for link in links), "the page needs nothing from elsewhere"
 
 
-def test_a_model_without_a_length_leaves_its_place_empty(result, tmp_path):
+def test_a_model_without_a_length_leaves_its_place_empty(result: dict[str, Any], tmp_path: Path) -> None:
     shorter = copy.deepcopy(result)
     del shorter["variants"][3]["accuracy"]["lengths"][1]
     html = to_html(loaded(tmp_path, shorter))
     table = html[html.index("<h3>Accuracy by length</h3>") :]
-    row = re.search(r"<tr><td>windows.tflite</td>(.*?)</tr>", table, re.DOTALL)[1]
-    cells = re.findall("<td>(.*?)</td>", row)
+    row = re.search(r"<tr><td>windows.tflite</td>(.*?)</tr>", table, re.DOTALL)
+    assert row is not None
+    cells = re.findall("<td>(.*?)</td>", row[1])
     assert len(cells) == 5
     assert cells[1] == ""
     macro = shorter["variants"][3]["accuracy"]["lengths"][0]["macro_recall"]
     assert cells[2] == f"{100 * macro:.1f}"
 
 
-def test_instructions_and_conformance_are_shown(result, tmp_path):
-    def parts(total):
+def test_instructions_and_conformance_are_shown(result: dict[str, Any], tmp_path: Path) -> None:
+    def parts(total: float) -> dict[str, int]:
         parts = {"front_end": 900_000, "model": int(total) - 900_000, "total": int(total)}
         return {**parts, "runtime": 1_000_000, "dot_products": 200_000, "matrix_products": 0}
 
@@ -130,7 +136,7 @@ def test_instructions_and_conformance_are_shown(result, tmp_path):
     assert "| a | litert | bit-equal | 0.25, 1.000 **too much** | 0.0 |" in text
 
 
-def test_several_machines_stand_side_by_side(result, tmp_path):
+def test_several_machines_stand_side_by_side(result: dict[str, Any], tmp_path: Path) -> None:
     other = {**result, "machine": {**result["machine"], "board": "Raspberry Pi 5"}}
     html = to_html(loaded(tmp_path, result, other))
     assert "The same models on several machines" in html
@@ -138,7 +144,7 @@ def test_several_machines_stand_side_by_side(result, tmp_path):
     assert "several machines" not in to_html(loaded(tmp_path, result))
 
 
-def test_temperature_and_frequency_are_drawn_where_they_are_known(result, tmp_path):
+def test_temperature_and_frequency_are_drawn_where_they_are_known(result: dict[str, Any], tmp_path: Path) -> None:
     warm = copy.deepcopy(result)
     for i, sample in enumerate(warm["conditions"]):
         sample.update(temperature_c=50.0 + i, frequency_mhz=[1500.0, 1800.0], throttling=["throttled"])
@@ -148,7 +154,7 @@ def test_temperature_and_frequency_are_drawn_where_they_are_known(result, tmp_pa
     assert "Throttling: throttled." in html
 
 
-def test_emulated_times_and_memory_are_left_out(result, tmp_path):
+def test_emulated_times_and_memory_are_left_out(result: dict[str, Any], tmp_path: Path) -> None:
     emulated = {**result, "machine": {**result["machine"], "emulated": "qemu"}}
     documents = loaded(tmp_path, emulated)
     for text in (to_html(documents), to_markdown(documents)):
@@ -159,7 +165,7 @@ def test_emulated_times_and_memory_are_left_out(result, tmp_path):
     assert "Time of a decision" not in to_html(documents)
 
 
-def test_an_incomplete_result_says_so(result, tmp_path):
+def test_an_incomplete_result_says_so(result: dict[str, Any], tmp_path: Path) -> None:
     cut = {
         **result,
         "complete": False,
@@ -173,7 +179,7 @@ def test_an_incomplete_result_says_so(result, tmp_path):
     assert "**Incomplete:** the connection was lost" in to_markdown(documents)
 
 
-def test_markdown_holds_the_tables(result, tmp_path):
+def test_markdown_holds_the_tables(result: dict[str, Any], tmp_path: Path) -> None:
     text = to_markdown(loaded(tmp_path, result))
     rows = [line for line in text.splitlines() if line.startswith("| step-int8.tflite")]
     assert len(rows) == 2  # measured; and what quantisation cost
@@ -184,24 +190,26 @@ def test_markdown_holds_the_tables(result, tmp_path):
     assert "Again: `edge-asc bench torch --output x.json`" in text
 
 
-def test_charts_are_well_formed_and_take_the_pages_colours():
+def test_charts_are_well_formed_and_take_the_pages_colours() -> None:
     svg = chart.over_time({"a <b> & c": [(0, 1.0), (1, 2.0)]}, "°C")
     root = ElementTree.fromstring(svg.replace("xlink:href", "href"))
     assert root.get("role") == "img"
-    assert "a <b> & c" in root.get("aria-label")
+    label = root.get("aria-label")
+    assert label is not None
+    assert "a <b> & c" in label
     assert drawing.INK not in svg
     assert "currentColor" in svg
     assert svg == chart.over_time({"a <b> & c": [(0, 1.0), (1, 2.0)]}, "°C")
 
 
 @pytest.mark.parametrize("change", [{"schema_version": 9}, {"variants": [{}]}])
-def test_a_bad_result_is_named(result, tmp_path, change):
+def test_a_bad_result_is_named(result: dict[str, Any], tmp_path: Path, change: dict[str, Any]) -> None:
     with pytest.raises(EdgeAscError, match=r"0\.json"):
         loaded(tmp_path, {**result, **change})
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_browser_shows_it(result, tmp_path, scheme):
+def test_a_browser_shows_it(result: dict[str, Any], tmp_path: Path, scheme: str) -> None:
     """At a phone's width nothing but tables and charts, in frames of their own, is wider than the page."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
@@ -233,7 +241,9 @@ def test_a_browser_shows_it(result, tmp_path, scheme):
     done = subprocess.run(
         [*command, (tmp_path / "probe.html").as_uri()], capture_output=True, text=True, timeout=60, check=True
     )
-    seen = json.loads(re.search("<title>(.*)</title>", done.stdout)[1].replace("&quot;", '"'))
+    title = re.search("<title>(.*)</title>", done.stdout)
+    assert title is not None
+    seen = json.loads(title[1].replace("&quot;", '"'))
     assert seen["wide"] <= 390
     assert seen["charts"] == 6
     assert seen["ink"] == ("rgb(255, 255, 255)" if scheme == "dark" else "rgb(0, 0, 0)")

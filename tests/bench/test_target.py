@@ -4,12 +4,14 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import dedent
 
 import numpy
 import pytest
 
+from artefacts import Artefacts
 from edge_asc.errors import EdgeAscError
 from edge_asc_bench.remote import environment
 from edge_asc_bench.remote.archive import write_archive
@@ -49,7 +51,7 @@ ENGINE = '''
 
 
 @pytest.fixture
-def toys(tmp_path):
+def toys(tmp_path: Path) -> Path:
     """A folder with the distribution "toy-bench": a target, and a package of engines."""
     modules = {
         "toys/__init__.py": "",
@@ -68,7 +70,7 @@ def toys(tmp_path):
     return tmp_path
 
 
-def run(code, *paths, isolated=False, arguments=()):
+def run(code: str, *paths: Path, isolated: bool = False, arguments: Sequence[object] = ()) -> str:
     """What a program prints that finds modules in these paths, too."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *(["-S", "-P"] if isolated else []), "-c", dedent(code), *map(str, arguments)]
@@ -77,7 +79,9 @@ def run(code, *paths, isolated=False, arguments=()):
     return done.stdout
 
 
-def test_a_target_and_an_engine_of_another_distribution_are_used_from_the_command_line(toys, artefacts, tmp_path):
+def test_a_target_and_an_engine_of_another_distribution_are_used_from_the_command_line(
+    toys: Path, artefacts: Artefacts, tmp_path: Path
+) -> None:
     box = tmp_path / "model.box"
     box.mkdir()
     (box / "model.onnx").write_bytes(artefacts.steps["onnx"].read_bytes())
@@ -94,7 +98,7 @@ def test_a_target_and_an_engine_of_another_distribution_are_used_from_the_comman
     assert "toy://name" in text
 
 
-def test_an_engines_packages_are_those_of_its_extra_or_its_own_and_its_distributions(toys):
+def test_an_engines_packages_are_those_of_its_extra_or_its_own_and_its_distributions(toys: Path) -> None:
     packages = environment.list_packages(["litert", "onnxruntime", "litert"])
     assert [package.distribution for package in packages] == ["ai-edge-litert", "onnxruntime"]
     assert "tflite_runtime" in packages[0].modules, "a substitute will do where nothing can be installed"
@@ -111,7 +115,7 @@ def test_an_engines_packages_are_those_of_its_extra_or_its_own_and_its_distribut
 
 
 @pytest.mark.parametrize("engine", ["onnx", "tflite"])
-def test_the_runners_archive_alone_opens_an_artefact(artefacts, tmp_path, engine):
+def test_the_runners_archive_alone_opens_an_artefact(artefacts: Artefacts, tmp_path: Path, engine: str) -> None:
     """Without site-packages of this machine: the archive, numpy and the engine's package, as on a device."""
     archive = tmp_path / "runner.zip"
     write_archive(archive)
@@ -132,17 +136,17 @@ def test_the_runners_archive_alone_opens_an_artefact(artefacts, tmp_path, engine
     print(*describe().packages)
     """
     printed = run(code, archive, site, isolated=True, arguments=[artefacts.steps[engine]]).splitlines()
-    names, opened, packages = printed[-3:]
-    assert names == "litert onnxruntime pytorch", "engines of packages outside the archive are not listed"
+    engines, opened, packages = printed[-3:]
+    assert engines == "litert onnxruntime pytorch", "engines of packages outside the archive are not listed"
     assert opened.startswith({"onnx": "onnxruntime ", "tflite": "litert "}[engine])
     assert packages == "edge-asc", "the others have no metadata here"
 
 
-def _site_packages():
+def _site_packages() -> Path:
     return Path(numpy.__file__).parents[1]
 
 
-def test_a_kind_is_found_by_its_scheme():
+def test_a_kind_is_found_by_its_scheme() -> None:
     assert {kind.scheme: name for name, kind in TARGETS.all().items()} == {
         scheme: scheme for scheme in ("adb", "app", "local", "ssh")
     }
@@ -151,7 +155,7 @@ def test_a_kind_is_found_by_its_scheme():
         find_kind("telnet://a")
 
 
-def test_the_archive_registers_its_own_engines(tmp_path):
+def test_the_archive_registers_its_own_engines(tmp_path: Path) -> None:
     write_archive(tmp_path / "runner.zip")
     with zipfile.ZipFile(tmp_path / "runner.zip") as archive:
         (points,) = (archive.read(name).decode() for name in archive.namelist() if name.endswith("entry_points.txt"))

@@ -11,22 +11,25 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from artefacts import clips
+from artefacts import Artefacts, clips
 from edge_asc.errors import EdgeAscError
 from edge_asc_bench import measurement, runner
+from edge_asc_bench.events import Failed
 from edge_asc_bench.inputs import Clips
 from edge_asc_bench.job import Settings
 from edge_asc_bench.measurement import Benchmark
 from edge_asc_bench.remote import target as remote
 from edge_asc_bench.remote.probe import MARK
 from edge_asc_bench.remote.session import Session
-from edge_asc_bench.result import read
-from edge_asc_bench.target import TargetOptions, open_app, open_target
+from edge_asc_bench.result import Result, read
+from edge_asc_bench.target import Target, TargetOptions, open_app, open_target
 from edge_asc_bench.targets.local import LocalTarget
 from edge_asc_bench.targets.ssh import _SshConnection
 from recorder import Recorder
@@ -48,7 +51,9 @@ DEVICE = {
 }
 
 
-def bench(models, heard, settings, targets, **options):
+def bench(
+    models: list[tuple[str, Path]], heard: Clips, settings: Settings, targets: Sequence[Target], **options: Any
+) -> list[Result]:
     return measurement.bench(Benchmark(models, heard, settings), targets, **options)
 
 
@@ -58,30 +63,32 @@ class Server:
 
     folder: Path
     port: int
-    process: subprocess.Popen | None = None
+    process: subprocess.Popen[bytes] | None = None
 
     @property
-    def name(self):
+    def name(self) -> str:
         return f"ssh://{getpass.getuser()}@127.0.0.1:{self.port}"
 
     @property
-    def home(self):
+    def home(self) -> Path:
         return self.folder / "home"
 
     @property
-    def kept(self):
+    def kept(self) -> Path:
         return self.home / ".cache/edge-asc"
 
-    def target(self, **options):
+    def target(self, **options: Any) -> Target:
         return open_target(
             self.name, TargetOptions(**{"python": sys.executable, "ssh_config": self.folder / "config", **options})
         )
 
-    def start(self, *environment):
+    def start(self, *environment: str) -> None:
         variables = " ".join([f"HOME={self.home}", *environment])
         config = (self.folder / "sshd_config.in").read_text() + f"SetEnv {variables}\n"
         (self.folder / "sshd_config").write_text(config)
-        command = [shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:" + os.environ["PATH"]), "-D", "-f"]
+        sshd = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:" + os.environ["PATH"])
+        assert sshd is not None
+        command = [sshd, "-D", "-f"]
         self.process = subprocess.Popen([*command, str(self.folder / "sshd_config"), "-E", str(self.folder / "log")])
         for _ in range(100):
             with socket.socket() as attempt:
@@ -90,19 +97,20 @@ class Server:
             time.sleep(0.05)
         pytest.fail(f"sshd does not answer: {(self.folder / 'log').read_text()}")
 
-    def sessions(self):
+    def sessions(self) -> list[int]:
         """Processes of the server that serve a connection."""
+        assert self.process is not None
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         return [int(child) for child in children]
 
-    def cut(self):
+    def cut(self) -> None:
         """Break every connection."""
         for number in self.sessions():
             for child in Path(f"/proc/{number}/task/{number}/children").read_text().split():
                 os.kill(int(child), signal.SIGKILL)
             os.kill(number, signal.SIGKILL)
 
-    def stop(self):
+    def stop(self) -> None:
         if self.process:
             self.cut()
             self.process.terminate()
@@ -111,7 +119,7 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
+def home(tmp_path_factory: pytest.TempPathFactory) -> Server:
     """A server, not yet started, whose environment for the runtime lasts for all tests."""
     if shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:" + os.environ["PATH"]) is None:
         pytest.skip("no sshd: apt-get install openssh-server")
@@ -134,34 +142,39 @@ def home(tmp_path_factory):
 
 
 @pytest.fixture
-def server(home):
+def server(home: Server) -> Iterator[Server]:
     home.start()
     yield home
     home.stop()
 
 
 @pytest.fixture
-def models(artefacts):
+def models(artefacts: Artefacts) -> list[tuple[str, Path]]:
     return [("torch", artefacts.steps["torch"]), ("int8", artefacts.folder / "step-int8.tflite")]
 
 
 @pytest.fixture
-def short_waits(monkeypatch):
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "RETRIES", (0.1, 0.2))
 
 
-def jobs(server):
+def jobs(server: Server) -> list[Path]:
     return list((server.kept / "jobs").iterdir())
 
 
-def test_a_host_measures_what_this_machine_measures(server, models):
+def test_a_host_measures_what_this_machine_measures(server: Server, models: list[tuple[str, Path]]) -> None:
     seen = Recorder()
     there, here = bench(models, CLIPS, QUICK, [server.target(), LocalTarget()], progress=seen)
     assert there.complete
     assert (there.made.target, here.made.target) == (server.name, "local")
     torch, int8 = there.variants
     assert torch.latency == {}, "PyTorch was not asked for there"
-    assert int8.latency["step"].front_end.p50 > 0
+    front_end = int8.latency["step"].front_end
+    assert front_end is not None
+    assert front_end.p50 > 0
+    assert int8.memory is not None
+    assert int8.memory.peak is not None
+    assert int8.memory.imported is not None
     assert int8.memory.peak > int8.memory.imported
     assert int8.agreement == here.variants[1].agreement
     assert there.machine.packages["ai-edge-litert"] == here.machine.packages["ai-edge-litert"]
@@ -174,7 +187,7 @@ def test_a_host_measures_what_this_machine_measures(server, models):
     assert list((server.kept / "environments").iterdir()) == [], "until --clean removes it"
 
 
-def test_packages_are_copied_to_a_host_without_a_network(home, models):
+def test_packages_are_copied_to_a_host_without_a_network(home: Server, models: list[tuple[str, Path]]) -> None:
     home.start("PIP_NO_INDEX=1")
     seen = Recorder()
     try:
@@ -185,10 +198,12 @@ def test_packages_are_copied_to_a_host_without_a_network(home, models):
     assert "copying packages" in seen.titles
 
 
-def test_a_run_resumes_when_the_connection_breaks(server, models, short_waits):
-    cut = []
+def test_a_run_resumes_when_the_connection_breaks(
+    server: Server, models: list[tuple[str, Path]], short_waits: None
+) -> None:
+    cut: list[str] = []
 
-    def cut_once(title, done, total):
+    def cut_once(title: str, done: float, total: float | None) -> None:
         if (title, done) == ("latency", 3) and not cut:
             cut.append(title)
             server.cut()
@@ -203,15 +218,18 @@ def test_a_run_resumes_when_the_connection_breaks(server, models, short_waits):
     assert seen.titles.count("making an environment") <= 1
 
 
-def test_a_lost_host_leaves_an_incomplete_result_and_the_same_command_resumes(home, models, short_waits, tmp_path):
+def test_a_lost_host_leaves_an_incomplete_result_and_the_same_command_resumes(
+    home: Server, models: list[tuple[str, Path]], short_waits: None, tmp_path: Path
+) -> None:
     home.start()
 
-    def stop(title, done, total):
+    def stop(title: str, done: float, total: float | None) -> None:
         if (title, done) == ("latency", 3):
             home.stop()
 
     (cut,) = bench(models, CLIPS, LONG, [home.target()], progress=Recorder(stop))
     assert not cut.complete
+    assert cut.incomplete is not None
     assert "the same command resumes it" in cut.incomplete
     assert 0 < cut.variants[1].latency["step"].total.count < LONG.rounds * LONG.burst
     (tmp_path / "cut.json").write_text(json.dumps(cut.to_json()))
@@ -227,7 +245,7 @@ def test_a_lost_host_leaves_an_incomplete_result_and_the_same_command_resumes(ho
     assert jobs(home) == []
 
 
-def test_a_host_that_does_not_respond_spoils_no_other(server, models):
+def test_a_host_that_does_not_respond_spoils_no_other(server: Server, models: list[tuple[str, Path]]) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         nobody = open_target(f"ssh://127.0.0.1:{free.getsockname()[1]}")
@@ -240,12 +258,15 @@ def test_a_host_that_does_not_respond_spoils_no_other(server, models):
 
 
 @pytest.mark.parametrize("method", ["get", "remove"])
-def test_a_connection_that_breaks_after_the_run_costs_nothing(server, models, short_waits, monkeypatch, method):
+def test_a_connection_that_breaks_after_the_run_costs_nothing(
+    server: Server, models: list[tuple[str, Path]], short_waits: None, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
     """While results are copied, or while the job is removed."""
     owner = {"get": _SshConnection, "remove": Session}[method]
-    real, broken = getattr(owner, method), []
+    real = getattr(owner, method)
+    broken: list[str] = []
 
-    async def once(self, *arguments):
+    async def once(self: Any, *arguments: Any) -> None:
         if not broken:
             broken.append(method)
             server.cut()
@@ -261,11 +282,13 @@ def test_a_connection_that_breaks_after_the_run_costs_nothing(server, models, sh
     assert jobs(server) == []
 
 
-def test_a_run_that_died_there_is_made_again_and_nothing_of_it_counts(server, models, short_waits):
+def test_a_run_that_died_there_is_made_again_and_nothing_of_it_counts(
+    server: Server, models: list[tuple[str, Path]], short_waits: None
+) -> None:
     """A board that loses power: the runner is gone, and its events stay behind."""
-    killed = []
+    killed: list[int] = []
 
-    def kill(title, done, total):
+    def kill(title: str, done: float, total: float | None) -> None:
         if (title, done) == ("latency", 5) and not killed:
             (lock,) = server.kept.glob("jobs/*/runner.lock")
             killed.append(int(lock.read_text()))
@@ -279,15 +302,18 @@ def test_a_run_that_died_there_is_made_again_and_nothing_of_it_counts(server, mo
     assert [sample.phase for sample in result.conditions].count("before") == 1
 
 
-def test_a_number_left_in_the_lock_is_not_taken_for_the_runner(tmp_path):
+def test_a_number_left_in_the_lock_is_not_taken_for_the_runner(tmp_path: Path) -> None:
     (tmp_path / "runner.lock").write_text(str(os.getpid()))
     assert not runner.is_running(tmp_path)
     runner._stop(tmp_path)  # or this test would end here
     (event,) = runner.follow(tmp_path, lambda: runner.is_running(tmp_path))
+    assert isinstance(event, Failed)
     assert "the runner ended" in event.message
 
 
-def test_what_a_login_shell_prints_is_not_taken_for_a_reply(server, models, tmp_path):
+def test_what_a_login_shell_prints_is_not_taken_for_a_reply(
+    server: Server, models: list[tuple[str, Path]], tmp_path: Path
+) -> None:
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\necho Welcome\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)
@@ -295,14 +321,16 @@ def test_what_a_login_shell_prints_is_not_taken_for_a_reply(server, models, tmp_
     assert result.complete
 
 
-def test_an_invalid_ssh_configuration_is_an_error(server, models, tmp_path):
+def test_an_invalid_ssh_configuration_is_an_error(
+    server: Server, models: list[tuple[str, Path]], tmp_path: Path
+) -> None:
     config = tmp_path / "config"
     config.write_text("Host *\n Port abc\n")
     with pytest.raises(EdgeAscError, match="SSH configuration file is invalid"):
         bench(models, CLIPS, QUICK, [server.target(ssh_config=config)])
 
 
-def test_an_unknown_host_key_is_refused(server, models, tmp_path):
+def test_an_unknown_host_key_is_refused(server: Server, models: list[tuple[str, Path]], tmp_path: Path) -> None:
     known = tmp_path / "known"
     known.write_text(f"[127.0.0.1]:{server.port} {(server.folder / 'other.pub').read_text()}")
     config = tmp_path / "config"
@@ -311,7 +339,7 @@ def test_an_unknown_host_key_is_refused(server, models, tmp_path):
         bench(models, CLIPS, QUICK, [server.target(ssh_config=config)])
 
 
-def test_a_refused_login_says_what_to_do(server, models, tmp_path):
+def test_a_refused_login_says_what_to_do(server: Server, models: list[tuple[str, Path]], tmp_path: Path) -> None:
     config = tmp_path / "config"
     config.write_text(f"Host *\n IdentityFile {server.folder}/other\n UserKnownHostsFile {server.folder}/known\n")
     with pytest.raises(EdgeAscError, match=r"refused the login.*ssh-copy-id -p"):
@@ -329,7 +357,13 @@ def test_a_refused_login_says_what_to_do(server, models, tmp_path):
         ({"writable": False}, "/nowhere cannot be written"),
     ],
 )
-def test_a_host_that_is_not_fit_is_refused(server, models, tmp_path, change, message):
+def test_a_host_that_is_not_fit_is_refused(
+    server: Server,
+    models: list[tuple[str, Path]],
+    tmp_path: Path,
+    change: dict[str, Any],
+    message: str,
+) -> None:
     python = tmp_path / "python"
     python.write_text(f"#!/bin/sh\ncat > /dev/null\necho '{MARK}{json.dumps({**DEVICE, **change})}'\n")
     python.chmod(0o755)
@@ -337,16 +371,18 @@ def test_a_host_that_is_not_fit_is_refused(server, models, tmp_path, change, mes
         bench(models, CLIPS, QUICK, [server.target(python=str(python))])
 
 
-def test_a_host_without_python_is_refused(server, models):
+def test_a_host_without_python_is_refused(server: Server, models: list[tuple[str, Path]]) -> None:
     with pytest.raises(EdgeAscError, match=r"no-such-python does not run there .*not found.*--python"):
         bench(models, CLIPS, QUICK, [server.target(python="no-such-python")])
 
 
-def test_a_model_that_does_not_open_there_is_an_error_and_leaves_nothing(server, tmp_path, artefacts, monkeypatch):
+def test_a_model_that_does_not_open_there_is_an_error_and_leaves_nothing(
+    server: Server, tmp_path: Path, artefacts: Artefacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "x.onnx"
     shutil.copy(artefacts.steps["onnx"], path)
 
-    async def damaged(self, source, target):
+    async def damaged(self: Any, source: Path, target: Any) -> None:
         await put(self, source, target)
         if target.endswith("x.onnx"):
             (tmp_path / "empty").write_bytes(b"")
@@ -359,7 +395,7 @@ def test_a_model_that_does_not_open_there_is_an_error_and_leaves_nothing(server,
     assert jobs(server) == []
 
 
-def test_an_interrupt_stops_the_host(server, artefacts, tmp_path):
+def test_an_interrupt_stops_the_host(server: Server, artefacts: Artefacts, tmp_path: Path) -> None:
     command = [sys.executable, "-c", "from edge_asc.cli import main; main()"]
     command += ["bench", str(artefacts.folder / "step-int8.tflite")]
     command += ["--target", server.name, "--python", sys.executable, "--ssh-config", str(server.folder / "config")]
@@ -396,24 +432,24 @@ def test_an_interrupt_stops_the_host(server, artefacts, tmp_path):
         ("app://", "an application, which has its own models"),
     ],
 )
-def test_bad_urls_of_targets(name, message):
+def test_bad_urls_of_targets(name: str, message: str) -> None:
     with pytest.raises(EdgeAscError, match=message):
         open_target(name)
 
 
-def test_a_machine_is_not_an_application():
+def test_a_machine_is_not_an_application() -> None:
     with pytest.raises(EdgeAscError, match="not an application"):
         open_app("local")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_phone_that_is_not_there():
+def test_a_phone_that_is_not_there() -> None:
     """Asks a real adb server, which lists no such device."""
     with pytest.raises(EdgeAscError, match=r"adb lists .*adb://SERIAL|adb server cannot be reached"):
-        asyncio.run(_connected(open_target("adb://no-such-phone").device))
+        asyncio.run(_connected(open_target("adb://no-such-phone")))
     gc.collect()  # adbutils leaves a socket to it
 
 
-async def _connected(device):
-    async with device.connect():
+async def _connected(target: Any) -> None:
+    async with target.device.connect():
         pass

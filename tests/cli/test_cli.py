@@ -3,38 +3,41 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from artefacts import sound
+from artefacts import Artefacts, sound
 from edge_asc import audio
 from edge_asc.cli import cli
 from edge_asc.cli.command import COMMANDS
 from edge_asc.data.generated import write_scenes
 
 
-def run(*arguments, **options):
+def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from edge_asc.cli import main; main()", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
 
 @pytest.fixture(scope="module")
-def recording(tmp_path_factory):
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("audio") / "noise.wav"
     audio.write(path, sound(2.0))
     return path
 
 
 @pytest.mark.parametrize("name", COMMANDS.names())
-def test_every_command_explains_itself(name):
+def test_every_command_explains_itself(name: str) -> None:
     result = CliRunner().invoke(cli, [name, "--help"])
     assert result.exit_code == 0, result.output
     assert "Usage:" in result.output
 
 
-def test_importing_the_package_loads_no_engine():
+def test_importing_the_package_loads_no_engine() -> None:
     code = (
         "import sys, edge_asc, edge_asc.cli, edge_asc.streaming, edge_asc.engine\n"
         "heavy = {'torch', 'onnx', 'onnxruntime', 'ai_edge_litert', 'tensorflow', 'flatbuffers', 'safetensors'}\n"
@@ -45,7 +48,7 @@ def test_importing_the_package_loads_no_engine():
 
 
 @pytest.mark.parametrize("engine", ["torch", "onnx", "tflite"])
-def test_classify_prints_a_line_for_each_decision(artefacts, recording, engine):
+def test_classify_prints_a_line_for_each_decision(artefacts: Artefacts, recording: Path, engine: str) -> None:
     result = run("classify", recording, "--model", artefacts.steps[engine])
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
@@ -55,19 +58,19 @@ def test_classify_prints_a_line_for_each_decision(artefacts, recording, engine):
     assert "times real time" in result.stderr
 
 
-def test_classify_prints_json(artefacts, recording):
+def test_classify_prints_json(artefacts: Artefacts, recording: Path) -> None:
     result = run("classify", recording, "--model", artefacts.steps["tflite"], "--json", "--decision", "last")
     value = json.loads(result.stdout)
     assert len(value["decisions"]) == 7
     assert sum(value["decisions"][-1]["probabilities"]) == pytest.approx(1.0, abs=1e-4)
 
 
-def test_classify_stops_after_so_many_seconds(artefacts, recording):
+def test_classify_stops_after_so_many_seconds(artefacts: Artefacts, recording: Path) -> None:
     result = run("classify", recording, "--model", artefacts.steps["onnx"], "--seconds", "1.0", "--json")
     assert len(json.loads(result.stdout)["decisions"]) == 3
 
 
-def test_classify_takes_a_windowed_model(artefacts, recording):
+def test_classify_takes_a_windowed_model(artefacts: Artefacts, recording: Path) -> None:
     result = run("classify", recording, "--model", artefacts.folder / "windows.tflite", "--window", 1, "--json")
     times = [d["time"] for d in json.loads(result.stdout)["decisions"]]
     assert times == [1.0, 1.25, 1.5, 1.75, 2.0]
@@ -96,7 +99,9 @@ def test_classify_takes_a_windowed_model(artefacts, recording):
         (("bogus",), "No such command"),
     ],
 )
-def test_bad_input_is_one_message_and_exit_code_2(artefacts, tmp_path, arguments, message):
+def test_bad_input_is_one_message_and_exit_code_2(
+    artefacts: Artefacts, tmp_path: Path, arguments: tuple[Any, ...], message: str
+) -> None:
     if "--model" not in arguments and arguments[0] == "classify":
         arguments = (*arguments, "--model", artefacts.steps["onnx"])
     result = run(*arguments, cwd=tmp_path)
@@ -107,7 +112,7 @@ def test_bad_input_is_one_message_and_exit_code_2(artefacts, tmp_path, arguments
     assert list(tmp_path.iterdir()) == []
 
 
-def test_inspect_shows_the_contract(artefacts):
+def test_inspect_shows_the_contract(artefacts: Artefacts) -> None:
     result = run("inspect", artefacts.folder / "step-int8.tflite", "--json")
     value = json.loads(result.stdout)
     assert value["contract"]["scheme"] == "int8"
@@ -117,7 +122,7 @@ def test_inspect_shows_the_contract(artefacts):
     assert "cache_stem_0" in shown
 
 
-def test_a_scheme_is_printed_as_json_and_read_from_a_file(tmp_path):
+def test_a_scheme_is_printed_as_json_and_read_from_a_file(tmp_path: Path) -> None:
     printed = run("export", "--quantize", "int8-float-gru", "--print-scheme")
     value = json.loads(printed.stdout)
     assert value["real"] == ["gru_*", "hidden_*", "logits"]
@@ -126,13 +131,13 @@ def test_a_scheme_is_printed_as_json_and_read_from_a_file(tmp_path):
     assert json.loads(read.stdout)["real"] == ["logits"]
 
 
-def test_inspect_shows_what_a_checkpoint_costs(artefacts):
+def test_inspect_shows_what_a_checkpoint_costs(artefacts: Artefacts) -> None:
     value = json.loads(run("inspect", artefacts.folder / "checkpoint", "--json").stdout)
     assert value["complexity"]["parameters_deployed"] == 146_710
     assert "113 frames" in run("inspect", artefacts.folder / "checkpoint").stdout
 
 
-def test_a_benchmark_is_gated_against_a_baseline(artefacts, tmp_path):
+def test_a_benchmark_is_gated_against_a_baseline(artefacts: Artefacts, tmp_path: Path) -> None:
     models = (artefacts.steps["torch"], artefacts.steps["tflite"])
     result, baseline = tmp_path / "now.json", tmp_path / "baseline.json"
     measured = run("bench", *models, "--rounds", 1, "--lengths", 1, "--output", result)
@@ -169,21 +174,21 @@ def test_a_benchmark_is_gated_against_a_baseline(artefacts, tmp_path):
     assert "measure on the same ones" in other.stderr
 
 
-def test_doctor_lists_what_is_there():
+def test_doctor_lists_what_is_there() -> None:
     value = json.loads(run("doctor", "--json").stdout)
     found = {row["package"]: row["found"] for row in value["packages"]}
     assert found["onnxruntime"]
     assert "onnxruntime" in run("doctor").stdout
 
 
-def test_train_evaluate_export_and_report(tmp_path, monkeypatch):
+def test_train_evaluate_export_and_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole way on generated scenes, too small to learn anything."""
     monkeypatch.setenv("EDGE_ASC_CACHE", str(tmp_path / "cache"))
     data = tmp_path / "data"
     write_scenes(data, 2, 0, seconds=1.0)
     model = tmp_path / "model"
     settings = ["trunk.batch=10", "frames=[24,24]", "head.views=1"]
-    options = [word for setting in settings for word in ("--set", setting)]
+    options: Sequence[object] = [word for setting in settings for word in ("--set", setting)]
     common = ("train", data, "--output", model, "--epochs", 1, *options, "--name", "tiny")
     result = run(*common, "--fold", 1, "--json")
     assert result.returncode == 0, result.stderr
@@ -246,7 +251,9 @@ def test_train_evaluate_export_and_report(tmp_path, monkeypatch):
     assert "http" not in text
 
 
-def test_evaluate_names_labels_that_a_model_does_not_know(artefacts, tmp_path, monkeypatch):
+def test_evaluate_names_labels_that_a_model_does_not_know(
+    artefacts: Artefacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("EDGE_ASC_CACHE", str(tmp_path / "cache"))
     write_scenes(tmp_path / "data", 2, 0, seconds=1.0)
     result = run("evaluate", tmp_path / "data", "--model", artefacts.steps["onnx"])

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -17,17 +18,17 @@ from plugins import write_distribution, write_toys
 
 
 @pytest.fixture(scope="module")
-def toys(tmp_path_factory):
+def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_toys(tmp_path_factory.mktemp("site"))
 
 
-def run(toys, *arguments, **environment):
+def run(toys: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     variables = {**os.environ, "PYTHONPATH": str(toys), **environment}
     command = [sys.executable, "-W", "error", "-m", "edge_asc", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
 
 
-def toy_contract():
+def toy_contract() -> StreamContract:
     planes, row = ("batch", "channel", "time", "mel"), ("batch", "unit")
     inputs = (
         TensorSpec("features", "features", (1, 1, 8, 256), planes),
@@ -52,7 +53,7 @@ def toy_contract():
     )
 
 
-def test_an_engine_runs_its_files(toys, tmp_path):
+def test_an_engine_runs_its_files(toys: Path, tmp_path: Path) -> None:
     audio.write(tmp_path / "x.wav", sound(1.1))
     (tmp_path / "y.toy").write_text(toy_contract().dumps())
     result = run(toys, "classify", tmp_path / "x.wav", "--model", tmp_path / "y.toy", "--json")
@@ -64,14 +65,14 @@ def test_an_engine_runs_its_files(toys, tmp_path):
     assert "expected .tflite, .onnx, .toy" in " ".join(sorted_suffixes(refused.stderr))
 
 
-def sorted_suffixes(message):
+def sorted_suffixes(message: str) -> list[str]:
     """The message with the suffixes that it lists in a fixed order."""
     head, _, tail = message.strip().rpartition("expected ")
     known = [suffix for suffix in (".tflite", ".onnx", ".toy") if suffix in tail]
     return [head, "expected", ", ".join(known)]
 
 
-def test_a_command_is_listed_and_runs(toys):
+def test_a_command_is_listed_and_runs(toys: Path) -> None:
     shown = run(toys, "--help")
     assert shown.returncode == 0, shown.stderr
     assert [line.split(maxsplit=1) for line in shown.stdout.splitlines() if "toy" in line] == [
@@ -83,7 +84,7 @@ def test_a_command_is_listed_and_runs(toys):
     assert run(toys, "toy", "--quiet").returncode == 2
 
 
-def test_doctor_lists_what_toys_need(toys):
+def test_doctor_lists_what_toys_need(toys: Path) -> None:
     rows = {row["package"]: row for row in json.loads(run(toys, "doctor", "--json").stdout)["packages"]}
     assert rows["no-such-toy"]["purpose"] == "toy"
     assert rows["no-such-toy"]["found"] == ""
@@ -97,7 +98,7 @@ def test_doctor_lists_what_toys_need(toys):
     }
 
 
-def test_a_layout_is_read_and_a_backbone_is_trained(toys, tmp_path):
+def test_a_layout_is_read_and_a_backbone_is_trained(toys: Path, tmp_path: Path) -> None:
     data, model = tmp_path / "data", tmp_path / "model"
     rows = []
     for i in range(8):
@@ -118,7 +119,7 @@ def test_a_layout_is_read_and_a_backbone_is_trained(toys, tmp_path):
     assert json.loads(evaluated.stdout)["clips"] == 8
 
 
-def test_without_its_distribution_a_name_is_unknown(tmp_path):
+def test_without_its_distribution_a_name_is_unknown(tmp_path: Path) -> None:
     result = run(tmp_path, "train", tmp_path, "--output", tmp_path / "model", "--backbone", "toy")
     assert result.returncode == 2
     assert "'toy' is not one of 'bcresnet', 'fuse', 'resnet'" in result.stderr
@@ -127,7 +128,7 @@ def test_without_its_distribution_a_name_is_unknown(tmp_path):
     assert "not a data set in a known layout" in empty.stderr
 
 
-def test_a_broken_command_does_not_break_the_others(tmp_path):
+def test_a_broken_command_does_not_break_the_others(tmp_path: Path) -> None:
     points = {"edge_asc.commands": {"bad": "no_such_module:BAD"}}
     write_distribution(tmp_path, "broken", points, {})
     variables = {**os.environ, "PYTHONPATH": str(tmp_path)}
@@ -137,7 +138,7 @@ def test_a_broken_command_does_not_break_the_others(tmp_path):
     assert "command 'bad' of broken does not load" in result.stderr
 
 
-def test_help_and_completion_import_no_command():
+def test_help_and_completion_import_no_command() -> None:
     code = """
 import sys
 from edge_asc.cli import main

@@ -1,8 +1,9 @@
 import struct
+from typing import Any
 
 import pytest
 
-from artefacts import contract
+from artefacts import Artefacts, contract
 from edge_asc.contract import METADATA_KEY
 from edge_asc.errors import ContractError
 from edge_asc.flatbuffer import tflite_metadata
@@ -15,33 +16,38 @@ TEXT = b'{"a":1}'
 class Short:
     """Stands for a contract, so that the file is small enough to damage everywhere."""
 
-    def dumps(self):
+    def dumps(self) -> str:
         return TEXT.decode()
 
 
+SHORT: Any = Short()
+
+
 @pytest.fixture(scope="module")
-def small():
-    return write_tflite([]).finish(Short())
+def small() -> bytes:
+    return write_tflite([]).finish(SHORT)
 
 
-def test_metadata_is_what_the_writer_put_there(small, artefacts):
+def test_metadata_is_what_the_writer_put_there(small: bytes, artefacts: Artefacts) -> None:
     assert tflite_metadata(small, METADATA_KEY) == TEXT
     written = contract([])
     assert tflite_metadata(write_tflite([]).finish(written), METADATA_KEY) == written.dumps().encode()
-    assert b'"step"' in tflite_metadata((artefacts.folder / "step.tflite").read_bytes(), METADATA_KEY)
+    found = tflite_metadata((artefacts.folder / "step.tflite").read_bytes(), METADATA_KEY)
+    assert found is not None
+    assert b'"step"' in found
 
 
-def test_another_name_is_not_there(small):
+def test_another_name_is_not_there(small: bytes) -> None:
     assert tflite_metadata(small, "min_runtime_version") is None
 
 
 @pytest.mark.parametrize("data", [b"", b"TFL3", b"PK\x03\x04" * 100, b"\x08\x00\x00\x00TFL2" + bytes(100)])
-def test_a_file_without_the_mark_is_no_tflite(data):
+def test_a_file_without_the_mark_is_no_tflite(data: bytes) -> None:
     with pytest.raises(ContractError, match="not a TFLite file"):
         tflite_metadata(data, METADATA_KEY)
 
 
-def test_a_file_cut_anywhere_is_refused_or_read_right(small):
+def test_a_file_cut_anywhere_is_refused_or_read_right(small: bytes) -> None:
     refused = 0
     for size in range(len(small)):
         try:
@@ -51,7 +57,7 @@ def test_a_file_cut_anywhere_is_refused_or_read_right(small):
     assert refused > len(small) // 2
 
 
-def test_no_flipped_bit_and_no_byte_set_high_gives_another_error(small):
+def test_no_flipped_bit_and_no_byte_set_high_gives_another_error(small: bytes) -> None:
     refused = 0
     for position in range(len(small)):
         for value in (*(small[position] ^ (1 << bit) for bit in range(8)), 0xFF, 0):
@@ -67,18 +73,18 @@ def test_no_flipped_bit_and_no_byte_set_high_gives_another_error(small):
 
 @pytest.mark.parametrize("root", [8, 200, 0xFFFFFFFF])
 @pytest.mark.parametrize("fill", [0xFF, 0x7F, 0x80])
-def test_garbage_behind_the_mark_is_refused(root, fill):
+def test_garbage_behind_the_mark_is_refused(root: int, fill: int) -> None:
     with pytest.raises(ContractError, match="damaged"):
         tflite_metadata(struct.pack("<I", root) + b"TFL3" + bytes([fill]) * 500, METADATA_KEY)
 
 
-def test_metadata_that_names_no_buffer_is_refused(monkeypatch):
-    pack = tflite_writer.pack
+def test_metadata_that_names_no_buffer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    pack = tflite_writer.pack  # type: ignore[attr-defined]  # imported there
 
-    def pack_wrong_index(model):
+    def pack_wrong_index(model: Any) -> Any:
         model.metadata[0].buffer = 99
         return pack(model)
 
     monkeypatch.setattr(tflite_writer, "pack", pack_wrong_index)
     with pytest.raises(ContractError, match="buffer 99, which is not there"):
-        tflite_metadata(write_tflite([]).finish(Short()), METADATA_KEY)
+        tflite_metadata(write_tflite([]).finish(SHORT), METADATA_KEY)

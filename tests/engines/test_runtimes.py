@@ -1,15 +1,18 @@
 import gc
 import sys
 import weakref
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from artefacts import LABELS, checkpoint, clips, contract, sound, write_file
-from edge_asc.contract import StreamContract
+from artefacts import LABELS, Artefacts, checkpoint, clips, contract, crnn, sound, write_file
+from edge_asc.contract import AnyArray, Signature, StreamContract
 from edge_asc.engine import open_runtime
 from edge_asc.engines import litert
 from edge_asc.engines.litert import LiteRTRuntime
@@ -21,6 +24,7 @@ from edge_asc.files import sha256
 from edge_asc.frontend import LogMel
 from edge_asc.loop import Loop
 from edge_asc.manifest import Entry, Manifest
+from edge_asc.runtime import Runtime
 from edge_asc.streaming import StreamingClassifier, WindowedClassifier
 from edge_asc.training.checkpoint_contract import checkpoint_contract
 from edge_asc_export.lowering import lower_step
@@ -31,7 +35,7 @@ ENGINES = ("torch", "onnx", "tflite")
 NAMES = {"torch": "torch ", "onnx": "onnxruntime ", "tflite": "litert "}
 
 
-def valid_inputs(runtime, signature="step", seed=0):
+def valid_inputs(runtime: Runtime, signature: str = "step", seed: int = 0) -> dict[str, AnyArray]:
     rng = np.random.default_rng(seed)
     inputs = {}
     for spec in runtime.contract.signature(signature).inputs:
@@ -43,17 +47,19 @@ def valid_inputs(runtime, signature="step", seed=0):
 
 
 @pytest.fixture(scope="module")
-def runtimes(artefacts):
+def runtimes(artefacts: Artefacts) -> dict[str, Runtime]:
     return {name: open_runtime(path) for name, path in artefacts.steps.items()}
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_runtime_names_its_engine_and_version(runtimes, engine):
+def test_a_runtime_names_its_engine_and_version(runtimes: dict[str, Runtime], engine: str) -> None:
     assert runtimes[engine].engine.startswith(NAMES[engine])
     assert runtimes[engine].engine[-1].isdigit() or "+" in runtimes[engine].engine
 
 
-def test_engines_agree_over_a_long_stream_with_the_whole_clip(runtimes, artefacts):
+def test_engines_agree_over_a_long_stream_with_the_whole_clip(
+    runtimes: dict[str, Runtime], artefacts: Artefacts
+) -> None:
     samples = sound(17)
     logits = {}
     for name, runtime in runtimes.items():
@@ -67,7 +73,7 @@ def test_engines_agree_over_a_long_stream_with_the_whole_clip(runtimes, artefact
         np.testing.assert_allclose(logits[name], whole, rtol=0, atol=1e-4, err_msg=name)
 
 
-def test_outputs_of_a_step_agree_by_name(runtimes):
+def test_outputs_of_a_step_agree_by_name(runtimes: dict[str, Runtime]) -> None:
     """With random states, all different: a state that reads or writes another's place shows."""
     inputs = valid_inputs(runtimes["torch"])
     expected = runtimes["torch"].run("step", inputs)
@@ -82,7 +88,7 @@ def test_outputs_of_a_step_agree_by_name(runtimes):
             np.testing.assert_allclose(outputs[spec.name], value, rtol=0, atol=1e-4, err_msg=spec.name)
 
 
-def laid_out(value, axes, shape):
+def laid_out(value: AnyArray, axes: tuple[str, ...], shape: tuple[int, ...]) -> AnyArray:
     """(batch, channel, mel, time) in another order; in TFLite the cache of the stem has blocks of four bins."""
     if value.ndim < 4:
         return value
@@ -93,7 +99,7 @@ def laid_out(value, axes, shape):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_outputs_belong_to_the_caller(runtimes, engine):
+def test_outputs_belong_to_the_caller(runtimes: dict[str, Runtime], engine: str) -> None:
     runtime = runtimes[engine]
     first = valid_inputs(runtime, seed=1)
     for value in first.values():
@@ -125,19 +131,21 @@ def test_outputs_belong_to_the_caller(runtimes, engine):
         (lambda x: x | {"hidden_0": x["hidden_0"] + np.inf}, "hidden_0 holds NaN or infinite"),
     ],
 )
-def test_inputs_that_the_contract_does_not_describe_are_refused(runtimes, engine, damage, message):
+def test_inputs_that_the_contract_does_not_describe_are_refused(
+    runtimes: dict[str, Runtime], engine: str, damage: Callable[[dict[str, Any]], Any], message: str
+) -> None:
     with pytest.raises(ContractError, match=message):
         runtimes[engine].run("step", damage(valid_inputs(runtimes[engine])))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_an_unknown_signature_is_refused(runtimes, engine):
+def test_an_unknown_signature_is_refused(runtimes: dict[str, Runtime], engine: str) -> None:
     with pytest.raises(ContractError, match="no signature 'window_1s'"):
         runtimes[engine].run("window_1s", {})
 
 
 @pytest.mark.parametrize(("name", "dtype"), [("step-int8.tflite", "int8"), ("step-int8.onnx", "uint8")])
-def test_integer_states_are_fed_back_raw(artefacts, name, dtype):
+def test_integer_states_are_fed_back_raw(artefacts: Artefacts, name: str, dtype: str) -> None:
     runtime = open_runtime(artefacts.folder / name)
     caches = [spec for spec in runtime.contract.signature("step").states() if spec.name.startswith("cache_")]
     assert caches
@@ -145,11 +153,12 @@ def test_integer_states_are_fed_back_raw(artefacts, name, dtype):
     classifier = StreamingClassifier(runtime)
     (loop,) = classifier.loops
     for spec in caches:
+        assert spec.quantisation is not None
         assert (loop.state[spec.name] == spec.quantisation.zero_point).all()
     classifier.push(sound(2))
     found = loop.state
     assert {found[spec.name].dtype for spec in caches} == {np.dtype(dtype)}
-    assert any((found[spec.name] != spec.quantisation.zero_point).any() for spec in caches)
+    assert any((found[spec.name] != spec.quantisation.zero_point).any() for spec in caches if spec.quantisation)
 
 
 EVERY = ["torch", "onnx", "tflite", "step-int8.onnx", "step-int8.tflite"]
@@ -159,14 +168,14 @@ class TestLoop:
     """States that stay in the engine are those that go out and come back."""
 
     @pytest.fixture(params=EVERY)
-    def runtime(self, request, artefacts):
+    def runtime(self, request: pytest.FixtureRequest, artefacts: Artefacts) -> Runtime:
         return open_runtime(artefacts.steps.get(request.param, artefacts.folder / request.param))
 
-    def values(self, loop, count=5, seed=0):
+    def values(self, loop: Loop, count: int = 5, seed: int = 0) -> list[AnyArray]:
         rng = np.random.default_rng(seed)
         return [rng.normal(0, 1, loop.source.shape).astype(np.float32) for _ in range(count)]
 
-    def test_gives_what_run_gives(self, runtime):
+    def test_gives_what_run_gives(self, runtime: Runtime) -> None:
         kept, plain = runtime.loop("step"), Loop(runtime, runtime.contract.signature("step"))
         assert type(kept) is not Loop
         for value in self.values(kept):
@@ -175,7 +184,7 @@ class TestLoop:
             for name, state in plain.state.items():
                 np.testing.assert_array_equal(kept.state[name], state, err_msg=name)
 
-    def test_interleaved_loops_and_runs_do_not_disturb_each_other(self, runtime):
+    def test_interleaved_loops_and_runs_do_not_disturb_each_other(self, runtime: Runtime) -> None:
         alone = runtime.loop("step")
         first, second = self.values(alone, seed=1), self.values(alone, seed=2)
         expected = [alone.feed(value) for value in first]
@@ -187,7 +196,7 @@ class TestLoop:
             runtime.run("step", valid_inputs(runtime))
         np.testing.assert_array_equal(found, expected)
 
-    def test_results_and_states_are_the_callers(self, runtime):
+    def test_results_and_states_are_the_callers(self, runtime: Runtime) -> None:
         loop = runtime.loop("step")
         values = self.values(loop, 3)
         result = loop.feed(values[0])
@@ -204,7 +213,7 @@ class TestLoop:
         loop.state = kept
         np.testing.assert_array_equal(loop.feed(values[1]), expected)
 
-    def test_a_reset_goes_back_to_the_start(self, runtime):
+    def test_a_reset_goes_back_to_the_start(self, runtime: Runtime) -> None:
         loop = runtime.loop("step")
         values = self.values(loop)
         expected = [loop.feed(value) for value in values]
@@ -212,11 +221,12 @@ class TestLoop:
         loop.reset()
         np.testing.assert_array_equal([loop.feed(value) for value in values], expected)
 
-    def test_its_call_can_be_watched(self, runtime):
-        loop, calls = runtime.loop("step"), []
+    def test_its_call_can_be_watched(self, runtime: Runtime) -> None:
+        loop = runtime.loop("step")
+        calls: list[int] = []
         call = loop.call
 
-        def watched():
+        def watched() -> None:
             calls.append(len(calls))
             call()
 
@@ -227,7 +237,7 @@ class TestLoop:
         plain = runtime.loop("step")
         np.testing.assert_array_equal(found, [plain.feed(value) for value in values])
 
-    def test_ends_with_its_runtime_kept_alive(self, artefacts):
+    def test_ends_with_its_runtime_kept_alive(self, artefacts: Artefacts) -> None:
         kept = open_runtime(artefacts.steps["tflite"])
         expected = [kept.loop("step").feed(value) for value in self.values(kept.loop("step"), 1)]
         loop = open_runtime(artefacts.steps["tflite"]).loop("step")
@@ -235,7 +245,7 @@ class TestLoop:
         np.testing.assert_array_equal([loop.feed(value) for value in self.values(loop, 1)], expected)
 
     @pytest.mark.parametrize("evicted", [False, True])
-    def test_a_state_that_is_written_to_changes_no_stream(self, runtime, evicted):
+    def test_a_state_that_is_written_to_changes_no_stream(self, runtime: Runtime, evicted: bool) -> None:
         loop, plain = runtime.loop("step"), runtime.loop("step")
         first, second = self.values(loop, 2)
         expected = [plain.feed(first), plain.feed(second)]
@@ -251,7 +261,7 @@ class TestLoop:
         np.testing.assert_array_equal(loop.feed(first), expected[0])
 
     @pytest.mark.parametrize("change", ["missing", "unknown", "shape", "dtype", "nan"])
-    def test_a_state_that_is_none_is_refused_and_changes_nothing(self, runtime, change):
+    def test_a_state_that_is_none_is_refused_and_changes_nothing(self, runtime: Runtime, change: str) -> None:
         loop, plain = runtime.loop("step"), runtime.loop("step")
         first, second = self.values(loop, 2)
         np.testing.assert_array_equal(loop.feed(first), plain.feed(first))
@@ -275,7 +285,7 @@ class TestLoop:
             loop.state = state
         np.testing.assert_array_equal(loop.feed(second), plain.feed(second))
 
-    def test_a_runtime_goes_with_its_last_stream(self, runtime):
+    def test_a_runtime_goes_with_its_last_stream(self, runtime: Runtime) -> None:
         loop = runtime.loop("step")
         loop.feed(self.values(loop, 1)[0])
         gone = weakref.ref(loop)
@@ -288,14 +298,16 @@ class TestLoop:
 
 
 @pytest.mark.parametrize("engine", ["onnx", "tflite"])
-def test_the_whole_contract_is_in_the_file(artefacts, engine):
+def test_the_whole_contract_is_in_the_file(artefacts: Artefacts, engine: str) -> None:
     found = open_runtime(artefacts.steps[engine]).contract
     weights = artefacts.folder / "checkpoint/weights.safetensors"
     assert found == contract(found.signatures, weights=weights)
     assert [spec.name for spec in found.signature("step").states()][-2:] == ["hidden_0", "hidden_1"]
 
 
-def test_the_contract_of_a_checkpoint_is_that_of_its_onnx_artefact(runtimes, artefacts):
+def test_the_contract_of_a_checkpoint_is_that_of_its_onnx_artefact(
+    runtimes: dict[str, Runtime], artefacts: Artefacts
+) -> None:
     ours = checkpoint_contract(artefacts.causal)
     theirs = runtimes["onnx"].contract.signatures[0]
     for mine, others in ((ours.signatures[0].inputs, theirs.inputs), (ours.signatures[0].outputs, theirs.outputs)):
@@ -305,11 +317,13 @@ def test_the_contract_of_a_checkpoint_is_that_of_its_onnx_artefact(runtimes, art
         sizes = {spec.name: dict(zip(spec.axes, spec.shape, strict=True)) for spec in others}
         assert {spec.name: dict(zip(spec.axes, spec.shape, strict=True)) for spec in mine} == sizes
     assert StreamContract.parse(ours.dumps()) == ours
-    auxiliary = sum(p.numel() for p in artefacts.causal.model.auxiliary.parameters())
-    assert ours.parameters == sum(p.numel() for p in artefacts.causal.model.parameters()) - auxiliary
+    model = crnn(artefacts.causal)
+    assert model.auxiliary is not None
+    auxiliary = sum(p.numel() for p in model.auxiliary.parameters())
+    assert ours.parameters == sum(p.numel() for p in model.parameters()) - auxiliary
 
 
-def test_the_contract_of_a_windowed_checkpoint_has_the_embeddings_of_each_window(artefacts):
+def test_the_contract_of_a_windowed_checkpoint_has_the_embeddings_of_each_window(artefacts: Artefacts) -> None:
     ours = checkpoint_contract(artefacts.windowed)
     assert ours.windows == tuple(range(1, 11))
     tflite = open_runtime(artefacts.folder / "windows.tflite").contract
@@ -321,12 +335,12 @@ def test_the_contract_of_a_windowed_checkpoint_has_the_embeddings_of_each_window
     assert ours.signature("gru").inputs == tflite.signature("gru").inputs
 
 
-def test_a_model_without_gru_does_not_stream():
+def test_a_model_without_gru_does_not_stream() -> None:
     with pytest.raises(ContractError, match="does not stream"):
         TorchRuntime(checkpoint(head="gap"))
 
 
-def test_torch_streams_many_clips_as_one_by_one(artefacts):
+def test_torch_streams_many_clips_as_one_by_one(artefacts: Artefacts) -> None:
     runtime = TorchRuntime(artefacts.causal)
     rng = np.random.default_rng(5)
     clips = [rng.normal(0, 1, (frames, 256)).astype(np.float32) for frames in (24, 29, 7, 40, 24, 0)]
@@ -338,7 +352,7 @@ def test_torch_streams_many_clips_as_one_by_one(artefacts):
         np.testing.assert_allclose(result, np.reshape(alone, (-1, 10)), rtol=0, atol=1e-5)
 
 
-def test_torch_refuses_to_stream_what_it_cannot(artefacts):
+def test_torch_refuses_to_stream_what_it_cannot(artefacts: Artefacts) -> None:
     runtime = TorchRuntime(artefacts.causal)
     with pytest.raises(ContractError, match=r"expected \(frames, 256\)"):
         stream_clips(runtime, [np.zeros((256, 8), np.float32)])
@@ -348,7 +362,7 @@ def test_torch_refuses_to_stream_what_it_cannot(artefacts):
         stream_clips(TorchRuntime(artefacts.windowed), [])
 
 
-def test_torch_leaves_the_number_of_threads_as_it_was(artefacts):
+def test_torch_leaves_the_number_of_threads_as_it_was(artefacts: Artefacts) -> None:
     before = torch.get_num_threads()
     runtime = TorchRuntime(artefacts.causal, threads=before + 1)
     seen = []
@@ -361,7 +375,7 @@ def test_torch_leaves_the_number_of_threads_as_it_was(artefacts):
 
 @pytest.mark.parametrize("name", ["step.onnx", "step.tflite"])
 class TestDamage:
-    def copy(self, artefacts, name, folder, *, manifest):
+    def copy(self, artefacts: Artefacts, name: str, folder: Path, *, manifest: bool) -> Path:
         path = folder / name
         path.write_bytes((artefacts.folder / name).read_bytes())
         if manifest:
@@ -370,12 +384,12 @@ class TestDamage:
             Manifest("random", {name: entry}).write(folder)
         return path
 
-    def test_a_file_that_its_manifest_lists_opens(self, artefacts, name, tmp_path):
+    def test_a_file_that_its_manifest_lists_opens(self, artefacts: Artefacts, name: str, tmp_path: Path) -> None:
         path = self.copy(artefacts, name, tmp_path, manifest=True)
         assert open_runtime(path).contract.labels == LABELS
         assert open_runtime(tmp_path).contract.labels == LABELS
 
-    def test_one_flipped_bit_is_refused_by_hash(self, artefacts, name, tmp_path):
+    def test_one_flipped_bit_is_refused_by_hash(self, artefacts: Artefacts, name: str, tmp_path: Path) -> None:
         path = self.copy(artefacts, name, tmp_path, manifest=True)
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 1
@@ -385,7 +399,9 @@ class TestDamage:
                 open_runtime(opened)
 
     @pytest.mark.parametrize("kept", [0.0, 0.1, 0.5, 0.9, 0.999])
-    def test_a_cut_file_is_refused_without_a_manifest(self, artefacts, name, tmp_path, kept):
+    def test_a_cut_file_is_refused_without_a_manifest(
+        self, artefacts: Artefacts, name: str, tmp_path: Path, kept: float
+    ) -> None:
         path = self.copy(artefacts, name, tmp_path, manifest=False)
         data = path.read_bytes()
         path.write_bytes(data[: int(kept * len(data))])
@@ -393,16 +409,18 @@ class TestDamage:
             open_runtime(path)
 
     @pytest.mark.parametrize("data", [b"not a model" * 100, b"\x00\x00\x00\x20TFL3" + b"\xff" * 100, b"\x08\x07" * 99])
-    def test_what_is_no_model_is_refused(self, name, tmp_path, artefacts, data):
+    def test_what_is_no_model_is_refused(self, name: str, tmp_path: Path, artefacts: Artefacts, data: bytes) -> None:
         (tmp_path / name).write_bytes(data)
         with pytest.raises(ContractError, match=name):
             open_runtime(tmp_path / name)
 
 
-def test_artefacts_without_a_contract_are_refused(tmp_path, monkeypatch, artefacts):
+def test_artefacts_without_a_contract_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, artefacts: Artefacts
+) -> None:
     for module in ("onnx_writer", "tflite_writer"):
         monkeypatch.setattr(f"edge_asc_export.{module}.METADATA_KEY", "something_else")
-    graph = lower_step(artefacts.causal.model)
+    graph = lower_step(crnn(artefacts.causal))
     for name in ("a.onnx", "a.tflite"):
         write_file(tmp_path / name, [graph], Plan(SCHEMES["none"]))
     for runtime, name in ((OnnxRuntime, "a.onnx"), (LiteRTRuntime, "a.tflite")):
@@ -410,7 +428,9 @@ def test_artefacts_without_a_contract_are_refused(tmp_path, monkeypatch, artefac
             runtime(tmp_path / name)
 
 
-def test_artefacts_whose_tensors_differ_from_the_contract_are_refused(tmp_path, artefacts, monkeypatch):
+def test_artefacts_whose_tensors_differ_from_the_contract_are_refused(
+    tmp_path: Path, artefacts: Artefacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A longer state, a renamed one and another type are each told from what the file holds."""
     for name, runtime in (("step.onnx", OnnxRuntime), ("step.tflite", LiteRTRuntime)):
         real = open_runtime(artefacts.folder / name).contract
@@ -426,7 +446,7 @@ def test_artefacts_whose_tensors_differ_from_the_contract_are_refused(tmp_path, 
             monkeypatch.undo()
 
 
-def _altered(signature, state, change):
+def _altered(signature: Signature, state: str, change: Any) -> Signature:
     renamed = change.get("name", state)
     outputs = {k: v for k, v in change.items() if k != "name"}
     return replace(
@@ -437,7 +457,7 @@ def _altered(signature, state, change):
 
 
 @pytest.fixture
-def fresh_engine():
+def fresh_engine() -> Iterator[None]:
     litert._interpreter.cache_clear()
     yield
     litert._interpreter.cache_clear()
@@ -446,7 +466,9 @@ def fresh_engine():
 @pytest.mark.usefixtures("fresh_engine")
 class TestInstallation:
     @pytest.mark.parametrize(("engine", "package"), [("tflite", "ai_edge_litert.interpreter"), ("onnx", "onnxruntime")])
-    def test_a_missing_engine_gives_one_line_with_its_extra(self, artefacts, monkeypatch, engine, package):
+    def test_a_missing_engine_gives_one_line_with_its_extra(
+        self, artefacts: Artefacts, monkeypatch: pytest.MonkeyPatch, engine: str, package: str
+    ) -> None:
         for name in (package, "tflite_runtime", "tensorflow"):
             monkeypatch.setitem(sys.modules, name, None)
         with pytest.raises(MissingExtraError) as error:
@@ -461,11 +483,13 @@ class TestInstallation:
             ("tensorflow", "2.21.0", "ten times the memory"),
         ],
     )
-    def test_an_older_interpreter_runs_with_one_warning(self, artefacts, monkeypatch, package, version, loss):
+    def test_an_older_interpreter_runs_with_one_warning(
+        self, artefacts: Artefacts, monkeypatch: pytest.MonkeyPatch, package: str, version: str, loss: str
+    ) -> None:
         real = sys.modules["ai_edge_litert.interpreter"]
         for name in ("ai_edge_litert", "ai_edge_litert.interpreter", "tflite_runtime", "tensorflow"):
             monkeypatch.setitem(sys.modules, name, None)
-        older = ModuleType(package)
+        older: Any = ModuleType(package)
         older.__version__, older.__path__, older.lite = version, [], real
         monkeypatch.setitem(sys.modules, package, older)
         monkeypatch.setitem(sys.modules, f"{package}.interpreter", real)
@@ -476,7 +500,7 @@ class TestInstallation:
         assert len(StreamingClassifier(runtime).push(sound(1))) == 3
 
 
-def test_windowed_and_causal_artefacts_are_not_confused(artefacts):
+def test_windowed_and_causal_artefacts_are_not_confused(artefacts: Artefacts) -> None:
     with pytest.raises(ContractError, match="use StreamingClassifier"):
         WindowedClassifier.from_artefact(artefacts.steps["onnx"], 1)
     with pytest.raises(ContractError, match="use WindowedClassifier"):
@@ -484,17 +508,17 @@ def test_windowed_and_causal_artefacts_are_not_confused(artefacts):
 
 
 @pytest.mark.parametrize("name", ["nothing.eager", "nothing.mnn", "nothing.onnx"])
-def test_nothing_of_another_engine_s_ending_is_refused(tmp_path, name):
+def test_nothing_of_another_engine_s_ending_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ContractError, match="no model there"):
         open_runtime(tmp_path / name)
 
 
-def test_what_is_not_there_is_refused(tmp_path):
+def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EdgeAscError, match="no model there"):
         open_runtime(tmp_path / "absent.onnx")
 
 
-def test_whole_clips_in_one_pass_equal_steps(artefacts):
+def test_whole_clips_in_one_pass_equal_steps(artefacts: Artefacts) -> None:
     whole, steps = WholeClipRuntime(artefacts.causal), TorchRuntime(artefacts.causal)
     audio = clips(3, 40, seed=4)
     for one, other in zip(stream_clips(whole, audio), stream_clips(steps, audio), strict=True):

@@ -328,7 +328,8 @@ def test_pool_equals_whole(folds: list[list[tuple[int, int]]], rule: DecisionRul
         [[rng.normal(size=(steps, 4)).astype(np.float32) for _, steps in fold] for fold in folds] for _ in range(2)
     )
     pooled = pool([result(*parts) for parts in zip(folds, base, logits, strict=True)])
-    whole = result(*([item for part in parts for item in part] for parts in (folds, base, logits)))
+    apart: tuple[Any, ...] = (folds, base, logits)
+    whole = result(*([item for part in parts for item in part] for parts in apart))
     assert pooled.lengths == whole.lengths
     assert pooled.all_steps == whole.all_steps
     assert (pooled.clips, pooled.reference) == (whole.clips, "base")

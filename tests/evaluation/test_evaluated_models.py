@@ -2,6 +2,7 @@
 
 import pytest
 
+from artefacts import Artefacts
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.models import checkpoint_folder, name_models, open_models
 
@@ -16,24 +17,26 @@ from edge_asc.evaluation.models import checkpoint_folder, name_models, open_mode
         (("x.onnx", "x.onnx"), ["x.onnx", "x.onnx"]),
     ],
 )
-def test_equal_names_get_as_many_parts_as_make_them_differ(models, names):
+def test_equal_names_get_as_many_parts_as_make_them_differ(models: tuple[str, ...], names: list[str]) -> None:
     assert [name for name, _ in name_models(models)] == names
     assert [model for _, model in name_models(models)] == list(models)
 
 
-def test_names_may_be_given():
+def test_names_may_be_given() -> None:
     assert name_models(("a/x.onnx", "b/x.onnx"), ("one", "two")) == [("one", "a/x.onnx"), ("two", "b/x.onnx")]
 
 
-def test_only_checkpoints_have_a_folder(artefacts):
+def test_only_checkpoints_have_a_folder(artefacts: Artefacts) -> None:
     folder = artefacts.folder / "checkpoint"
     assert checkpoint_folder(str(folder)) == folder
-    assert checkpoint_folder("fuse").name == "fuse"
+    shipped = checkpoint_folder("fuse")
+    assert shipped is not None
+    assert shipped.name == "fuse"
     assert checkpoint_folder(str(artefacts.steps["onnx"])) is None
     assert checkpoint_folder("no-such-model") is None
 
 
-def test_a_whole_clip_comes_before_its_checkpoint(artefacts):
+def test_a_whole_clip_comes_before_its_checkpoint(artefacts: Artefacts) -> None:
     models = (str(artefacts.folder / "checkpoint"), str(artefacts.steps["onnx"]))
     opened = open_models(models, whole_clip=True)
     assert [name for name, _ in opened] == ["checkpoint, whole clip", "checkpoint", "step.onnx"]

@@ -13,7 +13,7 @@ from edge_asc.errors import ContractError, EdgeAscError
 from edge_asc.evaluation.checkpoints import stream_windows
 from edge_asc.evaluation.whole import last_logits
 from edge_asc.evaluation.windows import stream_recordings, window_count
-from edge_asc.streaming import StreamingClassifier, WindowedClassifier
+from edge_asc.streaming import Carry, StreamingClassifier, WindowedClassifier
 
 CARRIES: Any = ("final", "aligned", "none")
 
@@ -39,7 +39,8 @@ def test_a_recording_gives_the_decisions_that_listening_to_it_gives(artefacts: A
 def test_artefacts_give_what_the_checkpoint_gives(artefacts: Any) -> None:
     recordings = [sound(2.0, seed) for seed in range(2)]
     expected = stream_recordings(TorchRuntime(artefacts.windowed), iter(recordings), 2, (1,), CARRIES)
-    for name, carries in (("windows.tflite", CARRIES), ("window_1s.onnx", ("final", "none"))):
+    offered: dict[str, tuple[Carry, ...]] = {"windows.tflite": CARRIES, "window_1s.onnx": ("final", "none")}
+    for name, carries in offered.items():
         found = stream_recordings(open_runtime(artefacts.folder / name), iter(recordings), 2, (1,), carries)
         for carry in carries:
             np.testing.assert_allclose(found[1, carry], expected[1, carry], atol=2e-5)
@@ -89,7 +90,9 @@ def test_clips_without_a_decision(artefacts: Any) -> None:
     with pytest.raises(EdgeAscError, match="a clip has 7 frames; random-causal needs at least 8"):
         last_logits(artefacts.causal, clips(1, 7))
     damaged = random_checkpoint()
-    damaged.model.output.bias.data[3] = float("nan")
+    bias = damaged.model.output.bias
+    assert bias is not None
+    bias.data[3] = float("nan")
     with pytest.raises(EdgeAscError, match="logits hold NaN"):
         last_logits(damaged, clips(1, 16))
     assert randomised(0).config == damaged.model.config

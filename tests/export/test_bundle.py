@@ -1,7 +1,10 @@
 import json
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +25,7 @@ QUICK = Parity("noise", 60, 1.0, 1e-6, 1e-7, {"1": 1.0}, 1e-6, 1e-6)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A causal checkpoint with ranges."""
     path = tmp_path_factory.mktemp("checkpoints") / "causal"
     planned().save(path)
@@ -32,28 +35,28 @@ def folder(tmp_path_factory):
 class Titles(Progress):
     """Keeps the titles of phases."""
 
-    def __init__(self, titles):
+    def __init__(self, titles: list[str]) -> None:
         self.titles = titles
 
-    def phase(self, title, total=None):
+    def phase(self, title: str, total: float | None = None) -> Any:
         self.titles.append(title)
         return super().phase(title, total)
 
 
-def kill(*_):
+def kill(*_: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_writer_that_is_killed_leaves_nothing(folder, tmp_path, monkeypatch):
+def test_a_writer_that_is_killed_leaves_nothing(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundle, "write_bundle", kill)
     with pytest.raises(ExportError, match=r"(?s)ended by SIGKILL \(out of memory\?\).*nothing was written"):
         export(ExportRequest(folder, SCHEMES["none"], ("onnx",)), tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
-def test_an_export_is_proven_and_listed(folder, tmp_path):
+def test_an_export_is_proven_and_listed(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    seen = []
+    seen: list[str] = []
     manifest = export(ExportRequest(folder, SCHEMES["int8"], ("onnx", "tflite")), output, progress=Titles(seen))
     names = {"random-causal-int8-step.onnx", "random-causal-int8.tflite"}
     assert set(manifest.files) == names
@@ -65,8 +68,10 @@ def test_an_export_is_proven_and_listed(folder, tmp_path):
         contract = open_runtime(output / name).contract
         assert contract == entry.contract
         found = contract.measured.parity
+        assert found is not None
         assert found.steps >= 60
         assert found.agreement > 0.8
+        assert contract.provenance.calibration is not None
         assert contract.provenance.calibration.clips == 3
     assert open_runtime(output).engine.startswith("litert")
     damaged = bytearray((output / "random-causal-int8.tflite").read_bytes())
@@ -76,11 +81,11 @@ def test_an_export_is_proven_and_listed(folder, tmp_path):
         open_runtime(output)
 
 
-def in_process(function, *arguments, name, progress):
+def in_process(function: Callable[..., Any], *arguments: Any, name: str, progress: Progress) -> Any:
     return function(*arguments, progress)
 
 
-def test_a_failed_parity_leaves_the_old_files(folder, tmp_path, monkeypatch):
+def test_a_failed_parity_leaves_the_old_files(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundle, "run_in_child", in_process)
     monkeypatch.setattr(parity, "measure", lambda *_: QUICK)
     output = tmp_path / "out"
@@ -97,7 +102,9 @@ def test_a_failed_parity_leaves_the_old_files(folder, tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
-def test_a_second_export_takes_the_place_of_the_first(folder, tmp_path, monkeypatch):
+def test_a_second_export_takes_the_place_of_the_first(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(bundle, "run_in_child", in_process)
     monkeypatch.setattr(parity, "measure", lambda *_: QUICK)
     output = tmp_path / "out"
@@ -107,14 +114,16 @@ def test_a_second_export_takes_the_place_of_the_first(folder, tmp_path, monkeypa
     assert {p.name for p in output.iterdir()} == {"random-causal-fp16.tflite", "manifest.json", "mine.txt"}
 
 
-def test_an_export_is_the_same_to_the_byte_each_time(folder, tmp_path, monkeypatch):
+def test_an_export_is_the_same_to_the_byte_each_time(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(bundle, "run_in_child", in_process)
     monkeypatch.setattr(parity, "measure", lambda *_: QUICK)
     manifests = [export(ExportRequest(folder, SCHEMES["int8"], ("onnx", "tflite")), tmp_path / name) for name in "ab"]
     assert json.dumps(manifests[0].to_json()) == json.dumps(manifests[1].to_json())
 
 
-def test_windows_of_a_windowed_model(tmp_path, monkeypatch):
+def test_windows_of_a_windowed_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = checkpoint("windowed")
     path = tmp_path / "checkpoint"
     found.save(path)
@@ -127,6 +136,7 @@ def test_windows_of_a_windowed_model(tmp_path, monkeypatch):
         "random-windowed-float.tflite",
     }
     for entry in manifest.files.values():
+        assert entry.contract.measured.parity is not None
         assert entry.contract.measured.parity.max_error < 1e-4
     signatures = manifest.files["random-windowed-float.tflite"].contract.signatures
     assert [s.name for s in signatures] == ["window_1s", "window_2s", "gru"]
@@ -141,7 +151,9 @@ def test_windows_of_a_windowed_model(tmp_path, monkeypatch):
         ("causal", "gru", (), "int8", "needs activation ranges, and the checkpoint holds none"),
     ],
 )
-def test_what_cannot_be_exported_is_refused_before_anything_is_written(form, head, windows, scheme, message, tmp_path):
+def test_what_cannot_be_exported_is_refused_before_anything_is_written(
+    form: str, head: str, windows: tuple[int, ...], scheme: str, message: str, tmp_path: Path
+) -> None:
     path = tmp_path / "checkpoint"
     checkpoint(form, head).save(path)
     with pytest.raises(ExportError, match=message):
@@ -149,12 +161,13 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_written(form, hea
     assert not (tmp_path / "out").exists()
 
 
-def test_ranges_can_be_recorded_on_a_data_set(folder, tmp_path, monkeypatch):
+def test_ranges_can_be_recorded_on_a_data_set(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from edge_asc.data.generated import write_scenes
 
     monkeypatch.setenv("EDGE_ASC_CACHE", str(tmp_path / "cache"))
     write_scenes(tmp_path / "data", 2, 0, seconds=1.0)
     recorded = record_plan(folder, tmp_path / "data", method="mse")
+    assert recorded.provenance is not None
     assert recorded.provenance.clips == 20
     assert recorded.provenance.method == "mse"
     assert recorded.provenance.classes == 10
@@ -164,7 +177,7 @@ def test_ranges_can_be_recorded_on_a_data_set(folder, tmp_path, monkeypatch):
     assert np.isfinite([each.scale for each in plan.qparams.values()]).all()
 
 
-def test_the_manifest_holds_the_plan(folder, tmp_path, monkeypatch):
+def test_the_manifest_holds_the_plan(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundle, "run_in_child", in_process)
     monkeypatch.setattr(parity, "measure", lambda *_: QUICK)
     manifest = export(ExportRequest(folder, SCHEMES["int8-float-gru"], ("tflite",)), tmp_path / "out")
@@ -173,7 +186,7 @@ def test_the_manifest_holds_the_plan(folder, tmp_path, monkeypatch):
     assert plan.qparams.keys() < ExportRequest(folder, SCHEMES["int8"], ("tflite",)).draft().plan.qparams.keys()
 
 
-def test_a_format_that_cannot_express_the_scheme_is_refused(folder, tmp_path):
+def test_a_format_that_cannot_express_the_scheme_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"onnx cannot express int16x8.*expected --format tflite"):
         export(ExportRequest(folder, SCHEMES["int16x8"], ("tflite", "onnx")), tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -1,10 +1,12 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from artefacts import FRONT_END, checkpoint, clips, planned
 from edge_asc.errors import ContractError, ExportError
+from edge_asc.training.checkpoint import Checkpoint
 from edge_asc_export import bundle
 from edge_asc_export.bundle import ExportRequest, find_plan
 from edge_asc_export.divergence import diverge
@@ -13,7 +15,7 @@ from edge_asc_export.scheme import SCHEMES
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Checkpoint, Path]:
     folder = tmp_path_factory.mktemp("divergence")
     found = planned()
     found.save(folder / "model")
@@ -21,7 +23,7 @@ def exported(tmp_path_factory):
     return found, folder / "out/random-causal-int8.tflite"
 
 
-def test_layers_and_decisions_are_compared(exported):
+def test_layers_and_decisions_are_compared(exported: tuple[Checkpoint, Path]) -> None:
     found, artefact = exported
     audio = clips(3, 40, seed=9)
     plan = find_plan(artefact, found)
@@ -39,7 +41,7 @@ def test_layers_and_decisions_are_compared(exported):
     assert all(flip.margin >= 0 and flip.expected != flip.actual for flip in result.flips)
 
 
-def test_a_ruined_layer_is_found(exported):
+def test_a_ruined_layer_is_found(exported: tuple[Checkpoint, Path]) -> None:
     """One layer's range is a hundredth of what it was: the layer clips, and the noise starts there."""
     found, artefact = exported
     plan = find_plan(artefact, found)
@@ -54,7 +56,7 @@ def test_a_ruined_layer_is_found(exported):
     assert all(layer.local_sqnr > 15 for layer in result.layers[: layers.index("body_4_expand")])
 
 
-def test_a_float_layer_adds_no_noise_of_its_own(exported):
+def test_a_float_layer_adds_no_noise_of_its_own(exported: tuple[Checkpoint, Path]) -> None:
     found, artefact = exported
     plan = find_plan(artefact, found).with_scheme(SCHEMES["int8-float-gru"])
     result = diverge(found, plan, artefact, clips(1, 40))
@@ -64,7 +66,7 @@ def test_a_float_layer_adds_no_noise_of_its_own(exported):
     assert np.isfinite(logits.cumulative_sqnr)
 
 
-def test_what_cannot_be_compared_is_refused(exported, tmp_path):
+def test_what_cannot_be_compared_is_refused(exported: tuple[Checkpoint, Path], tmp_path: Path) -> None:
     found, artefact = exported
     plan = find_plan(artefact, found)
     with pytest.raises(ExportError, match="no integer activations"):

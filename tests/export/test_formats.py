@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -38,7 +39,7 @@ ENGINE = Engine(
 
 
 @pytest.fixture
-def toy(tmp_path, monkeypatch):
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """A distribution outside the project, on the path of child processes."""
     site = tmp_path / "site"
     for folder in (site / "toy_formats", site / "toy_engines", site / "toy-1.0.dist-info"):
@@ -56,12 +57,12 @@ def toy(tmp_path, monkeypatch):
     return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
 
-def run(environment, *arguments):
+def run(environment: dict[str, str], *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from edge_asc.cli import main; main()", *map(str, arguments)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_a_format_of_another_package_exports_from_the_command_line(toy, tmp_path):
+def test_a_format_of_another_package_exports_from_the_command_line(toy: dict[str, str], tmp_path: Path) -> None:
     planned().save(tmp_path / "model")
     printed = run(toy, "export", tmp_path / "model", "--format", "toy", "--output", tmp_path / "out", "--json")
     assert printed.returncode == 0, printed.stderr
@@ -82,13 +83,13 @@ def test_a_format_of_another_package_exports_from_the_command_line(toy, tmp_path
     )
 
 
-def test_formats_are_listed_by_what_they_support():
+def test_formats_are_listed_by_what_they_support() -> None:
     assert FORMATS.names() == ("onnx", "tflite")
     assert supporting(SCHEMES["int8"]) == ("onnx", "tflite")
     assert supporting(SCHEMES["int16x8"]) == ("tflite",)
 
 
-def test_unknown_formats_are_refused(tmp_path):
+def test_unknown_formats_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"onnx cannot express int16x8.*expected --format tflite"):
         check_support("onnx", SCHEMES["int16x8"])
     with pytest.raises(EdgeAscError, match=r"got format 'mlir'; expected one of: onnx, tflite"):

@@ -1,11 +1,14 @@
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
-from artefacts import BACKBONES, checkpoint, randomised, write_file
+from artefacts import BACKBONES, checkpoint, crnn, randomised, write_file
 from edge_asc.engine import open_runtime
 from edge_asc.errors import ExportError
-from edge_asc_export.builder import attach_gru
+from edge_asc_export.builder import Builder, attach_gru
 from edge_asc_export.format import FORMATS
 from edge_asc_export.graph import GRU, Concat, Slice
 from edge_asc_export.lowering import lower_gru, lower_step, lower_window
@@ -15,13 +18,13 @@ from edge_asc_export.scheme import SCHEMES
 from edge_asc_export.simulation import Simulation
 
 
-def features(frames, streams=2, seed=0):
+def features(frames: int, streams: int = 2, seed: int = 0) -> torch.Tensor:
     values = np.random.default_rng(seed).normal(0, 1.5, (streams, 1, 256, frames))
     return torch.from_numpy(values.astype(np.float32)).clamp(-4, 4)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_the_step_streams_to_the_logits_of_one_pass(backbone):
+def test_the_step_streams_to_the_logits_of_one_pass(backbone: str) -> None:
     model, x = randomised(backbone=backbone), features(40)
     with torch.inference_mode():
         whole = model(x).logits
@@ -32,14 +35,14 @@ def test_the_step_streams_to_the_logits_of_one_pass(backbone):
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("frames", [31, 62])
-def test_a_window_gives_the_models_embeddings(backbone, frames):
+def test_a_window_gives_the_models_embeddings(backbone: str, frames: int) -> None:
     model, x = randomised(backbone=backbone, form="windowed"), features(frames)
     found = Simulation(lower_window(model, frames // 31, frames))({"features": x})
     with torch.inference_mode():
         torch.testing.assert_close(found["embeddings"], model.embed(x), rtol=0, atol=1e-5)
 
 
-def test_a_window_with_its_gru_gives_the_same_as_its_parts():
+def test_a_window_with_its_gru_gives_the_same_as_its_parts() -> None:
     model = randomised(form="windowed")
     joined = attach_gru(lower_window(model, 1, 31), lower_gru(model))
     assert [port.name for port in joined.outputs] == ["logits", "hidden_0_next", "hidden_1_next"]
@@ -58,12 +61,12 @@ def test_a_window_with_its_gru_gives_the_same_as_its_parts():
 
 
 @pytest.mark.parametrize(("backbone", "macs"), [("fuse", 2_899_008), ("resnet", 22_438_760)])
-def test_the_cost_is_that_of_the_model(backbone, macs):
+def test_the_cost_is_that_of_the_model(backbone: str, macs: int) -> None:
     assert lower_step(randomised(backbone=backbone)).macs() == macs
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_every_cache_is_fed_by_its_own_last_columns(backbone):
+def test_every_cache_is_fed_by_its_own_last_columns(backbone: str) -> None:
     model = randomised(backbone=backbone)
     graph = lower_step(model)
     pairs = {source.name: target for source, target in graph.states()}
@@ -79,7 +82,7 @@ def test_every_cache_is_fed_by_its_own_last_columns(backbone):
             assert name in joined[slices[target.tensor].input].parts
 
 
-def test_expansion_leaves_no_gru_and_needs_one_row():
+def test_expansion_leaves_no_gru_and_needs_one_row() -> None:
     graph = lower_step(randomised())
     assert sum(isinstance(node, GRU) for node in graph.nodes) == 2
     assert not any(isinstance(node, GRU) for node in expand_gru(graph).nodes)
@@ -89,11 +92,11 @@ def test_expansion_leaves_no_gru_and_needs_one_row():
         expand_gru(window)
 
 
-def test_a_form_that_a_model_has_not_is_refused():
+def test_a_form_that_a_model_has_not_is_refused() -> None:
     with pytest.raises(ExportError, match="has no step"):
         lower_step(randomised(form="windowed"))
     with pytest.raises(ExportError, match="streams in steps"):
-        lower_window(checkpoint().model, 1, 31)
+        lower_window(crnn(checkpoint()), 1, 31)
     with pytest.raises(ExportError, match="ResNorm has no export form"):
         lower_window(randomised(backbone="bcresnet", form="windowed", res_norm=True), 1, 31)
 
@@ -101,14 +104,14 @@ def test_a_form_that_a_model_has_not_is_refused():
 class Gate(torch.nn.Module):
     """A layer that the export does not know: x · tanh(s · x + t), with its own export form."""
 
-    def __init__(self, channels):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.scale = torch.nn.Parameter(torch.linspace(0.5, 1.5, channels).view(1, -1, 1, 1))
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x * torch.tanh(self.scale * x + 0.25)
 
-    def lower(self, builder, name, x):
+    def lower(self, builder: Builder, name: str, x: str) -> str:
         channels = builder.shape(x)[2]
         scale = builder.constant(f"{name}_scale", self.scale.detach().numpy().reshape(1, 1, channels))
         shift = builder.constant(f"{name}_shift", np.full((1, 1, 1), 0.25, np.float32))
@@ -119,18 +122,18 @@ class Gate(torch.nn.Module):
 class Gated(torch.nn.Module):
     """A backbone of known layers and one of its own."""
 
-    def __init__(self, backbone):
+    def __init__(self, backbone: Any) -> None:
         super().__init__()
         self.backbone, self.gate = backbone, Gate(backbone.channels)
 
-    def forward(self, x, caches=None):
+    def forward(self, x: torch.Tensor, caches: Any = None) -> Any:
         return self.gate(self.backbone(x, caches))
 
 
 @pytest.mark.parametrize("fmt", FORMATS.names())
-def test_a_new_layer_brings_its_export_form(fmt, tmp_path):
+def test_a_new_layer_brings_its_export_form(fmt: str, tmp_path: Path) -> None:
     model, x = randomised(), features(40, 1)
-    model.backbone = Gated(model.backbone)
+    model.backbone = Gated(model.backbone)  # type: ignore[assignment]  # it has what the export asks for
     with torch.inference_mode():
         whole = model(x).logits[0].numpy()
     graph = lower_step(model)
@@ -148,8 +151,8 @@ def test_a_new_layer_brings_its_export_form(fmt, tmp_path):
     np.testing.assert_allclose(np.stack(logits), whole, rtol=0, atol=1e-5)
 
 
-def test_a_layer_without_an_export_form_is_named():
-    model = randomised()
+def test_a_layer_without_an_export_form_is_named() -> None:
+    model: Any = randomised()
     model.backbone.body[0] = torch.nn.Hardtanh()
     with pytest.raises(ExportError, match="a Hardtanh has no export form; give it a method lower"):
         lower_step(model)

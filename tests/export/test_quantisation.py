@@ -10,7 +10,7 @@ finite = st.floats(-1e4, 1e4, allow_nan=False)
 
 
 @given(finite, finite)
-def test_8_bits_hold_zero_exactly_and_span_their_range(a, b):
+def test_8_bits_hold_zero_exactly_and_span_their_range(a: float, b: float) -> None:
     low, high = min(a, b), max(a, b)
     found = asymmetric(low, high)
     assert -128 <= found.zero_point <= 127
@@ -21,19 +21,19 @@ def test_8_bits_hold_zero_exactly_and_span_their_range(a, b):
 
 
 @given(st.floats(-3, 3), st.floats(0.01, 5))
-def test_a_value_within_the_range_is_rounded_by_at_most_half_a_step(value, reach):
+def test_a_value_within_the_range_is_rounded_by_at_most_half_a_step(value: float, reach: float) -> None:
     found = asymmetric(-reach, reach)
     value = max(-reach, min(value, reach * 0.99))
     back = (int(quantise(value, found)) - found.zero_point) * found.scale
     assert abs(back - value) <= 0.51 * found.scale
 
 
-def test_values_beyond_the_range_saturate():
+def test_values_beyond_the_range_saturate() -> None:
     found = asymmetric(-1, 1)
     assert quantise([-9.0, 9.0], found).tolist() == [-128, 127]
 
 
-def test_a_large_bias_on_tiny_weights_still_fits_32_bits():
+def test_a_large_bias_on_tiny_weights_still_fits_32_bits() -> None:
     weight = np.full((2, 3), 1e-9, np.float32)
     found = quantise_weight(weight, np.array([50.0, 0.0], np.float32), 0, Affine(0.01, 0))
     steps = found.bias_scales(Affine(0.01, 0))
@@ -41,7 +41,7 @@ def test_a_large_bias_on_tiny_weights_still_fits_32_bits():
 
 
 @given(finite, finite)
-def test_16_bits_are_symmetric_and_span_their_range(a, b):
+def test_16_bits_are_symmetric_and_span_their_range(a: float, b: float) -> None:
     low, high = min(a, b, 0.0), max(a, b, 0.0)
     found = symmetric(low, high)
     assert found.zero_point == 0

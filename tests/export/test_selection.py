@@ -1,30 +1,34 @@
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from artefacts import checkpoint, clips, planned
+from edge_asc.engines.pytorch import TorchRuntime
 from edge_asc.errors import ExportError
 from edge_asc.evaluation.checkpoints import stream_clips
 from edge_asc.evaluation.comparison import LabelledClips
 from edge_asc_export import bundle, selection
 from edge_asc_export.bundle import ExportRequest, export
-from edge_asc_export.scheme import SCHEMES
+from edge_asc_export.scheme import SCHEMES, Scheme
 from edge_asc_export.scheme import SELECTION_ORDER as ORDER
-from edge_asc_export.selection import Trial, select
+from edge_asc_export.selection import Attempt, Trial, select
 
 FEATURES = clips(10, 40, seed=3)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("checkpoints") / "causal"
     planned().save(path)
     return path
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    def unproven(job, output, **_):
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unproven(job: Any, output: Any, **_: Any) -> Any:
         with monkeypatch.context() as patched:
             patched.setattr(
                 bundle, "run_in_child", lambda function, *arguments, name, progress: function(*arguments, progress)
@@ -34,14 +38,16 @@ def quick(monkeypatch):
     monkeypatch.setattr(selection, "export", unproven)
 
 
-def chosen(folder, formats, max_drop, targets=tuple(range(10))):
+def chosen(
+    folder: Path, formats: tuple[str, ...], max_drop: float, targets: Sequence[int] = tuple(range(10))
+) -> tuple[Scheme, tuple[Attempt, ...]]:
     labels = checkpoint().labels
     request = ExportRequest(folder, SCHEMES["none"], formats)
     selection = select(request, Trial(LabelledClips(FEATURES, targets, labels), (1,), max_drop))
     return selection.scheme, selection.attempts
 
 
-def test_the_first_scheme_holds_where_any_drop_is_allowed(folder):
+def test_the_first_scheme_holds_where_any_drop_is_allowed(folder: Path) -> None:
     scheme, attempts = chosen(folder, ("tflite",), 100.0)
     assert scheme.name == ORDER[0] == "int8"
     (only,) = attempts
@@ -49,17 +55,18 @@ def test_the_first_scheme_holds_where_any_drop_is_allowed(folder):
     assert only.artefact.endswith("int8.tflite")
     assert set(only.accuracy) == set(only.reference) == {"1", "all"}
     assert only.size > 100_000
+    assert only.step_ms is not None
     assert only.step_ms > 0
 
 
-def test_schemes_are_tried_until_one_keeps_every_decision(folder, monkeypatch):
+def test_schemes_are_tried_until_one_keeps_every_decision(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With an integer model that decides nothing right, only what is nearly float is left."""
     from edge_asc.engine import open_runtime
 
     spoilt = {"int8", "int8-float-gru", "int8-dynamic"}
-    real = selection.evaluate
+    real = selection.evaluate  # type: ignore[attr-defined]  # imported there
 
-    def evaluate(models, features, targets, *rest):
+    def evaluate(models: Any, features: Any, targets: Any, *rest: Any) -> Any:
         results = real(models, features, targets, *rest)
         return [
             replace(r, all_steps=replace(r.all_steps, right_by_class={rule: {} for rule in ("last", "mean")}))
@@ -69,7 +76,9 @@ def test_schemes_are_tried_until_one_keeps_every_decision(folder, monkeypatch):
         ]
 
     monkeypatch.setattr(selection, "evaluate", evaluate)
-    (logits,) = stream_clips(open_runtime(folder), clips(1, 40, seed=3))
+    runtime = open_runtime(folder)
+    assert isinstance(runtime, TorchRuntime)
+    (logits,) = stream_clips(runtime, clips(1, 40, seed=3))
     right = [int(logits[-1].argmax())] * 10
     scheme, attempts = chosen(folder, ("tflite",), 0.5, right)
     assert scheme.name not in spoilt
@@ -77,20 +86,20 @@ def test_schemes_are_tried_until_one_keeps_every_decision(folder, monkeypatch):
     assert all("points lower over all decisions" in a.reason for a in attempts if not a.holds)
 
 
-def test_a_format_is_not_tried_with_what_it_cannot_express(folder, monkeypatch):
+def test_a_format_is_not_tried_with_what_it_cannot_express(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(selection, "SELECTION_ORDER", ("int16x8", "none"))
     scheme, attempts = chosen(folder, ("onnx", "tflite"), 0.0)
     assert scheme.name == "none"
     assert {a.artefact.rsplit(".")[-1] for a in attempts} == {"onnx", "tflite"}
 
 
-def test_schemes_that_need_ranges_are_left_out_where_there_are_none(tmp_path):
+def test_schemes_that_need_ranges_are_left_out_where_there_are_none(tmp_path: Path) -> None:
     checkpoint().save(tmp_path / "bare")
     scheme, attempts = chosen(tmp_path / "bare", ("tflite",), 100.0)
     assert scheme.name == "int8-dynamic"
     assert len(attempts) == 1
 
 
-def test_a_negative_drop_is_refused(folder):
+def test_a_negative_drop_is_refused(folder: Path) -> None:
     with pytest.raises(ExportError, match="expected 0 or more"):
         chosen(folder, ("onnx",), -1.0)

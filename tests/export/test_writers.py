@@ -1,6 +1,8 @@
 """Every backbone in every scheme and both formats, run in its own engine against PyTorch."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -9,10 +11,12 @@ import pytest
 import torch
 
 from artefacts import BACKBONES, FRONT_END, calibrated, clips, contract, lowered_file, randomised, write_file
+from edge_asc.contract import AnyArray
 from edge_asc.engine import open_runtime
 from edge_asc.errors import ExportError
 from edge_asc.evaluation.logits import stream_logits
-from edge_asc.frontend import LogMel
+from edge_asc.frontend import Array, LogMel
+from edge_asc.models.crnn import CRNN
 from edge_asc_export.format import FORMATS, check_support, supporting
 from edge_asc_export.inspection import inspect
 from edge_asc_export.lowering import lower_gru, lower_step, lower_window
@@ -27,32 +31,32 @@ TOLERANCE = {"none": 1e-5, "fp16": 2e-3, "int8-dynamic": 3e-2}
 
 @dataclass(frozen=True)
 class Case:
-    model: object
+    model: CRNN
     plan: Plan
-    audio: list
+    audio: list[Array]
     x: torch.Tensor
     expected: np.ndarray
 
     @property
-    def scaled(self):
+    def scaled(self) -> list[str]:
         """What scales features in float before they are rounded, in ONNX: of a ResNet only."""
         return ["Mul"] if lower_step(self.model).constants else []
 
-    def written(self, fmt, scheme, folder):
+    def written(self, fmt: str, scheme: str, folder: Path) -> Path:
         plan = self.plan.with_scheme(SCHEMES[scheme])
         return write_file(folder / f"step.{fmt}", [lower_step(self.model)], plan)
 
-    def simulated(self, scheme):
+    def simulated(self, scheme: str) -> AnyArray:
         plan = self.plan.with_scheme(SCHEMES[scheme])
         simulation = Simulation(equalise_by_plan(lower_step(self.model), plan), dtype=torch.float64, plan=plan)
         return simulation.stream(self.x)[0].numpy()
 
-    def streamed(self, fmt, scheme, folder):
+    def streamed(self, fmt: str, scheme: str, folder: Path) -> AnyArray:
         return stream_logits(open_runtime(self.written(fmt, scheme, folder)), self.audio)[0]
 
 
 @pytest.fixture(scope="module", params=BACKBONES)
-def case(request):
+def case(request: pytest.FixtureRequest) -> Case:
     model = randomised(backbone=request.param)
     audio = [np.concatenate(clips(9, seed=5))[:200]]
     x = torch.from_numpy(LogMel(FRONT_END).normalise(audio[0].copy()).T[None, None].copy())
@@ -64,7 +68,7 @@ def case(request):
 @pytest.mark.parametrize(
     ("fmt", "scheme"), [(fmt, name) for name, scheme in SCHEMES.items() for fmt in supporting(scheme)]
 )
-def test_an_artefact_streams_to_pytorchs_logits(case, fmt, scheme, tmp_path):
+def test_an_artefact_streams_to_pytorchs_logits(case: Case, fmt: str, scheme: str, tmp_path: Path) -> None:
     found = case.streamed(fmt, scheme, tmp_path)
     assert found.shape == case.expected.shape == (25, 10)
     assert case.expected.std(axis=0).max() > 1e-3
@@ -78,7 +82,7 @@ def test_an_artefact_streams_to_pytorchs_logits(case, fmt, scheme, tmp_path):
         assert error > 0
 
 
-def test_wider_activations_and_float_layers_come_nearer(case):
+def test_wider_activations_and_float_layers_come_nearer(case: Case) -> None:
     errors = {
         name: np.abs(case.simulated(name) - case.expected).mean() for name in ("int8", "int8-float-gru", "int16x8")
     }
@@ -86,13 +90,13 @@ def test_wider_activations_and_float_layers_come_nearer(case):
     assert errors["int8-float-gru"] != errors["int8"]
 
 
-def test_onnx_refuses_16_bit_activations():
+def test_onnx_refuses_16_bit_activations() -> None:
     with pytest.raises(ExportError, match=r"onnx cannot express int16x8 .int8 weights, int16 act.*--format tflite"):
         check_support("onnx", SCHEMES["int16x8"])
 
 
 @pytest.mark.parametrize("scheme", [name for name in SCHEMES if name != "int16x8"])
-def test_the_tflite_step_is_one_partition_without_a_transpose(case, scheme, tmp_path):
+def test_the_tflite_step_is_one_partition_without_a_transpose(case: Case, scheme: str, tmp_path: Path) -> None:
     found = inspect(case.written("tflite", scheme, tmp_path))
     assert (found.partitions, found.outside) == (1, 0)
     assert "TRANSPOSE" not in found.operations["step"]
@@ -104,7 +108,7 @@ def test_the_tflite_step_is_one_partition_without_a_transpose(case, scheme, tmp_
         assert "CONV_2D" not in found.float_operations["step"]
 
 
-def test_the_onnx_step_has_means_as_convolutions_and_no_transpose(case, tmp_path):
+def test_the_onnx_step_has_means_as_convolutions_and_no_transpose(case: Case, tmp_path: Path) -> None:
     operations = inspect(case.written("onnx", "none", tmp_path)).operations["step"]
     assert not {"Transpose", "ReduceMean", "AveragePool", "Identity"} & set(operations)
     operations = inspect(case.written("onnx", "int8", tmp_path)).operations["step"]
@@ -116,7 +120,7 @@ def test_the_onnx_step_has_means_as_convolutions_and_no_transpose(case, tmp_path
     assert mixed.float_operations["step"] == [*(["Add"] if case.scaled else []), "GRU", "Gemm", *case.scaled]
 
 
-def optimised(path):
+def optimised(path: Path) -> Any:
     """The operations that onnxruntime runs."""
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath, options.log_severity_level = str(path.with_suffix(".optimised")), 3
@@ -125,7 +129,7 @@ def optimised(path):
 
 
 @pytest.mark.parametrize("fmt", ["onnx", "tflite"])
-def test_an_int8_artefact_is_its_simulation(case, fmt, tmp_path):
+def test_an_int8_artefact_is_its_simulation(case: Case, fmt: str, tmp_path: Path) -> None:
     """Engines round sums and products of their own; a result may differ by some of its smallest steps."""
     found = case.streamed(fmt, "int8", tmp_path)
     steps = np.abs(found - case.simulated("int8")) / case.plan.qparams["logits"].scale
@@ -136,14 +140,14 @@ def test_an_int8_artefact_is_its_simulation(case, fmt, tmp_path):
 @pytest.mark.parametrize(
     ("fmt", "scheme", "dtype"), [("onnx", "int8", "uint8"), ("tflite", "int8", "int8"), ("tflite", "int16x8", "int16")]
 )
-def test_integer_states_are_fed_back_raw(case, fmt, scheme, dtype, tmp_path):
+def test_integer_states_are_fed_back_raw(case: Case, fmt: str, scheme: str, dtype: str, tmp_path: Path) -> None:
     runtime = open_runtime(case.written(fmt, scheme, tmp_path))
     caches = [s for s in runtime.contract.signature("step").states() if s.name.startswith("cache_")]
     assert caches
     assert {spec.dtype for spec in caches} == {dtype}
 
 
-def test_any_layer_can_stay_float(case, tmp_path):
+def test_any_layer_can_stay_float(case: Case, tmp_path: Path) -> None:
     scheme = Scheme("stem-float", "int8", "int8", ("stem_0", "gru_0"))
     plan = case.plan.with_scheme(scheme)
     graph = lower_step(case.model)
@@ -158,7 +162,7 @@ def test_any_layer_can_stay_float(case, tmp_path):
     assert "CONV_2D" in inspect(files[0]).float_operations["step"]
 
 
-def test_signatures_of_one_file_share_their_weights():
+def test_signatures_of_one_file_share_their_weights() -> None:
     model = randomised(form="windowed")
     sizes = []
     for lengths in ((1,), (1, 2, 3)):
@@ -169,7 +173,7 @@ def test_signatures_of_one_file_share_their_weights():
 
 
 @pytest.mark.parametrize("fmt", FORMATS.names())
-def test_a_contract_goes_into_a_written_file_twice(case, fmt):
+def test_a_contract_goes_into_a_written_file_twice(case: Case, fmt: str) -> None:
     """A file takes one contract after another, and its own bytes stay as they are."""
     written = lowered_file(fmt, [lower_step(case.model)], case.plan)
     plain = contract(written.signatures(512))

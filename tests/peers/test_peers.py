@@ -7,13 +7,18 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+from msgspec import UnsetType
 
-from artefacts import sound
+from artefacts import Artefacts, sound
+from edge_asc.contract import AnyArray
 from edge_asc.engine import open_runtime
 from edge_asc.errors import ContractError, EdgeAscError, MissingExtraError
 from edge_asc.progress import SILENT
@@ -26,24 +31,24 @@ from edge_asc_peers.signature_module import export_onnx
 
 
 @pytest.fixture
-def source(artefacts):
+def source(artefacts: Artefacts) -> Source:
     path = artefacts.steps["onnx"]
     return Source(artefacts.folder / "checkpoint", path, path, open_runtime(path).contract)
 
 
 @pytest.fixture
-def window(artefacts, tmp_path):
+def window(artefacts: Artefacts, tmp_path: Path) -> Source:
     artefacts.windowed.save(tmp_path / "windowed")
     path = artefacts.folder / "window_1s.onnx"
     return Source(tmp_path / "windowed", path, path, open_runtime(path).contract)
 
 
-def test_a_peer_is_registered_under_its_name():
+def test_a_peer_is_registered_under_its_name() -> None:
     assert list(PEERS.names()) == ["compile", "eager", "executorch", "iree", "mnn", "ncnn", "onnxruntime", "openvino"]
     assert {name: kind.name for name, kind in PEERS.all().items()} == {name: name for name in PEERS.names()}
 
 
-def test_a_converted_step_streams_like_the_artefact(source, tmp_path):
+def test_a_converted_step_streams_like_the_artefact(source: Source, tmp_path: Path) -> None:
     place = tmp_path / "model.eager"
     assert convert_and_verify("eager", source, place, "float") < 1e-4
     runtime = open_runtime(place)
@@ -59,7 +64,7 @@ def test_a_converted_step_streams_like_the_artefact(source, tmp_path):
         runtime.run("step", {})
 
 
-def test_a_converted_window_decides_like_the_artefact(window, tmp_path):
+def test_a_converted_window_decides_like_the_artefact(window: Source, tmp_path: Path) -> None:
     place = tmp_path / "model.eager"
     assert convert_and_verify("eager", window, place, "float") < 1e-4
     decisions = WindowedClassifier.from_artefact(place, 1).push(sound(2))
@@ -75,20 +80,22 @@ def test_a_converted_window_decides_like_the_artefact(window, tmp_path):
         (lambda x: x * np.nan, "not finite"),
     ],
 )
-def test_a_model_with_other_logits_is_refused(source, tmp_path, monkeypatch, spoil, message):
+def test_a_model_with_other_logits_is_refused(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[AnyArray], AnyArray], message: str
+) -> None:
     take = Eager.take
     monkeypatch.setattr(Eager, "take", lambda self: {name: spoil(value) for name, value in take(self).items()})
     with pytest.raises(EdgeAscError, match=message):
         convert_and_verify("eager", source, tmp_path / "model.eager", "float")
 
 
-def test_an_integer_model_may_differ(source, tmp_path, monkeypatch):
+def test_an_integer_model_may_differ(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     take = Eager.take
     monkeypatch.setattr(Eager, "take", lambda self: {name: value + 0.01 for name, value in take(self).items()})
     assert convert_and_verify("eager", source, tmp_path / "model.eager", "int8") > 0.009
 
 
-def test_a_missing_package_is_named(source, tmp_path, monkeypatch):
+def test_a_missing_package_is_named(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Eager, "distribution", "no-such-package")
     with pytest.raises(MissingExtraError, match="eager: no-such-package is not installed; run: pip install"):
         Eager.installed_version()
@@ -99,11 +106,11 @@ def test_a_missing_package_is_named(source, tmp_path, monkeypatch):
         open_runtime(folder)
 
 
-def crash(*_):
+def crash(*_: object) -> None:
     os.abort()
 
 
-def fail(*_):
+def fail(*_: object) -> None:
     raise RuntimeError("the converter's own words\nand more")
 
 
@@ -111,12 +118,14 @@ def fail(*_):
     ("function", "message"),
     [(crash, "the converter process was ended by SIGABRT"), (fail, "RuntimeError: .*own words")],
 )
-def test_a_converter_that_fails_ends_nothing_else(function, message, tmp_path):
+def test_a_converter_that_fails_ends_nothing_else(
+    function: Callable[..., object], message: str, tmp_path: Path
+) -> None:
     with pytest.raises(EdgeAscError, match=message):
         call_in_child(tmp_path / "log", function)
 
 
-def test_a_model_that_cannot_be_converted_is_absent(source, tmp_path):
+def test_a_model_that_cannot_be_converted_is_absent(source: Source, tmp_path: Path) -> None:
     builder = _Builder(source.checkpoint, tmp_path, ["eager"], SILENT)
     builder._add("eager float", "eager", replace(source, checkpoint=tmp_path / "nothing"), "float")
     assert builder.models == [(REFERENCE, source.checkpoint)]
@@ -147,7 +156,7 @@ print(convert_and_verify("toy", source, folder / "model.toy", "float"))
 """
 
 
-def test_another_distribution_adds_a_peer_by_one_module(source, tmp_path):
+def test_another_distribution_adds_a_peer_by_one_module(source: Source, tmp_path: Path) -> None:
     """A package outside the project: the command line offers its peer, and runs a model that it has converted."""
     for path, text in {
         "toys/__init__.py": "",
@@ -158,7 +167,7 @@ def test_another_distribution_adds_a_peer_by_one_module(source, tmp_path):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text(text)
 
-    def call(*arguments):
+    def call(*arguments: Any) -> Any:
         command = [sys.executable, *map(str, arguments)]
         environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -177,7 +186,7 @@ def test_another_distribution_adds_a_peer_by_one_module(source, tmp_path):
 @pytest.mark.peers
 @pytest.mark.parametrize("scheme", ["float", "int8"])
 @pytest.mark.parametrize("name", sorted(set(PEERS.names()) - {"eager"}))
-def test_an_installed_peer_computes_the_model(name, scheme, source, tmp_path):
+def test_an_installed_peer_computes_the_model(name: str, scheme: str, source: Source, tmp_path: Path) -> None:
     kind = PEERS.load(name)
     if scheme not in kind.schemes:
         pytest.skip(f"{name} has no {scheme} of its own")
@@ -187,8 +196,8 @@ def test_an_installed_peer_computes_the_model(name, scheme, source, tmp_path):
         pytest.skip(str(error))
     recorded = replace(source, recording=record_steps(source.onnx))
     place = tmp_path / f"model.{name}"
-    error = call_in_child(tmp_path / "log", convert_and_verify, name, recorded, place, scheme)
-    assert error < (1e-3 if scheme == "float" else 1)
+    largest = call_in_child(tmp_path / "log", convert_and_verify, name, recorded, place, scheme)
+    assert largest < (1e-3 if scheme == "float" else 1)
     if scheme == "float" and kind.reads_onnx:
         plain = call_in_child(tmp_path / "log", export_onnx, source, tmp_path / "torch.onnx")
         place = tmp_path / f"plain.{name}"
@@ -196,7 +205,7 @@ def test_an_installed_peer_computes_the_model(name, scheme, source, tmp_path):
 
 
 @pytest.mark.peers
-def test_all_are_measured_side_by_side(tmp_path):
+def test_all_are_measured_side_by_side(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "edge_asc", "peers", "fuse", "--windows", "1", "--rounds", "1"]
     chosen = ["--peer", "iree", "--output", str(tmp_path)]
     done = subprocess.run([*command, *chosen], capture_output=True, text=True)
@@ -208,9 +217,11 @@ def test_all_are_measured_side_by_side(tmp_path):
     assert result.reference == "torch eager"
     for variant in result.variants:
         for latency in variant.latency.values():
+            assert not isinstance(latency.engine, UnsetType)
             assert 0 < latency.engine.minimum <= latency.model.minimum
     assert "litert int8" in done.stdout
     plain = {"iree float from torch.onnx", "onnxruntime float from torch.onnx"}
+    assert not isinstance(result.peers, UnsetType)
     assert set(result.peers.errors) | set(result.peers.absent) == {
         "eager window 1 s",
         "iree float",
@@ -219,7 +230,7 @@ def test_all_are_measured_side_by_side(tmp_path):
     }
 
 
-def test_a_model_that_does_not_exist_is_refused(tmp_path):
+def test_a_model_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "edge_asc", "peers", str(tmp_path / "none")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from artefacts import FRONT_END, randomised
+from artefacts import FRONT_END, random_model
 from edge_asc import audio
 from edge_asc.data import Dataset, FeatureCache
 from edge_asc.data.generated import write_scenes
@@ -20,6 +20,7 @@ from edge_asc.engines.pytorch import TorchRuntime
 from edge_asc.errors import ContractError, EdgeAscError
 from edge_asc.evaluation.checkpoints import stream_clips
 from edge_asc.frontend import FrontEnd
+from edge_asc.models.crnn import CRNN
 from edge_asc.reproduction import figure3, figure4
 from edge_asc.streaming import StreamingClassifier, WindowedClassifier
 from edge_asc.training.checkpoint import Checkpoint
@@ -30,9 +31,10 @@ from edge_asc_bench.page import load, to_html, to_markdown
 
 def checkpoint(form: Any, seed: int = 0, **options: Any) -> Checkpoint:
     """A model with random weights that does not give the same answer to everything."""
-    model = randomised(seed, form=form, **options)
+    model = random_model(seed, form=form, **options)
     if form == "windowed" and model.config.head == "gru":
-        rows = model.gru.weight_ih_l0.data
+        assert isinstance(model, CRNN)
+        rows: Any = model.gru.weight_ih_l0.data
         rows -= rows.mean(1, keepdim=True)
         rows *= 20.0
     return Checkpoint(f"{form}-{seed}", model, FRONT_END, TAU_LABELS)
@@ -79,7 +81,9 @@ def test_figure4_follows_the_procedure(data: Any, drawn: figure4.Figure4) -> Non
         expected = np.array(hits)
         assert 0 < sum(counted) < len(counted)
         np.testing.assert_allclose(found[1, carry].accuracy, expected.mean(0))
-        np.testing.assert_allclose(found[1, carry].recall, expected[np.array(counted)].mean(0))
+        recall = found[1, carry].recall
+        assert recall is not None
+        np.testing.assert_allclose(recall, expected[np.array(counted)].mean(0))
     (whole,) = (model.whole for model in drawn.models if model.name == "windowed")
     assert (whole.count, whole.right) == (40, sum(counted))
 
@@ -98,6 +102,7 @@ def test_the_causal_curve_is_streamed_step_by_step(data: Any, drawn: figure4.Fig
     ((key, curve),) = curves(drawn, "causal")
     assert key == (None, "exact")
     assert curve.times == tuple(round(0.256 * i, 3) for i in range(1, 12))
+    assert curve.recall is not None
     assert curve.recall[-1] == 1.0
     hits = []
     for clip in dataset.clips:
@@ -145,6 +150,7 @@ def test_figure3_maps_the_same_steps_of_every_model(data: Any) -> None:
         for state_map in model.maps.values():
             assert np.isfinite(state_map.points).all()
             assert len(state_map.points) == 60
+            assert state_map.silhouette is not None
             assert -1 <= state_map.silhouette <= 1
     with pytest.raises(EdgeAscError, match="a CNN without embeddings"):
         figure3.make_figure(

@@ -51,7 +51,8 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def write_tau(folder: Path) -> None:
     """TAU Urban Acoustic Scenes 2019 as it is unpacked, of three generated clips a label: 48 kHz, 24 bit, stereo."""
     root = "TAU-urban-acoustic-scenes-2019-development"
-    rows, setup = [], {"train": [], "evaluate": [], "test": []}
+    rows = []
+    setup: dict[str, list[str]] = {"train": [], "evaluate": [], "test": []}
     source = folder / "source"
     (source / "audio").mkdir(parents=True)
     (source / "evaluation_setup").mkdir()
@@ -256,7 +257,8 @@ def test_seeds_with_a_missing_fold_do_not_count(tmp_path: Path) -> None:
     (effect,) = value.auxiliary
     assert (effect.backbone, effect.variant, effect.seeds) == ("fuse", "multi", (0,))
     for gain in (effect.whole, effect.crop):
-        assert (gain.gains, gain.mean) == ((pytest.approx(0.3),), pytest.approx(0.3))
+        expected: Any = ((pytest.approx(0.3),), pytest.approx(0.3))
+        assert (gain.gains, gain.mean) == expected
         assert (gain.deviation, gain.better) == (None, 1)
     assert value.failures == {"fuse-causal-multi/fold2/seed1": "out of memory"}
     with pytest.raises(EdgeAscError, match="not a part of the table"):

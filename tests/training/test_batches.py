@@ -50,11 +50,12 @@ def test_batches_are_normalised_and_clipped() -> None:
 def test_the_papers_crops_start_with_the_clip_and_repeat_a_short_one() -> None:
     stage = structs.replace(PAPER.stages[0], batch=6, frames=(16, 16))
     chosen = batches(stage)
-    ((x, _),) = chosen
+    ((x, _),) = iter(chosen)
     front_end = chosen.examples.front_end
+    mean, scale = np.array(front_end.mean, np.float32), np.array(front_end.scale, np.float32)
     for row, clip in enumerate(chosen.parts[0].tolist()):
         crop = clips()[clip][np.arange(16) % LENGTHS[clip]]
-        expected = np.clip((crop - np.float32(front_end.mean)) * np.float32(front_end.scale), -4.0, 4.0)
+        expected = np.clip((crop - mean) * scale, -4.0, 4.0)
         np.testing.assert_array_equal(x[row, 0].T, expected)
 
 
@@ -84,19 +85,19 @@ def test_processes_share_the_clips_of_a_batch() -> None:
 
 def test_long_crops() -> None:
     stage = structs.replace(PLAIN, long_frames=80, long_batch=3)
-    assert [x.shape for x, _ in batches(stage, long=True)] == [(3, 1, 256, 80)] * 2
+    assert [x.shape for x, _ in iter(batches(stage, long=True))] == [(3, 1, 256, 80)] * 2
     assert (count_batches(6, stage), count_batches(6, stage, long=True)) == (1, 2)
 
 
 def test_mixed_targets_are_those_of_two_clips() -> None:
     stage = structs.replace(PLAIN, augmentation=Augmentation(mixing=1.0))
-    ((x, y),) = batches(stage)
+    ((x, y),) = iter(batches(stage))
     torch.testing.assert_close(y.sum(1), torch.ones(6))
     assert ((y > 0.0) & (y < 1.0)).any()
-    ((plain, _),) = batches(PLAIN)
+    ((plain, _),) = iter(batches(PLAIN))
     assert not torch.equal(x, plain)
     half = structs.replace(PLAIN, augmentation=Augmentation(mixing=0.5))
-    shares = torch.cat([y for epoch in range(30) for _, y in batches(half, epoch)])
+    shares = torch.cat([y for epoch in range(30) for _, y in iter(batches(half, epoch))])
     pure = ((shares == 0.0) | (shares == 1.0)).all(1).float().mean()
     assert 0.6 < pure < 0.85  # half of them, and those whose partner has the same label
 
@@ -107,7 +108,7 @@ def test_silence_is_not_mixed() -> None:
     chosen = Examples(features, TARGETS, 2, measure_normalisation(features, PAPER, FrontEnd()))
     stage = structs.replace(PLAIN, augmentation=Augmentation(mixing=1.0))
     (part,) = Batches(chosen, stage, 0, 0).parts
-    ((_, y),) = Batches(chosen, stage, 0, 0)
+    ((_, y),) = iter(Batches(chosen, stage, 0, 0))
     assert y[part.tolist().index(0)].tolist() == [1.0, 0.0]
 
 
@@ -120,13 +121,13 @@ def test_crops_hold_an_active_frame() -> None:
     chosen = Examples([clip, clip], [0, 1], 2, front_end)
     positions = set()
     for epoch in range(40):
-        ((x, _),) = Batches(chosen, stage, 0, epoch)
+        ((x, _),) = iter(Batches(chosen, stage, 0, epoch))
         loud = (x[:, 0, 0] == 0.0).nonzero()
         assert loud[:, 0].tolist() == [0, 1]  # one frame in each crop
         positions |= set(loud[:, 1].tolist())
     assert len(positions) > 10
     somewhere = structs.replace(stage, active=False)
-    found = [(x[:, 0, 0] == 0.0).any() for epoch in range(40) for x, _ in Batches(chosen, somewhere, 0, epoch)]
+    found = [(x[:, 0, 0] == 0.0).any() for epoch in range(40) for x, _ in iter(Batches(chosen, somewhere, 0, epoch))]
     assert not all(found)
 
 

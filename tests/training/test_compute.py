@@ -16,6 +16,7 @@ from edge_asc.data.generated import write_scenes
 from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import FrontEnd
 from edge_asc.models import ModelConfig
+from edge_asc.models.crnn import CRNN
 from edge_asc.training.batches import Examples
 from edge_asc.training.compute import Compute, launched
 from edge_asc.training.listener import Listener
@@ -56,12 +57,13 @@ def shared_training(rank: int, folder: Path) -> None:
         generator = torch.Generator().manual_seed(rank)
         x, y = torch.randn(3, 1, 256, 16, generator=generator), torch.eye(2)[torch.tensor([0, 1, rank])]
         gradients = []
+        assert isinstance(trainer.model, CRNN)
         for together in (False, True):
             trainer.model.zero_grad()
             shared, trainer.objective = trainer.objective, trainer.objective if together else TimeMean(trainer.model)
             trainer._loss(x, y)[0].backward()
             trainer.objective = shared
-            gradients.append([p.grad.clone() for p in trainer.optimizers.parameters])
+            gradients.append([_gradient(p).clone() for p in trainer.optimizers.parameters])
         for mine, mean in zip(*gradients, strict=True):
             distributed.all_reduce(mine)
             torch.testing.assert_close(mean, mine / 2)
@@ -69,8 +71,13 @@ def shared_training(rank: int, folder: Path) -> None:
         np.savez(
             folder / f"{rank}.npz",
             loss=[epoch.loss for epoch in epochs],
-            **{name: value.detach().numpy() for name, value in trainer.model.named_parameters()},
+            **{name: value.detach().numpy() for name, value in trainer.model.named_parameters()},  # type: ignore[arg-type]  # none is allow_pickle
         )
+
+
+def _gradient(parameter: torch.nn.Parameter) -> torch.Tensor:
+    assert parameter.grad is not None
+    return parameter.grad
 
 
 def test_two_processes_learn_the_same_from_their_shares(tmp_path: Path) -> None:
@@ -79,7 +86,9 @@ def test_two_processes_learn_the_same_from_their_shares(tmp_path: Path) -> None:
     with socket() as probe:
         probe.bind(("127.0.0.1", 0))
         (tmp_path / "port").write_text(str(probe.getsockname()[1]))
-    multiprocessing.spawn(shared_training, (tmp_path,), nprocs=2)
+    multiprocessing.spawn(  # type: ignore[attr-defined]  # public, but not listed
+        shared_training, (tmp_path,), nprocs=2
+    )
     first, second = (dict(np.load(tmp_path / f"{rank}.npz")) for rank in range(2))
     assert first.keys() == second.keys()
     assert len(first) > 50

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from edge_asc.errors import EdgeAscError
 from edge_asc.models import ModelConfig, build
-from edge_asc.models.crnn import Output
+from edge_asc.models.crnn import CRNN, Output
 from edge_asc.training.objectives import (
     Head,
     TimeMean,
@@ -47,7 +47,9 @@ def test_the_logits_of_a_crop_are_the_time_mean(head: str) -> None:
     torch.manual_seed(0)
     model = build(ModelConfig(classes=3, head=head)).eval()  # type: ignore[arg-type]
     x = torch.randn(2, 1, 256, 24)
+    assert isinstance(model, CRNN)
     layer = model.output if head == "linear" else model.auxiliary
+    assert layer is not None
     torch.testing.assert_close(TimeMean(model)(x), layer(model.embed(x)).mean(1))
 
 

@@ -39,7 +39,7 @@ def test_muon_is_that_of_torch_up_to_its_bfloat16(shape: tuple[int, int]) -> Non
         assert torch.linalg.norm(kernel[:, :, 0, 0] - matrix) < 0.03 * moved
 
 
-def model() -> nn.Module:
+def model() -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(1, 4, 1))
 

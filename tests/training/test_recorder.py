@@ -1,18 +1,19 @@
 """Recorders are found by name, and record what an export reads."""
 
-from artefacts import FRONT_END, checkpoint, clips
+from artefacts import FRONT_END, checkpoint, clips, crnn
 from edge_asc.progress import SILENT
 from edge_asc.training.recorder import RECORDERS
 from edge_asc_export.plan import Plan
 
 
-def test_ranges_are_recorded_without_importing_the_export():
-    model = checkpoint().model
+def test_ranges_are_recorded_without_importing_the_export() -> None:
+    model = crnn(checkpoint())
     recorder = RECORDERS.load("ranges")
     assert recorder.field == "quantisation"
     source = {"data": "noise", "recorded_on": "the training clips", "classes": 10}
     recorded = recorder.record(model, FRONT_END, clips(2, 16), source, SILENT)
     plan = Plan.from_json(recorded)
+    assert plan.provenance is not None
     assert plan.provenance.recorded_on == "the training clips"
     assert plan.provenance.clips == 2
     assert {"features", "logits"} <= set(plan.qparams)

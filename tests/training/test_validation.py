@@ -9,6 +9,7 @@ from msgspec import structs
 
 from edge_asc.frontend import FrontEnd
 from edge_asc.models import ModelConfig, build
+from edge_asc.models.crnn import CRNN
 from edge_asc.training.compute import Compute
 from edge_asc.training.recipe import PAPER, STAGED
 from edge_asc.training.validation import Validation
@@ -53,6 +54,8 @@ def test_a_stage_of_the_trunk_is_judged_by_the_auxiliary_layer() -> None:
     model = build(ModelConfig(classes=4)).eval()
     x = torch.from_numpy(clips()[0] + 9.0).clamp(-4, 4).T[None, None]
     with torch.no_grad():
+        assert isinstance(model, CRNN)
+        assert model.auxiliary is not None
         target = int(model.auxiliary(model.embed(x)).mean(1).argmax())
     checks = Validation(clips()[:1], [target], FRONT_END, selects=False)
     assert checks.evaluate(model, STAGED.stages[0], Compute()) == 1.0
