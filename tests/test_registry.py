@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -25,7 +24,7 @@ numbers = count()
 
 
 @pytest.fixture
-def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Registry[Any], Install]:
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Registry[Toy], Install]:
     """A registry of toys, and a function that installs a distribution into its group."""
     group = f"tests.toys{next(numbers)}"
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -46,7 +45,7 @@ def package() -> str:
     return f"toys{next(numbers)}"
 
 
-def test_nothing_is_registered(registry: tuple[Registry[Any], Install]) -> None:
+def test_nothing_is_registered(registry: tuple[Registry[Toy], Install]) -> None:
     toys, _ = registry
     assert toys.names() == ()
     assert toys.all() == {}
@@ -55,7 +54,7 @@ def test_nothing_is_registered(registry: tuple[Registry[Any], Install]) -> None:
 
 
 def test_a_descriptor_is_found_by_the_name_of_its_entry_point(
-    registry: tuple[Registry[Any], Install], package: str
+    registry: tuple[Registry[Toy], Install], package: str
 ) -> None:
     toys, install = registry
     install("mine", {"duck": f"{package}:DUCK"}, {f"{package}.py": "from plugins import Toy\nDUCK = Toy('quack')"})
@@ -65,7 +64,7 @@ def test_a_descriptor_is_found_by_the_name_of_its_entry_point(
     assert toys.load("duck") is toys.load("duck")
 
 
-def test_a_package_registers_each_of_its_modules(registry: tuple[Registry[Any], Install], package: str) -> None:
+def test_a_package_registers_each_of_its_modules(registry: tuple[Registry[Toy], Install], package: str) -> None:
     toys, install = registry
     modules = {"__init__": "", "duck": toy("quack"), "cow": toy("moo"), "_barn": "raise RuntimeError"}
     files = {f"{package}/animals/{name}.py": text for name, text in modules.items()} | {f"{package}/__init__.py": ""}
@@ -76,14 +75,14 @@ def test_a_package_registers_each_of_its_modules(registry: tuple[Registry[Any], 
     assert toys.sources["cow"].distribution == "farm"
 
 
-def test_a_new_file_is_a_new_descriptor(registry: tuple[Registry[Any], Install], package: str, tmp_path: Path) -> None:
+def test_a_new_file_is_a_new_descriptor(registry: tuple[Registry[Toy], Install], package: str, tmp_path: Path) -> None:
     toys, install = registry
     install("farm", {"farm": package}, {f"{package}/__init__.py": "", f"{package}/duck.py": toy("quack")})
     (tmp_path / package / "cow.py").write_text(toy("moo"))
     assert toys.load("cow") == Toy("moo")
 
 
-def test_a_misspelt_name_lists_what_there_is(registry: tuple[Registry[Any], Install], package: str) -> None:
+def test_a_misspelt_name_lists_what_there_is(registry: tuple[Registry[Toy], Install], package: str) -> None:
     toys, install = registry
     install("farm", {"farm": package}, {f"{package}/__init__.py": "", f"{package}/duck.py": toy("quack")})
     with pytest.raises(EdgeAscError, match="got toy 'dukc'; expected one of: duck"):
@@ -101,7 +100,7 @@ def test_a_misspelt_name_lists_what_there_is(registry: tuple[Registry[Any], Inst
     ],
 )
 def test_a_broken_one_warns_and_leaves_the_others(
-    registry: tuple[Registry[Any], Install], package: str, source: str, message: str
+    registry: tuple[Registry[Toy], Install], package: str, source: str, message: str
 ) -> None:
     toys, install = registry
     files = {f"{package}/__init__.py": "", f"{package}/duck.py": toy("quack"), f"{package}/broken.py": source}
@@ -114,7 +113,7 @@ def test_a_broken_one_warns_and_leaves_the_others(
 
 @pytest.mark.parametrize("value", ["no_such_package", "no_such_package.below", "os", "json.decoder"])
 def test_a_package_that_is_none_warns_and_leaves_the_others(
-    registry: tuple[Registry[Any], Install], package: str, value: str
+    registry: tuple[Registry[Toy], Install], package: str, value: str
 ) -> None:
     toys, install = registry
     install("farm", {"duck": f"{package}:TOY", "gone": value}, {f"{package}.py": toy("quack")})
@@ -124,7 +123,7 @@ def test_a_package_that_is_none_warns_and_leaves_the_others(
 
 
 def test_of_two_of_one_name_the_first_is_used_and_a_warning_names_both(
-    registry: tuple[Registry[Any], Install], package: str
+    registry: tuple[Registry[Toy], Install], package: str
 ) -> None:
     toys, install = registry
     install("one", {"duck": f"{package}a:TOY"}, {f"{package}a.py": toy("quack")})
@@ -149,7 +148,7 @@ def test_names_of_backbones_need_no_torch() -> None:
 
 
 def test_packages_in_an_archive_are_found(
-    registry: tuple[Registry[Any], Install], package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    registry: tuple[Registry[Toy], Install], package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a device, where the runner is one zip file."""
     toys, _ = registry

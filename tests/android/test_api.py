@@ -4,12 +4,12 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from edge_asc_android import api
 
+Check = Callable[..., tuple[list[api.Reference], list[api.Reference]]]
 pytestmark = pytest.mark.skipif(shutil.which("javac") is None, reason="no JDK: javac is not installed")
 
 ANDROID = """
@@ -56,13 +56,13 @@ class Activity(android.content.Context):
 
 
 @pytest.fixture
-def check(tmp_path: Path) -> Callable[..., Any]:
+def check(tmp_path: Path) -> Check:
     """A function that compiles the app with one more call, and returns all references and the missing ones."""
     for name, text in STUBS.items():
         (tmp_path / "android-stubs" / name).mkdir(parents=True)
         (tmp_path / "android-stubs" / name / "__init__.pyi").write_text(text)
 
-    def compile_and_check(call: str = "") -> Any:
+    def compile_and_check(call: str = "") -> tuple[list[api.Reference], list[api.Reference]]:
         sources = {
             "android/app/Activity": ANDROID,
             "android/content/Context": CONTEXT,
@@ -80,7 +80,7 @@ def check(tmp_path: Path) -> Callable[..., Any]:
     return compile_and_check
 
 
-def test_references_are_those_to_android_and_not_to_the_app(check: Callable[..., Any]) -> None:
+def test_references_are_those_to_android_and_not_to_the_app(check: Check) -> None:
     used, missing = check()
     assert {(reference.owner, reference.name) for reference in used} == {
         ("android.app.Activity", "<init>"),
@@ -94,13 +94,13 @@ def test_references_are_those_to_android_and_not_to_the_app(check: Callable[...,
 
 
 @pytest.mark.parametrize(("call", "name"), [("vanished();", "vanished"), ("super.vanished();", "vanished")])
-def test_an_unknown_method_is_missing(check: Callable[..., Any], call: str, name: str) -> None:
+def test_an_unknown_method_is_missing(check: Check, call: str, name: str) -> None:
     _, missing = check(call)
     assert [(reference.owner, reference.name) for reference in missing] == [("android.app.Activity", name)]
     assert "in app.Main" in str(missing[0])
 
 
-def test_a_method_with_other_arguments_is_missing(check: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_method_with_other_arguments_is_missing(check: Check, tmp_path: Path) -> None:
     stub = tmp_path / "android-stubs/app/__init__.pyi"
     stub.write_text(stub.read_text().replace("id: int | java.jint | java.lang.Integer", "id: float | java.jfloat"))
     api._module.cache_clear()

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from importlib.resources import files
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -23,7 +22,7 @@ from edge_asc_arm.cost import measure_cost
 from edge_asc_arm.debian import bootstrap
 from edge_asc_arm.emulator import GuestMachine
 from edge_asc_arm.phone import SERIAL, build_phone
-from edge_asc_arm.server import serve
+from edge_asc_arm.server import Server, serve
 from edge_asc_bench.gate import IncomparableError, check
 from edge_asc_bench.inputs import Clips
 from edge_asc_bench.job import Settings
@@ -67,7 +66,7 @@ def test_static_int8_is_bit_equal(machines: list[GuestMachine], artefacts: Artef
 
 
 @pytest.fixture(scope="module")
-def pi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def pi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """An SSH server whose logins land on a Raspberry Pi 5 of its own, and that board's home, empty at first."""
     folder = tmp_path_factory.mktemp("pi")
     copy(build(PI5).with_name("base"), folder / "root")
@@ -80,7 +79,7 @@ def pi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 class Cut(Progress):
     """Kills the connections to a board once, after the first round of latencies there."""
 
-    def __init__(self, pi: Any) -> None:
+    def __init__(self, pi: Server) -> None:
         self.pi, self.done = pi, False
 
     @contextmanager
@@ -94,7 +93,7 @@ class Cut(Progress):
                 os.kill(session, signal.SIGKILL)
 
 
-def test_a_pi_is_measured_over_ssh(pi: Any, artefacts: Artefacts) -> None:
+def test_a_pi_is_measured_over_ssh(pi: Server, artefacts: Artefacts) -> None:
     """The same call as for a real board; the connection is cut during the measurement."""
     models = [("torch", artefacts.steps["torch"]), ("int8", artefacts.folder / "step-int8.tflite")]
     progress = Cut(pi)
@@ -118,7 +117,7 @@ def test_a_full_card_is_refused_before_anything_is_copied(artefacts: Artefacts, 
             bench(Benchmark([("x", artefacts.folder / "step-int8.tflite")], CLIPS, QUICK), [target])
 
 
-def test_a_32_bit_system_is_refused(pi: Any, artefacts: Artefacts, tmp_path: Path) -> None:
+def test_a_32_bit_system_is_refused(pi: Server, artefacts: Artefacts, tmp_path: Path) -> None:
     """The output of a real armv7 Python, in place of the board's."""
     armv7 = tmp_path / "armv7"
     armv7.mkdir()
