@@ -14,7 +14,7 @@ from edge_asc.jsonobject import JsonObject, JsonValue
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """What the activation ranges of an integer artefact were recorded on, and how.
+    """The clips that the activation ranges of an integer artefact were recorded on, and the method.
 
     Attributes:
         data: name of the data set; "" where it is not known.

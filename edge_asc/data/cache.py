@@ -22,7 +22,7 @@ from edge_asc.progress import SILENT, Progress
 
 # Part of the key: raise it when the reader or the front end computes other numbers from the same file.
 VERSION = 2
-# Age from which a file's time of change tells later changes apart, ns.
+# From this age on, ns, a later change of a file has another time of change.
 SETTLED_NS = 2_000_000_000
 
 

@@ -39,7 +39,7 @@ SUBSTITUTES = (
 
 
 class _Detail(TypedDict):
-    """What the interpreter says about a tensor."""
+    """The interpreter's description of a tensor."""
 
     index: int
     shape: AnyArray

@@ -71,7 +71,7 @@ def holds_sound(power: Array) -> npt.NDArray[np.bool_]:
 
 
 def mix(own: Array, other: Array, share: npt.NDArray[np.float64]) -> Array:
-    """Mix linear mel power, each (B, frames, mels), such that `share` of what is heard is `own`.
+    """Mix linear mel power, each (B, frames, mels), such that `own` has the `share` of the loudness.
 
     The amplitudes follow from the levels of both (Tokozume et al., 2018, eq. 2); phases are taken as random, so that
     powers add. A share is within (0, 1).

@@ -1,4 +1,4 @@
-"""What a stage computes and minimises: modules from its inputs to logits, and losses."""
+"""Objectives of stages: modules from inputs to logits, and losses."""
 
 from __future__ import annotations
 

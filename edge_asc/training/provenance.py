@@ -1,4 +1,4 @@
-"""What a checkpoint was made of: clips, licences, authors, and the checkpoints before it."""
+"""Provenance of a checkpoint: clips, licences, authors, and the checkpoints before it."""
 
 from __future__ import annotations
 

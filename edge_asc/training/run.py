@@ -39,7 +39,7 @@ RECORDING_COST = 6
 
 @dataclass(frozen=True)
 class Run:
-    """What is trained, on what, and where to.
+    """One training: model, data, recipe and output folder.
 
     Attributes:
         dataset: the data set.

@@ -32,7 +32,7 @@ from edge_asc.training.views import compute_views, count_views, draw_views
 
 @dataclass(frozen=True)
 class Aids:
-    """What a training uses beside its clips.
+    """Models and clips that a training uses beside its own clips.
 
     Attributes:
         teachers: models whose averaged posteriors are learned from, beside the labels.
