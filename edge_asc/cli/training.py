@@ -28,6 +28,21 @@ def _parse_settings(_: click.Context, __: click.Parameter, values: Sequence[str]
     return settings
 
 
+class CheckpointFolder(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on, not before
+    """The folder of a checkpoint, or the name of a pretrained model."""
+
+    name = "checkpoint"
+
+    def convert(self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the folder."""
+        from edge_asc.zoo import locate_model, zoo
+
+        path = locate_model(value)
+        if path is None:
+            self.fail(f"got {value}; expected the folder of a checkpoint, or one of {', '.join(zoo())}", param, ctx)
+        return path
+
+
 recipe_option = click.option(
     "--recipe", default="paper", show_default=True, help="paper, staged, or a JSON file of settings."
 )

@@ -6,13 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from edge_asc.cli.commands.train import command
+from edge_asc.cli.training import CheckpointFolder
 from edge_asc.data.generated import write_scenes
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc.training.recipe import STAGED
+from edge_asc.zoo import zoo_path
 
 TINY = {
     "trunk.batch": 10,
@@ -127,3 +130,10 @@ def test_many_foreign_clips_are_weighed_down(
     assert result.exit_code == 0, result.output
     assert given[0].recipe.stages[1].class_balance == balance
     assert given[0].labels[-1] == "other"
+
+
+def test_a_pretrained_model_is_named_wherever_a_checkpoint_is(tmp_path: Path) -> None:
+    assert CheckpointFolder().convert("fuse-50", None, None) == zoo_path("fuse-50")
+    assert CheckpointFolder().convert(tmp_path, None, None) == tmp_path
+    with pytest.raises(click.BadParameter, match=r"got nothing-such; expected .* one of .*fuse-50"):
+        CheckpointFolder().convert("nothing-such", None, None)

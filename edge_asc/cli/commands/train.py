@@ -13,7 +13,7 @@ import click
 
 from edge_asc.backbone import BACKBONES
 from edge_asc.cli.console import ConsoleProgress, json_option, out, print_json, threads_option
-from edge_asc.cli.training import chosen_recipe, compute_options, settings_option
+from edge_asc.cli.training import CheckpointFolder, chosen_recipe, compute_options, settings_option
 from edge_asc.errors import require
 from edge_asc.progress import Phase
 
@@ -156,13 +156,17 @@ class _Options:
 @click.option("--cross-validate", is_flag=True, help="Every fold, then all clips; the evaluation is pooled.")
 @click.option("--licence", "licences", multiple=True, help="Train only on clips of this licence; may be repeated.")
 @click.option(
-    "--teacher", "teachers", multiple=True, type=click.Path(exists=True, path_type=Path), help="Distil from it."
+    "--teacher",
+    "teachers",
+    multiple=True,
+    type=CheckpointFolder(),
+    help="Checkpoint or pretrained model to distil from.",
 )
 @click.option(
     "--from",
     "initial",
-    type=click.Path(exists=True, path_type=Path),
-    help="Checkpoint to start from, of the same or other labels.",
+    type=CheckpointFolder(),
+    help="Checkpoint or pretrained model to start from, of the same or other labels.",
 )
 @click.option(
     "--pretrain",
