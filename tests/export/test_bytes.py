@@ -1,7 +1,7 @@
 """Artefacts are the same bytes as those recorded in tests/golden/artefacts.json, but for the contract inside.
 
-A hash is the SHA-256 of the whole file, written with `{}` in place of the contract. `python tests/export/test_bytes.py`
-records them again: for a change that is meant to change artefacts.
+A hash is the SHA-256 of the whole file, written with `{}` in place of the contract. `PYTHONPATH=tests python
+tests/export/test_bytes.py` records them again: for a change that is meant to change artefacts.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ CASES = [
     for scheme in SCHEMES
     for fmt in ("onnx", "tflite")
     if (fmt, scheme) != ("onnx", "int16x8")
+    and (model, scheme) != ("fuse-50", "int8-float-gru")  # its head is linear: there is no GRU to keep in float
 ]
 
 
