@@ -100,11 +100,13 @@ class Examples:
         total, classes = sum(counts), sum(count > 0 for count in counts)
         return [max(1, round(class_limit * (total - count) / max(1, classes - 1))) for count in counts]
 
-    def weights(self, balance: float) -> Tensor:
-        """Weight of each class in the loss, (classes,): 1 / clips ** balance, with a mean of 1 over the clips."""
-        counts = torch.bincount(self.targets, minlength=self.classes).clamp_min(1).float()
-        weights = counts**-balance
-        return weights / weights[self.targets].mean()
+    def weights(self, balance: float, class_limit: float = 0.0) -> Tensor:
+        """Weight of each class in the loss, (classes,): 1 / clips of it in an epoch ** balance; 1 in the mean of clips."""
+        counts = torch.bincount(self.targets, minlength=self.classes)
+        if limits := self._limits(class_limit):
+            counts = counts.minimum(torch.tensor(limits))
+        weights = counts.clamp_min(1).float() ** -balance
+        return weights * (counts.sum() / (weights * counts).sum())
 
 
 class Batches(Dataset[Batch]):

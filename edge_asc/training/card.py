@@ -8,51 +8,67 @@ from typing import Any
 
 from edge_asc.data.dataset import Credits
 from edge_asc.files import write_bytes
-from edge_asc.models import CRNN
 from edge_asc.models.complexity import complexity
 from edge_asc.training.checkpoint import Checkpoint
+from edge_asc.training.material import OTHER
 
-CARD = "README.md"
+CARD, CREDITS = "README.md", "CREDITS.md"
+
+DECISIONS = {"mean": "the mean of log-softmax since the reset", "last": "the last output"}
+HEADS = {"gru": "CRNN", "linear": "CNN with a linear layer on each embedding", "gap": "CNN with global average pooling"}
 
 
 def write_card(checkpoint: Checkpoint, folder: Path) -> None:
-    """Write the model card of a checkpoint into its folder."""
+    """Write the model card of a checkpoint into its folder, and the credits of its training clips beside it."""
     write_bytes(folder / CARD, card(checkpoint).encode())
+    if text := credits(checkpoint):
+        write_bytes(folder / CREDITS, text.encode())
 
 
 def card(checkpoint: Checkpoint) -> str:
-    """The model card, in Markdown."""
+    """The model card, in Markdown: purpose, accuracy, limits and training."""
     config, cost = checkpoint.model.config, complexity(checkpoint.model)
-    kind = "CRNN" if isinstance(checkpoint.model, CRNN) else "CNN with global average pooling"
     size = f"{cost.parameters_deployed:,} parameters at inference"
     if cost.macs_step:
         size += f", {cost.macs_step / 1e6:.2f} M multiply-accumulates a step of 256 ms"
+    known = [label for label in checkpoint.labels if label != OTHER]
     lines = [
         f"# {checkpoint.name}",
         "",
-        f"{config.form.capitalize()} {kind} with a {config.backbone} backbone (Choi & Chang, Interspeech 2022; layers "
-        f"partly inferred): {size}. Input: 16 kHz mono. The decision is "
-        + ("the running mean of log-softmax since reset." if checkpoint.decision == "mean" else "the last output."),
+        f"Tells {len(known)} sounds apart: {', '.join(known)}."
+        + (f" Says `{OTHER}` where it hears none of them." if OTHER in checkpoint.labels else ""),
         "",
-        f"Labels: {', '.join(checkpoint.labels)}.",
+        f"{config.form.capitalize()} {HEADS[config.head]}, backbone {config.backbone} (Choi & Chang, Interspeech 2022; "
+        f"layers partly inferred): {size}. Input: 16 kHz mono. Decision: {DECISIONS[checkpoint.decision]}.",
         "",
         "## Accuracy",
         "",
         *_accuracy(checkpoint),
-        "## Intended use and limits",
+        "## Limits",
         "",
-        f"To tell these {len(checkpoint.labels)} labels apart, on audio like that it was trained on. "
-        + ("" if "other" in checkpoint.labels else "One of them is always chosen, also for sounds of none of them. ")
-        + "Expect lower accuracy on recordings made with other equipment "
-        "or in other places than the training clips, try it on your own before you rely on it, and do not use it where "
-        "an error does harm.",
+        ("" if OTHER in checkpoint.labels else "One of the labels is always chosen, also for sounds of none of them. ")
+        + "Accuracy is lower for recordings made with other equipment or in other places than the training clips. "
+        "Measure it on your own recordings (`edge-asc evaluate`), and do not use the model where an error does harm.",
         "",
         "## Training",
         "",
         *_training(checkpoint),
     ]
-    if credits := checkpoint.training.get("credits"):
-        lines += ["## Credits", "", *_credits(credits)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def credits(checkpoint: Checkpoint) -> str:
+    """The recordings that the training clips were cut from, by licence and author, in Markdown; "" without any."""
+    recordings: Credits = checkpoint.training.get("credits") or {}
+    if not recordings:
+        return ""
+    lines = [f"# Credits of {checkpoint.name}", "", "The training clips were cut from these recordings.", ""]
+    for licence, authors in recordings.items():
+        lines += [f"## {licence or 'No licence given'} ({sum(map(len, authors.values()))} recordings)", ""]
+        for author, urls in authors.items():
+            links = ", ".join(f"[{url.rstrip('/').rsplit('/', 1)[-1]}]({url})" for url in urls)
+            lines.append(f"- {author}: {links}")
+        lines.append("")
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -66,13 +82,10 @@ def _accuracy(checkpoint: Checkpoint) -> list[str]:
         "| | " + " | ".join(f"{row['seconds']} s" for row in lengths) + " |",
         "|---" * (len(lengths) + 1) + "|",
     ]
-    rows = [_row("0 dB: accuracy, % [95 % interval]", (_cell(row) for row in lengths))]
-    for rule in ("mean", "last"):
-        shares = (f"{100 * row[f'right_{rule}'] / row['count']:.1f}" for row in lengths)
-        rows.append(_row(f"0 dB, decision by {'running mean' if rule == 'mean' else 'last output'}", shares))
+    rows = [_row("0 dB, % [95 % interval]", (_cell(row) for row in lengths))]
     for level, result in levels.items():
         if level != "0":
-            rows.append(_row(f"input at {level} dB", (f"{100 * row['accuracy']:.1f}" for row in result["lengths"])))
+            rows.append(_row(f"{level} dB", (f"{100 * row['accuracy']:.1f}" for row in result["lengths"])))
     lines = [f"On {evaluation['data']}: {evaluation['protocol']}.", "", *header, *rows, ""]
     if calibration := evaluation.get("calibration"):
         lines += [
@@ -101,36 +114,22 @@ def _cell(row: dict[str, Any]) -> str:
 
 def _training(checkpoint: Checkpoint) -> list[str]:
     training = checkpoint.training
-    lines = [
-        f"{_describe_clips(training)}; auxiliary stream {'on' if checkpoint.model.config.auxiliary else 'off'}, "
-        f"dropout {checkpoint.model.config.dropout}"
-        + "".join(
-            f"; started from {earlier['name']} ({_describe_clips(earlier)})" for earlier in training.get("before", ())
-        )
-        + (f"; distilled from {', '.join(training['teachers'])}" if training.get("teachers") else "")
-        + ".",
-        "",
-    ]
+    sources = _describe_clips(training) + "".join(
+        f"; started from {earlier['name']} ({_describe_clips(earlier)})" for earlier in training.get("before", ())
+    )
+    if training.get("teachers"):
+        sources += f"; distilled from {', '.join(training['teachers'])}"
     # Version 0.1 had recipes of one stage, without a name.
-    for stage in checkpoint.recipe.get("stages", [checkpoint.recipe]):
-        augmentation = ", ".join(f"{k} {v}" for k, v in stage["augmentation"].items())
-        settings = ", ".join(f"{k} {v}" for k, v in stage.items() if k not in ("name", "augmentation"))
-        lines += [f"Stage {stage['name']}: {settings}." if "name" in stage else f"Recipe: {settings}.", ""]
-        lines += [f"Augmentation: {augmentation}.", ""]
+    stages = ", then ".join(
+        f"{stage.get('name', 'all')} ({stage['epochs']} epochs, {stage['optimizer']})"
+        for stage in checkpoint.recipe.get("stages", [checkpoint.recipe])
+    )
+    lines = [f"{sources}.", "", f"Stages: {stages}. All settings: `recipe` in `checkpoint.json`."]
+    if training.get("credits"):
+        lines += ["", f"The recordings and their authors: [{CREDITS}]({CREDITS})."]
     return lines
 
 
 def _describe_clips(training: dict[str, Any]) -> str:
     licences = f", licences {' and '.join(training['licences'])} only" if training.get("licences") else ""
     return f"{training['clips']} clips of {training['data']}{licences}"
-
-
-def _credits(credits: Credits) -> list[str]:
-    lines = []
-    for licence, authors in credits.items():
-        lines += [f"{licence or 'No licence given'} ({sum(map(len, authors.values()))} recordings):", ""]
-        for author, urls in authors.items():
-            links = ", ".join(f"[{url.rstrip('/').rsplit('/', 1)[-1]}]({url})" for url in urls)
-            lines.append(f"- {author}: {links}")
-        lines.append("")
-    return lines

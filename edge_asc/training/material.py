@@ -15,7 +15,7 @@ from edge_asc.progress import SILENT, Progress
 from edge_asc.training.synthetic import synthesise_clips
 
 OTHER = "other"
-SYNTHETIC_EACH = 8
+SYNTHETIC_EACH = 100
 
 
 @dataclass(frozen=True)

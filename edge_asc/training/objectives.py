@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -41,8 +43,37 @@ class Head(nn.Module):
         return Output(self.output(y), self.auxiliary(embeddings), hidden)
 
 
-def build_objective(model: CRNN | CNN, stage: Stage) -> nn.Module:
+class LinearHead(nn.Module):
+    """The output layer of a linear head on embeddings.
+
+    Args:
+        model: with a linear head.
+        kept: labels whose rows of the output layer do not change.
+    """
+
+    def __init__(self, model: CRNN, kept: Sequence[int] = ()) -> None:
+        super().__init__()
+        self.dropout, self.output = model.dropout, model.output
+        self._kept = list(kept)
+        self._rows = [parameter.detach()[self._kept].clone() for parameter in self.output.parameters()]
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Embeddings (B, n, channels) → the time mean of the logits, (B, classes)."""
+        logits: Tensor = self.output(self.dropout(embeddings.mean(1)))
+        return logits
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Undo what an optimiser did to the rows that do not change."""
+        for parameter, rows in zip(self.output.parameters(), self._rows, strict=True):
+            parameter[self._kept] = rows
+
+
+def build_objective(model: CRNN | CNN, stage: Stage, kept: Sequence[int] = ()) -> nn.Module:
     """The part of `model` that a stage runs, with gradients for what it trains alone.
+
+    Args:
+        kept: labels whose rows of a linear head a stage that trains the head leaves as they are.
 
     Raises:
         EdgeAscError: the model has no such part.
@@ -55,11 +86,11 @@ def build_objective(model: CRNN | CNN, stage: Stage) -> nn.Module:
             "train this model with the recipe 'paper', or leave the auxiliary layer on"
         )
     if stage.trains == "head":
-        if model.config.head != "gru":
-            raise EdgeAscError(f"stage {stage.name} trains recurrent layers, and this model has none; leave it out")
         model.requires_grad_(False)
-        for part in (model.gru, model.output):
-            part.requires_grad_(True)
+        model.output.requires_grad_(True)
+        if model.config.head == "linear":
+            return LinearHead(model, kept)
+        model.gru.requires_grad_(True)
         return Head(model)
     model.requires_grad_(True)
     if model.config.head == "gru":
@@ -128,7 +159,7 @@ def teach(teachers: list[CRNN], features: Tensor, stage: Stage) -> Tensor:
         else:
             steps = teacher(features).logits
         votes.append(F.log_softmax(F.log_softmax(steps, dim=2).mean(1), dim=1).exp())
-    return torch.stack(votes).mean(0)
+    return torch.stack(votes).float().mean(0)
 
 
 def check_recipe(recipe: Recipe, teachers: int) -> None:

@@ -74,11 +74,12 @@ class Stage(Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         name: the name that settings and logs use.
-        trains: "all"; "trunk" (backbone, embedding and auxiliary layer); "head" (recurrent layers and output, on
-            embeddings of augmented views that the frozen trunk computes once).
+        trains: "all"; "trunk" (backbone, embedding, and auxiliary layer or linear head); "head" (recurrent layers and
+            output, on embeddings of augmented views that the frozen trunk computes once; of a linear head the output
+            alone, and where the training starts from a model that knows some of the labels, the rows of the others).
         loss: "streams" (main and auxiliary stream, paper eq. 3-5); "time_mean" (cross entropy of the time mean of the
-            auxiliary logits); "running_mean" (per step, against the label and the running-mean posterior of the
-            auxiliary layer).
+            logits of the auxiliary layer or the linear head); "running_mean" (per step, against the label and the
+            running-mean posterior of the auxiliary layer; of a recurrent head).
         optimizer: "sgd" (with `momentum`, Nesterov), "adamw", or "muon" (pointwise kernels, with
             `matrix_learning_rate`; AdamW for the rest).
         learning_rate, final_learning_rate: at the end of warm-up, and the factor left at the end.
@@ -96,7 +97,8 @@ class Stage(Struct, frozen=True, forbid_unknown_fields=True):
         label_smoothing: of all targets.
         posterior_weight: share of the running-mean posterior in the target of the loss "running_mean".
         auxiliary_weight: weight of the auxiliary stream's loss in the loss "streams" (paper eq. 5: 1).
-        class_balance: exponent of the weights 1 / (clips of the class) in the loss; 0 weighs all clips alike.
+        class_balance: exponent of the weights 1 / (clips of the class) in the loss; 0 weighs all clips alike, 1 all
+            classes alike, 2 makes classes of many clips unlikely.
         class_limit: an epoch draws no more clips of a class than this times the mean of the others; 0 is off.
         clip_gradient: largest gradient norm; 0 is off.
         ema: decay of the exponential moving average of weights and buffers that the stage results in; 0 is off.
@@ -129,7 +131,7 @@ class Stage(Struct, frozen=True, forbid_unknown_fields=True):
     label_smoothing: Share = 0.0
     posterior_weight: Share = 0.5
     auxiliary_weight: NotNegative = 1.0
-    class_balance: Share = 0.0
+    class_balance: Annotated[float, Meta(ge=0.0, le=2.0)] = 0.0
     class_limit: NotNegative = 0.0
     clip_gradient: NotNegative = 0.0
     ema: Share = 0.0
@@ -140,9 +142,9 @@ class Stage(Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.frames[0] > self.frames[1]:
             raise ValueError(f"frames are {self.frames[0]}..{self.frames[1]}; expected increasing order")
-        losses: dict[Trained, Loss] = {"all": "streams", "trunk": "time_mean", "head": "running_mean"}
-        if self.trains != "all" and self.loss != losses[self.trains]:
-            raise ValueError(f"a stage that trains the {self.trains} has the loss {losses[self.trains]}")
+        losses = {"trunk": ("time_mean",), "head": ("running_mean", "time_mean")}
+        if self.trains != "all" and self.loss not in losses[self.trains]:
+            raise ValueError(f"a stage that trains the {self.trains} has the loss {' or '.join(losses[self.trains])}")
         if self.trains == "all" and self.loss == "running_mean":
             raise ValueError("the loss running_mean belongs to a stage that trains the head")
         if (self.trains == "head") != (self.views > 0):
@@ -249,14 +251,26 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
         return structs.replace(self, stages=tuple(stage for stage in self.stages if stage.name in names))
 
     def without_head(self) -> Self:
-        """The recipe without the stages that train recurrent layers, for a model that has none.
+        """The recipe without the stages that train the head alone, for a linear head, which a trunk's stage trains.
 
         Raises:
             EdgeAscError: no stage would be left.
         """
         if not (names := tuple(stage.name for stage in self.stages if stage.trains != "head")):
-            raise EdgeAscError("all stages of the recipe train recurrent layers; expected one that trains the trunk")
+            raise EdgeAscError("all stages of the recipe train the head; expected one that trains the trunk")
         return self.only(names)
+
+    def for_linear_head(self) -> Self:
+        """The recipe with stages of the head for a linear one: labels, not posteriors, and clips that are not mixed."""
+        return structs.replace(
+            self,
+            stages=tuple(
+                structs.replace(stage, loss="time_mean", augmentation=structs.replace(stage.augmentation, mixing=0.0))
+                if stage.trains == "head"
+                else stage
+                for stage in self.stages
+            ),
+        )
 
 
 def _stages(value: object) -> list[dict[str, Any]]:

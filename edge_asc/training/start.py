@@ -20,6 +20,12 @@ class Start:
     model: CRNN | CNN
     rows: tuple[int | None, ...]
 
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """The labels that the start knows, where there are new ones beside them; else none."""
+        known = tuple(label for label, row in enumerate(self.rows) if row is not None)
+        return known if len(known) < len(self.rows) else ()
+
 
 def take_weights(model: CRNN | CNN, start: Start) -> None:
     """Give a model the weights that a training starts from.

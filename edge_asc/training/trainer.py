@@ -83,6 +83,7 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.model: CRNN | CNN = build(config)
         self.auxiliary_is_new = start is not None and None in start.rows
+        self.kept = start.kept if start is not None else ()
         if start is not None:
             take_weights(self.model, start)
         self.average = copy.deepcopy(self.model).requires_grad_(False).to(compute.device)
@@ -153,7 +154,7 @@ class Trainer:
             return
         self.stage = stage = self.recipe.stages[index]
         self._entered = index
-        objective = objectives.build_objective(self.model, stage)
+        objective = objectives.build_objective(self.model, stage, self.kept)
         if self.auxiliary_is_new and isinstance(objective, objectives.Head) and objective.auxiliary is not None:
             objective.auxiliary.requires_grad_(True)
         self.optimizers = Optimizers(self.model, stage)
@@ -161,7 +162,7 @@ class Trainer:
             torch.device(self.compute.device).type, enabled=self.compute.precision == "float16"
         )
         self.updates, self.best = 0, None
-        self.weights = self.examples.weights(stage.class_balance).to(self.compute.device)
+        self.weights = self.examples.weights(stage.class_balance, stage.class_limit).to(self.compute.device)
         with torch.no_grad():
             self.average.load_state_dict(self.model.state_dict())
         if isinstance(self.model, CRNN) and stage.trains == "head":
@@ -262,6 +263,8 @@ class Trainer:
         for optimizer in self.optimizers:
             self.scaler.step(optimizer)
         self.scaler.update()
+        if isinstance(self.objective, objectives.LinearHead):
+            self.objective.restore()
         if self.stage.ema:
             self._update_average()
 

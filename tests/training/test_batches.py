@@ -144,6 +144,9 @@ def test_class_weights() -> None:
     full = unequal.weights(1.0)
     assert full[0] / full[1] == pytest.approx(5.0)
     assert (full[0] + 5 * full[1]) / 6 == pytest.approx(1.0)
+    limited = unequal.weights(1.0, class_limit=2.0)  # an epoch draws one clip of the first class and two of the other
+    assert limited[0] / limited[1] == pytest.approx(2.0)
+    assert (limited[0] + 2 * limited[1]) / 3 == pytest.approx(1.0)
 
 
 def test_class_limit() -> None:

@@ -78,7 +78,7 @@ def test_curves_and_the_label_other(train: Any, scenes: Path, tmp_path: Path) ->
         (["--fold", 1, "--cross-validate"], "--fold and --cross-validate exclude each other"),
         (["--folds-of", "."], "--folds-of belongs to --fold or --cross-validate"),
         (["--pretrain", ".", "--folds-of", ".", "--fold", 1], "--pretrain excludes --from and --folds-of"),
-        (["--pretrain", ".", "--head", "linear"], "--pretrain belongs to --head gru"),
+        (["--pretrain", ".", "--head", "gap"], "--pretrain belongs to --head gru or linear"),
         (["--pretrain", ".", "--stages", "trunk"], "--pretrain needs a recipe with a trunk and a head"),
         (["--other-except", "dog"], "--other-except belongs to --other"),
         (["--teacher", ".", "--head", "gap"], "--teacher belongs to --head gru or linear"),
@@ -98,8 +98,10 @@ def test_options_that_do_not_fit(
 @pytest.mark.parametrize(
     ("options", "names"),
     [
-        ([], ["trunk", "head"]),
+        ([], ["trunk"]),
         (["--head", "linear"], ["trunk"]),
+        (["--head", "gru"], ["trunk", "head"]),
+        (["--form", "windowed"], ["trunk", "head"]),
         (["--no-auxiliary"], ["all"]),
         (["--head", "gap", "--form", "windowed"], ["all"]),
         (["--stages", "head"], ["head"]),
@@ -119,16 +121,16 @@ def test_the_recipe_fits_the_model(
     assert run.config.dropout == (STAGED.dropout if names != ["all"] else 0.0)
 
 
-@pytest.mark.parametrize(("options", "balance"), [([], 1.0), (["--set", "head.class_balance=0.5"], 0.5)])
+@pytest.mark.parametrize(("options", "balance"), [([], 2.0), (["--set", "head.class_balance=0.5"], 0.5)])
 def test_many_foreign_clips_are_weighed_down(
     train: Any, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], balance: float
 ) -> None:
     given: list[Any] = []
     monkeypatch.setattr("edge_asc.cli.commands.train._train", lambda run, *_, **__: given.append(run))
     monkeypatch.setattr("edge_asc.cli.commands.train._print", lambda *_, **__: None)
-    result = train("--output", tmp_path / "model", "--other", scenes / "data", *options)
+    result = train("--output", tmp_path / "model", "--other", scenes / "data", "--stages", "head", *options)
     assert result.exit_code == 0, result.output
-    assert given[0].recipe.stages[1].class_balance == balance
+    assert given[0].recipe.stages[0].class_balance == balance
     assert given[0].labels[-1] == "other"
 
 

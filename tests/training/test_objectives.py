@@ -5,11 +5,11 @@ import torch
 from msgspec import structs
 from torch.nn import functional as F
 
-from edge_asc.errors import EdgeAscError
 from edge_asc.models import ModelConfig, build
 from edge_asc.models.crnn import CRNN, Output
 from edge_asc.training.objectives import (
     Head,
+    LinearHead,
     TimeMean,
     build_objective,
     cross_entropy,
@@ -38,8 +38,23 @@ def test_each_stage_has_gradients_for_its_part() -> None:
     linear = build(ModelConfig(classes=3, head="linear"))
     build_objective(linear, TRUNK)
     assert trained(linear) == {"backbone", "embedding", "output"}
-    with pytest.raises(EdgeAscError, match="stage head trains recurrent layers, and this model has none"):
-        build_objective(linear, HEAD)
+    assert isinstance(build_objective(linear, HEAD), LinearHead)
+    assert trained(linear) == {"output"}
+
+
+def test_rows_that_are_kept_do_not_change() -> None:
+    model = build(ModelConfig(classes=3, head="linear"))
+    assert isinstance(model, CRNN)
+    before = model.output.weight.detach().clone()
+    head = LinearHead(model, kept=[0, 2])
+    with torch.no_grad():
+        for parameter in model.output.parameters():
+            parameter.add_(1.0)
+    head.restore()
+    assert torch.equal(model.output.weight[[0, 2]], before[[0, 2]])
+    assert not torch.equal(model.output.weight[1], before[1])
+    x = torch.randn(2, 5, 108)
+    torch.testing.assert_close(head.eval()(x), model.output(x).mean(1))
 
 
 @pytest.mark.parametrize("head", ["gru", "linear"])

@@ -15,6 +15,7 @@ from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import FrontEnd
 from edge_asc.models import ModelConfig
 from edge_asc.training.card import card
+from edge_asc.training.card import credits as list_credits
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc.training.material import OTHER, OtherSounds
 from edge_asc.training.recipe import PAPER, STAGED
@@ -74,10 +75,10 @@ def test_cross_validation_judges_every_clip_once_by_a_model_that_has_not_seen_it
     again = cross_validate(run, cache, Listener(), resume=True, record=recorded)
     assert again.evaluation == final.evaluation
     text = card(final)
-    assert "| 0 dB: accuracy" in text
-    assert "input at -30 dB" in text
+    assert "| 0 dB, %" in text
+    assert "| -30 dB |" in text
     assert "the expected calibration error is" in text
-    assert "Stage head: trains head, loss running_mean" in text
+    assert "Stages: trunk (1 epochs, muon), then head (1 epochs, adamw)." in text
     assert final.temperature == pytest.approx(final.evaluation["calibration"]["temperature"], abs=1e-3)
     assert set(final.evaluation["calibration"]) == {
         "temperature",
@@ -177,8 +178,9 @@ def test_credits_and_licences(data: Any, tmp_path: Path) -> None:
     run = run_of(replace(dataset, credits=credits), tmp_path / "licensed", licences=("CC0",))
     checkpoint = train(run, cache, Listener(), resume=False, record=recorded)
     assert checkpoint.training["clips"] == 15
-    text = card(checkpoint)
-    assert "CC0 (15 recordings):" in text
+    assert "[CREDITS.md](CREDITS.md)" in card(checkpoint)
+    text = list_credits(checkpoint)
+    assert "## CC0 (15 recordings)" in text
     assert "CC-BY-NC" not in text
     assert "- author 1: [" in text
     assert json.loads((tmp_path / "licensed/checkpoint.json").read_text())["training"]["licences"] == ["CC0"]

@@ -19,6 +19,7 @@ from edge_asc.progress import Phase
 
 if TYPE_CHECKING:
     from edge_asc.data import Dataset
+    from edge_asc.models.crnn import Head
     from edge_asc.training.checkpoint import Checkpoint
     from edge_asc.training.compute import Compute
     from edge_asc.training.listener import Listener
@@ -39,7 +40,7 @@ class _Options:
     output: Path
     backbone: str
     form: Any
-    head: Any
+    head: Head | None
     outputs: Any
     auxiliary: bool
     res_norm: bool
@@ -72,7 +73,8 @@ class _Options:
         Raises:
             click.UsageError: two options exclude each other, or one needs another.
         """
-        if self.teachers and self.head == "gap":
+        head = self.choose_head()
+        if self.teachers and head == "gap":
             raise click.UsageError("--teacher belongs to --head gru or linear")
         if self.fold is not None and self.cross_validate:
             raise click.UsageError("--fold and --cross-validate exclude each other")
@@ -80,20 +82,31 @@ class _Options:
             raise click.UsageError("--folds-of belongs to --fold or --cross-validate")
         if self.wide and (self.initial or self.folds_of):
             raise click.UsageError("--pretrain excludes --from and --folds-of")
-        if self.wide and self.head != "gru":
-            raise click.UsageError("--pretrain belongs to --head gru")
+        if self.wide and head == "gap":
+            raise click.UsageError("--pretrain belongs to --head gru or linear")
         if self.excluded and not self.other:
             raise click.UsageError("--other-except belongs to --other")
 
+    def choose_head(self) -> Head:
+        """Return the head asked for, or else the more accurate one: linear, where the training is not the paper's."""
+        if self.head is not None:
+            return self.head
+        is_paper = self.recipe == "paper" or self.form == "windowed" or self.outputs == "single"
+        return "gru" if is_paper or not self.auxiliary else "linear"
+
     def choose_recipe(self) -> Recipe:
         """Return the recipe with the settings and the stages asked for."""
-        default = "staged" if self.head == "linear" or (self.auxiliary and self.head == "gru") else "paper"
+        head = self.choose_head()
+        default = "staged" if head == "linear" or (self.auxiliary and head == "gru") else "paper"
         recipe = chosen_recipe(self.recipe or default, self.settings, self.epochs)
         if self.other and not any(setting.endswith("class_balance") for setting in self.settings):
-            recipe = recipe.override({"class_balance": 1.0})  # or the many foreign clips draw known sounds to `other`
-        if self.head == "linear":
+            # The many foreign clips would draw known sounds to `other`: make it unlikely beforehand.
+            recipe = recipe.override({"class_balance": 2.0})
+        if self.stages:
+            recipe = recipe.only(tuple(self.stages.split(",")))
+        elif head == "linear" and not self.wide:
             recipe = recipe.without_head()
-        return recipe.only(tuple(self.stages.split(","))) if self.stages else recipe
+        return recipe.for_linear_head() if head == "linear" else recipe
 
     def make_run(self, recipe: Recipe) -> Run:
         """Return the training that the options describe."""
@@ -102,14 +115,15 @@ class _Options:
         from edge_asc.training.material import OtherSounds
         from edge_asc.training.run import Run
 
+        head = self.choose_head()
         dataset = Dataset.open(self.data)
         sounds = OtherSounds(Dataset.open(self.other), self.excluded) if self.other else None
         config = ModelConfig(
             backbone=self.backbone,
             form=self.form,
-            head=self.head,
+            head=head,
             output=self.outputs,
-            auxiliary=self.auxiliary and self.head == "gru",
+            auxiliary=self.auxiliary and head == "gru",
             classes=len(dataset.labels) + (sounds is not None),
             res_norm=self.res_norm,
             dropout=recipe.dropout,
@@ -138,9 +152,8 @@ class _Options:
 @click.option(
     "--head",
     type=click.Choice(["gru", "linear", "gap"]),
-    default="gru",
-    show_default=True,
-    help="Recurrent layers, a linear layer on each embedding, or the CNN baseline.",
+    help="A linear layer on each embedding, recurrent layers, or the CNN baseline [default: linear; gru with "
+    "--recipe paper, --form windowed, --outputs single or --no-auxiliary].",
 )
 @click.option("--outputs", type=click.Choice(["multi", "single"]), default="multi", show_default=True)
 @click.option("--auxiliary/--no-auxiliary", default=True, show_default=True, help="The auxiliary stream.")
