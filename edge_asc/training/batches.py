@@ -101,7 +101,7 @@ class Examples:
         return [max(1, round(class_limit * (total - count) / max(1, classes - 1))) for count in counts]
 
     def weights(self, balance: float, class_limit: float = 0.0) -> Tensor:
-        """Weight of each class in the loss, (classes,): 1 / clips of it in an epoch ** balance; 1 in the mean of clips."""
+        """Weight of each class in the loss, (classes,): 1 / its clips in an epoch ** balance, with a mean of 1."""
         counts = torch.bincount(self.targets, minlength=self.classes)
         if limits := self._limits(class_limit):
             counts = counts.minimum(torch.tensor(limits))
