@@ -45,13 +45,14 @@ def train(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return run
 
 
-def test_pretraining_and_head_in_one_go(train: Any, scenes: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("head", ["linear", "gru"])
+def test_pretraining_and_head_in_one_go(train: Any, scenes: Path, tmp_path: Path, head: str) -> None:
     output = tmp_path / "model"
-    options = ("--pretrain", scenes / "data", "--fold", 1, "--epochs", 1, "--output", output, *SETTINGS)
+    options = ("--head", head, "--pretrain", scenes / "data", "--fold", 1, "--epochs", 1, "--output", output, *SETTINGS)
     result = train(*options)
     assert result.exit_code == 0, result.output
     wide, final = Checkpoint.load(output / "pretrained"), Checkpoint.load(output)
-    assert (wide.model.config.head, final.model.config.head) == ("linear", "gru")
+    assert (wide.model.config.head, final.model.config.head) == ("linear", head)
     assert [stage["name"] for stage in wide.recipe["stages"]] == ["trunk"]
     assert [stage["name"] for stage in final.recipe["stages"]] == ["head"]
     assert (wide.training["folds_of"], final.training["started_from"]) == ("generated", "pretrained")

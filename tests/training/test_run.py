@@ -211,7 +211,7 @@ def test_a_pupil_credits_the_clips_of_its_teacher(data: Any, tmp_path: Path) -> 
     taught = run_of(dataset, tmp_path / "pupil", teachers=(tmp_path / "teacher",))
     pupil = train(taught, cache, Listener(), resume=False, record=recorded)
     assert pupil.training["credits"] == heard
-    assert "- somebody: [1](http://example.invalid/1/)" in card(pupil)
+    assert "- somebody: [1](http://example.invalid/1/)" in list_credits(pupil)
 
 
 def test_a_trunk_alone_is_not_evaluated(data: Any, tmp_path: Path) -> None:
@@ -243,6 +243,32 @@ def test_a_linear_head_gives_its_rows_to_a_recurrent_one(data: Any, tmp_path: Pa
     head = train(run, cache, Listener(), resume=False, record=recorded)
     expected = trunk.model.state_dict()["output.weight"].flip(0)
     assert torch.equal(head.model.state_dict()["auxiliary.weight"], expected)
+
+
+def test_new_labels_are_learned_beside_known_ones(data: Any, tmp_path: Path) -> None:
+    dataset, cache = data
+    trunk_recipe = RECIPE.without_head()
+    train(
+        run_of(dataset, tmp_path / "wide", head="linear", recipe=trunk_recipe),
+        cache,
+        Listener(),
+        resume=False,
+        record=recorded,
+    )
+    labels = (*dataset.labels[:4], "quarry")
+    clips = tuple(
+        replace(clip, label="quarry" if clip.label == dataset.labels[9] else clip.label)
+        for clip in dataset.clips
+        if clip.label in dataset.labels[:4] or clip.label == dataset.labels[9]
+    )
+    own = replace(dataset, labels=labels, clips=clips)
+    head = RECIPE.only(("head",)).for_linear_head()
+    run = run_of(own, tmp_path / "own", head="linear", recipe=head, initial=tmp_path / "wide")
+    found = train(run, cache, Listener(), resume=False, record=recorded).model.state_dict()
+    start = Checkpoint.load(tmp_path / "wide").model.state_dict()
+    assert torch.equal(found["output.weight"][:4], start["output.weight"][:4])
+    assert not torch.equal(found["output.weight"][4], start["output.weight"][9])
+    assert all(torch.equal(value, found[name]) for name, value in start.items() if not name.startswith("output"))
 
 
 def test_foreign_sounds_become_the_label_other(data: Any, tmp_path: Path) -> None:
