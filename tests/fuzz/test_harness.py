@@ -15,8 +15,8 @@ from fuzz.toys.faults import KINDS, TARGET
 
 
 def test_every_kind_is_seen_in_the_case_that_does_it(tmp_path: Path) -> None:
-    tally = fuzz("fuzz.toys.faults", cases=24, seconds=120, keep=tmp_path)
-    expected = [TARGET.mutate(Random(f"0/{case}/input.txt"), b"", {}).decode() for case in range(24)]
+    tally = fuzz("fuzz.toys.faults", cases=40, seconds=120, keep=tmp_path)
+    expected = [TARGET.mutate(Random(f"0/{case}/input.txt"), b"", {}).decode() for case in range(40)]
     assert set(expected) == set(KINDS)
     assert {kind: expected.count(kind) for kind in KINDS} == dict(tally.counts)
     assert {failure.case: failure.kind for failure in tally.failures} == {
@@ -25,7 +25,7 @@ def test_every_kind_is_seen_in_the_case_that_does_it(tmp_path: Path) -> None:
     assert all(failure.again == failure.kind for failure in tally.failures)
     kept = {path.name for path in tmp_path.glob("*-input.txt")}
     assert kept == {f"fuzz.toys.faults-0-{failure.case}-input.txt" for failure in tally.failures}
-    row = "| fuzz.toys.faults | 24 | " + " | ".join(str(expected.count(kind)) for kind in KINDS) + " |"
+    row = "| fuzz.toys.faults | 40 | " + " | ".join(str(expected.count(kind)) for kind in KINDS) + " |"
     assert table([tally]).splitlines()[2] == row
 
 
