@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias, TypeVar, cast, overload
 
@@ -9,6 +11,32 @@ JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping
 
 T = TypeVar("T")
 C = TypeVar("C", bound=str)
+
+NUMBER = (int, float)
+
+
+def parse_json(text: str | bytes) -> object:
+    """Parse JSON strictly: NaN, infinities and an object with two fields of one name are not JSON.
+
+    Raises:
+        ValueError: not JSON, or nested too deeply.
+    """
+    try:
+        value: object = json.loads(text, object_pairs_hook=_to_object, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    return value
+
+
+def _to_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError(f"two fields of one name among {', '.join(name[:40] for name, _ in pairs[:20])!r}")
+    return value
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not a JSON number")
 
 
 class JsonObject:
@@ -59,7 +87,7 @@ class JsonObject:
 
     def number(self, name: str, default: float | None = None) -> float:
         """Return an integer or a float as a float."""
-        return float(self._read(name, (int, float), "a number", default))
+        return float(self._read(name, NUMBER, "a number", default))
 
     def texts(self, name: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
         """Return a list of strings."""
@@ -71,7 +99,7 @@ class JsonObject:
 
     def numbers(self, name: str, default: tuple[float, ...] | None = None) -> tuple[float, ...]:
         """Return a list of numbers, integers as integers."""
-        return self._items(name, (int, float), "numbers", default)
+        return self._items(name, NUMBER, "numbers", default)
 
     def child(self, name: str) -> JsonObject:
         """Return an object."""
@@ -142,9 +170,18 @@ class JsonObject:
 
 
 def _is_a(value: object, kind: type | tuple[type, ...]) -> bool:
-    """Whether a JSON value is of a type; JSON's true and false are no numbers."""
-    return isinstance(value, kind) and (not isinstance(value, bool) or kind is bool)
+    """Whether a JSON value is of a type; JSON's true and false are no numbers, and a number is finite."""
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        return False
+    if isinstance(value, str):
+        # JSON can spell halves of characters, which no file or screen takes.
+        return not any("\ud800" <= character <= "\udfff" for character in value)
+    if kind == NUMBER and isinstance(value, int | float):
+        return abs(value) <= sys.float_info.max
+    return True
 
 
 def _name(value: object) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) <= sys.float_info.max:
+        return "a number that is not finite"
     return "nothing" if value is None else f"{type(value).__name__} {str(value)[:40]!r}"
