@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import math
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias, TypeVar, cast, overload
 
@@ -12,31 +12,57 @@ JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping
 T = TypeVar("T")
 C = TypeVar("C", bound=str)
 
-NUMBER = (int, float)
+
+# Integers that every reader of JSON can hold.
+LARGEST_INTEGER = 2**63
 
 
 def parse_json(text: str | bytes) -> object:
-    """Parse JSON strictly: NaN, infinities and an object with two fields of one name are not JSON.
+    """Parse one JSON document strictly.
 
     Raises:
-        ValueError: not JSON, or nested too deeply.
+        ValueError: not UTF-8, not JSON, nested too deeply, a name twice in one object, or a number that is not finite
+            or an integer beyond 64 bits. Python's own parser lets most of these pass, or fails with other errors.
     """
     try:
-        value: object = json.loads(text, object_pairs_hook=_to_object, parse_constant=_refuse_constant)
+        return json.loads(
+            text.decode("utf-8") if isinstance(text, bytes) else text,
+            object_pairs_hook=_make_object,
+            parse_constant=_refuse_constant,
+            parse_float=_parse_float,
+            parse_int=_parse_integer,
+        )
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start} is not UTF-8") from error
     except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-    return value
+        raise ValueError("it is nested too deeply") from error
 
 
-def _to_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _make_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError(f"two fields of one name among {', '.join(name[:40] for name, _ in pairs[:20])!r}")
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {twice!r} is there twice")
     return value
 
 
-def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is not a JSON number")
+def _refuse_constant(text: str) -> object:
+    raise ValueError(f"got {text}, expected a finite number")
+
+
+def _parse_float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"got {text[:40]}, expected a finite number")
+    return value
+
+
+def _parse_integer(text: str) -> int:
+    # Python refuses to convert very long texts, with advice that is not for users.
+    if len(text) > 20 or not -LARGEST_INTEGER <= (value := int(text)) < LARGEST_INTEGER:
+        raise ValueError(f"got {text[:40]}, expected an integer of at most 64 bits")
+    return value
 
 
 class JsonObject:
@@ -87,7 +113,11 @@ class JsonObject:
 
     def number(self, name: str, default: float | None = None) -> float:
         """Return an integer or a float as a float."""
-        return float(self._read(name, NUMBER, "a number", default))
+        return float(self._read(name, (int, float), "a number", default))
+
+    def optional_number(self, name: str) -> float | None:
+        """Return an integer or a float as a float, or None where it is missing or null."""
+        return None if self._value.get(name) is None else self.number(name)
 
     def texts(self, name: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
         """Return a list of strings."""
@@ -99,7 +129,7 @@ class JsonObject:
 
     def numbers(self, name: str, default: tuple[float, ...] | None = None) -> tuple[float, ...]:
         """Return a list of numbers, integers as integers."""
-        return self._items(name, NUMBER, "numbers", default)
+        return self._items(name, (int, float), "numbers", default)
 
     def child(self, name: str) -> JsonObject:
         """Return an object."""
@@ -174,14 +204,10 @@ def _is_a(value: object, kind: type | tuple[type, ...]) -> bool:
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         return False
     if isinstance(value, str):
-        # JSON can spell halves of characters, which no file or screen takes.
+        # JSON can spell halves of characters, which no file and no screen takes.
         return not any("\ud800" <= character <= "\udfff" for character in value)
-    if kind == NUMBER and isinstance(value, int | float):
-        return abs(value) <= sys.float_info.max
-    return True
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _name(value: object) -> str:
-    if isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) <= sys.float_info.max:
-        return "a number that is not finite"
     return "nothing" if value is None else f"{type(value).__name__} {str(value)[:40]!r}"

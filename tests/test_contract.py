@@ -272,7 +272,7 @@ GRU = Signature(
         (("front_end", "mean"), [], "mean has 0 and scale 256 values"),
         (("front_end", "scale"), [1e38] * 256, "scale holds NaN or values outside"),
         (("front_end", "mean"), [1e300] * 256, "mean holds NaN or values beyond"),
-        (("front_end", "floor"), 10**400, "floor: got a number that is not finite"),
+        (("front_end", "floor"), float("inf"), "floor: got float 'inf', expected a number"),
         (("signatures", 0, "name"), "stop", r"signatures \['stop'\]; expected step alone"),
         (("signatures", 0, "frames"), 10**9, "features have shape"),
         (("signatures", 0, "samples"), 0, "8 frames for 0 samples"),
@@ -334,8 +334,8 @@ def test_a_windowed_artefact_has_the_signatures_of_its_form(signatures: tuple[Si
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"a": NaN}', "NaN is not a JSON number"),
-        ('{"a": 1, "a": 2}', "two fields of one name"),
+        ('{"a": NaN}', "got NaN, expected a finite number"),
+        ('{"a": 1, "a": 2}', "the name 'a' is there twice"),
         ("[" * 100_000 + "]" * 100_000, "nested too deeply"),
         ('{"schema_version": ' + "9" * 5000 + "}", "not JSON"),
     ],

@@ -117,9 +117,10 @@ class Artefact:
         """The bytes of the file."""
         return self.written.finish(self.contract)
 
-    def with_parity(self, parity: Parity) -> Artefact:
-        """Return the same file with a measurement in its contract."""
-        return replace(self, contract=replace(self.contract, measured=Measured(parity=parity)))
+    def with_parity(self, parity: Parity, accepted: float | None = None) -> Artefact:
+        """Return the same file with a measurement in its contract, and the agreement that was accepted as enough."""
+        measured = Measured(parity=parity, accepted_agreement=accepted)
+        return replace(self, contract=replace(self.contract, measured=measured))
 
 
 def write(draft: Draft, name: str) -> list[Artefact]:

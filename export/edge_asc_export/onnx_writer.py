@@ -132,8 +132,8 @@ class _Writer:
         helper = self.onnx.helper
         inputs, outputs = ([self._value_info(spec) for spec in side] for side in (specs.inputs, specs.outputs))
         nodes = _remove_identities(self.nodes, {spec.name for spec in specs.outputs})
-        for node in nodes:
-            node.name = node.output[0]  # onnxruntime before 1.22 refuses nodes that share a name, as nameless ones do
+        for i, node in enumerate(nodes):
+            node.name = str(i)  # onnxruntime before 1.22 refuses nodes that share a name, as nameless ones do
         graph = helper.make_graph(nodes, self.graph.name, inputs, outputs, list(self.initializers.values()))
         opsets = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="edge-asc")
