@@ -94,7 +94,8 @@ def command(
     """Write CHECKPOINT (a folder, or a pretrained model) as streaming artefacts.
 
     Every artefact is streamed in its own engine against float PyTorch before it is put in place. A float artefact that
-    differs, or a quantised one that agrees less than its scheme must, leaves no file, and the exit code is 1. The table gives agreement of decisions, errors of the logits and size.
+    differs, or a quantised one that agrees too little for its scheme, leaves no file, and the exit code is 1. The table
+    gives agreement of decisions, errors of the logits and size.
     """
     chosen = _parse_scheme(scheme, data, calibration, ranges)
     if fold is not None and data is None:
