@@ -7,7 +7,7 @@ from typing import Protocol
 
 from edge_asc.contract import AnyArray, Signature, Tensors, TensorSpec, check_tensors
 from edge_asc.errors import ContractError, EdgeAscError
-from edge_asc.tensors import check_values
+from edge_asc.tensors import are_bounded, check_values
 
 
 class Runner(Protocol):
@@ -96,9 +96,11 @@ class Loop:
             raise ContractError(
                 f"{self.signature.name}: the engine failed ({error}); the file may be damaged"
             ) from error
-        check_values(f"{self.signature.name}: output {self.result.name}", result)
-        for name, state in self._peek().items():
-            check_values(f"{self.signature.name}: state {name}", state)
+        states = self._peek()
+        if not are_bounded((result, *states.values())):
+            check_values(f"{self.signature.name}: output {self.result.name}", result)
+            for name, state in states.items():
+                check_values(f"{self.signature.name}: state {name}", state)
         return result
 
     def _step(self, value: AnyArray) -> AnyArray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeAlias, get_args
@@ -134,17 +134,25 @@ def check_tensors(signature: str, noun: str, expected: Kinds, actual: Mapping[st
         check_values(f"{signature}: {noun} {name}", array)
 
 
+def are_bounded(arrays: Iterable[AnyArray]) -> bool:
+    """Return whether all float values are finite and within ±LARGEST; fast, and False where it is not sure."""
+    # The sum of squares takes a third of the time of comparisons, and NaN compares as false.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for array in arrays:
+            if array.dtype.kind == "f":
+                flat = array.reshape(-1)
+                if not np.dot(flat, flat) <= LARGEST * LARGEST:
+                    return False
+    return True
+
+
 def check_values(where: str, array: AnyArray) -> None:
     """Make sure that float values are finite and of a size that audio can cause; integers always are.
 
     Raises:
         ContractError: they are not.
     """
-    # NaN compares as false. The sum of squares is several times as fast as a comparison of each value.
     if array.dtype.kind != "f":
-        return
-    flat = array.ravel()
-    if np.dot(flat, flat) <= LARGEST:
         return
     if not np.isfinite(array).all():
         raise ContractError(f"{where} holds NaN or infinite values; reset the stream")

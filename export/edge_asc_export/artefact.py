@@ -51,6 +51,7 @@ class Draft:
         if model.config.form == "windowed" and not self.windows:
             raise ExportError(f"{self.checkpoint.name} is windowed: name at least one length with --window SECONDS")
         if self.scheme.static:
+            self.plan.check_front_end(self.checkpoint.front_end)
             weights = digest(model)
             for graph in self.graphs:
                 self.plan.check(expand_gru(equalise_by_plan(graph, self.plan)), weights)

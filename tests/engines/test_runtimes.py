@@ -479,7 +479,7 @@ class TestInstallation:
     @pytest.mark.parametrize(
         ("package", "version", "loss"),
         [
-            ("tflite_runtime", "2.14.0", "does not accelerate int8"),
+            ("tflite_runtime", "2.14.0", "to six are others than in LiteRT"),
             ("tensorflow", "2.21.0", "ten times the memory"),
         ],
     )
