@@ -124,6 +124,7 @@ class Parity:
         max_error, mean_error: absolute error of the logits.
         agreement_by_length: share of equal decisions at each number of seconds since reset, under the contract's rule.
         max_error_first, max_error_last: in the first and the last quarter of one stream without a reset: its drift.
+        sqnr: energy of PyTorch's logits over that of the errors, dB; None where it was not measured.
     """
 
     audio: str
@@ -134,6 +135,7 @@ class Parity:
     agreement_by_length: Mapping[str, float]
     max_error_first: float
     max_error_last: float
+    sqnr: float | None = None
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return a JSON object that `from_json` reads."""
@@ -156,6 +158,7 @@ class Parity:
             agreement_by_length=value.child("agreement_by_length").number_items(),
             max_error_first=value.number("max_error_first"),
             max_error_last=value.number("max_error_last"),
+            sqnr=value.optional_number("sqnr"),
         )
 
 
@@ -165,13 +168,21 @@ class Measured:
 
     Attributes:
         parity: with float PyTorch; None where it was not measured.
+        accepted_agreement: share of equal decisions, 0 to 1, that was accepted as enough in place of the bounds of the
+            scheme; None where these hold.
     """
 
     parity: Parity | None = None
+    accepted_agreement: float | None = None
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return a JSON object that `from_json` reads."""
-        return {} if self.parity is None else {"parity": self.parity.to_json()}
+        value: dict[str, JsonValue] = {}
+        if self.parity is not None:
+            value["parity"] = self.parity.to_json()
+        if self.accepted_agreement is not None:
+            value["accepted_agreement"] = self.accepted_agreement
+        return value
 
     @classmethod
     def from_json(cls, value: JsonObject) -> Self:
@@ -181,4 +192,7 @@ class Measured:
             ValueError: a field is of another type.
         """
         parity = value.optional_child("parity")
-        return cls(parity=None if parity is None else Parity.from_json(parity))
+        return cls(
+            parity=None if parity is None else Parity.from_json(parity),
+            accepted_agreement=value.optional_number("accepted_agreement"),
+        )

@@ -51,6 +51,7 @@ class Draft:
         if model.config.form == "windowed" and not self.windows:
             raise ExportError(f"{self.checkpoint.name} is windowed: name at least one length with --window SECONDS")
         if self.scheme.static:
+            self.plan.check_front_end(self.checkpoint.front_end)
             weights = digest(model)
             for graph in self.graphs:
                 self.plan.check(expand_gru(equalise_by_plan(graph, self.plan)), weights)
@@ -117,9 +118,10 @@ class Artefact:
         """The bytes of the file."""
         return self.written.finish(self.contract)
 
-    def with_parity(self, parity: Parity) -> Artefact:
-        """Return the same file with a measurement in its contract."""
-        return replace(self, contract=replace(self.contract, measured=Measured(parity=parity)))
+    def with_parity(self, parity: Parity, accepted: float | None = None) -> Artefact:
+        """Return the same file with a measurement in its contract, and the agreement that was accepted as enough."""
+        measured = Measured(parity=parity, accepted_agreement=accepted)
+        return replace(self, contract=replace(self.contract, measured=measured))
 
 
 def write(draft: Draft, name: str) -> list[Artefact]:

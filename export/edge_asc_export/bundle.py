@@ -33,6 +33,7 @@ class ExportRequest:
         formats: names of the formats to write.
         windows: lengths, s, of a windowed model.
         plan: recorded ranges, instead of the checkpoint's own.
+        accepted_agreement: with float PyTorch, 0 to 1, in place of the bounds of the scheme; None for these.
     """
 
     checkpoint: Path
@@ -40,6 +41,7 @@ class ExportRequest:
     formats: tuple[str, ...]
     windows: tuple[int, ...] = ()
     plan: Plan | None = None
+    accepted_agreement: float | None = None
 
     def draft(self) -> Draft:
         """Load the checkpoint and return the draft.
@@ -71,8 +73,8 @@ def export(request: ExportRequest, output: Path, *, progress: Progress = SILENT)
     and files that only an earlier manifest lists are deleted.
 
     Raises:
-        ExportError: an artefact could not be written, differs from PyTorch, or the writer was killed; `output` is as
-            it was.
+        ParityError: an artefact differs from PyTorch by more than its scheme allows; `output` is as it was.
+        ExportError: an artefact could not be written, or the writer was killed; `output` is as it was.
     """
     for name in request.formats:
         check_support(name, request.scheme)
@@ -91,7 +93,8 @@ def write_bundle(request: ExportRequest, staging: Path, progress: Progress) -> M
     """Write the artefacts of a request to a new folder, and measure each in its own engine.
 
     Raises:
-        ExportError: the request cannot be exported, or a float artefact differs from PyTorch.
+        ParityError: an artefact differs from PyTorch by more than its scheme allows.
+        ExportError: the request cannot be exported.
     """
     draft = request.draft()
     staging.mkdir(parents=True)
@@ -100,17 +103,19 @@ def write_bundle(request: ExportRequest, staging: Path, progress: Progress) -> M
     for name in sorted(set(request.formats)):
         with progress.phase(f"writing and checking {FORMATS.load(name).title}"):
             for artefact in write(draft, name):
-                entries[artefact.name] = _check(artefact, reference, request.scheme, staging)
+                entries[artefact.name] = _check(artefact, reference, request, staging)
     return Manifest(draft.checkpoint.name, entries, draft.plan.to_json())
 
 
-def _check(artefact: Artefact, reference: TorchRuntime, scheme: Scheme, folder: Path) -> Entry:
+def _check(artefact: Artefact, reference: TorchRuntime, request: ExportRequest, folder: Path) -> Entry:
     """Put an artefact's file into a folder, with the parity that was measured on it."""
     path = folder / artefact.name
     write_bytes(path, artefact.data)
     measured = parity.measure(reference, open_runtime(path))
-    parity.check(artefact.name, scheme, measured)
-    data = artefact.with_parity(measured).data
+    # A float artefact is exact or an error: nothing can be accepted in its place.
+    accepted = None if request.scheme.bounds is None else request.accepted_agreement
+    parity.check(artefact.name, request.scheme, measured, accepted)
+    data = artefact.with_parity(measured, accepted).data
     write_bytes(path, data)
     runtime = open_runtime(path)
     return Entry(sha256(path), len(data), artefact.format, runtime.engine, runtime.contract)

@@ -26,7 +26,7 @@ from edge_asc_export.graph import Graph, group_tied
 from edge_asc_export.lowering import lower_gru, lower_step, lower_window
 from edge_asc_export.passes.equalise import equalise_by_plan, groups
 from edge_asc_export.passes.expand_gru import expand_gru
-from edge_asc_export.plan import Equalisation, Plan, SharedRange, Sharing, digest, sharing_of_all
+from edge_asc_export.plan import Equalisation, Plan, SharedRange, Sharing, digest, front_end_digest, sharing_of_all
 from edge_asc_export.scheme import SCHEMES
 from edge_asc_export.simulation import Observer, Simulation
 
@@ -120,7 +120,7 @@ def calibrate(
         mean_logit_error={each: float(f"{error:.4g}") for each, error in errors.items()},
         warnings=tuple(_warnings(front_end, features, source.classes)),
     )
-    return replace(plans[chosen], provenance=record)
+    return replace(plans[chosen], provenance=record, front_end=front_end_digest(front_end))
 
 
 @dataclass(frozen=True)

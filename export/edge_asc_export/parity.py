@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,9 +18,14 @@ from edge_asc.streaming import WindowedClassifier
 from edge_asc_export.scheme import Scheme
 
 TOLERANCE = 1e-4
+LARGEST_SQNR = 200.0
 SEED = 20
 SECONDS = 10
 WINDOWED_SECONDS = 26
+
+
+class ParityError(ExportError):
+    """An artefact that is too far from PyTorch: a check at export did not hold."""
 
 
 def scenes() -> list[Array]:
@@ -79,18 +85,44 @@ def _summarise(audio: str, expected: Sequence[Array], actual: Sequence[Array], a
         agreement_by_length=agreement,
         max_error_first=float(stream[:quarter].max()),
         max_error_last=float(stream[-quarter:].max()),
+        sqnr=_sqnr(e, a),
     )
 
 
-def check(name: str, scheme: Scheme, parity: Parity) -> None:
-    """Make sure that a float artefact computes what PyTorch computes.
+def _sqnr(expected: Array, actual: Array) -> float:
+    """Return the signal-to-quantisation-noise ratio of logits, dB, at most LARGEST_SQNR."""
+    signal, noise = (float((x.astype(np.float64) ** 2).sum()) for x in (expected, expected - actual))
+    if not signal > 0.0:
+        return 0.0
+    return min(LARGEST_SQNR, 10.0 * math.log10(signal / max(noise, 1e-300)))
+
+
+def check(name: str, scheme: Scheme, parity: Parity, accepted: float | None = None) -> None:
+    """Make sure that an artefact is near enough to PyTorch: equal in float, within the bounds of its scheme otherwise.
+
+    Args:
+        name: of the artefact.
+        scheme: of quantisation.
+        parity: as measured.
+        accepted: lowest agreement, 0 to 1, in place of the bounds of a scheme that is not float.
 
     Raises:
-        ExportError: the logits of a float artefact differ by more than 1e-4.
+        ParityError: it is not.
     """
-    exact = scheme.weights == scheme.activations == "float32"
-    if exact and not parity.max_error <= TOLERANCE:
-        raise ExportError(
-            f"{name}: logits differ from PyTorch by {parity.max_error:.2g} over {parity.steps} steps; "
-            f"expected at most {TOLERANCE:g}: nothing was written. Try other versions of the export tools"
+    bounds = scheme.bounds
+    if bounds is None:
+        if not parity.max_error <= TOLERANCE:
+            raise ParityError(
+                f"{name}: logits differ from PyTorch by {parity.max_error:.2g} over {parity.steps} steps; "
+                f"expected at most {TOLERANCE:g}: nothing was written. Try other versions of the export tools"
+            )
+        return
+    least = bounds.agreement if accepted is None else accepted
+    sqnr = math.nan if parity.sqnr is None else parity.sqnr
+    if not parity.agreement >= least or (accepted is None and not sqnr >= bounds.sqnr):
+        asked = f"at least {least:g}" + ("" if accepted is not None else f" and {bounds.sqnr:g} dB")
+        raise ParityError(
+            f"{name}: {parity.agreement:.4f} of the decisions agree with PyTorch over {parity.steps} steps, and the "
+            f"logits have an SQNR of {sqnr:.1f} dB; expected {asked}: nothing was written. Record ranges on other "
+            "recordings with --calibration DIR, choose another --quantize, or accept it with --accept-agreement"
         )

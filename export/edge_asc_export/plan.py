@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from edge_asc.contract import Affine
 from edge_asc.errors import ExportError
+from edge_asc.frontend import FrontEnd
 from edge_asc.jsonobject import JsonObject, JsonValue
 from edge_asc.provenance import Calibration
 from edge_asc_export.graph import Add, Concat, Graph, MaxPool, Multiply, Reshape, Sigmoid, Slice, Tanh, group_tied
@@ -86,6 +88,8 @@ class Plan:
             only scales and shifts features has none and stays float.
         equalisation: factors, in the order of the graph.
         provenance: what the ranges were recorded on; None in a plan without ranges.
+        front_end: digest of the front end that the ranges belong to; "" in a plan without ranges, and in one that was
+            recorded before plans had this field.
     """
 
     scheme: Scheme
@@ -93,6 +97,7 @@ class Plan:
     ranges: tuple[SharedRange, ...] = ()
     equalisation: tuple[Equalisation, ...] = ()
     provenance: Calibration | None = None
+    front_end: str = ""
 
     @property
     def int16(self) -> bool:
@@ -130,6 +135,18 @@ class Plan:
         scales = {tensor: group.scales for group in self.equalisation for tensor in group.tensors}
         return {tensor: values for tensor, values in scales.items() if tensor in graph.shapes}
 
+    def check_front_end(self, front_end: FrontEnd) -> None:
+        """Make sure that the ranges were recorded with this front end.
+
+        Raises:
+            ExportError: they were recorded with another one.
+        """
+        if self.scheme.static and self.front_end not in ("", front_end_digest(front_end)):
+            raise ExportError(
+                "the quantisation plan was recorded with another front end or normalisation than the checkpoint's; "
+                "record it again with --calibration DIR"
+            )
+
     def check(self, graph: Graph, digest: str) -> None:
         """Make sure that the plan fits a model.
 
@@ -166,6 +183,7 @@ class Plan:
             "ranges": [{**asdict(shared), "tensors": list(shared.tensors)} for shared in self.ranges],
             "equalisation": [{"tensors": list(e.tensors), "scales": list(e.scales)} for e in self.equalisation],
             "provenance": self.provenance.to_json() if self.provenance else {},
+            **({"front_end": self.front_end} if self.front_end else {}),
         }
 
     @classmethod
@@ -194,9 +212,10 @@ class Plan:
             )
             record = Calibration.from_json(document.child("provenance")) if value["provenance"] else None
             scheme, model = Scheme.from_json(value["scheme"]), document.text("model")
+            front_end = document.text("front_end", "")
         except (KeyError, ValueError) as error:
             raise ExportError(f"a malformed quantisation plan ({error}); record it again") from error
-        return cls(scheme, model, ranges, equalisation, record)
+        return cls(scheme, model, ranges, equalisation, record, front_end)
 
 
 def sharing(graph: Graph, clip: float) -> list[Sharing]:
@@ -248,6 +267,11 @@ def _scaled_features(graph: Graph) -> set[str]:
             tensors |= {node.left, node.right}
             chain.add(node.output)
     return tensors
+
+
+def front_end_digest(front_end: FrontEnd) -> str:
+    """Return the SHA-256 of the parameters of a front end, with its normalisation."""
+    return hashlib.sha256(json.dumps(front_end.to_json(), sort_keys=True).encode()).hexdigest()
 
 
 def digest(model: CRNN) -> str:

@@ -30,6 +30,29 @@ COMBINATIONS: Mapping[tuple[Weights, Activations], str] = {
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """How near to float PyTorch an artefact must be on generated scenes, in logits of single steps.
+
+    Attributes:
+        agreement: lowest share of decisions with the same arg-max.
+        sqnr: lowest signal-to-quantisation-noise ratio of the logits, dB.
+    """
+
+    agreement: float
+    sqnr: float
+
+
+# Below all pretrained models (docs/quantisation-results.md), and far above models whose ranges belong to other weights.
+# What computes in float32 alone must be exact: see `parity.TOLERANCE`.
+BOUNDS: Mapping[tuple[Weights, Activations], Bounds] = {
+    ("float16", "float32"): Bounds(0.99, 40.0),
+    ("int8", "dynamic"): Bounds(0.95, 25.0),
+    ("int8", "int8"): Bounds(0.85, 12.0),
+    ("int8", "int16"): Bounds(0.95, 20.0),
+}
+
+
+@dataclass(frozen=True)
 class Scheme:
     """How a model is quantised; the same for every format that supports it.
 
@@ -71,6 +94,11 @@ class Scheme:
     def static(self) -> bool:
         """Whether activations have static quantisation parameters, which need recorded ranges."""
         return self.activations in ("int8", "int16")
+
+    @property
+    def bounds(self) -> Bounds | None:
+        """How near to float PyTorch an artefact must be; None where it must be exact."""
+        return BOUNDS.get((self.weights, self.activations))
 
     @property
     def label(self) -> str:

@@ -21,6 +21,7 @@ from edge_asc.streaming import StreamingClassifier
 from edge_asc.training.checkpoint import read_metadata
 from edge_asc_export.bundle import ExportRequest, export
 from edge_asc_export.format import FORMATS
+from edge_asc_export.parity import ParityError
 from edge_asc_export.scheme import SCHEMES, SELECTION_ORDER, Scheme
 
 TIMED_STEPS = 200
@@ -103,7 +104,11 @@ def select(request: ExportRequest, trial: Trial, *, progress: Progress = SILENT)
     attempts: list[Attempt] = []
     for scheme in _applicable_schemes(request):
         with progress.phase(f"trying {scheme.name}"):
-            tried = _try(replace(request, scheme=scheme), trial, reference)
+            try:
+                tried = _try(replace(request, scheme=scheme), trial, reference)
+            except ParityError as error:
+                progress.note(f"{scheme.name} does not hold: {error}")
+                continue
         attempts += tried
         if all(attempt.holds for attempt in tried):
             return Selection(scheme, tuple(attempts))

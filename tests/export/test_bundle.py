@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from artefacts import checkpoint, planned
+from edge_asc.cli import cli
 from edge_asc.engine import open_runtime
 from edge_asc.errors import ContractError, ExportError
 from edge_asc.files import sha256
@@ -21,7 +23,7 @@ from edge_asc_export.plan import Plan
 from edge_asc_export.recording import record_plan
 from edge_asc_export.scheme import SCHEMES
 
-QUICK = Parity("noise", 60, 1.0, 1e-6, 1e-7, {"1": 1.0}, 1e-6, 1e-6)
+QUICK = Parity("noise", 60, 1.0, 1e-6, 1e-7, {"1": 1.0}, 1e-6, 1e-6, 60.0)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +59,8 @@ def test_a_writer_that_is_killed_leaves_nothing(folder: Path, tmp_path: Path, mo
 def test_an_export_is_proven_and_listed(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     seen: list[str] = []
-    manifest = export(ExportRequest(folder, SCHEMES["int8"], ("onnx", "tflite")), output, progress=Titles(seen))
+    request = ExportRequest(folder, SCHEMES["int8"], ("onnx", "tflite"), accepted_agreement=0.8)
+    manifest = export(request, output, progress=Titles(seen))
     names = {"random-causal-int8-step.onnx", "random-causal-int8.tflite"}
     assert set(manifest.files) == names
     assert {p.name for p in output.iterdir()} == names | {"manifest.json"}
@@ -71,6 +74,8 @@ def test_an_export_is_proven_and_listed(folder: Path, tmp_path: Path) -> None:
         assert found is not None
         assert found.steps >= 60
         assert found.agreement > 0.8
+        assert found.sqnr is not None
+        assert contract.measured.accepted_agreement == 0.8
         assert contract.provenance.calibration is not None
         assert contract.provenance.calibration.clips == 3
     assert open_runtime(output).engine.startswith("litert")
@@ -100,6 +105,58 @@ def test_a_failed_parity_leaves_the_old_files(folder: Path, tmp_path: Path, monk
         export(ExportRequest(folder, SCHEMES["none"], ("tflite",)), output)
     assert {p.name: p.read_bytes() for p in output.iterdir()} == before
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "agreement", "sqnr", "accepted", "holds"),
+    [
+        ("int8", 0.85, 12.0, None, True),
+        ("int8", 0.84, 60.0, None, False),
+        ("int8", 1.0, 11.9, None, False),
+        ("int8", 1.0, None, None, False),
+        ("int8", float("nan"), 60.0, None, False),
+        ("int8", 0.5, -3.0, 0.5, True),
+        ("int8", 0.49, -3.0, 0.5, False),
+        ("int8-dynamic", 0.94, 60.0, None, False),
+        ("int16x8", 0.94, 60.0, None, False),
+        ("fp16", 0.98, 60.0, None, False),
+        ("fp16", 0.99, 40.0, None, True),
+        ("none", 0.0, 0.0, None, True),
+    ],
+)
+def test_a_quantised_artefact_is_held_to_the_bounds_of_its_scheme(
+    scheme: str, agreement: float, sqnr: float | None, accepted: float | None, holds: bool
+) -> None:
+    measured = replace(QUICK, agreement=agreement, sqnr=sqnr)
+    if holds:
+        parity.check("a.onnx", SCHEMES[scheme], measured, accepted)
+        return
+    with pytest.raises(parity.ParityError, match=r"a\.onnx: .* expected at least .*--accept-agreement"):
+        parity.check("a.onnx", SCHEMES[scheme], measured, accepted)
+
+
+@pytest.mark.parametrize("accepted", [None, 0.01])
+def test_an_agreement_below_the_bounds_is_written_only_if_it_is_accepted(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accepted: float | None
+) -> None:
+    monkeypatch.setattr(bundle, "run_in_child", in_process)
+    monkeypatch.setattr(parity, "measure", lambda *_: QUICK)
+    output = tmp_path / "out"
+    request = ExportRequest(folder, SCHEMES["int8"], ("onnx",))
+    export(request, output)
+    before = {p.name: p.read_bytes() for p in output.iterdir()}
+    monkeypatch.setattr(parity, "measure", lambda *_: replace(QUICK, agreement=0.02))
+    options = [] if accepted is None else ["--accept-agreement", str(accepted)]
+    command = ["export", str(folder), "--quantize", "int8", "--format", "onnx", "--output", str(output), *options]
+    done = CliRunner().invoke(cli, command)
+    after = {p.name: p.read_bytes() for p in output.iterdir()}
+    if accepted is None:
+        assert done.exit_code == 1
+        assert "0.0200 of the decisions agree" in done.output
+        assert after == before
+    else:
+        assert done.exit_code == 0, done.output
+        assert open_runtime(output).contract.measured.accepted_agreement == accepted
 
 
 def test_a_second_export_takes_the_place_of_the_first(

@@ -18,7 +18,7 @@ from edge_asc_export.bundle import ExportRequest, write_bundle
 from edge_asc_export.format import FORMATS
 from edge_asc_export.scheme import SCHEMES
 
-QUICK = Parity("noise", 60, 1.0, 1e-6, 1e-7, {"1": 1.0}, 1e-6, 1e-6)
+QUICK = Parity("noise", 60, 1.0, 1e-6, 1e-7, {"1": 1.0}, 1e-6, 1e-6, 60.0)
 
 
 @pytest.fixture

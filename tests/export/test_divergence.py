@@ -19,7 +19,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Checkpoint, Path
     folder = tmp_path_factory.mktemp("divergence")
     found = planned()
     found.save(folder / "model")
-    bundle.export(ExportRequest(folder / "model", SCHEMES["int8"], ("tflite",)), folder / "out")
+    bundle.export(ExportRequest(folder / "model", SCHEMES["int8"], ("tflite",), accepted_agreement=0.0), folder / "out")
     return found, folder / "out/random-causal-int8.tflite"
 
 

@@ -42,7 +42,7 @@ def chosen(
     folder: Path, formats: tuple[str, ...], max_drop: float, targets: Sequence[int] = tuple(range(10))
 ) -> tuple[Scheme, tuple[Attempt, ...]]:
     labels = checkpoint().labels
-    request = ExportRequest(folder, SCHEMES["none"], formats)
+    request = ExportRequest(folder, SCHEMES["none"], formats, accepted_agreement=0.0)
     selection = select(request, Trial(LabelledClips(FEATURES, targets, labels), (1,), max_drop))
     return selection.scheme, selection.attempts
 

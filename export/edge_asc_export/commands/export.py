@@ -67,6 +67,12 @@ LENGTHS = tuple(range(1, 11))
     show_default=True,
     help=f"With --quantize {AUTO}: allowed drop, points of accuracy.",
 )
+@click.option(
+    "--accept-agreement",
+    "accepted",
+    type=click.FloatRange(0, 1),
+    help="Lowest agreement with float PyTorch, in place of the bounds of the scheme; the contract records it.",
+)
 @click.option("--print-scheme", is_flag=True, help="Print the scheme as JSON and write nothing.")
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder [default: build/NAME-SCHEME].")
 @json_option
@@ -80,6 +86,7 @@ def command(
     data: Path | None,
     fold: int | None,
     max_drop: float,
+    accepted: float | None,
     print_scheme: bool,
     output: Path | None,
     as_json: bool,
@@ -87,11 +94,14 @@ def command(
     """Write CHECKPOINT (a folder, or a pretrained model) as streaming artefacts.
 
     Every artefact is streamed in its own engine against float PyTorch before it is put in place. A float artefact that
-    differs is an error and leaves no file. The table gives agreement of decisions, errors of the logits and size.
+    differs, or a quantised one that agrees too little for its scheme, leaves no file, and the exit code is 1. The table
+    gives agreement of decisions, errors of the logits and size.
     """
     chosen = _parse_scheme(scheme, data, calibration, ranges)
     if fold is not None and data is None:
         raise click.UsageError("--fold belongs to --data")
+    if accepted is not None and scheme == "none":
+        raise click.UsageError("--accept-agreement belongs to a scheme that rounds; a float artefact must be exact")
     if print_scheme:
         if scheme == AUTO:
             raise click.UsageError(f"{AUTO} tries several schemes and is none itself; name one of them")
@@ -100,15 +110,14 @@ def command(
     progress = ConsoleProgress()
     recordings = _open_recordings(data, fold, progress)
     request = _parse_request(checkpoint, chosen, formats or _default_formats(scheme, chosen), windows)
-    request = replace(request, plan=_record_plan(request, calibration, ranges or "auto", progress))
+    plan = _record_plan(request, calibration, ranges or "auto", progress)
+    request = replace(request, plan=plan, accepted_agreement=accepted)
     selection = None
     if scheme == AUTO and recordings is not None:
         selection = _select(request, recordings, max_drop, progress)
         request = replace(request, scheme=selection.scheme)
     output = output or Path("build") / f"{request.checkpoint.name}-{request.scheme.label}"
-    from edge_asc_export.bundle import export
-
-    manifest = export(request, output, progress=progress)
+    manifest = _export(request, output, progress)
     results = _measure(recordings, request.checkpoint, output, manifest, progress) if recordings else []
     if as_json:
         tried = [attempt.to_json() for attempt in selection.attempts] if selection else []
@@ -184,6 +193,18 @@ def _select(request: ExportRequest, recordings: Recordings, max_drop: float, pro
     features = recordings.features(Checkpoint.load(request.checkpoint).front_end, progress)
     clips = LabelledClips(features, recordings.targets, recordings.dataset.labels)
     return select(request, Trial(clips, LENGTHS, max_drop), progress=progress)
+
+
+def _export(request: ExportRequest, output: Path, progress: ConsoleProgress) -> Manifest:
+    """Export, and exit with 1 where an artefact is too far from PyTorch."""
+    from edge_asc_export.bundle import export
+    from edge_asc_export.parity import ParityError
+
+    try:
+        return export(request, output, progress=progress)
+    except ParityError as error:
+        click.echo(f"error: {error}", err=True)
+        raise SystemExit(1) from error
 
 
 def _measure(
