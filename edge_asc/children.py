@@ -86,19 +86,19 @@ def _list_folders() -> list[str]:
 
 
 def start_child(
-    module: str, *arguments: str, stdin: int = subprocess.PIPE, **options: Any
+    module: str, *arguments: str, stdin: int = subprocess.PIPE, in_group: bool = False, **options: Any
 ) -> subprocess.Popen[bytes]:
-    """Start a module in an isolated process that leads a group of its own; `end_child` ends the group.
+    """Start a module in an isolated process, which `end_child` ends.
 
     Args:
         module: to run.
         arguments: of it.
         stdin: a pipe, which the module watches with `end_with_stdin`.
+        in_group: leave it in this process's group, such that it ends with that; else it leads one of its own.
         options: of `subprocess.Popen`.
     """
-    return subprocess.Popen(
-        make_command(module, *arguments), stdin=stdin, env=make_environment(), start_new_session=True, **options
-    )
+    command, environment = make_command(module, *arguments), make_environment()
+    return subprocess.Popen(command, stdin=stdin, env=environment, start_new_session=not in_group, **options)
 
 
 def end_child(process: subprocess.Popen[bytes], *, patience: float = 0.0) -> int:
@@ -111,7 +111,7 @@ def end_child(process: subprocess.Popen[bytes], *, patience: float = 0.0) -> int
     with suppress(subprocess.TimeoutExpired):
         process.wait(patience)
     if process.returncode is None:
-        kill_group(process.pid)
+        kill_group(process.pid)  # none where the child is in its parent's group
         process.kill()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
