@@ -14,7 +14,7 @@ import numpy as np
 from edge_asc.contract import DECISION_RULES, Form
 from edge_asc.data import Dataset, FeatureCache
 from edge_asc.data.cache import Crop
-from edge_asc.errors import EdgeAscError, require
+from edge_asc.errors import require
 from edge_asc.evaluation.accuracy import LengthResult
 from edge_asc.evaluation.whole import last_logits
 from edge_asc.files import locked, write_json
