@@ -81,12 +81,7 @@ def finish(output: Path) -> None:
     try:
         manifest = Manifest.read(pending)
         removed = JsonObject(json.loads((pending / OBSOLETE).read_bytes()), OBSOLETE).text_items()
-    except (
-        ContractError,
-        OSError,
-        ValueError,
-        RecursionError,
-    ):  # of an export that had finished but for the removal of the folder
+    except (ContractError, OSError, ValueError, RecursionError):  # all was done but this:
         shutil.rmtree(pending, ignore_errors=True)
         return
     try:
