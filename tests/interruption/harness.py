@@ -100,9 +100,7 @@ def finish(command: Command, tally: Tally, scratch: Path) -> None:
     process = start(command, command.again, "finish", scratch)
     code = process.wait(COMMAND_LIMIT)
     if code:
-        tally.failures.append(
-            f"{command.name}: exit code {code} when run again: {(scratch / 'log').read_text()[-400:]}"
-        )
+        tally.failures.append(f"{command.name}: exit code {code} again: {(scratch / 'log').read_text()[-400:]}")
         return
     if wrong := command.check(command.output):
         tally.failures.append(f"{command.name}: when run again: {wrong}")
