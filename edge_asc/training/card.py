@@ -2,31 +2,80 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from edge_asc.data.dataset import Credits
+from edge_asc.errors import OutputError
 from edge_asc.files import write_bytes
 from edge_asc.models.complexity import complexity
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc.training.material import OTHER
 
-CARD, CREDITS = "README.md", "CREDITS.md"
-
 DECISIONS = {"mean": "the mean of log-softmax since the reset", "last": "the last output"}
 HEADS = {"gru": "CRNN", "linear": "CNN with a linear layer on each embedding", "gap": "CNN with global average pooling"}
 
+# Names of a card, the first that no other text has.
+CARDS = ("README.md", "MODEL_CARD.md")
+CREDITS = ("CREDITS.md", "MODEL_CREDITS.md")
+# The last line of a card, with the SHA-256 of all before it: a card that somebody has edited is not overwritten.
+MARK = re.compile(rb"<!-- written by edge-asc train: ([0-9a-f]{64}) -->\n")
 
-def write_card(checkpoint: Checkpoint, folder: Path) -> None:
-    """Write the model card of a checkpoint into its folder, and the credits of its training clips beside it."""
-    write_bytes(folder / CARD, card(checkpoint).encode())
-    if text := credits(checkpoint):
-        write_bytes(folder / CREDITS, text.encode())
+
+def find_card_path(folder: Path, names: tuple[str, ...] = CARDS) -> Path:
+    """Return where the model card of a checkpoint in a folder belongs; nothing that edge-asc did not write is there.
+
+    Args:
+        names: of the card, or of the credits, in the order of preference.
+
+    Raises:
+        OutputError: every name is taken by a text of somebody else.
+    """
+    for name in names:
+        if not os.path.lexists(folder / name) or _is_own(folder / name):
+            return folder / name
+    raise OutputError(
+        f"{folder}: {' and '.join(names)} are not cards of edge-asc; move one of them, or choose another --output"
+    )
 
 
-def card(checkpoint: Checkpoint) -> str:
-    """The model card, in Markdown: purpose, accuracy, limits and training."""
+def write_card(checkpoint: Checkpoint, folder: Path) -> Path:
+    """Write the model card of a checkpoint into its folder, with the credits of its training clips beside it.
+
+    Returns:
+        The path of the card; see `find_card_path`.
+    """
+    path, credited = find_card_path(folder), find_card_path(folder, CREDITS)
+    if listed := credits(checkpoint):
+        _write_marked(credited, listed)
+    _write_marked(path, card(checkpoint, credited.name))
+    return path
+
+
+def _write_marked(path: Path, text: str) -> None:
+    data = text.encode()
+    write_bytes(path, data + f"<!-- written by edge-asc train: {hashlib.sha256(data).hexdigest()} -->\n".encode())
+
+
+def _is_own(path: Path) -> bool:
+    if path.is_symlink() or not path.is_file():
+        return False
+    data = path.read_bytes()
+    start = data.rfind(b"<!-- ")
+    match = MARK.fullmatch(data, max(start, 0))
+    return match is not None and match[1].decode() == hashlib.sha256(data[:start]).hexdigest()
+
+
+def card(checkpoint: Checkpoint, credited: str = CREDITS[0]) -> str:
+    """The model card, in Markdown: purpose, accuracy, limits and training.
+
+    Args:
+        credited: name of the file of credits.
+    """
     config, cost = checkpoint.model.config, complexity(checkpoint.model)
     size = f"{cost.parameters_deployed:,} parameters at inference"
     if cost.macs_step:
@@ -52,7 +101,7 @@ def card(checkpoint: Checkpoint) -> str:
         "",
         "## Training",
         "",
-        *_training(checkpoint),
+        *_training(checkpoint, credited),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -112,7 +161,7 @@ def _cell(row: dict[str, Any]) -> str:
     return f"{100 * row['accuracy']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
 
 
-def _training(checkpoint: Checkpoint) -> list[str]:
+def _training(checkpoint: Checkpoint, credited: str) -> list[str]:
     training = checkpoint.training
     sources = _describe_clips(training) + "".join(
         f"; started from {earlier['name']} ({_describe_clips(earlier)})" for earlier in training.get("before", ())
@@ -126,7 +175,7 @@ def _training(checkpoint: Checkpoint) -> list[str]:
     )
     lines = [f"{sources}.", "", f"Stages: {stages}. All settings: `recipe` in `checkpoint.json`."]
     if training.get("credits"):
-        lines += ["", f"The recordings and their authors: [{CREDITS}]({CREDITS})."]
+        lines += ["", f"The recordings and their authors: [{credited}]({credited})."]
     return lines
 
 
