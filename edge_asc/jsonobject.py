@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias, TypeVar, cast, overload
 
@@ -9,6 +11,58 @@ JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping
 
 T = TypeVar("T")
 C = TypeVar("C", bound=str)
+
+
+# Integers that every reader of JSON can hold.
+LARGEST_INTEGER = 2**63
+
+
+def parse_json(text: str | bytes) -> object:
+    """Parse one JSON document strictly.
+
+    Raises:
+        ValueError: not UTF-8, not JSON, nested too deeply, a name twice in one object, or a number that is not finite
+            or an integer beyond 64 bits. Python's own parser lets most of these pass, or fails with other errors.
+    """
+    try:
+        return json.loads(
+            text.decode("utf-8") if isinstance(text, bytes) else text,
+            object_pairs_hook=_make_object,
+            parse_constant=_refuse_constant,
+            parse_float=_parse_float,
+            parse_int=_parse_integer,
+        )
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start} is not UTF-8") from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _make_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {twice!r} is there twice")
+    return value
+
+
+def _refuse_constant(text: str) -> object:
+    raise ValueError(f"got {text}, expected a finite number")
+
+
+def _parse_float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"got {text[:40]}, expected a finite number")
+    return value
+
+
+def _parse_integer(text: str) -> int:
+    # Python refuses to convert very long texts, with advice that is not for users.
+    if len(text) > 20 or not -LARGEST_INTEGER <= (value := int(text)) < LARGEST_INTEGER:
+        raise ValueError(f"got {text[:40]}, expected an integer of at most 64 bits")
+    return value
 
 
 class JsonObject:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge_asc.cli.console import log
+from edge_asc.cli.console import echo, log
 from edge_asc.errors import require
 from edge_asc.files import write_bytes
 
@@ -28,4 +28,4 @@ def command(results: tuple[Path, ...], output: Path | None, markdown: bool) -> N
         write_bytes(output, page.to_html(documents).encode())
         log.print(f"written to {output}")
     if markdown:
-        click.echo(page.to_markdown(documents), nl=False)
+        echo(page.to_markdown(documents), newline=False)

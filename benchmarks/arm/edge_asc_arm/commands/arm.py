@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
-from edge_asc.cli.console import ConsoleProgress, log, out, quiet_option
+from edge_asc.cli.console import ConsoleProgress, echo, log, out, quiet_option
 from edge_asc_arm.board import BOARDS, build
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def build_command(board: str, refresh: bool) -> None:
     """Build a board's system in the cache, and print its folder."""
     with ConsoleProgress().phase(f"Building {board}"):
         root = build(BOARDS[board], refresh=refresh)
-    click.echo(root)
+    echo(root)
 
 
 @command.command("enter", short_help="Open a shell on a board.")
@@ -101,7 +101,7 @@ def serve_command(board: str, port: int, folder: Path) -> None:
     build(BOARDS[board])
     with serve(BOARDS[board], folder, port=port) as server:
         log.print("measure there, in another terminal:")
-        click.echo(f"edge-asc bench ... --target {server.target} --ssh-config {server.config}")
+        echo(f"edge-asc bench ... --target {server.target} --ssh-config {server.config}")
         while True:
             time.sleep(3600)
 

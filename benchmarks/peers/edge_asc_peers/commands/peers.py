@@ -82,7 +82,7 @@ def command(
         write_json(path, result.to_json())
         _show(f"{checkpoint.name}: µs for a decision, {threads} thread(s)", summarise(result))
         for name, reason in preparation.absent.items():
-            out.print(f"absent: {name}: {reason}", highlight=False, markup=False)
+            out.print(f"absent: {name}: {reason}")
         log.print(f"written to {path}")
 
 
