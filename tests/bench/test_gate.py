@@ -47,8 +47,8 @@ def typed(value: JsonOrResult) -> Result:
 
 
 def distribution(p50: float) -> dict[str, Any]:
-    parts = dict.fromkeys(("p90", "maximum", "minimum", "mean"), p50)
-    return {**parts, "count": 500, "p50": p50, "p99": p50 * 1.2, "deviation": 0.01, "percentiles": {"50": p50}}
+    ends = {"minimum": p50 * 0.5, "maximum": p50 * 1.5, "p99": p50 * 1.2}
+    return {**ends, "count": 500, "p50": p50, "p90": p50, "mean": p50, "deviation": 0.01, "percentiles": {"50": p50}}
 
 
 def latency(p50: float, spread: float = 0.01) -> dict[str, Any]:
