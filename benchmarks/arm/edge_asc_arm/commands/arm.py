@@ -52,7 +52,7 @@ def build_command(board: str, refresh: bool) -> None:
     """Build a board's system in the cache, and print its folder."""
     with ConsoleProgress().phase(f"Building {board}"):
         root = build(BOARDS[board], refresh=refresh)
-    echo(root)
+    echo(str(root))
 
 
 @command.command("enter", short_help="Open a shell on a board.")
