@@ -33,6 +33,10 @@ class ExportError(EdgeAscError):
     """An export that failed; nothing was written."""
 
 
+class OutputError(EdgeAscError, OSError):
+    """A file or a folder that cannot be written, or that holds what is not edge-asc's own."""
+
+
 class MissingExtraError(EdgeAscError, ImportError):
     """An optional package that is not installed."""
 

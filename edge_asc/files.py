@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-POLL = 0.05  # s between two tries of a lock
+from edge_asc.errors import EdgeAscError, OutputError
+from edge_asc.scratch import make_name, sweep_once
+
+# Between two tries of a lock, and the longest wait for one, s.
+POLL, LOCK_TIMEOUT = 0.05, 3600.0
+# Errors of a disk, a quota or a file that has no room left.
+FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+# Errors of a file system that has no locks.
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
 # Nobody can read a locked byte on Windows: this one lies behind all content.
 LOCKED_BYTE = 2**30
 
@@ -22,30 +30,59 @@ LOCKED_BYTE = 2**30
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success, sync it to disk and move it to `path`.
 
-    On any error, and on Ctrl-C, the temporary file is removed and `path` stays unchanged.
+    On any error, and on Ctrl-C, the temporary file is removed and `path` stays unchanged. What a process that was
+    killed has left is removed by the next one that writes to the same folder.
+
+    Raises:
+        OutputError: the folder cannot be written, or its disk is full.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.parent / make_name(path.suffix)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep_once(path.parent)
+        temporary.touch(exist_ok=False)
+    except OSError as error:
+        raise explain_failure(path, error) from error
     try:
         yield temporary
         with temporary.open("r+b") as file:  # Windows syncs writable files alone
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
+    except OSError as error:
+        if isinstance(error, OutputError) or (error.errno not in FULL and str(temporary) != error.filename):
+            raise
+        raise explain_failure(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
+def explain_failure(path: Path, error: OSError) -> OutputError:
+    """Return the error of a file or folder that could not be written: why, and what to do."""
+    advice = "free some space there" if error.errno in FULL else "choose a place that you may write to"
+    return OutputError(f"{path}: cannot be written ({error.strerror or error}); {advice}, then run the command again")
+
+
 @contextmanager
-def locked(path: Path) -> Iterator[BinaryIO]:
+def locked(path: Path, timeout: float = LOCK_TIMEOUT) -> Iterator[BinaryIO]:
     """Hold the lock of a file and yield the file; wait until no other process holds it.
 
     The file is created if it is missing, and its content is kept. The lock ends with the block or with the process.
+
+    Args:
+        path: of the file.
+        timeout: longest wait, s.
+
+    Raises:
+        EdgeAscError: another process has held it all the time.
     """
+    deadline = time.monotonic() + timeout
     with _lock_file(path) as file:
         while not _acquire(file):
+            if time.monotonic() > deadline:
+                raise EdgeAscError(
+                    f"{path}: another process has held this lock for {timeout:g} s; end it, or wait until it is done"
+                )
             time.sleep(POLL)
         try:
             yield file
@@ -75,7 +112,10 @@ def _lock_file(path: Path) -> BinaryIO:
 
 
 def _acquire(file: BinaryIO) -> bool:
-    """Take the lock of an open file, or return False if another open file has it."""
+    """Take the lock of an open file, or return False if another open file has it.
+
+    On a file system without locks, every process gets it.
+    """
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -88,6 +128,9 @@ def _acquire(file: BinaryIO) -> bool:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
     return True
 
 

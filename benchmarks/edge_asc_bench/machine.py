@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field, fields, replace
@@ -11,11 +12,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import edge_asc
+from edge_asc.children import kill_group
+from edge_asc_bench.timeouts import FIRMWARE
 
 BASE_PACKAGES = ("numpy", "scipy")
 # Features that decide which integer kernels a runtime has: of x86-64 and of ARM.
 FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm", "sve", "bf16")
 X86 = ("x86_64", "i386", "i686")
+# Where newer kernels of a Raspberry Pi show the flags.
+FIRMWARE_FLAGS = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
 THROTTLING = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 
 
@@ -132,15 +137,46 @@ def _find_emulator() -> str | None:
 
 def _read_throttling() -> tuple[str, ...] | None:
     """The flags of a Raspberry Pi's firmware; None on another machine."""
+    text = _read(FIRMWARE_FLAGS) or _ask_firmware()
     try:
-        text = subprocess.run(
-            ["vcgencmd", "get_throttled"], capture_output=True, text=True, timeout=5, check=True
-        ).stdout
-        flags = int(text.strip().partition("=")[2], 16)
-    except (OSError, ValueError, subprocess.SubprocessError):
+        flags = int(text.strip().rpartition("=")[2], 16)
+    except ValueError:
         return None
     now = [name for bit, name in THROTTLING.items() if flags >> bit & 1]
     return (*now, *(f"{name} since boot" for bit, name in THROTTLING.items() if flags >> (bit + 16) & 1))
+
+
+# Programs that failed once, and calls of them that did not end: neither is waited for again.
+_failed: set[str] = set()
+_stuck: list[subprocess.Popen[str]] = []
+
+
+def _ask_firmware() -> str:
+    """The line that `vcgencmd get_throttled` prints; "" where it fails."""
+    path = shutil.which("vcgencmd")
+    if path is None or path in _failed:
+        return ""
+    _failed.add(path)
+    try:
+        process = subprocess.Popen(
+            [path, "get_throttled"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+    except OSError:
+        return ""
+    try:
+        text, _ = process.communicate(timeout=FIRMWARE)
+    except subprocess.TimeoutExpired:
+        kill_group(process.pid)
+        _stuck.append(process)  # a call into a driver may never end
+        return ""
+    if process.returncode == 0:
+        _failed.discard(path)
+    return text
 
 
 def _read_memory() -> int | None:

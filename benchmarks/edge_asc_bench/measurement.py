@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -17,7 +16,9 @@ import edge_asc
 from edge_asc.data.scenes import generate_scene
 from edge_asc.errors import EdgeAscError
 from edge_asc.progress import SILENT, Phase, Progress
+from edge_asc.scratch import scratch_folder
 from edge_asc_bench import job as jobs
+from edge_asc_bench.eventloop import run_to_end
 from edge_asc_bench.events import Event, Progressed
 from edge_asc_bench.inputs import Clips, Model
 from edge_asc_bench.job import AUDIO_SECONDS, Job, Settings, Task
@@ -91,11 +92,11 @@ def bench(
         for target in targets:
             title = f"{target.name}: " if len(targets) > 1 else ""
             phase = stack.enter_context(progress.phase(f"{title}starting"))
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-asc-")))
+            folder = stack.enter_context(scratch_folder())
             runs.append(_TargetRun(target, models, benchmark, folder, _Titled(phase, title)))
         results = []
         try:
-            asyncio.run(_measure_all(runs))
+            run_to_end(_measure_all(runs))
         finally:
             for run in (run for run in runs if run.ended):
                 try:
@@ -109,7 +110,7 @@ def bench(
 
 def bench_app(target: AppTarget, model: str, settings: Settings, command: str, phase: Phase) -> Result:
     """Measure a model of an application on a device; see `AppTarget.measure`."""
-    result = asyncio.run(target.measure(model, settings, phase))
+    result = run_to_end(target.measure(model, settings, phase))
     return msgspec.structs.replace(result, made=msgspec.structs.replace(result.made, command=command))
 
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import queue
 import subprocess
-import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import IO, Self, TypeVar
 
+from edge_asc.children import end_child, start_child
 from edge_asc.errors import EdgeAscError
 from edge_asc_bench.events import Event, Failed, Open, Opened, Request, decode_event, encode
 from edge_asc_bench.job import AUDIO, Task
+from edge_asc_bench.timeouts import WORKER_END, WORKER_REPLY
 
 Reply = TypeVar("Reply", bound=Event)
-
-TIMEOUT = 10.0
 
 
 class WorkerProcess:
@@ -33,12 +34,10 @@ class WorkerProcess:
             EdgeAscError: the model cannot be opened, or the process ended.
         """
         self.task = task
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "edge_asc_bench.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self._process = start_child("edge_asc_bench.worker", in_group=True, stdout=subprocess.PIPE)
+        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        assert self._process.stdout
+        threading.Thread(target=_read_lines, args=(self._process.stdout, self._lines), daemon=True).start()
         try:
             request = Open(index, str(folder / task.file), threads, task.seconds, str(folder / AUDIO))
             self.opened = self.ask(request, Opened)
@@ -54,24 +53,32 @@ class WorkerProcess:
     ) -> None:
         self.close()
 
-    def ask(self, request: Request, kind: type[Reply]) -> Reply:
+    def ask(self, request: Request, kind: type[Reply], timeout: float = WORKER_REPLY) -> Reply:
         """Send a request and wait for its reply.
 
+        Args:
+            request: to send.
+            kind: of the reply.
+            timeout: longest wait, s.
+
         Raises:
-            EdgeAscError: the worker replies that it failed, or its process ended.
+            EdgeAscError: the worker replies that it failed, its process ended, or it does not reply in time.
         """
         assert self._process.stdin
-        assert self._process.stdout
-        try:
-            self._process.stdin.write(encode(request) + "\n")
+        with suppress(OSError):  # a worker that has ended is noticed by its exit code
+            self._process.stdin.write(encode(request).encode() + b"\n")
             self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
+        try:
+            line = self._lines.get(timeout=timeout)
+        except queue.Empty:
+            end_child(self._process)
+            raise EdgeAscError(
+                f"{self.task.name}: no reply to {type(request).__name__} for {timeout:g} s; its process was ended"
+            ) from None
         if not line:
-            code = self._process.wait()
+            code = end_child(self._process, patience=WORKER_END)
             raise EdgeAscError(f"{self.task.name}: its process ended with exit code {code}; nothing was measured")
-        reply = decode_event(line)
+        reply = decode_event(line.decode())
         if isinstance(reply, Failed):
             raise EdgeAscError(f"{self.task.name}: {reply.message}")
         assert isinstance(reply, kind)
@@ -80,12 +87,14 @@ class WorkerProcess:
     def close(self) -> None:
         """End the process."""
         if self._process.stdin:
-            with suppress(BrokenPipeError):
+            with suppress(OSError):
                 self._process.stdin.close()
-        if self._process.stdout:
-            self._process.stdout.close()
-        try:
-            self._process.wait(TIMEOUT)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end_child(self._process, patience=WORKER_END)
+
+
+def _read_lines(pipe: IO[bytes], lines: queue.SimpleQueue[bytes]) -> None:
+    """Queue the lines of a worker, and an empty one at its end."""
+    with suppress(OSError, ValueError):
+        for line in pipe:
+            lines.put(line)
+    lines.put(b"")

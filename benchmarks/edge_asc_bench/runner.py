@@ -1,4 +1,4 @@
-"""Does a job on the machine it runs on: `python -m edge_asc_bench.runner run|start|follow|stop FOLDER`.
+"""Does a job on the machine it runs on: `python -m edge_asc_bench.runner attend|run|start|follow|stop FOLDER`.
 
 It needs Python alone; its workers need numpy and the engines of the models. Events are appended to a file in the job's
 folder, so that a run continues without a listener, and a listener can start at any event.
@@ -17,6 +17,7 @@ from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from edge_asc.children import end_with_stdin, make_command, make_environment
 from edge_asc.errors import EdgeAscError
 from edge_asc.files import try_lock
 from edge_asc_bench.events import (
@@ -40,10 +41,10 @@ from edge_asc_bench.events import (
 from edge_asc_bench.job import EVENTS, FEATURES, LOCK, LOG, Job, Settings
 from edge_asc_bench.machine import describe, read_condition
 from edge_asc_bench.process import WorkerProcess
+from edge_asc_bench.timeouts import EVALUATION_PER_FRAME, HEARTBEAT, WORKER_REPLY
 
 SAMPLING = 1.0
 POLL = 0.1
-HEARTBEAT = 5.0
 # Sustained inference lasts for this many bursts at least.
 FEWEST_BURSTS = 10
 
@@ -89,7 +90,8 @@ def run(folder: Path, emit: Emit) -> None:
         for i, worker in enumerate(workers):
             emit(Progressed("accuracy", i, len(workers)))
             output = folder / f"logits-{i}.npy"
-            emit(worker.ask(Evaluate(str(folder / FEATURES), job.frames, str(output)), LogitsWritten))
+            request = Evaluate(str(folder / FEATURES), job.frames, str(output))
+            emit(worker.ask(request, LogitsWritten, WORKER_REPLY + EVALUATION_PER_FRAME * sum(job.frames)))
     sampler.sample("after", always=True)
 
 
@@ -189,6 +191,12 @@ def _run(folder: Path) -> None:
             emit(Done())
 
 
+def _attend(folder: Path) -> None:
+    """Do the job, but end with all workers when stdin ends: the process that asked for it has ended."""
+    end_with_stdin()
+    _run(folder)
+
+
 def _start(folder: Path) -> None:
     """Start a process that does the job and outlives this one, unless the job is done or such a process exists."""
     if _is_done(folder):
@@ -197,11 +205,12 @@ def _start(folder: Path) -> None:
         if lock is None:
             return
         (folder / EVENTS).unlink(missing_ok=True)
-        command = [sys.executable, "-m", "edge_asc_bench.runner", "run", str(folder)]
+        command = make_command("edge_asc_bench.runner", "run", str(folder))
         with (folder / LOG).open("w") as log:
             # It inherits the lock: there is no moment at which nobody holds it.
             started = subprocess.Popen(
                 command,
+                env=make_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
@@ -241,7 +250,10 @@ def _stop(folder: Path) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Run the command line: an action, the job's folder, and for `follow` a run and a number of events to skip."""
+    """Run the command line: an action, the job's folder, and for `follow` a run and a number of events to skip.
+
+    `attend` does the job for a process that holds stdin open; `run` does it for whoever looks at its events later.
+    """
     action, folder, *rest = arguments
     path = Path(folder)
     if action == "follow":
@@ -249,7 +261,7 @@ def main(arguments: list[str]) -> None:
         with suppress(BrokenPipeError):
             _follow(path, run, int(first))
     else:
-        {"run": _run, "start": _start, "stop": _stop}[action](path)
+        {"attend": _attend, "run": _run, "start": _start, "stop": _stop}[action](path)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,11 @@ can be reported separately.
 from __future__ import annotations
 
 import os
+import queue
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 STATUS = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
+# From the end of stdin to the end of a process that is still at a request, s.
+GRACE = 1.0
 
 TimedDecision = Callable[[int], tuple[int | None, int, int]]
 """Decides on the chunk of an index: the times of front end (None without one), model and engine, ns."""
@@ -234,12 +238,28 @@ def _reset_peak() -> bool:
     return True
 
 
+def _receive() -> Iterator[str]:
+    """Yield requests until stdin ends; this process then ends soon, even if it is still at one."""
+    requests: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            requests.put(line)
+        requests.put(None)
+        time.sleep(GRACE)
+        os._exit(1)
+
+    threading.Thread(target=read, daemon=True).start()
+    while (line := requests.get()) is not None:
+        yield line
+
+
 def main() -> None:
     """Reply to requests until stdin ends."""
     worker = Worker()
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # an engine that prints must not break the protocol
-    for line in sys.stdin:
+    for line in _receive():
         try:
             reply = worker.reply(decode_request(line))
         except Exception as error:

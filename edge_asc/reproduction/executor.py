@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import multiprocessing.connection
-import os
-import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import ParamSpec, Protocol, TypeVar
 
+from edge_asc.children import Child
 from edge_asc.errors import EdgeAscError, require
+from edge_asc.progress import SILENT, Progress
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -52,30 +50,60 @@ class LocalExecutor:
 
     @contextmanager
     def start(self, threads: int, *, gpu: bool) -> Iterator[Submit]:
-        """Start the processes; see `Executor`."""
-        context = multiprocessing.get_context("spawn")
-        executor = ProcessPoolExecutor(self.jobs, mp_context=context, initializer=_begin)
+        """Start the executor; see `Executor`. Each training has a process of its own, which ends with this one."""
+        children = _Children()
+        with ThreadPoolExecutor(self.jobs) as threads_here:
+
+            def submit(function: Callable[P, R], /, *arguments: P.args, **keywords: P.kwargs) -> Future[R]:
+                assert not keywords
+                return threads_here.submit(children.run, function, arguments)
+
+            try:
+                yield submit
+            except BaseException:
+                threads_here.shutdown(wait=False, cancel_futures=True)
+                children.kill()
+                raise
+
+
+class _Children:
+    """Running children; all are killed together."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[Child] = set()
+        self._killed = False
+
+    def run(self, function: Callable[..., R], arguments: tuple[object, ...]) -> R:
+        """Call a function in a child.
+
+        Raises:
+            ChildError: the child crashed, or was killed.
+        """
+        with self._lock:
+            if self._killed:
+                raise EdgeAscError("interrupted")
+            child = Child(call, (function, arguments), "training")
+            self._running.add(child)
         try:
-            yield executor.submit
-            executor.shutdown()
-        except BaseException:
-            executor.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
-                process.terminate()
-            raise
+            with child:
+                result: R = child.receive(None, SILENT)
+                return result
+        finally:
+            with self._lock:
+                self._running.discard(child)
+
+    def kill(self) -> None:
+        """Kill all children; those that are started later end with an error."""
+        with self._lock:
+            self._killed = True
+            for child in self._running:
+                child.kill()
 
 
-def _begin() -> None:
-    """Leave Ctrl-C to the parent process, and end when that has ended: files are written whole."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def follow(sentinel: int) -> None:
-        multiprocessing.connection.wait([sentinel])
-        os._exit(1)
-
-    threading.Thread(target=follow, args=(parent.sentinel,), daemon=True).start()
+def call(function: Callable[..., R], arguments: tuple[object, ...], progress: Progress) -> R:
+    """Call a function that reports no progress, in a child."""
+    return function(*arguments)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -15,7 +14,7 @@ import numpy as np
 from edge_asc.contract import DECISION_RULES, Form
 from edge_asc.data import Dataset, FeatureCache
 from edge_asc.data.cache import Crop
-from edge_asc.errors import EdgeAscError, require
+from edge_asc.errors import require
 from edge_asc.evaluation.accuracy import LengthResult
 from edge_asc.evaluation.whole import last_logits
 from edge_asc.files import locked, write_json
@@ -44,6 +43,8 @@ TRAINING_FACTS = ("clips", "final_loss", "final_accuracy", "computed_with")
 # 1: first version.
 SCHEMA_VERSION = 1
 POLL_SECONDS = 1.0
+# Longest wait for another process that does the same training, s.
+TRAINING_TIMEOUT = 7 * 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ class UnitResult:
 def run_unit(grid: Grid, unit: Unit) -> UnitResult:
     """Train one model, or resume its training, and classify its held-out clips: whole, and a random crop of each.
 
-    Waits while another process does this training. The result is also left beside the checkpoint; the next call reads
+    Waits while another process does this training, for a week at most. The result is also left beside the checkpoint; the next call reads
     it.
     """
     torch = require("torch", "train")
@@ -158,7 +159,7 @@ def run_unit(grid: Grid, unit: Unit) -> UnitResult:
         name=f"{unit.system}-{unit.seed}",
     )
     cache = FeatureCache(grid.cache, FrontEnd())
-    with locked(folder / LOCK), launched(grid.device, grid.precision, grid.num_workers) as compute:
+    with locked(folder / LOCK, TRAINING_TIMEOUT), launched(grid.device, grid.precision, grid.num_workers) as compute:
         checkpoint = fit(run, cache, Listener(), resume=True, compute=compute)
         clips = run.held_out()
         features = cache.features(dataset, clips)
@@ -220,11 +221,6 @@ def run(
                 try:
                     results[unit] = future.result()
                     progress.note(f"{ended}: {_describe(results[unit])}")
-                except BrokenProcessPool:
-                    raise EdgeAscError(
-                        "a training process died, perhaps for lack of memory; the same command resumes it: "
-                        "use fewer --jobs if it happens again"
-                    ) from None
                 except Exception as error:
                     failures[unit] = describe_error(error)
                     progress.note(f"{ended}: failed: {failures[unit]}")

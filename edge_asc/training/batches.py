@@ -28,6 +28,7 @@ from edge_asc.training.augmentation import (
 )
 from edge_asc.training.compute import Compute
 from edge_asc.training.recipe import Stage
+from edge_asc.training.workers import end_with_parent, make_context
 
 Array = npt.NDArray[np.float32]
 Batch = tuple[Tensor, Tensor]
@@ -201,10 +202,13 @@ class Batches(Dataset[Batch]):
 
     def loader(self, compute: Compute) -> DataLoader[Batch]:
         """The batches in order, prepared by the loader processes of `compute` ahead of their use."""
+        workers = min(compute.num_workers, len(self))
         return DataLoader(
             self,
             batch_size=None,
-            num_workers=min(compute.num_workers, len(self)),
+            num_workers=workers,
+            worker_init_fn=end_with_parent,
+            multiprocessing_context=make_context() if workers else None,
             pin_memory=compute.device != "cpu",
             generator=torch.Generator(),  # its own, for the default one belongs to the model's dropout
         )

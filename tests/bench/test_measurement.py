@@ -268,9 +268,16 @@ sys.meta_path.insert(0, Hidden())
         "HIDDEN",
         repr({"scipy", "torch", "rich", "click", "soundfile", "soxr", "onnx", "jinja2", "asyncssh", "msgspec"}),
     )
-    (tmp_path / "sitecustomize.py").write_text(blocker)
+    # Children take nothing from the environment, so they get a Python of their own that hides the packages.
+    packages = tmp_path / f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+    packages.mkdir(parents=True)
+    (packages / "hidden.py").write_text(blocker)
+    (packages / "hidden.pth").write_text("import hidden\n")
+    (tmp_path / "pyvenv.cfg").write_text(f"home = {Path(sys._base_executable).parent}\n")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python").symlink_to(sys._base_executable)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+        patch.setattr(sys, "executable", str(tmp_path / "bin/python"))
         result = bench([("x", artefacts.folder / "step-int8.tflite")], CLIPS, quick(lengths=(1,)))
     step = result.variants[0].latency["step"]
     assert step.front_end is None

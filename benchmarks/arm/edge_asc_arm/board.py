@@ -145,7 +145,7 @@ def site_packages(root: Path) -> Path:
 def _install(root: Path) -> None:
     root.mkdir()
     bootstrap(root, RELEASE, "arm64", DEBIAN)
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+    command = [sys.executable, "-P", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
     command += ["--root-user-action=ignore", "--only-binary=:all:", "--implementation=cp", f"--python-version={PYTHON}"]
     command += [f"--platform={tag}" for tag in TAGS]
     command += ["--target", str(site_packages(root)), *list_requirements()]

@@ -16,10 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
+from edge_asc.children import make_environment
 from edge_asc.data.cache import default_cache
 from edge_asc.data.scenes import generate_scene
 from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import Array, FrontEnd, LogMel
+from edge_asc.scratch import scratch_folder
 from edge_asc.tool import run_tool
 from edge_asc_arm.board import PYTHON, Board, site_packages
 from edge_asc_arm.guest import AUDIO, FEATURES, Report
@@ -62,8 +64,7 @@ def prepare_inputs(artefacts: Sequence[Path], front_end: FrontEnd) -> Iterator[t
     Yields:
         The folder, and the features in it: raw log-mel of a generated scene, (frames, mels).
     """
-    with tempfile.TemporaryDirectory(prefix="edge-asc-arm-") as temporary:
-        folder = Path(temporary)
+    with scratch_folder() as folder:
         audio = generate_scene("park", 1, SECONDS)
         features = LogMel(front_end.raw)(audio)
         np.save(folder / AUDIO, audio)
@@ -99,11 +100,11 @@ def run_guest(
     for path in inputs.iterdir():
         (output / path.name).symlink_to(path)
     variables = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    program = ["-B", "-m", "edge_asc_arm.guest", action, str(output)]
+    program = ["-P", "-B", "-m", "edge_asc_arm.guest", action, str(output)]
     program += [str(output / f"{i}{path.suffix}") for i, path in enumerate(artefacts)]
     failure = f"{machine.name}: the program on it failed"
     if machine.board is None or machine.root is None:
-        run_tool([sys.executable, *program], failure, environment={**os.environ, **variables})
+        run_tool([sys.executable, *program], failure, environment=make_environment(variables))
         return Report.read(output)
     if shutil.which(QEMU) is None:
         raise EdgeAscError(f"{QEMU} is not installed; run: sudo apt install qemu-user")

@@ -27,7 +27,7 @@ SCRIPT = r"""
 python=$1 board=$2 serial=$3 log=$4
 shift 4
 ip link set lo up
-"$python" -m edge_asc arm enter "$board" --phone --command "exec /$DAEMON" > "$log" 2>&1 &
+"$python" -P -m edge_asc arm enter "$board" --phone --command "exec /$DAEMON" > "$log" 2>&1 &
 adb start-server > /dev/null 2>&1 < /dev/null
 for attempt in $(seq 100); do
     case $(adb connect "$serial" 2>&1) in

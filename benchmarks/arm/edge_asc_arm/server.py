@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_asc.children import END_TIMEOUT
 from edge_asc.errors import EdgeAscError
 from edge_asc.tool import CommandLine, last_line, run_tool
 from edge_asc_arm.board import Board
@@ -67,7 +68,7 @@ def serve(board: Board, folder: Path, *, port: int = 0, home: str = "", root: Pa
     (folder / "config").write_text(
         f"Host {HOST}\n  IdentityFile {folder}/login\n  IdentitiesOnly yes\n  UserKnownHostsFile {folder}/known_hosts\n"
     )
-    login = [sys.executable, "-m", "edge_asc", "arm", "enter", board.name, *(["--home", home] if home else [])]
+    login = [sys.executable, "-P", "-m", "edge_asc", "arm", "enter", board.name, *(["--home", home] if home else [])]
     login += ["--root", str(root)] if root else []
     settings = {
         "ListenAddress": HOST,
@@ -95,7 +96,11 @@ def serve(board: Board, folder: Path, *, port: int = 0, home: str = "", root: Pa
         yield Server(f"ssh://{getpass.getuser()}@{HOST}:{port}", folder / "config")
     finally:
         process.terminate()
-        process.wait()
+        try:
+            process.wait(END_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

@@ -12,6 +12,8 @@ import edge_asc
 from edge_asc.engine import ENGINES
 
 PACKAGES = ("edge_asc", "edge_asc_bench")
+# Python runs the archive itself: nothing else has to be on its path.
+MAIN = "import sys\nfrom edge_asc_bench.runner import main\n\nmain(sys.argv[1:])\n"
 INFO = f"edge_asc-{edge_asc.__version__}.dist-info"
 
 
@@ -19,7 +21,7 @@ def write_archive(path: Path, packages: Sequence[str] = PACKAGES) -> None:
     """Write a zip file with the sources of packages, and what lets registries find the engines in them.
 
     Args:
-        path: of the archive; put it on `sys.path`.
+        path: of the archive; Python runs it as the runner, or imports from it.
         packages: those of edge-asc to include.
     """
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -30,6 +32,7 @@ def write_archive(path: Path, packages: Sequence[str] = PACKAGES) -> None:
             root = Path(spec.submodule_search_locations[0])
             for source in sorted(root.rglob("*.py")):
                 archive.write(source, f"{package}/{source.relative_to(root).as_posix()}")
+        archive.writestr("__main__.py", MAIN)
         archive.writestr(
             f"{INFO}/METADATA", f"Metadata-Version: 2.1\nName: edge-asc\nVersion: {edge_asc.__version__}\n"
         )

@@ -7,6 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from edge_asc_bench.timeouts import COMMAND
+
 
 class Finished(NamedTuple):
     """A command that ended: its exit code, and its output."""
@@ -22,14 +24,17 @@ class Finished(NamedTuple):
 
 
 class Connection(Protocol):
-    """An open connection to a device. Its methods raise `TargetLostError` when it breaks."""
+    """An open connection to a device.
 
-    async def run(self, command: str, text: str = "") -> Finished:
-        """Run a shell command with `text` on its standard input."""
+    Its methods raise `TargetLostError` when it breaks, or when they take longer than edge_asc_bench.timeouts says.
+    """
+
+    async def run(self, command: str, text: str = "", timeout: float = COMMAND) -> Finished:
+        """Run a shell command with `text` on its standard input, for `timeout` seconds at most."""
         ...
 
     def lines(self, command: str) -> AsyncIterator[str]:
-        """Yield the lines that a shell command prints, as they come."""
+        """Yield the lines that a shell command prints, as they come, with `SILENCE` seconds between two at most."""
         ...
 
     async def put(self, source: Path, target: str) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
+from edge_asc.children import make_command
 from edge_asc.engine import ENGINES, Engine
 from edge_asc.errors import EdgeAscError
-from edge_asc_bench.remote.connection import Finished
+from edge_asc.tool import run_tool
+from edge_asc_bench.timeouts import INSTALL
 
 OURS = "edge-asc"
 BASE = ("numpy", "scipy")
@@ -199,10 +199,10 @@ def download(device: DeviceFacts, requirements: Sequence[str], folder: Path, rea
     machine = device.machine.replace("arm64", "aarch64")
     tags = [f"manylinux_2_{i}_{machine}" for i in range(minor, 16, -1)] + [f"manylinux2014_{machine}"]
     python = ".".join(map(str, device.python[:2]))
-    command = [sys.executable, "-m", "pip", "download", *PIP]
+    command = [*make_command("pip", "download"), *PIP]
     command += ["--implementation", "cp", "--python-version", python, "--dest", str(folder)]
     command += [argument for tag in tags for argument in ("--platform", tag)]
-    done = subprocess.run([*command, *requirements], capture_output=True, text=True, check=False)
-    if done.returncode:
-        here = Finished(done.returncode, done.stdout, done.stderr).reason
-        raise EdgeAscError(f"the engine could not be installed: pip there reported {reason!r}, pip here {here!r}")
+    try:
+        run_tool([*command, *requirements], "pip here", timeout=INSTALL)
+    except EdgeAscError as error:
+        raise EdgeAscError(f"the engine could not be installed: pip there reported {reason!r}; {error}") from error

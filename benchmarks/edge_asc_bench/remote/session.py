@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
-import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -14,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from edge_asc.errors import EdgeAscError
+from edge_asc.scratch import scratch_folder
 from edge_asc_bench.events import Done, Event, Failed, Progressed, RunStarted, decode_event
 from edge_asc_bench.job import Job
 from edge_asc_bench.remote import environment
@@ -22,9 +22,28 @@ from edge_asc_bench.remote.connection import Connection, Device
 from edge_asc_bench.remote.environment import ENVIRONMENT_BYTES, PIP, DeviceFacts
 from edge_asc_bench.remote.probe import MARK
 from edge_asc_bench.target import TargetLostError
+from edge_asc_bench.timeouts import COMMAND, ENVIRONMENT, INSTALL
 
 ARCHIVE = "runner.zip"
 TORCH = "torch"
+# Variables of a login that change what Python imports or prints, or where pip installs.
+UNSET = (
+    *(
+        "PYTHONPATH",
+        "PYTHONHOME",
+        "PYTHONSTARTUP",
+        "PYTHONINSPECT",
+        "PYTHONOPTIMIZE",
+        "PYTHONWARNINGS",
+        "PYTHONVERBOSE",
+    ),
+    *("PYTHONDEVMODE", "PYTHONIOENCODING", "PYTHONTRACEMALLOC", "PYTHONMALLOC", "PYTHONEXECUTABLE", "PYTHONPLATLIBDIR"),
+    *("PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_PYTHON", "PIP_DRY_RUN", "PIP_NO_DEPS", "PIP_CONSTRAINT"),
+    *("PIP_REQUIREMENT", "PIP_EDITABLE", "PIP_REQUIRE_HASHES", "PIP_NO_BINARY", "PIP_ONLY_BINARY", "PIP_PLATFORM"),
+    *("PIP_REQUIRE_VIRTUALENV", "PIP_IGNORE_INSTALLED", "PIP_REPORT", "PIP_LOG", "PIP_VERBOSE", "PIP_ABI"),
+    *("PIP_IMPLEMENTATION", "PIP_PYTHON_VERSION"),
+)
+CLEAN = " ".join(["env", *(f"-u {name}" for name in UNSET)])
 
 
 @dataclass
@@ -136,8 +155,10 @@ class Session:
     async def _probe(self) -> DeviceFacts:
         modules = list(environment.list_modules(self._packages))
         source = (files("edge_asc_bench.remote") / "probe.py").read_text(encoding="utf-8")
+        # Nothing is imported from the folder that a login starts in.
+        source = f"import sys\nsys.path[:] = [path for path in sys.path if path]\n{source}"
         source += f"\nmain({self._device.folder!r}, {modules!r})\n"
-        done = await self._connection.run(f"{self._settings.python} -", source)
+        done = await self._connection.run(f"{CLEAN} {self._settings.python} -", source)
         for line in done.output.splitlines():
             if line.startswith(MARK):
                 return msgspec.convert(json.loads(line.removeprefix(MARK)), DeviceFacts)
@@ -166,22 +187,24 @@ class Session:
         listed = " ".join(map(shlex.quote, self._requirements))
         self._report("making an environment")
         await self._remove(self._environment)
-        await self._must(f"{self._settings.python} -m venv {folder}", "no environment could be made")
+        make = f"{CLEAN} {self._settings.python} -P -m venv {folder}"
+        await self._must(make, "no environment could be made", ENVIRONMENT)
         self._report(f"installing {', '.join(package.distribution for package in self._packages) or 'numpy'}")
-        pip = f"{folder}/bin/python -m pip install {' '.join(PIP)}"
-        done = await self._connection.run(f"{pip} --timeout 15 --retries 1 {listed}")
+        pip = f"{CLEAN} {folder}/bin/python -P -m pip install --no-user {' '.join(PIP)}"
+        done = await self._connection.run(f"{pip} --timeout 15 --retries 1 {listed}", timeout=INSTALL)
         if done.code:
             await self._copy_packages(facts, done.reason)
             self._report("installing copied packages")
-            await self._must(f"{pip} --no-index --find-links {folder}/wheels {listed}", "packages were not installed")
+            offline = f"{pip} --no-index --find-links {folder}/wheels {listed}"
+            await self._must(offline, "packages were not installed", INSTALL)
             await self._remove(f"{self._environment}/wheels")
         await self._must(f"touch {folder}/complete", "no file could be made")
 
     async def _copy_packages(self, facts: DeviceFacts, reason: str) -> None:
-        with tempfile.TemporaryDirectory(prefix="edge-asc-") as temporary:
+        with scratch_folder() as temporary:
             self._report("downloading packages here")
-            await asyncio.to_thread(environment.download, facts, self._requirements, Path(temporary), reason)
-            wheels = sorted(Path(temporary).iterdir())
+            await asyncio.to_thread(environment.download, facts, self._requirements, temporary, reason)
+            wheels = sorted(temporary.iterdir())
             await self._must(f"mkdir -p {shlex.quote(self._environment)}/wheels", "no folder could be made")
             for i, wheel in enumerate(wheels):
                 self._receive(Progressed("copying packages", i, len(wheels)))
@@ -189,8 +212,8 @@ class Session:
 
     async def _copy(self, folder: Path) -> None:
         await self._remove(self._folder)
-        with tempfile.TemporaryDirectory(prefix="edge-asc-") as temporary:
-            archive = Path(temporary) / ARCHIVE
+        with scratch_folder() as temporary:
+            archive = temporary / ARCHIVE
             write_archive(archive)
             sources = [(archive, ARCHIVE)]
             sources += [
@@ -210,15 +233,15 @@ class Session:
     async def _remove(self, path: str) -> None:
         await self._connection.run(f"rm -rf {shlex.quote(path)}")
 
-    async def _must(self, command: str, failure: str) -> None:
-        done = await self._connection.run(command)
+    async def _must(self, command: str, failure: str, timeout: float = COMMAND) -> None:
+        done = await self._connection.run(command, timeout=timeout)
         if done.code:
             raise EdgeAscError(f"{self._device.name}: {failure} ({done.reason})")
 
     def _runner(self, action: str, folder: str | None = None) -> str:
         rest = shlex.quote(self._folder) if folder is None else folder
         archive = shlex.quote(f"{self._folder}/{ARCHIVE}")
-        return f"env PYTHONPATH={archive} {self._python} -m edge_asc_bench.runner {action} {rest}"
+        return f"{CLEAN} {self._python} -P {archive} {action} {rest}"
 
     def _report(self, title: str) -> None:
         self._receive(Progressed(title))

@@ -14,10 +14,10 @@ from edge_asc_bench.job import Job
 from edge_asc_bench.remote.connection import Device
 from edge_asc_bench.remote.session import JobState, RemoteSettings, Session
 from edge_asc_bench.target import TargetLostError
+from edge_asc_bench.timeouts import ABANDON
 
 # Pauses before each new attempt to connect, s.
 RETRIES = (1.0, 3.0, 10.0)
-PATIENCE = 10.0
 
 
 @dataclass(frozen=True)
@@ -90,5 +90,5 @@ class RemoteTarget:
                 await session.remove(state.leftovers)
             except asyncio.CancelledError:
                 with suppress(Exception):
-                    await asyncio.wait_for(asyncio.shield(session.abandon()), PATIENCE)
+                    await asyncio.wait_for(asyncio.shield(session.abandon()), ABANDON)
                 raise

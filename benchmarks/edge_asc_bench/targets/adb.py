@@ -14,6 +14,7 @@ from edge_asc.errors import EdgeAscError
 from edge_asc_bench.remote.connection import Finished
 from edge_asc_bench.remote.target import RemoteTarget
 from edge_asc_bench.target import TargetKind, TargetLostError
+from edge_asc_bench.timeouts import COMMAND, CONNECT, SILENCE
 
 if TYPE_CHECKING:
     import adbutils
@@ -44,7 +45,7 @@ class AdbDevice:
         import adbutils
 
         try:
-            client = adbutils.AdbClient()
+            client = adbutils.AdbClient(socket_timeout=CONNECT)
             states = {entry.serial: entry.state for entry in client.list()}
         except (adbutils.AdbError, OSError) as error:
             raise EdgeAscError(f"{self.name}: the adb server cannot be reached ({error}); run: adb devices") from error
@@ -69,7 +70,7 @@ class _AdbConnection:
     def __init__(self, name: str, device: adbutils.AdbDevice) -> None:
         self._name, self._device = name, device
 
-    async def run(self, command: str, text: str = "") -> Finished:
+    async def run(self, command: str, text: str = "", timeout: float = COMMAND) -> Finished:
         if text:  # adb's shell has no standard input of its own here: the text becomes a file
             with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
                 file.write(text)
@@ -77,7 +78,7 @@ class _AdbConnection:
                 target = f"/data/local/tmp/{Path(file.name).name}"
                 await self.put(Path(file.name), target)
             command = f"{command} < {target}; code=$?; rm -f {target}; exit $code"
-        done = await self._call(lambda: self._device.shell2(command, v2=True))
+        done = await self._call(lambda: self._device.shell2(command, timeout=timeout, v2=True))
         return Finished(done.returncode, done.stdout or "", done.stderr or "")
 
     async def lines(self, command: str) -> AsyncIterator[str]:
@@ -94,16 +95,22 @@ class _AdbConnection:
 
     def _execute(self, command: str) -> adbutils.AdbConnection:
         """A stream of a command's output, byte for byte: no terminal in between."""
-        stream = self._device.open_transport()
+        stream = self._device.open_transport(timeout=SILENCE)
         stream.send_command(f"exec:{command}")
         stream.check_okay()
         return stream
 
     async def put(self, source: Path, target: str) -> None:
-        await self._call(lambda: self._device.sync.push(source, target, check=True))
+        await self._call(lambda: self._open_sync().push(source, target, check=True))
 
     async def get(self, source: str, target: Path) -> None:
-        await self._call(lambda: self._device.sync.pull(source, target))
+        # One file under the name given here: a folder on the device would bring names of its own.
+        await self._call(lambda: self._open_sync().pull_file(source, target))
+
+    def _open_sync(self) -> adbutils.sync.Sync:
+        import adbutils.sync
+
+        return adbutils.sync.Sync(_LimitedDevice(self._device))
 
     async def _call(self, call: Callable[[], T]) -> T:
         import adbutils
@@ -112,6 +119,16 @@ class _AdbConnection:
             return await asyncio.to_thread(call)
         except (adbutils.AdbError, OSError) as error:
             raise TargetLostError(f"{self._name}: the connection was lost ({error or type(error).__name__})") from error
+
+
+class _LimitedDevice:
+    """A device whose transports are lost when they are silent; those of adbutils wait for ever."""
+
+    def __init__(self, device: adbutils.AdbDevice) -> None:
+        self._device = device
+
+    def open_transport(self, command: str | None = None, timeout: float | None = None) -> adbutils.AdbConnection:
+        return self._device.open_transport(command, timeout=SILENCE if timeout is None else timeout)
 
 
 TARGET = TargetKind(

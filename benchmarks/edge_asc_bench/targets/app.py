@@ -8,26 +8,24 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
-import tempfile
 import uuid
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
 from edge_asc.errors import EdgeAscError
 from edge_asc.progress import Phase
+from edge_asc.scratch import scratch_folder
 from edge_asc_bench.job import Settings
 from edge_asc_bench.remote.connection import Connection
 from edge_asc_bench.result import Result, read
 from edge_asc_bench.target import TargetKind, TargetLostError
 from edge_asc_bench.targets.adb import AdbDevice
+from edge_asc_bench.timeouts import APP_PROGRESS, APP_START
 
 PACKAGE = "org.edgeasc.demo"
 FOLDER = f"/sdcard/Android/data/{PACKAGE}/files"
 POLL = 2.0
-# Start-up and progress timeouts, s.
-START, PATIENCE = 20.0, 120.0
 
 
 @dataclass(frozen=True)
@@ -62,8 +60,8 @@ class DemoApp:
         async with self.device.connect() as connection:
             await self._start(connection, model, run, settings)
             await self._wait(connection, report, result, settings.duration, phase)
-            with tempfile.TemporaryDirectory(prefix="edge-asc-") as folder:
-                path = Path(folder) / "result.json"
+            with scratch_folder() as folder:
+                path = folder / "result.json"
                 await connection.get(result, path)
                 measured = read(path)
             await connection.run(f"rm -f {report} {result}")
@@ -87,7 +85,7 @@ class DemoApp:
         command += f" else cat {report}; fi"
         quiet, before = 0.0, ""
         while (now := (await connection.run(command)).output.strip()) != "DONE":
-            if now == "DEAD" and (before or quiet > START):
+            if now == "DEAD" and (before or quiet > APP_START):
                 raise EdgeAscError(f"{self.name}: the app ended before it was done; see: adb logcat")
             if now.startswith("{") and now != before:
                 state = msgspec.convert(json.loads(now), Report)
@@ -95,7 +93,7 @@ class DemoApp:
                     raise EdgeAscError(f"{self.name}: the app reported: {state.error}")
                 phase.update(state.done, state.total, state.what)
                 quiet, before = 0.0, now
-            if quiet > PATIENCE + duration:
+            if quiet > APP_PROGRESS + duration:
                 raise TargetLostError(
                     f"{self.name}: the app reported no progress for {quiet:.0f} s; check whether the phone is locked"
                 )

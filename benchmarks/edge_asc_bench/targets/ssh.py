@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,13 +14,13 @@ from edge_asc.errors import EdgeAscError
 from edge_asc_bench.remote.connection import Finished
 from edge_asc_bench.remote.target import RemoteTarget
 from edge_asc_bench.target import TargetKind, TargetLostError, TargetOptions
+from edge_asc_bench.timeouts import COMMAND, CONNECT, INSTALL, SILENCE, copy_timeout
 
 if TYPE_CHECKING:
     from asyncssh import SSHClientConnection
 
 # A connection without a reply for ALIVE · DEAD_AFTER s is lost.
 ALIVE, DEAD_AFTER = 5, 3
-TIMEOUT = 20
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,17 @@ class SshDevice:
         user, port = self.user or (), self.port or ()
         config = [str(self.config)] if self.config else ()
         try:
-            opened = await asyncssh.connect(
+            opening = asyncssh.connect(
                 self.host,
                 port=port,
                 username=user,
                 config=config,
-                connect_timeout=TIMEOUT,
+                connect_timeout=CONNECT,
+                login_timeout=CONNECT,
                 keepalive_interval=ALIVE,
                 keepalive_count_max=DEAD_AFTER,
             )
+            opened = await asyncio.wait_for(opening, CONNECT)
         except asyncssh.HostKeyNotVerifiable as error:
             raise EdgeAscError(
                 f"{self.name}: its host key is not the known one ({error.reason}); if you trust the machine, connect "
@@ -88,11 +91,13 @@ class _SshConnection:
     def __init__(self, name: str, connection: SSHClientConnection) -> None:
         self._name, self._connection = name, connection
 
-    async def run(self, command: str, text: str = "") -> Finished:
+    async def run(self, command: str, text: str = "", timeout: float = COMMAND) -> Finished:
         import asyncssh
 
         try:
-            done = await self._connection.run(command, input=text)
+            done = await asyncio.wait_for(self._connection.run(command, input=text), timeout)
+        except TimeoutError as error:
+            raise self._lost(TimeoutError(f"a command did not end within {timeout:g} s")) from error
         except (asyncssh.Error, OSError) as error:
             raise self._lost(error) from error
         if done.exit_status is None or done.exit_status < 0:
@@ -104,24 +109,31 @@ class _SshConnection:
 
         try:
             async with self._connection.create_process(command) as process:
-                async for line in process.stdout:
+                while line := await asyncio.wait_for(process.stdout.readline(), SILENCE):
                     if line.endswith("\n"):  # else it was cut off
                         yield line
+        except TimeoutError as error:
+            raise self._lost(TimeoutError(f"it sent nothing for {SILENCE:g} s")) from error
         except (asyncssh.Error, OSError) as error:
             raise self._lost(error) from error
 
     async def put(self, source: Path, target: str) -> None:
-        await self._copy("put", str(source), target, f"{target} could not be written")
+        limit = copy_timeout(source.stat().st_size)
+        await self._copy("put", str(source), target, f"{target} could not be written", limit)
 
     async def get(self, source: str, target: Path) -> None:
-        await self._copy("get", source, str(target), f"{source} could not be read")
+        await self._copy("get", source, str(target), f"{source} could not be read", INSTALL)
 
-    async def _copy(self, method: Literal["get", "put"], source: str, target: str, failure: str) -> None:
+    async def _copy(
+        self, method: Literal["get", "put"], source: str, target: str, failure: str, timeout: float
+    ) -> None:
         import asyncssh
 
         try:
-            async with self._connection.start_sftp_client() as sftp:
+            async with asyncio.timeout(timeout), self._connection.start_sftp_client() as sftp:
                 await getattr(sftp, method)(source, target)
+        except TimeoutError as error:
+            raise self._lost(TimeoutError(f"a file was not copied within {timeout:g} s")) from error
         except (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection) as error:
             raise self._lost(error) from error
         except asyncssh.SFTPError as error:
