@@ -24,7 +24,7 @@ EXPORTS := $(if $(REUSE),,$(EXPORTED))
 # Other runtimes, in an environment of their own.
 PEERS := .venv-peers/bin
 
-.PHONY: demo test proof exported measured gate arm peers android android-assets baselines check house minimum coverage clean $(EXPORTED)
+.PHONY: demo test fuzz proof exported measured gate arm peers android android-assets baselines check house minimum coverage clean $(EXPORTED)
 
 demo: $(INSTALLED)
 	$(BIN)/edge-asc doctor
@@ -41,6 +41,13 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED) check
 	$(BIN)/python -m pytest
+
+# Damaged inputs, each read in a child process: SECONDS for all TARGETS together, at most CASES of each.
+SECONDS ?= 120
+CASES ?= 1000000
+TARGETS ?=
+fuzz: $(INSTALLED)
+	$(BIN)/python tests/fuzz/harness.py --seconds $(SECONDS) --cases $(CASES) $(TARGETS)
 
 # Processes that tests start are measured, too.
 coverage: $(INSTALLED)

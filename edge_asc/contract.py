@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
-from typing import Any, Literal, Self, TypeAlias, get_args
-
-import numpy as np
-import numpy.typing as npt
+from typing import Literal, Self, get_args
 
 from edge_asc.errors import ContractError
 from edge_asc.frontend import FrontEnd
-from edge_asc.jsonobject import JsonObject, JsonValue
+from edge_asc.jsonobject import JsonObject, JsonValue, parse_json
 from edge_asc.provenance import Measured, Provenance
+from edge_asc.tensors import DTYPES as DTYPES  # these are a part of the contract for those that read it
+from edge_asc.tensors import ROLES as ROLES
+from edge_asc.tensors import Affine as Affine
+from edge_asc.tensors import AnyArray as AnyArray
+from edge_asc.tensors import Kinds as Kinds
+from edge_asc.tensors import Role as Role
+from edge_asc.tensors import Signature as Signature
+from edge_asc.tensors import Tensors as Tensors
+from edge_asc.tensors import TensorSpec as TensorSpec
+from edge_asc.tensors import check_label, check_signature, read_signature
+from edge_asc.tensors import check_tensors as check_tensors
 
 # 1: first version.
 SCHEMA_VERSION = 1
@@ -22,109 +31,26 @@ SCHEMA_VERSION = 1
 # The name of the ONNX metadata property and of the TFLite metadata buffer that hold the contract.
 METADATA_KEY = "edge_asc_contract"
 
-DTYPES = ("float32", "int8", "uint8", "int16")
+# The digest of an artefact in a contract that is in none.
+UNSEALED = "0" * 64
 
 # Log-mel frames of one step, which a backbone turns into one embedding.
 STEP_FRAMES = 8
 
-Role = Literal["features", "state", "embedding", "logits"]
 Form = Literal["causal", "windowed"]
 OutputMode = Literal["multi", "single"]
 DecisionRule = Literal["last", "mean"]
-ROLES: tuple[Role, ...] = get_args(Role)
 FORMS: tuple[Form, ...] = get_args(Form)
 OUTPUT_MODES: tuple[OutputMode, ...] = get_args(OutputMode)
 DECISION_RULES: tuple[DecisionRule, ...] = get_args(DecisionRule)
 
-AnyArray: TypeAlias = npt.NDArray[Any]
-"""An array of any shape and type."""
-Tensors: TypeAlias = dict[str, AnyArray]
-"""Inputs, outputs or states of a signature, by name."""
-Kinds: TypeAlias = Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
-"""Shape and numpy type of tensors, by name."""
-
-
-@dataclass(frozen=True)
-class Affine:
-    """Quantisation parameters of an integer tensor: float value = scale · (integer − zero_point)."""
-
-    scale: float
-    zero_point: int
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """One input or output of a signature.
-
-    Attributes:
-        name: as in the artefact.
-        role: features go in; an input state is fed from the output state of the step before; logits come out.
-        shape: all sizes fixed.
-        axes: what each axis is: "batch", "channel", "mel", "time" or "unit".
-        dtype: numpy's name.
-        quantisation: for integer tensors.
-        feeds: of an output state: the input that takes it at the next step, raw.
-    """
-
-    name: str
-    role: Role
-    shape: tuple[int, ...]
-    axes: tuple[str, ...]
-    dtype: str = "float32"
-    quantisation: Affine | None = None
-    feeds: str | None = None
-
-    def initial(self) -> AnyArray:
-        """Return a state at the start of a stream: zero, or the zero point of an integer state."""
-        zero = self.quantisation.zero_point if self.quantisation else 0
-        return np.full(self.shape, zero, self.dtype)
-
-    def empty(self) -> AnyArray:
-        """Return an uninitialised array of this shape and type."""
-        return np.empty(self.shape, self.dtype)
-
-
-@dataclass(frozen=True)
-class Signature:
-    """One computation of an artefact.
-
-    Attributes:
-        name: "step" (causal), "window_5s" (windowed: embeddings of 5 s) or "gru" (windowed: one embedding).
-        frames: log-mel frames that go in; 0 for "gru".
-        samples: new audio samples that these frames stand for.
-        inputs, outputs: in the artefact's order.
-    """
-
-    name: str
-    frames: int
-    samples: int
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-
-    @cached_property
-    def input_kinds(self) -> Kinds:
-        """Shape and numpy type of each input, by name."""
-        return {spec.name: (spec.shape, np.dtype(spec.dtype)) for spec in self.inputs}
-
-    def states(self) -> tuple[TensorSpec, ...]:
-        """Return the input states."""
-        return tuple(spec for spec in self.inputs if spec.role == "state")
-
-    def input(self, role: Role) -> TensorSpec:
-        """Return the one input of a role.
-
-        Raises:
-            ContractError: there is none, or several.
-        """
-        return _only(self.inputs, role, self.name, "input")
-
-    def output(self, role: Role) -> TensorSpec:
-        """Return the one output of a role.
-
-        Raises:
-            ContractError: there is none, or several.
-        """
-        return _only(self.outputs, role, self.name, "output")
+# Signatures of windows, by their length, s.
+WINDOW = re.compile("window_[1-9][0-9]?s")
+# Bounds of what a contract may say: far beyond any model of this kind.
+MOST_LABELS = 10_000
+LARGEST_COUNT = 10**15
+LONGEST = 60  # s of one signature
+LONGEST_TEXT = 2**24  # bytes
 
 
 @dataclass(frozen=True)
@@ -145,6 +71,11 @@ class StreamContract:
         signatures: what can be computed.
         provenance: how the artefact was made.
         measured: measurements at export.
+        file_sha256: of the artefact that the contract is in (see `edge_asc.seal`); zeros outside an artefact. Contracts
+            that differ in it alone are equal.
+
+    Raises:
+        ContractError: a field makes no sense by itself, or contradicts another one.
     """
 
     name: str
@@ -160,21 +91,77 @@ class StreamContract:
     signatures: tuple[Signature, ...]
     provenance: Provenance = field(default_factory=Provenance)
     measured: Measured = field(default_factory=Measured)
+    file_sha256: str = field(default=UNSEALED, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if len(set(self.labels)) != len(self.labels):
-            raise ContractError(f"contract: got labels {self.labels!r}; expected distinct names")
+        check_label("contract: name", self.name)
+        check_label("contract: backbone", self.backbone)
+        check_label("contract: scheme", self.scheme)
+        if not 2 <= len(self.labels) <= MOST_LABELS or len(set(self.labels)) != len(self.labels):
+            shown = f"{len(self.labels)} labels" if len(self.labels) > MOST_LABELS else f"labels {self.labels!r}"
+            raise ContractError(f"contract: got {shown}; expected 2 to {MOST_LABELS} distinct names")
+        for label in self.labels:
+            check_label("contract: label", label)
+        if not re.fullmatch("[0-9a-f]{64}", self.file_sha256):
+            raise ContractError(f"contract: file_sha256 is {self.file_sha256[:80]!r}; expected 64 hexadecimal digits")
+        names = [signature.name for signature in self.signatures]
+        if len(set(names)) != len(names):
+            raise ContractError(f"contract: got signatures {names}; expected distinct names")
         for signature in self.signatures:
-            _check_states(signature)
-            for spec in (*signature.inputs, *signature.outputs):
-                if spec.dtype not in DTYPES:
-                    raise ContractError(
-                        f"signature {signature.name}: {spec.name} is {spec.dtype!r}; expected {', '.join(DTYPES)}"
-                    )
-                if spec.role == "logits" and spec.shape[-1] != len(self.labels):
-                    raise ContractError(
-                        f"signature {signature.name}: {spec.shape[-1]} logits for {len(self.labels)} labels"
-                    )
+            check_signature(signature)
+            self._check_computation(signature)
+        self._check_form(names)
+        for name, count in (("parameters", self.parameters), *self.macs.items()):
+            if not 0 <= count <= LARGEST_COUNT:
+                raise ContractError(f"contract: {name} is {count}; expected 0 to {LARGEST_COUNT}")
+        if unknown := sorted(self.macs.keys() - set(names)):
+            raise ContractError(f"contract: macs of {', '.join(unknown)}; expected some of {', '.join(names)}")
+
+    def _check_computation(self, signature: Signature) -> None:
+        """Compare a signature with labels and front end."""
+        where, front_end = f"signature {signature.name}", self.front_end
+        for spec in signature.outputs:
+            if spec.role == "logits" and spec.shape[-1] != len(self.labels):
+                raise ContractError(f"{where}: {spec.shape[-1]} logits for {len(self.labels)} labels")
+        if signature.name == "gru":
+            frames = 0
+            signature.input("embedding")
+        else:
+            frames = max(1, signature.frames)
+            features = signature.input("features")
+            sizes = dict(zip(features.axes, features.shape, strict=True))
+            if math.prod(features.shape) != frames * front_end.mels or sizes.get("time") != frames:
+                raise ContractError(
+                    f"{where}: features have shape {features.shape} ({', '.join(features.axes)}); expected {frames} "
+                    f"frames of {front_end.mels} mel bins"
+                )
+        samples = frames * front_end.hop
+        if (signature.frames, signature.samples) != (frames, samples) or samples > LONGEST * front_end.sample_rate:
+            raise ContractError(
+                f"{where}: got {signature.frames} frames for {signature.samples} samples; expected {frames} frames, "
+                f"{samples} samples, at most {LONGEST} s"
+            )
+
+    def _check_form(self, names: Sequence[str]) -> None:
+        """Make sure that the signatures are those of the form."""
+        if self.form == "causal":
+            if names != ["step"]:
+                raise ContractError(f"contract: got signatures {names}; expected step alone in a causal artefact")
+            self.signatures[0].output("logits")
+            return
+        windows = [name for name in names if WINDOW.fullmatch(name)]
+        if not windows or set(names) - {*windows, "gru"}:
+            raise ContractError(
+                f"contract: got signatures {names}; expected window_1s or its like, and gru, in a windowed artefact"
+            )
+        for name in windows:
+            signature = self.signature(name)
+            rate, hop = self.front_end.sample_rate, self.front_end.hop
+            if signature.frames != (expected := int(name[7:-1]) * rate // hop):
+                raise ContractError(f"signature {name}: got {signature.frames} frames; expected {expected}")
+            signature.output("embedding" if "gru" in names else "logits")
+        if "gru" in names:
+            self.signature("gru").output("logits")
 
     def signature(self, name: str) -> Signature:
         """Return the signature of that name.
@@ -191,8 +178,8 @@ class StreamContract:
     @property
     def windows(self) -> tuple[int, ...]:
         """Window lengths, s, that a windowed artefact offers, ascending."""
-        names = (s.name for s in self.signatures if s.name.startswith("window_"))
-        return tuple(sorted(int(name.removeprefix("window_").removesuffix("s")) for name in names))
+        names = (s.name for s in self.signatures if WINDOW.fullmatch(s.name))
+        return tuple(sorted(int(name[7:-1]) for name in names))
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return a JSON object that `from_json` reads back to an equal contract."""
@@ -233,9 +220,10 @@ class StreamContract:
             parameters=value.integer("parameters"),
             macs=value.child("macs").integer_items(),
             scheme=value.text("scheme"),
-            signatures=tuple(map(_read_signature, value.children("signatures"))),
+            signatures=tuple(map(read_signature, value.children("signatures"))),
             provenance=Provenance() if provenance is None else Provenance.from_json(provenance),
             measured=Measured() if measured is None else Measured.from_json(measured),
+            file_sha256=value.text("file_sha256", UNSEALED),
         )
 
     @classmethod
@@ -245,9 +233,11 @@ class StreamContract:
         Raises:
             ContractError: not JSON, or not a contract.
         """
+        if len(text) > LONGEST_TEXT:
+            raise ContractError(f"contract: {len(text)} bytes long; expected at most {LONGEST_TEXT}")
         try:
-            value = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            value = parse_json(text)
+        except ValueError as error:
             raise ContractError(f"contract: not JSON ({error}); the artefact is damaged") from error
         return cls.from_json(value)
 
@@ -255,69 +245,3 @@ class StreamContract:
         """Return the contract as compact JSON text."""
         fields = asdict(self) | {"provenance": self.provenance.to_json(), "measured": self.measured.to_json()}
         return json.dumps({"schema_version": SCHEMA_VERSION, **fields}, separators=(",", ":"), allow_nan=False)
-
-
-def check_tensors(signature: str, noun: str, expected: Kinds, actual: Mapping[str, AnyArray]) -> None:
-    """Compare tensors with the expected ones; `noun` says in messages which tensors these are, such as "input".
-
-    Raises:
-        ContractError: one is missing, unknown, of another shape or type, or a float one is not finite.
-    """
-    if expected.keys() != actual.keys():
-        raise ContractError(f"{signature}: got {noun}s {sorted(actual)}; expected {sorted(expected)}")
-    for name, (shape, dtype) in expected.items():
-        array = actual[name]
-        if array.shape != shape or array.dtype != dtype:
-            raise ContractError(f"{signature}: {noun} {name} is {array.dtype} {array.shape}; expected {dtype} {shape}")
-        if dtype.kind == "f" and not np.isfinite(array).all():
-            raise ContractError(f"{signature}: {noun} {name} holds NaN or infinite values; reset the stream")
-
-
-def _only(specs: tuple[TensorSpec, ...], role: Role, signature: str, side: str) -> TensorSpec:
-    matching = [spec for spec in specs if spec.role == role]
-    if len(matching) != 1:
-        raise ContractError(f"signature {signature}: {len(matching)} {side}s of role {role}; expected one")
-    return matching[0]
-
-
-def _check_states(signature: Signature) -> None:
-    inputs = {spec.name: spec for spec in signature.states()}
-    fed = {spec.feeds: spec for spec in signature.outputs if spec.role == "state"}
-    if set(inputs) != set(fed):
-        raise ContractError(
-            f"signature {signature.name}: input states {sorted(inputs)} are fed by outputs for {sorted(map(str, fed))}"
-        )
-    for name, spec in inputs.items():
-        source = fed[name]
-        if (spec.shape, spec.dtype, spec.quantisation) != (source.shape, source.dtype, source.quantisation):
-            raise ContractError(
-                f"signature {signature.name}: state {name} differs between input and output in shape, type or "
-                "quantisation, so that it cannot be fed back raw"
-            )
-
-
-def _read_signature(value: JsonObject) -> Signature:
-    value.check_names(tuple(Signature.__dataclass_fields__))
-    return Signature(
-        name=value.text("name"),
-        frames=value.integer("frames"),
-        samples=value.integer("samples"),
-        inputs=tuple(map(_read_spec, value.children("inputs"))),
-        outputs=tuple(map(_read_spec, value.children("outputs"))),
-    )
-
-
-def _read_spec(value: JsonObject) -> TensorSpec:
-    value.check_names(tuple(TensorSpec.__dataclass_fields__))
-    quantisation = value.optional_child("quantisation")
-    return TensorSpec(
-        name=value.text("name"),
-        role=value.choice("role", ROLES),
-        shape=value.integers("shape"),
-        axes=value.texts("axes"),
-        dtype=value.text("dtype"),
-        quantisation=None
-        if quantisation is None
-        else Affine(quantisation.number("scale"), quantisation.integer("zero_point")),
-        feeds=value.optional_text("feeds"),
-    )

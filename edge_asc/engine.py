@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from edge_asc.errors import ContractError
-from edge_asc.manifest import MANIFEST, Manifest, has_manifest, verify
+from edge_asc.errors import ContractError, EdgeAscError
+from edge_asc.manifest import MANIFEST, Manifest, has_manifest
+from edge_asc.manifest import verify as verify_listed
 from edge_asc.registry import Registry
 from edge_asc.runtime import Runtime
 from edge_asc.zoo import locate_model
@@ -45,6 +47,7 @@ class Engine:
         suffixes: suffixes of the artefacts that it runs, preferred first; empty where it runs folders only.
         substitutes: packages that run its files where its own is not installed.
         preference: a bundle is run in the installed engine with the highest preference.
+        verify: makes sure, before `open`, that a file is as it was exported; None where files hold no digest.
         preload: modules that `open` imports, where that is not `module` alone: a benchmark imports them beforehand, to
             report their memory separately.
     """
@@ -59,11 +62,21 @@ class Engine:
     suffixes: tuple[str, ...] = ()
     substitutes: tuple[Substitute, ...] = ()
     preference: int = 0
+    verify: Callable[[Path], None] | None = None
     preload: tuple[str, ...] = ()
 
     def is_installed(self) -> bool:
         """Whether its package or a substitute can be imported. Imports nothing."""
         return any(find_spec(module) is not None for module in (self.module, *(s.module for s in self.substitutes)))
+
+    def version(self) -> str:
+        """Return the version of the installed package that runs its files; "" where there is none."""
+        for name in (self.distribution, *(substitute.distribution for substitute in self.substitutes)):
+            try:
+                return version(name)
+            except PackageNotFoundError:
+                continue
+        return ""
 
 
 ENGINES: Registry[Engine] = Registry("edge_asc.engines", Engine, "ENGINE", "engine")
@@ -74,22 +87,36 @@ def has_suffix(*suffixes: str) -> Callable[[Path], bool]:
     return lambda path: path.suffix in suffixes and path.is_file()
 
 
-def open_runtime(path: str | Path, *, threads: int = 1) -> Runtime:
+def open_runtime(path: str | Path, *, threads: int = 1, verify: bool = True) -> Runtime:
     """Open a model in the engine that runs it.
 
     Args:
         path: an artefact, a bundle (a folder with a manifest; see `preferred_artefact`), a checkpoint folder, or the
             name of a pretrained model.
         threads: CPU threads of the engine.
+        verify: compare an artefact with the digest in its contract (see `edge_asc.seal`) and with the one in the
+            manifest beside it, before an engine reads it. Engines may crash on a damaged file, or compute nonsense.
 
     Raises:
-        ContractError: no model there, a damaged file, or one without a contract.
+        ContractError: no model there, a damaged file, one without a contract, or one that this engine does not run.
         MissingExtraError: the engine is not installed.
     """
     model, engine = find_engine(Path(path))
-    if model.is_file():
-        verify(model)
-    return engine.open(model, threads)
+    verified = verify and model.is_file() and engine.verify is not None
+    if verify and model.is_file():
+        verify_listed(model)
+        if engine.verify is not None:
+            engine.verify(model)
+    try:
+        return engine.open(model, threads)
+    except EdgeAscError:
+        raise
+    except Exception as error:  # engines have errors of many kinds, and no common one
+        raise ContractError(
+            f"{model}: {engine.title} {engine.version()} cannot open it ({error}); "
+            + ("the file is as it was exported: upgrade the engine" if verified else "the file may be damaged")
+            + ", or export it again"
+        ) from error
 
 
 def find_engine(path: Path) -> tuple[Path, Engine]:

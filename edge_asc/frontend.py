@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
@@ -26,6 +25,12 @@ BLOCK = 8
 # Far above any float recording; louder samples were not scaled to [−1, 1].
 LOUDEST = 100.0
 
+# Bounds of what a front end may be: far beyond any that is used for audio.
+LONGEST_WINDOW = 2**16  # samples
+MOST_MELS = 4096
+LARGEST_MEAN = 1e3  # log-mel of any audio lies within ±60
+LARGEST_SCALE = 1e6
+
 
 @dataclass(frozen=True)
 class FrontEnd:
@@ -44,6 +49,9 @@ class FrontEnd:
         floor: added to the mel power before the logarithm; 1e-8 is near the noise of 16-bit samples.
         mean, scale: per bin; empty for raw log-mel.
         clip: largest magnitude of a normalised value; keeps the scale of an 8-bit input tight.
+
+    Raises:
+        ContractError: a parameter is not finite, outside what audio is analysed with, or contradicts another one.
     """
 
     sample_rate: int = 16000
@@ -61,14 +69,33 @@ class FrontEnd:
     clip: float = 4.0
 
     def __post_init__(self) -> None:
+        for name, value, low, high in (
+            ("sample rate", self.sample_rate, 1000, 768_000),
+            ("window", self.window, 2, LONGEST_WINDOW),
+            ("hop", self.hop, 1, self.window),
+            ("number of mel bins", self.mels, 1, MOST_MELS),
+            ("lower edge", self.low, 0, self.sample_rate / 2),
+            ("upper edge", self.high, self.low, self.sample_rate / 2),
+            ("floor", self.floor, 1e-30, 1),
+            ("clip", self.clip, 1e-3, 1e3),
+        ):
+            # NaN compares as false.
+            if not low <= value <= high:
+                raise ContractError(f"front end: {name} is {value}; expected {low:g} to {high:g}")
+        if self.window % 2:
+            raise ContractError(f"front end: window is {self.window}; expected an even number of samples")
+        if not self.low < self.high:
+            raise ContractError(
+                f"front end: mel bins from {self.low} to {self.high} Hz; expected a lower and an upper edge"
+            )
         if len(self.mean) != len(self.scale) or len(self.mean) not in (0, self.mels):
             raise ContractError(
                 f"front end: mean has {len(self.mean)} and scale {len(self.scale)} values; expected {self.mels} each"
             )
-        if not 0 < self.hop <= self.window:
-            raise ContractError(f"front end: hop is {self.hop}; expected 1 to the window, {self.window}")
-        if not all(map(math.isfinite, (*self.mean, *self.scale))):
-            raise ContractError("front end: mean or scale holds NaN or infinite values")
+        if not all(-LARGEST_MEAN <= mean <= LARGEST_MEAN for mean in self.mean):
+            raise ContractError(f"front end: mean holds NaN or values beyond ±{LARGEST_MEAN:g}")
+        if not all(0.0 < scale <= LARGEST_SCALE for scale in self.scale):
+            raise ContractError(f"front end: scale holds NaN or values outside 0 to {LARGEST_SCALE:g}")
         if (self.mel_scale, self.mel_norm, self.log) != ("slaney", "slaney", "ln"):
             raise ContractError(
                 f"front end: mel scale {self.mel_scale!r}, norm {self.mel_norm!r}, log {self.log!r} are not known; "
@@ -128,7 +155,9 @@ class FrontEnd:
 
 def _shortest(values: npt.ArrayLike) -> tuple[float, ...]:
     """Return single-precision values as the shortest decimals that read back to them: half the size as JSON."""
-    return tuple(float(str(v)) for v in np.asarray(values, np.float32))
+    with np.errstate(over="ignore"):  # too large for single precision: infinite, which no front end may hold
+        singles = np.asarray(values, np.float32)
+    return tuple(float(str(v)) for v in singles)
 
 
 def _hz_to_mel(hz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

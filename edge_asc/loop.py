@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from edge_asc.contract import AnyArray, Signature, Tensors, TensorSpec, check_tensors
-from edge_asc.errors import ContractError
+from edge_asc.errors import ContractError, EdgeAscError
+from edge_asc.tensors import check_values
 
 
 class Runner(Protocol):
@@ -81,11 +82,35 @@ class Loop:
         self.state = self._initial
 
     def feed(self, value: AnyArray) -> AnyArray:
-        """Run once on finite values of the source's shape and type; return the result, which the caller owns."""
+        """Run once on finite values of the source's shape and type; return the result, which the caller owns.
+
+        Raises:
+            ContractError: the engine failed, or the result or a state for the next run is not finite or beyond
+                ±LARGEST; the stream must be reset.
+        """
+        try:
+            result = self._step(value)
+        except EdgeAscError:
+            raise
+        except Exception as error:  # engines have errors of many kinds, and no common one
+            raise ContractError(
+                f"{self.signature.name}: the engine failed ({error}); the file may be damaged"
+            ) from error
+        check_values(f"{self.signature.name}: output {self.result.name}", result)
+        for name, state in self._peek().items():
+            check_values(f"{self.signature.name}: state {name}", state)
+        return result
+
+    def _step(self, value: AnyArray) -> AnyArray:
+        """Run once, and keep the states for the next run."""
         self._inputs = {self.source.name: value, **self._state}
         self.call()
         self._state = {target: self._outputs[name] for name, target in self._feeds.items()}
         return self._outputs[self.result.name]
+
+    def _peek(self) -> Tensors:
+        """Return the states that the next run starts from, as they are and not copied."""
+        return self._state
 
     def _run(self) -> None:
         self._outputs = self._runtime.run(self.signature.name, self._inputs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Self
 from edge_asc.contract import StreamContract
 from edge_asc.errors import ContractError
 from edge_asc.files import sha256, write_json
-from edge_asc.jsonobject import JsonObject, JsonValue
+from edge_asc.jsonobject import JsonObject, JsonValue, parse_json
 
 MANIFEST = "manifest.json"
 KIND = "export"
@@ -88,7 +87,7 @@ class Manifest:
             value = _load(path)
         except OSError as error:
             raise ContractError(f"{path}: cannot be read ({error.strerror}); expected an exported folder") from error
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise ContractError(f"{path}: not JSON ({error}); copy the whole folder again") from error
         if not _is_ours(value):
             raise ContractError(f"{path}: not the manifest of an export; expected a folder that edge-asc export wrote")
@@ -119,7 +118,7 @@ def has_manifest(folder: Path) -> bool:
         return False
     try:
         return _is_ours(_load(path))
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         return True
 
 
@@ -140,8 +139,7 @@ def verify(path: Path) -> None:
 
 
 def _load(path: Path) -> object:
-    value: object = json.loads(path.read_text(encoding="utf-8"))
-    return value
+    return parse_json(path.read_bytes())
 
 
 def _is_ours(value: object) -> bool:

@@ -16,12 +16,10 @@ from edge_asc.errors import ContractError
 from edge_asc.frontend import Array, FrontEnd, LogMel, check_samples
 from edge_asc.loop import Loop
 from edge_asc.runtime import Runtime
+from edge_asc.tensors import LARGEST
 
 Vector = npt.NDArray[np.float64]
 Carry = Literal["final", "aligned", "none"]
-
-# Far above log-mel of any audio, which lies within ±60, and above embeddings.
-LARGEST = 1e6
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +64,8 @@ class Stream:
         """Run on features, (frames, mels), or an embedding, (1, channels); return logits or embeddings, (n, units).
 
         Raises:
-            ContractError: another shape, not finite, or beyond ±LARGEST; the stream is unchanged.
+            ContractError: another shape, not finite, or beyond ±LARGEST; the stream is unchanged. Or the model's
+                output or a state is not finite or beyond ±LARGEST; the stream must be reset.
         """
         value = self.to_layout(value)
         # NaN compares as false. Values that are far too large could overflow in a state and stay there unnoticed.
@@ -107,14 +106,16 @@ class StreamingClassifier:
         self.reset()
 
     @classmethod
-    def from_artefact(cls, path: str | Path, *, threads: int = 1, decision: DecisionRule | None = None) -> Self:
+    def from_artefact(
+        cls, path: str | Path, *, threads: int = 1, decision: DecisionRule | None = None, verify: bool = True
+    ) -> Self:
         """Start a stream with the model at `path`, which `edge_asc.engine.open_runtime` opens.
 
         Raises:
             ContractError: no model there, a damaged file, or a windowed model.
             MissingExtraError: the engine is not installed.
         """
-        return cls(open_runtime(path, threads=threads), decision=decision)
+        return cls(open_runtime(path, threads=threads, verify=verify), decision=decision)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -220,7 +221,14 @@ class WindowedClassifier:
 
     @classmethod
     def from_artefact(
-        cls, path: str | Path, seconds: int, *, threads: int = 1, carry: Carry = "final", period: float = 0.25
+        cls,
+        path: str | Path,
+        seconds: int,
+        *,
+        threads: int = 1,
+        carry: Carry = "final",
+        period: float = 0.25,
+        verify: bool = True,
     ) -> Self:
         """Start a stream with the model at `path`, which `edge_asc.engine.open_runtime` opens.
 
@@ -228,7 +236,7 @@ class WindowedClassifier:
             ContractError: no model there, a damaged file, a causal model or an unknown option.
             MissingExtraError: the engine is not installed.
         """
-        return cls(open_runtime(path, threads=threads), seconds, carry=carry, period=period)
+        return cls(open_runtime(path, threads=threads, verify=verify), seconds, carry=carry, period=period)
 
     @property
     def labels(self) -> tuple[str, ...]:

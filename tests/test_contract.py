@@ -1,14 +1,18 @@
 import json
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from edge_asc.contract import SCHEMA_VERSION, Affine, Signature, StreamContract, TensorSpec
+from edge_asc.contract import SCHEMA_VERSION, UNSEALED, Affine, Signature, StreamContract, TensorSpec
 from edge_asc.errors import ContractError
-from edge_asc.frontend import FrontEnd
+from edge_asc.frontend import FrontEnd, LogMel
 from edge_asc.provenance import Calibration, Measured, Parity, Provenance
+from fuzz.mutations import mutate_json
 
 GRID = Affine(0.007812500465661287, -3)
 FEATURES = TensorSpec("features", "features", (1, 1, 256, 8), ("batch", "channel", "mel", "time"))
@@ -49,6 +53,12 @@ PARITY = Parity(
 
 def step(state: TensorSpec = STATE, following: TensorSpec = NEXT) -> Signature:
     return Signature("step", 8, 4096, (FEATURES, state), (LOGITS, following))
+
+
+def window(seconds: int) -> Signature:
+    frames = seconds * 16000 // 512
+    features = replace(FEATURES, shape=(1, 1, 256, frames))
+    return Signature(f"window_{seconds}s", frames, 512 * frames, (features,), (LOGITS,))
 
 
 def contract(*signatures: Signature, **changes: Any) -> StreamContract:
@@ -140,7 +150,9 @@ def test_what_is_no_contract_is_refused(text: str | bytes) -> None:
 def test_a_missing_field_is_refused_unless_it_has_a_default(name: str) -> None:
     value = contract().to_json()
     del value[name]
-    if name in ("provenance", "measured"):
+    if name == "file_sha256":
+        assert StreamContract.from_json(value).file_sha256 == UNSEALED
+    elif name in ("provenance", "measured"):
         assert (
             getattr(StreamContract.from_json(value), name) == {"provenance": Provenance(), "measured": Measured()}[name]
         )
@@ -211,8 +223,8 @@ def test_a_state_that_cannot_be_fed_back_raw_is_refused(following: TensorSpec) -
 
 
 def test_signatures_are_found_by_name_and_windows_by_length() -> None:
-    windows = [Signature(f"window_{n}s", 31 * n, 0, (FEATURES,), (LOGITS,)) for n in (10, 2, 1)]
-    windowed = contract(*windows, form="windowed")
+    windows = [window(n) for n in (10, 2, 1)]
+    windowed = contract(*windows, form="windowed", macs={})
     assert windowed.windows == (1, 2, 10)
     assert windowed.signature("window_2s") is windows[1]
     with pytest.raises(ContractError, match=r"no signature 'step'.*window_10s, window_2s, window_1s"):
@@ -224,3 +236,129 @@ def test_a_role_names_one_tensor() -> None:
     assert step().output("logits") is LOGITS
     with pytest.raises(ContractError, match="0 outputs of role embedding"):
         step().output("embedding")
+
+
+WINDOWED = contract(window(1), window(2), form="windowed", macs={"window_1s": 5}).dumps()
+GRU = Signature(
+    "gru",
+    0,
+    0,
+    (TensorSpec("embedding", "embedding", (1, 4), ("batch", "unit")),),
+    (LOGITS,),
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("name",), "", "name is ''"),
+        (("name",), "a\x1b[31m", "name is .*printable"),
+        (("labels",), ["park"], "expected 2 to 10000 distinct"),
+        (("labels",), ["park", "park"], "distinct"),
+        (("labels",), ["park", "a" * 257], "label is"),
+        (("labels",), ["park", "\ud800"], "expected strings"),
+        (("parameters",), -1, "parameters is -1"),
+        (("macs",), {"step": -5}, "step is -5"),
+        (("macs",), {"window_1s": 5}, "macs of window_1s"),
+        (("front_end", "hop"), 256, "8 frames for 4096 samples; expected 8 frames, 2048 samples"),
+        (("front_end", "sample_rate"), -1, "sample rate is -1; expected 1000"),
+        (("front_end", "window"), 513, "expected an even number"),
+        (("front_end", "window"), 256, "hop is 512; expected 1 to 256"),
+        (("front_end", "mels"), 0, "number of mel bins is 0"),
+        (("front_end", "low"), 8000.0, "expected a lower and an upper edge"),
+        (("front_end", "high"), 8001.0, "upper edge is 8001.0; expected 0 to 8000"),
+        (("front_end", "floor"), 0.0, "floor is 0.0"),
+        (("front_end", "clip"), -4.0, "clip is -4.0"),
+        (("front_end", "mean"), [], "mean has 0 and scale 256 values"),
+        (("front_end", "scale"), [1e38] * 256, "scale holds NaN or values outside"),
+        (("front_end", "mean"), [1e300] * 256, "mean holds NaN or values beyond"),
+        (("front_end", "floor"), 10**400, "floor: got a number that is not finite"),
+        (("signatures", 0, "name"), "stop", r"signatures \['stop'\]; expected step alone"),
+        (("signatures", 0, "frames"), 10**9, "features have shape"),
+        (("signatures", 0, "samples"), 0, "8 frames for 0 samples"),
+        (("signatures", 0, "inputs", 0, "shape"), [1, 1, 8, 256], "expected 8 frames of 256 mel bins"),
+        (("signatures", 0, "inputs", 0, "shape"), [1, 1, 256, 0], "sizes above 0"),
+        (("signatures", 0, "inputs", 0, "shape"), [1, 1, 2**20, 2**20], "at most"),
+        (("signatures", 0, "inputs", 0, "axes"), ["batch", "mel", "mel", "time"], "axes"),
+        (("signatures", 0, "inputs", 0, "axes"), ["mel", "time"], "axes"),
+        (("signatures", 0, "inputs", 0, "dtype"), "float64", "is 'float64'; expected float32"),
+        (("signatures", 0, "inputs", 0, "dtype"), "int8", "is int8 with quantisation None"),
+        (("signatures", 0, "inputs", 0, "name"), "hidden_0", "distinct names"),
+        (("signatures", 0, "inputs", 0, "role"), "embedding", "0 inputs of role features"),
+        (("signatures", 0, "outputs", 0, "role"), "embedding", "0 outputs of role logits"),
+    ],
+)
+def test_a_field_of_no_sense_is_refused(path: tuple[Any, ...], value: Any, message: str) -> None:
+    tree = json.loads(contract().dumps())
+    target = tree
+    for key in path[:-1]:
+        target = target[key]
+    target[path[-1]] = value
+    with pytest.raises(ContractError, match=message):
+        StreamContract.from_json(tree)
+
+
+@pytest.mark.parametrize(
+    ("scale", "zero", "message"),
+    [
+        (0.0, 0, "scale 0"),
+        (-1.0, 0, "scale -1"),
+        (1e38, 0, r"scale 1e\+38"),
+        (0.1, 128, "zero point 128"),
+        (0.1, -129, "-129"),
+    ],
+)
+def test_quantisation_of_no_sense_is_refused(scale: float, zero: int, message: str) -> None:
+    state = replace(STATE, quantisation=Affine(scale, zero))
+    with pytest.raises(ContractError, match=message):
+        contract(step(state, replace(state, name="hidden_0_next", feeds="hidden_0")))
+
+
+@pytest.mark.parametrize(
+    ("signatures", "message"),
+    [
+        ((), "expected window_1s"),
+        ((step(),), "expected window_1s"),
+        ((window(1), window(1)), "distinct"),
+        ((window(1), replace(window(1), name="window_2s")), "31 frames; expected 62"),
+        ((window(1), GRU), "0 outputs of role embedding"),
+        ((replace(window(1), name="window_0s"),), "expected window_1s"),
+        ((GRU,), "expected window_1s"),
+    ],
+)
+def test_a_windowed_artefact_has_the_signatures_of_its_form(signatures: tuple[Signature, ...], message: str) -> None:
+    with pytest.raises(ContractError, match=message):
+        contract(*signatures, form="windowed", macs={})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"a": NaN}', "NaN is not a JSON number"),
+        ('{"a": 1, "a": 2}', "two fields of one name"),
+        ("[" * 100_000 + "]" * 100_000, "nested too deeply"),
+        ('{"schema_version": ' + "9" * 5000 + "}", "not JSON"),
+    ],
+)
+def test_text_that_is_not_strict_json_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ContractError, match=message):
+        StreamContract.parse(text)
+
+
+@given(st.integers(0, 2**64), st.sampled_from(["causal", "windowed"]))
+@settings(max_examples=300)
+def test_a_damaged_contract_is_refused_or_is_one_that_streams(seed: int, form: str) -> None:
+    text = contract().dumps() if form == "causal" else WINDOWED
+    damaged = mutate_json(Random(seed), text.encode(), {"contract": text.encode()})
+    try:
+        read = StreamContract.parse(damaged)
+    except ContractError:
+        return
+    assert StreamContract.parse(read.dumps()) == read
+    log_mel = LogMel(read.front_end)
+    for signature in read.signatures:
+        assert signature.samples == signature.frames * read.front_end.hop
+        features = log_mel(np.zeros(signature.samples, np.float32))
+        assert features.shape == (signature.frames, read.front_end.mels)
+        assert np.isfinite(features).all()
+        assert all(spec.initial().shape == spec.shape for spec in signature.states())

@@ -20,6 +20,7 @@ from edge_asc.errors import ContractError, MissingExtraError, require
 from edge_asc.flatbuffer import tflite_metadata
 from edge_asc.loop import Loop, copy_tensors
 from edge_asc.runtime import Kind, Runtime, check_inputs, check_interface, read_contract
+from edge_asc.seal import check_seal
 
 Run = Callable[[Mapping[str, AnyArray]], Tensors]
 
@@ -65,13 +66,8 @@ class LiteRTRuntime(Runtime):
         except ContractError as error:
             raise ContractError(f"{path}: {error}") from error
         self.contract = read_contract(path, metadata)
-        try:
-            self._interpreter = interpreter(model_content=data, num_threads=threads)
-            known = self._interpreter.get_signature_list()
-        except (RuntimeError, ValueError) as error:
-            raise ContractError(
-                f"{path}: {self.engine} cannot load it ({error}); expected a .tflite artefact of `edge-asc export`"
-            ) from error
+        self._interpreter = interpreter(model_content=data, num_threads=threads)
+        known = self._interpreter.get_signature_list()
         for signature in self.contract.signatures:
             if signature.name not in known:
                 raise ContractError(
@@ -128,10 +124,7 @@ class LiteRTRuntime(Runtime):
         # A file of one signature has it in the main subgraph, where the plain interface spares the
         # reallocation that a runner does at every call. A live runner would forbid it to allocate.
         del runner
-        try:
-            self._interpreter.allocate_tensors()
-        except (RuntimeError, ValueError) as error:
-            raise ContractError(f"{path}: {self.engine} cannot prepare it ({error}); export it again") from error
+        self._interpreter.allocate_tensors()
         indices = {k: v["index"] for k, v in (inputs | outputs).items()}
         self._memory = {name: self._view(index) for name, index in indices.items()}
         return self._set_and_invoke({k: indices[k] for k in inputs}, {k: indices[k] for k in outputs})
@@ -195,14 +188,20 @@ class _ResidentLoop(Loop):
             value[...] = self._state[name]
 
     def feed(self, value: AnyArray) -> AnyArray:
-        """Run once on finite values of the source's shape and type; return the result, which the caller owns."""
+        """Run once, while no other stream uses the interpreter."""
         with self._runtime._lock:
-            self._runtime._admit(self)
-            self._value[...] = value
-            self.call()
-            for target, fed in self._fed:
-                target[...] = fed
-            return self._result.copy()
+            return super().feed(value)
+
+    def _step(self, value: AnyArray) -> AnyArray:
+        self._runtime._admit(self)
+        self._value[...] = value
+        self.call()
+        for target, fed in self._fed:
+            target[...] = fed
+        return self._result.copy()
+
+    def _peek(self) -> Tensors:
+        return self._resident
 
 
 class _RunnerLoop(Loop):
@@ -211,7 +210,7 @@ class _RunnerLoop(Loop):
     _runtime: LiteRTRuntime
 
     def feed(self, value: AnyArray) -> AnyArray:
-        """Run once on finite values of the source's shape and type; return the result, which the caller owns."""
+        """Run once, while no other stream uses the interpreter."""
         with self._runtime._lock:
             return super().feed(value)
 
@@ -275,6 +274,7 @@ ENGINE = Engine(
     extra="tflite",
     suffixes=(".tflite",),
     substitutes=SUBSTITUTES,
+    verify=check_seal,
     preference=2,
     preload=("ai_edge_litert.interpreter",),
 )

@@ -12,6 +12,7 @@ from edge_asc.engine import Engine, has_suffix
 from edge_asc.errors import ContractError, require
 from edge_asc.loop import Loop, copy_tensors
 from edge_asc.runtime import Kind, Runtime, check_inputs, check_interface, read_contract
+from edge_asc.seal import check_seal
 
 TYPES = {
     "tensor(float)": "float32",
@@ -29,8 +30,7 @@ class OnnxRuntime(Runtime):
         """Load `path` for `threads` threads.
 
         Raises:
-            ContractError: not an ONNX model, without a contract, or with tensors that its contract does not
-                describe.
+            ContractError: no contract in it, or tensors that its contract does not describe.
             MissingExtraError: onnxruntime is not installed.
         """
         path = Path(path)
@@ -40,12 +40,11 @@ class OnnxRuntime(Runtime):
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's errors have no base class of their own
-            raise ContractError(
-                f"{path}: onnxruntime cannot load it ({error}); expected an .onnx artefact of `edge-asc export`"
-            ) from error
+        for kind in ("intra", "inter"):
+            # Threads that wait for the next step by spinning would keep their cores busy between decisions.
+            options.add_session_config_entry(f"session.{kind}_op.allow_spinning", "0")
+        # Bytes, since the file may have a name that onnxruntime does not take.
+        self._session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
         self.contract = read_contract(path, self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY))
         names = [signature.name for signature in self.contract.signatures]
         if len(names) != 1:
@@ -102,12 +101,14 @@ class _BoundLoop(Loop):
         for name, value in self._sets[self._turn].items():
             value[...] = state[name]
 
-    def feed(self, value: AnyArray) -> AnyArray:
-        """Run once on finite values of the source's shape and type; return the result, which the caller owns."""
+    def _step(self, value: AnyArray) -> AnyArray:
         self._value[...] = value
         self.call()
         self._turn ^= 1
         return self._result.copy()
+
+    def _peek(self) -> Tensors:
+        return self._sets[self._turn]
 
     def _run(self) -> None:
         self._runs[self._turn]()
@@ -126,5 +127,6 @@ ENGINE = Engine(
     module="onnxruntime",
     extra="onnx",
     suffixes=(".onnx",),
+    verify=check_seal,
     preference=1,
 )

@@ -101,13 +101,15 @@ class _TensorLoop(Loop):
         self._check(state)
         self._tensors = self._to_tensors(state)
 
-    def feed(self, value: AnyArray) -> AnyArray:
-        """Run once on finite values of the source's shape and type; return the result, which the caller owns."""
+    def _step(self, value: AnyArray) -> AnyArray:
         self._source = self._to_tensors({self.source.name: value})
         self.call()
         self._tensors = {target: self._results[name] for name, target in self._feeds.items()}
         result: AnyArray = self._results[self.result.name].numpy(force=True).copy()
         return result
+
+    def _peek(self) -> Tensors:
+        return {name: value.numpy(force=True) for name, value in self._tensors.items()}
 
     def _to_tensors(self, values: Mapping[str, AnyArray]) -> dict[str, Tensor]:
         import torch

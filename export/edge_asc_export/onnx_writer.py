@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from edge_asc.contract import METADATA_KEY, Affine, Signature, StreamContract, TensorSpec
 from edge_asc.errors import ExportError, require
+from edge_asc.seal import seal
 from edge_asc_export.graph import (
     GRU,
     Add,
@@ -61,11 +62,10 @@ class OnnxFile:
         return (_signature(self._graph, self._layout, hop, self._qparams),)
 
     def finish(self, contract: StreamContract) -> bytes:
-        """Return the file with this contract in its metadata."""
+        """Return the file with this contract, sealed, in its metadata."""
         helper = require("onnx", "export").helper
         helper.set_model_props(self._model, {METADATA_KEY: contract.dumps()})
-        data: bytes = self._model.SerializeToString()
-        return data
+        return seal(self._model.SerializeToString())
 
 
 def write_onnx(graphs: Sequence[Lowered]) -> OnnxFile:
@@ -132,6 +132,8 @@ class _Writer:
         helper = self.onnx.helper
         inputs, outputs = ([self._value_info(spec) for spec in side] for side in (specs.inputs, specs.outputs))
         nodes = _remove_identities(self.nodes, {spec.name for spec in specs.outputs})
+        for node in nodes:
+            node.name = node.output[0]  # onnxruntime before 1.22 refuses nodes that share a name, as nameless ones do
         graph = helper.make_graph(nodes, self.graph.name, inputs, outputs, list(self.initializers.values()))
         opsets = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="edge-asc")

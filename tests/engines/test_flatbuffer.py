@@ -3,21 +3,22 @@ from typing import Any
 
 import pytest
 
-from artefacts import Artefacts, contract
-from edge_asc.contract import METADATA_KEY
+from artefacts import Artefacts
+from edge_asc.contract import METADATA_KEY, UNSEALED
 from edge_asc.errors import ContractError
 from edge_asc.flatbuffer import tflite_metadata
+from edge_asc.seal import SEAL
 from edge_asc_export import tflite_writer
 from edge_asc_export.tflite_writer import write_tflite
 
-TEXT = b'{"a":1}'
+UNSEALED_TEXT = '{"file_sha256":"' + UNSEALED + '"}'
 
 
 class Short:
     """Stands for a contract, so that the file is small enough to damage everywhere."""
 
     def dumps(self) -> str:
-        return TEXT.decode()
+        return UNSEALED_TEXT
 
 
 SHORT: Any = Short()
@@ -28,10 +29,16 @@ def small() -> bytes:
     return write_tflite([]).finish(SHORT)
 
 
-def test_metadata_is_what_the_writer_put_there(small: bytes, artefacts: Artefacts) -> None:
-    assert tflite_metadata(small, METADATA_KEY) == TEXT
-    written = contract([])
-    assert tflite_metadata(write_tflite([]).finish(written), METADATA_KEY) == written.dumps().encode()
+@pytest.fixture(scope="module")
+def text(small: bytes) -> bytes:
+    """The contract in the file, with its digest."""
+    sealed = SEAL.search(small)
+    assert sealed is not None
+    return UNSEALED_TEXT.replace(UNSEALED, sealed[1].decode()).encode()
+
+
+def test_metadata_is_what_the_writer_put_there(small: bytes, text: bytes, artefacts: Artefacts) -> None:
+    assert tflite_metadata(small, METADATA_KEY) == text
     found = tflite_metadata((artefacts.folder / "step.tflite").read_bytes(), METADATA_KEY)
     assert found is not None
     assert b'"step"' in found
@@ -47,11 +54,11 @@ def test_a_file_without_the_mark_is_no_tflite(data: bytes) -> None:
         tflite_metadata(data, METADATA_KEY)
 
 
-def test_a_file_cut_anywhere_is_refused_or_read_right(small: bytes) -> None:
+def test_a_file_cut_anywhere_is_refused_or_read_right(small: bytes, text: bytes) -> None:
     refused = 0
     for size in range(len(small)):
         try:
-            assert tflite_metadata(small[:size], METADATA_KEY) == TEXT
+            assert tflite_metadata(small[:size], METADATA_KEY) == text
         except ContractError:
             refused += 1
     assert refused > len(small) // 2

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from artefacts import LABELS, Artefacts, checkpoint, clips, contract, crnn, sound, write_file
-from edge_asc.contract import AnyArray, Signature, StreamContract
+from edge_asc.contract import Affine, AnyArray, Signature, StreamContract
 from edge_asc.engine import open_runtime
 from edge_asc.engines import litert
 from edge_asc.engines.litert import LiteRTRuntime
@@ -437,7 +437,7 @@ def test_artefacts_whose_tensors_differ_from_the_contract_are_refused(
         for change, message in (
             ({"shape": (1, 11)}, r"hidden_0 is float32 \(1, 10\) in the file and float32 \(1, 11\)"),
             ({"name": "hidden_x"}, "hidden_0 is float32 .* in the file and absent"),
-            ({"dtype": "int8"}, "hidden_0 is float32 .* in the file and int8"),
+            ({"dtype": "int8", "quantisation": Affine(0.1, 0)}, "hidden_0 is float32 .* in the file and int8"),
         ):
             altered = replace(real, signatures=(_altered(real.signatures[0], "hidden_0", change),))
             monkeypatch.setattr(StreamContract, "parse", classmethod(lambda cls, text, value=altered: value))

@@ -1,7 +1,7 @@
 """Artefacts are the same bytes as those recorded in tests/golden/artefacts.json, but for the contract inside.
 
-A hash is the SHA-256 of the whole file, written with `{}` in place of the contract. `PYTHONPATH=tests python
-tests/export/test_bytes.py` records them again: for a change that is meant to change artefacts.
+A hash is the SHA-256 of the whole file, written with its digest alone in place of the contract.
+`PYTHONPATH=tests python tests/export/test_bytes.py` records them again: for a change that is meant to change artefacts.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from artefacts import FRONT_END, LABELS
-from edge_asc.contract import StreamContract
+from edge_asc.contract import UNSEALED, StreamContract
 from edge_asc.models import CRNN, ModelConfig, build
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc.zoo import zoo, zoo_path
@@ -76,7 +76,7 @@ def draft(model: str, scheme: str) -> Draft:
 
 def hashes(model: str, scheme: str, fmt: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """SHA-256 of each file that a format writes, by file name."""
-    monkeypatch.setattr(StreamContract, "dumps", lambda _: "{}")
+    monkeypatch.setattr(StreamContract, "dumps", lambda _: f'{{"file_sha256":"{UNSEALED}"}}')
     return {a.name: hashlib.sha256(a.data).hexdigest() for a in write(draft(model, scheme), fmt)}
 
 

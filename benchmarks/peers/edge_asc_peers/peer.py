@@ -149,8 +149,7 @@ class _PeerLoop(Loop):
     def _prepare(self) -> None:
         self.call = self._runtime.compute
 
-    def feed(self, value: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Run on finite values of the source's own shape and type; return the result, which is the caller's."""
+    def _step(self, value: npt.NDArray[Any]) -> npt.NDArray[Any]:
         self._runtime.put({self.source.name: value, **self._state})
         self.call()
         outputs = self._runtime.take()

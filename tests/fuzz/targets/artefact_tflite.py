@@ -1,0 +1,17 @@
+"""TFLite artefacts, float and int8, steps and windows: opened, and streamed for a moment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fuzz.reading import stream, whole_artefact
+from fuzz.target import Seeds, Target
+
+FILES = ("step.tflite", "step-int8.tflite", "windows.tflite")
+
+
+def seeds(folder: Path) -> Seeds:
+    return {name: whole_artefact(name) for name in FILES}
+
+
+TARGET = Target(seeds, stream)
