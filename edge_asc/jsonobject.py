@@ -22,8 +22,8 @@ def parse_json(text: str | bytes) -> object:
     """Parse one JSON document strictly.
 
     Raises:
-        ValueError: not UTF-8, not JSON, nested too deeply, two fields of one name in an object, or a number that is not finite
-            or an integer beyond 64 bits. Python's own parser lets most of these pass, or fails with other errors.
+        ValueError: not UTF-8, not JSON, nested too deeply, two fields of one name in an object, a number that is not
+            finite, or an integer beyond 64 bits. Python's own parser lets most of these pass.
     """
     try:
         return json.loads(

@@ -22,7 +22,7 @@ def check_comparable(result: Result, baseline: Result, *, allow_missing: bool = 
     """
     for value, noun in ((result, "the result"), (baseline, "the baseline")):
         if not value.complete:
-            raise IncomparableError(f"{noun} is incomplete ({value.incomplete}); measure again")
+            raise IncomparableError(f"{noun} is incomplete ({value.incomplete}); mend that, and measure again")
     own, expected = result.data, baseline.data
     if (own.sha256, own.clips) != (expected.sha256, expected.clips):
         raise IncomparableError(

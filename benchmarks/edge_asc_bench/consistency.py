@@ -33,6 +33,8 @@ def check_result(result: Result) -> None:
     if result.complete != (result.incomplete is None):
         raise ValueError("complete: contradicts incomplete, which has the reason of an incomplete result alone")
     names = [variant.name for variant in result.variants]
+    if result.complete and any(isinstance(variant.failed, str) for variant in result.variants):
+        raise ValueError("complete: got true, expected false where a model failed")
     _check_unique("variants", names)
     for i, variant in enumerate(result.variants):
         place = f"variants[{i}] ({variant.name})"
@@ -48,6 +50,8 @@ def check_result(result: Result) -> None:
 
 
 def _check_variant(place: str, variant: Variant) -> None:
+    if isinstance(variant.failed, str) and (variant.latency or variant.accuracy or variant.agreement):
+        raise ValueError(f"{place}.failed: got {variant.failed[:40]!r}, expected no measurements beside it")
     for form, latency in variant.latency.items():
         if (form == "step") != (variant.form == "causal") or not (form == "step" or _is_seconds(form)):
             raise ValueError(f"{place}.latency: got {form!r}, expected the forms of a {variant.form} model")

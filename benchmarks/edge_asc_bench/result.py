@@ -290,6 +290,7 @@ class Variant(_Part, frozen=True, kw_only=True):
         agreement: None on labelled clips, and for the reference.
         loss: None where there is nothing to compare with.
         instructions: by processor; None where they were not counted.
+        failed: why the model failed, and nothing of it was measured.
     """
 
     name: str
@@ -310,6 +311,7 @@ class Variant(_Part, frozen=True, kw_only=True):
     agreement: Agreement | None
     loss: Loss | None
     instructions: dict[str, Instructions] | None
+    failed: str | UnsetType = UNSET
 
     @property
     def agreed_share(self) -> float | None:
