@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias, TypeVar, cast, overload
 
@@ -12,7 +13,7 @@ JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping
 T = TypeVar("T")
 C = TypeVar("C", bound=str)
 
-
+NUMBER = (int, float)
 # Integers that every reader of JSON can hold.
 LARGEST_INTEGER = 2**63
 
@@ -21,8 +22,8 @@ def parse_json(text: str | bytes) -> object:
     """Parse one JSON document strictly.
 
     Raises:
-        ValueError: not UTF-8, not JSON, nested too deeply, a name twice in one object, or a number that is not finite
-            or an integer beyond 64 bits. Python's own parser lets most of these pass, or fails with other errors.
+        ValueError: not UTF-8, not JSON, nested too deeply, two fields of one name in an object, a number that is not
+            finite, or an integer beyond 64 bits. Python's own parser lets most of these pass.
     """
     try:
         return json.loads(
@@ -43,7 +44,7 @@ def _make_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(value) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the name {twice!r} is there twice")
+        raise ValueError(f"two fields of one name, {twice[:40]!r}")
     return value
 
 
@@ -113,11 +114,7 @@ class JsonObject:
 
     def number(self, name: str, default: float | None = None) -> float:
         """Return an integer or a float as a float."""
-        return float(self._read(name, (int, float), "a number", default))
-
-    def optional_number(self, name: str) -> float | None:
-        """Return an integer or a float as a float, or None where it is missing or null."""
-        return None if self._value.get(name) is None else self.number(name)
+        return float(self._read(name, NUMBER, "a number", default))
 
     def texts(self, name: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
         """Return a list of strings."""
@@ -129,7 +126,7 @@ class JsonObject:
 
     def numbers(self, name: str, default: tuple[float, ...] | None = None) -> tuple[float, ...]:
         """Return a list of numbers, integers as integers."""
-        return self._items(name, (int, float), "numbers", default)
+        return self._items(name, NUMBER, "numbers", default)
 
     def child(self, name: str) -> JsonObject:
         """Return an object."""
@@ -204,10 +201,14 @@ def _is_a(value: object, kind: type | tuple[type, ...]) -> bool:
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         return False
     if isinstance(value, str):
-        # JSON can spell halves of characters, which no file and no screen takes.
+        # JSON can spell halves of characters, which no file or screen takes.
         return not any("\ud800" <= character <= "\udfff" for character in value)
-    return not isinstance(value, float) or math.isfinite(value)
+    if kind == NUMBER and isinstance(value, int | float):
+        return abs(value) <= sys.float_info.max
+    return True
 
 
 def _name(value: object) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) <= sys.float_info.max:
+        return "a number that is not finite"
     return "nothing" if value is None else f"{type(value).__name__} {str(value)[:40]!r}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from edge_asc_bench.drawing import COLOURS, INK, MARKERS, chart, name_rows, show_plain_numbers
+from edge_asc_bench.drawing import COLOURS, INK, MARKERS, chart, name_in_legend, name_rows, show_plain_numbers
 from edge_asc_bench.latency import Distribution
 from edge_asc_bench.result import LengthAccuracy
 
@@ -38,7 +38,15 @@ def accuracy_by_length(curves: Mapping[str, Sequence[LengthAccuracy]]) -> str:
             seconds = [row.seconds for row in rows]
             shares = [100 * row.accuracy for row in rows]
             colour = COLOURS[i % len(COLOURS)]
-            axes.plot(seconds, shares, color=colour, marker=MARKERS[i % len(MARKERS)], ms=4, lw=1.5, label=name)
+            axes.plot(
+                seconds,
+                shares,
+                color=colour,
+                marker=MARKERS[i % len(MARKERS)],
+                ms=4,
+                lw=1.5,
+                label=name_in_legend(name),
+            )
             if i == 0:
                 low, high = [100 * row.low for row in rows], [100 * row.high for row in rows]
                 axes.fill_between(seconds, low, high, color=colour, alpha=0.15, lw=0)
@@ -72,10 +80,17 @@ def cost_by_length(windows: Mapping[str, Mapping[int, float]], steps: Mapping[st
         for i, (name, costs) in enumerate(windows.items()):
             colour = COLOURS[i % len(COLOURS)]
             axes.plot(
-                list(costs), list(costs.values()), color=colour, marker=MARKERS[i % len(MARKERS)], ms=4, label=name
+                list(costs),
+                list(costs.values()),
+                color=colour,
+                marker=MARKERS[i % len(MARKERS)],
+                ms=4,
+                label=name_in_legend(name),
             )
         for i, (name, cost) in enumerate(steps.items(), len(windows)):
-            axes.plot(span, [cost, cost], color=COLOURS[i % len(COLOURS)], ls="--", label=f"{name} (step)")
+            axes.plot(
+                span, [cost, cost], color=COLOURS[i % len(COLOURS)], ls="--", label=name_in_legend(f"{name} (step)")
+            )
         axes.set(yscale="log", xlabel="seconds of audio for a decision", ylabel="ms, logarithmic")
         axes.xaxis.get_major_locator().set_params(integer=True)
         show_plain_numbers(axes.yaxis)
@@ -89,7 +104,7 @@ def accuracy_against_cost(models: Mapping[str, Sequence[CostPoint]]) -> str:
         for i, (name, points) in enumerate(models.items()):
             costs, shares = [point.cost for point in points], [point.accuracy for point in points]
             colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
-            axes.plot(costs, shares, color=colour, marker=marker, ms=4, lw=1, alpha=0.85, label=name)
+            axes.plot(costs, shares, color=colour, marker=marker, ms=4, lw=1, alpha=0.85, label=name_in_legend(name))
             for point in points:
                 at = {"xytext": (4, 3), "textcoords": "offset points", "fontsize": 7}
                 axes.annotate(f"{point.seconds:g}", (point.cost, point.accuracy), color=colour, **at)
@@ -123,7 +138,11 @@ def over_time(
     with chart(f"{', '.join(series)}, {unit}, over the run", 2.0) as (axes, drawing):
         for i, (name, points) in enumerate(series.items()):
             axes.plot(
-                [x for x, _ in points], [y for _, y in points], color=COLOURS[i % len(COLOURS)], lw=1.5, label=name
+                [x for x, _ in points],
+                [y for _, y in points],
+                color=COLOURS[i % len(COLOURS)],
+                lw=1.5,
+                label=name_in_legend(name),
             )
         axes.set(xlabel=time, ylabel=unit, ylim=(0, None))
         axes.legend(fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))

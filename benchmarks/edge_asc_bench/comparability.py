@@ -14,15 +14,15 @@ class IncomparableError(EdgeAscError):
     """A result and a baseline that cannot be compared."""
 
 
-def check_comparable(result: Result, baseline: Result) -> None:
-    """Check that two results are complete, and about the same clips and models.
+def check_comparable(result: Result, baseline: Result, *, allow_missing: bool = False) -> None:
+    """Check that two results are complete, and about the same clips and models; models may be missing if allowed.
 
     Raises:
         IncomparableError: they are not.
     """
     for value, noun in ((result, "the result"), (baseline, "the baseline")):
         if not value.complete:
-            raise IncomparableError(f"{noun} is incomplete; measure again")
+            raise IncomparableError(f"{noun} is incomplete ({value.incomplete}); mend that, and measure again")
     own, expected = result.data, baseline.data
     if (own.sha256, own.clips) != (expected.sha256, expected.clips):
         raise IncomparableError(
@@ -40,8 +40,12 @@ def check_comparable(result: Result, baseline: Result) -> None:
     if threads[0] != threads[1]:
         raise IncomparableError(f"measured with {threads[0]} threads, the baseline with {threads[1]}; use as many")
     names = {variant.name for variant in result.variants}
-    if missing := [variant.name for variant in baseline.variants if variant.name not in names]:
-        raise IncomparableError(f"the result lacks {', '.join(missing)}, which the baseline has; measure them too")
+    missing = [variant.name for variant in baseline.variants if variant.name not in names]
+    if missing and not allow_missing:
+        raise IncomparableError(
+            f"the result lacks {', '.join(missing)}, which the baseline has; measure them too, make a new baseline, or "
+            "allow it with --allow-missing"
+        )
 
 
 def check_counts_comparable(result: Result, baseline: Result) -> None:

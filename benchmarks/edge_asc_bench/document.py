@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
 from edge_asc.errors import EdgeAscError
+from edge_asc.jsonobject import parse_json
 
 T = TypeVar("T")
 
 Document = dict[str, object]
 
+# Bytes of a document; those of large data sets have a few.
+LARGEST = 256_000_000
+
 _PLACE = re.compile(r"^(?P<problem>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$")
 _PROBLEMS = (
     (re.compile(r"Expected `(.+)`, got `(.+)`"), r"got \2, expected \1"),
+    (re.compile(r"Expected `(\w+)` (>=|<=|>|<) (\S+)"), r"expected \1 \2 \3"),
+    (re.compile(r"Expected `(\w+)` (matching|of length|with) (.+)"), r"expected \1 \2 \3"),
     (re.compile(r"Object missing required field `(.+)`"), r"lacks the field \1"),
     (re.compile(r"Object contains unknown field `(.+)`"), r"has the unknown field \1"),
 )
@@ -34,10 +40,14 @@ def load(path: Path, expected: str) -> Document:
         EdgeAscError: the file cannot be read, or holds no such object.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise ValueError(f"it has more than {LARGEST / 1e6:.0f} MB")
+        value = parse_json(data)
     except OSError as error:
         raise EdgeAscError(f"{path}: cannot be read ({error.strerror}); expected {expected}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise EdgeAscError(f"{path}: not a result ({error}); expected {expected}") from error
     if not isinstance(value, dict) or "kind" not in value:
         raise EdgeAscError(f"{path}: not a result (it states no kind); expected {expected}")
@@ -69,12 +79,29 @@ def convert(path: Path, value: Document, kind: type[T], advice: str) -> T:
         advice: what a user can do about a bad field.
 
     Raises:
-        EdgeAscError: a field is missing, unknown or of another type; names the field and its place.
+        EdgeAscError: a field is missing, unknown, of another type or out of its range; names the field and its place.
     """
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         raise EdgeAscError(f"{path}: {_describe(str(error), value)}; {advice}") from error
+
+
+def validate(path: Path, check: Callable[[], None], advice: str) -> None:
+    """Check that the fields of a document agree with each other.
+
+    Args:
+        path: of the file, for the message.
+        check: raises ValueError with the place and the problem.
+        advice: what a user can do.
+
+    Raises:
+        EdgeAscError: they do not.
+    """
+    try:
+        check()
+    except ValueError as error:
+        raise EdgeAscError(f"{path}: {error}; {advice}") from error
 
 
 def _describe(message: str, value: Document) -> str:
@@ -84,11 +111,17 @@ def _describe(message: str, value: Document) -> str:
     problem = match["problem"]
     for pattern, text in _PROBLEMS:
         problem = pattern.sub(text, problem)
-    return f"{_name_place(match['path'] or '', value) or 'result'}: {problem}"
+    place, own = _find_place(match["path"] or "", value)
+    if problem.startswith("expected") and not isinstance(own, dict | list):
+        problem = f"got {str(own)[:40]!r}, {problem}" if isinstance(own, str) else f"got {own}, {problem}"
+    return f"{place or 'result'}: {problem}"
 
 
-def _name_place(path: str, value: object) -> str:
-    """Return the place of a path such as ".variants[0].bytes", with the name of what an index selects beside it."""
+def _find_place(path: str, value: object) -> tuple[str, object]:
+    """Return the place of a path such as ".variants[0].bytes", with the name of what an index selects beside it.
+
+    The second part is the value there.
+    """
     shown = ""
     for part in re.findall(r"\.\w+|\[\d+\]|\[\.\.\.\]", path):
         if part.startswith("."):
@@ -103,4 +136,4 @@ def _name_place(path: str, value: object) -> str:
             value = value[index] if isinstance(value, list) and index < len(value) else None
             name = value.get("name") if isinstance(value, dict) else None
             shown += part if name is None else f"{part} ({name})"
-    return shown
+    return shown, value

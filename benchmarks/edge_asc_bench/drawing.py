@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
 from typing import Any, TypeAlias
 
 from edge_asc.errors import require
+from edge_asc.text import escape_controls
+from edge_asc_bench.markup import escape_xml
 
 # matplotlib has no types: its objects, and the keywords that it takes.
 Axes: TypeAlias = Any
@@ -34,6 +37,8 @@ STYLE: dict[str, str | int | bool] = {
     "axes.spines.right": False,
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
+    # Dollar signs in names are no formulas.
+    "text.parse_math": False,
 }
 
 
@@ -58,6 +63,7 @@ def panels(
     matplotlib = require("matplotlib", "bench")
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
     drawing = Drawing()
     with matplotlib.rc_context(STYLE):
@@ -68,15 +74,20 @@ def panels(
             axes.grid(alpha=0.25, lw=0.6)
             axes.set_axisbelow(True)
         yield grid, drawing
+        for label_text in figure.findobj(Text):
+            label_text.set_text(escape_xml(escape_controls(label_text.get_text(), keep="\n")))
         text = io.StringIO()
-        canvas.print_svg(text, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+        with warnings.catch_warnings():
+            # The page's own font draws the text; matplotlib's, which may lack a character, only measures it.
+            warnings.filterwarnings("ignore", message="Glyph .* missing from")
+            canvas.print_svg(text, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     svg = text.getvalue()
     body = svg[svg.index("<svg") :].replace(INK, "currentColor")
     # Only the size in its own units stays, so that the page scales it; the background is the page's.
     _, box, rest = body.partition("viewBox=")
     size = box + rest.partition(">")[0]
     content = _without_background(rest.partition(">")[2])
-    drawing.svg = f'<svg class="chart" role="img" aria-label="{escape(label)}" {size}>{content}'
+    drawing.svg = f'<svg class="chart" role="img" aria-label="{escape(escape_controls(label))}" {size}>{content}'
 
 
 def standalone(svg: str) -> str:
@@ -86,6 +97,11 @@ def standalone(svg: str) -> str:
     missing = " ".join(f'{name}="{space}"' for name, space in spaces.items() if f"{name}=" not in tag)
     style = 'style="color: #111; background: #fff; font-family: sans-serif"'
     return svg.replace("<svg ", f'<svg {missing} {style} width="{WIDTH * 100:.0f}" ', 1) + "\n"
+
+
+def name_in_legend(name: str) -> str:
+    """Return the label of a line in a legend: matplotlib leaves out those that begin with an underscore."""
+    return f" {name}" if name.startswith("_") else name
 
 
 def _without_background(content: str) -> str:

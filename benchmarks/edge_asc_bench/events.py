@@ -9,10 +9,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from edge_asc.errors import EdgeAscError
+from edge_asc.jsonobject import parse_json
+from edge_asc_bench.fieldtypes import find_mismatch, freeze, list_numbers
 from edge_asc_bench.machine import Condition, Machine
+
+# Characters of a line; the times of the longest round have some ten thousand.
+LONGEST_LINE = 10_000_000
+
+
+class MessageError(EdgeAscError):
+    """A message that does not follow the protocol."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +29,13 @@ class Event:
     """One event; `event` is its name on the wire."""
 
     event: ClassVar[str]
+
+    def check(self) -> None:
+        """Check what the types of the fields do not say.
+
+        Raises:
+            ValueError: two fields contradict each other, or one is out of its range.
+        """
 
 
 @dataclass(frozen=True)
@@ -125,6 +141,12 @@ class TimesMeasured(Event):
     model: tuple[int, ...]
     engine: tuple[int, ...]
 
+    def check(self) -> None:
+        """Check that each decision has all of its times."""
+        counts = {len(times) for times in (self.front_end, self.model, self.engine or self.model) if times is not None}
+        if len(counts) > 1 or 0 in counts or 0 in self.model:
+            raise ValueError(f"got {sorted(counts)} times, expected as many for each part, above 0")
+
 
 @dataclass(frozen=True)
 class SustainedMeasured(Event):
@@ -142,6 +164,11 @@ class SustainedMeasured(Event):
     medians: tuple[float, ...]
     decisions: int
     resident: tuple[int | None, ...]
+
+    def check(self) -> None:
+        """Check that there are medians, and two sizes."""
+        if not self.medians or 0 in self.medians or len(self.resident) != 2:
+            raise ValueError("expected medians above 0, and the memory before and after")
 
 
 @dataclass(frozen=True)
@@ -174,6 +201,30 @@ class LogitsWritten(Event):
     task: int
     file: str
     rows: tuple[int, ...]
+
+    def check(self) -> None:
+        """Check the file's name: a device must not name another file of this machine."""
+        if self.file != name_logits(self.task):
+            raise ValueError(f"file: got {self.file[:40]!r}, expected {name_logits(self.task)!r}")
+
+
+def name_logits(task: int) -> str:
+    """Return the name of the file that holds the logits of a task, in the job's folder."""
+    return f"logits-{task}.npy"
+
+
+@dataclass(frozen=True)
+class TaskFailed(Event):
+    """A model failed in one form; the other tasks go on.
+
+    Attributes:
+        task: index in the job.
+        message: what is wrong.
+    """
+
+    event = "failed"
+    task: int
+    message: str
 
 
 @dataclass(frozen=True)
@@ -265,11 +316,14 @@ EVENTS: dict[str, type[Event]] = {
         SustainedMeasured,
         MemoryRead,
         LogitsWritten,
+        TaskFailed,
         Done,
         Failed,
     )
 }
 REQUESTS: dict[str, type[Request]] = {kind.request: kind for kind in (Open, Decide, Evaluate, ReadMemory)}
+
+ADVICE = "use the same version of edge-asc on both sides"
 
 Message = TypeVar("Message", Event, Request)
 
@@ -284,32 +338,56 @@ def decode_event(line: str) -> Event:
     """Return the event of a line.
 
     Raises:
-        EdgeAscError: not an event that this version knows.
+        MessageError: not an event that this version knows, or a field is missing, of another type or out of its range.
     """
-    return _decode(line, "event", EVENTS)
+    event = _decode(line, "event", EVENTS)
+    try:
+        _check_numbers(event)
+        event.check()
+    except ValueError as error:
+        raise MessageError(f"damaged event {event.event!r}: {error}; {ADVICE}") from error
+    return event
 
 
 def decode_request(line: str) -> Request:
     """Return the request of a line.
 
     Raises:
-        EdgeAscError: not a request that this version knows.
+        MessageError: not a request that this version knows, or a field is missing or of another type.
     """
     return _decode(line, "request", REQUESTS)
 
 
 def _decode(line: str, noun: str, kinds: dict[str, type[Message]]) -> Message:
     try:
-        value = json.loads(line)
-        kind = kinds[value.pop(noun)]
-        names = [field.name for field in fields(kind)]
-        return kind(**{name: _freeze(value.pop(name)) for name in list(value) if name in names})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise EdgeAscError(
-            f"got {line[:80]!r} ({error!r}), expected a JSON {noun} of: {', '.join(kinds)}; "
-            "use the same version of edge-asc on both sides"
+        if len(line) > LONGEST_LINE:
+            raise ValueError(f"{len(line)} characters in a line")
+        value = parse_json(line)
+        name = value.get(noun) if isinstance(value, dict) else None
+        if not isinstance(value, dict) or not isinstance(name, str) or name not in kinds:
+            raise ValueError(f"no {noun} of that name")
+    except ValueError as error:
+        raise MessageError(
+            f"got {line[:80]!r} ({error}), expected a JSON {noun} of: {', '.join(kinds)}; {ADVICE}"
+        ) from error
+    kind = kinds[name]
+    given: dict[str, Any] = {field.name: freeze(value[field.name]) for field in fields(kind) if field.name in value}
+    if problem := find_mismatch(kind, given):
+        raise MessageError(f"damaged {noun} {name!r}: {problem}; {ADVICE}")
+    try:
+        message: Message = kind(**given)
+        return message
+    except TypeError as error:
+        missing = [field.name for field in fields(kind) if field.name not in given]
+        raise MessageError(
+            f"damaged {noun} {name!r}: it lacks one of {', '.join(missing)}, expected a JSON {noun} of: "
+            f"{', '.join(kinds)}; {ADVICE}"
         ) from error
 
 
-def _freeze(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
+def _check_numbers(event: Event) -> None:
+    """Check that no number is negative, but for a temperature."""
+    for field in fields(event):
+        value = getattr(event, field.name)
+        if field.name != "temperature_c" and any(number < 0 for number in list_numbers(value)):
+            raise ValueError(f"{field.name}: got a negative number")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from edge_asc.reproduction.figure3 import Figure3
 from edge_asc.reproduction.figure4 import Curve, Figure4, ModelCurves
-from edge_asc_bench.drawing import INK, MARKERS, Axes, Panels, panels
+from edge_asc_bench.drawing import INK, MARKERS, Axes, Panels, name_in_legend, panels
 
 STROKES = {"final": "-", "none": "--", "aligned": ":"}
 CAUSAL = ("-", (0, (6, 2)), (0, (2, 1)), (0, (6, 2, 1, 2)))
@@ -37,7 +37,14 @@ def recall_curves(figure: Figure4) -> str:
             if i < len(windowed):
                 _draw_windows(axes, windowed[i], colours)
             for k, (name, curve) in enumerate(causal if i < count else []):
-                _draw_recall(axes, curve, color=INK, ls=CAUSAL[k % len(CAUSAL)], lw=1.8, label=f"{name}, step by step")
+                _draw_recall(
+                    axes,
+                    curve,
+                    color=INK,
+                    ls=CAUSAL[k % len(CAUSAL)],
+                    lw=1.8,
+                    label=name_in_legend(f"{name}, step by step"),
+                )
             axes.set_visible(i < count)
             axes.set_xlabel("seconds of audio")
         grid[0][0].set_ylabel("recall, %")
@@ -84,7 +91,16 @@ def state_maps(figure: Figure3) -> str:
                     chosen = [p for p, own in zip(state_map.points, figure.label, strict=True) if own == number]
                     x, y = zip(*chosen, strict=True)
                     style = {"color": colormaps["tab10"](k % 10), "marker": MARKERS[k // 2 % len(MARKERS)]}
-                    axes.scatter(x, y, s=5, lw=0, alpha=0.75, rasterized=True, label=figure.labels[number], **style)
+                    axes.scatter(
+                        x,
+                        y,
+                        s=5,
+                        lw=0,
+                        alpha=0.75,
+                        rasterized=True,
+                        label=name_in_legend(figure.labels[number]),
+                        **style,
+                    )
                 note = "" if state_map.silhouette is None else f", silhouette {state_map.silhouette:.2f}"
                 axes.set_title(f"{model.name}: {space}{note}", fontsize=9)
                 axes.set(xticks=[], yticks=[])

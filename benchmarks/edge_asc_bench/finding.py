@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 from xml.etree import ElementTree
 
+from edge_asc_bench.markup import escape_markdown, escape_xml
 from edge_asc_bench.result import Result
 
 Verdict = Literal["holds", "regression", "improvement"]
@@ -33,6 +33,55 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Skip:
+    """One comparison that was not made.
+
+    Attributes:
+        variant: name of the model; "" for all.
+        what: was not compared.
+        why: the reason.
+    """
+
+    variant: str
+    what: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.variant}, {self.what}: {self.why}" if self.variant else f"{self.what}: {self.why}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The comparison of a result with a baseline.
+
+    Attributes:
+        findings: comparisons that were made, one at least.
+        skips: comparisons that were not made.
+    """
+
+    findings: tuple[Finding, ...]
+    skips: tuple[Skip, ...]
+
+    @property
+    def regressions(self) -> list[Finding]:
+        """The findings that are worse than the baseline."""
+        return [finding for finding in self.findings if finding.verdict == "regression"]
+
+    @property
+    def changes(self) -> list[Finding]:
+        """The findings that do not hold, for better or worse."""
+        return [finding for finding in self.findings if finding.verdict != "holds"]
+
+    def to_json(self) -> dict[str, object]:
+        """Return a JSON object."""
+        return {
+            "holds": not self.regressions,
+            "findings": [vars(finding) for finding in self.findings],
+            "skipped": [vars(skip) for skip in self.skips],
+        }
+
+
+@dataclass(frozen=True)
 class Entry:
     """One value for github-action-benchmark.
 
@@ -54,38 +103,59 @@ class Entry:
         return {**value, "range": self.range} if self.range else value
 
 
-def list_regressions(findings: Sequence[Finding]) -> list[Finding]:
-    """Return the findings that are worse than the baseline."""
-    return [finding for finding in findings if finding.verdict == "regression"]
-
-
-def to_junit(findings: Sequence[Finding]) -> str:
-    """Return the findings as a JUnit XML document."""
-    failed = list_regressions(findings)
-    suite = ElementTree.Element("testsuite", name="edge-asc check", tests=str(len(findings)), failures=str(len(failed)))
+def to_junit(comparison: Comparison) -> str:
+    """Return a comparison as a JUnit XML document; what was not compared is a skipped test with its reason."""
+    findings, skips = comparison.findings, comparison.skips
+    suite = _make_suite(len(findings) + len(skips), failures=len(comparison.regressions), skipped=len(skips))
     for finding in findings:
-        case = ElementTree.SubElement(suite, "testcase", classname=finding.variant, name=finding.what)
+        case = _add_case(suite, finding.variant, finding.what)
         if finding.verdict == "regression":
             text = f"{finding.before:.6g} → {finding.after:.6g}: {finding.why}"
-            ElementTree.SubElement(case, "failure", message=text)
+            ElementTree.SubElement(case, "failure", message=escape_xml(text))
+    for skip in skips:
+        ElementTree.SubElement(_add_case(suite, skip.variant, skip.what), "skipped", message=escape_xml(skip.why))
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
 
 
 def error_to_junit(message: str) -> str:
     """Return a check that could not compare as a JUnit XML document."""
-    suite = ElementTree.Element("testsuite", name="edge-asc check", tests="1", errors="1")
-    ElementTree.SubElement(ElementTree.SubElement(suite, "testcase", name="comparison"), "error", message=message)
+    suite = _make_suite(1, errors=1)
+    ElementTree.SubElement(_add_case(suite, "", "comparison"), "error", message=escape_xml(message))
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
 
 
-def to_markdown(findings: Sequence[Finding]) -> str:
-    """Return the changes as a Markdown table, or a line if all comparisons hold."""
-    changed = [finding for finding in findings if finding.verdict != "holds"]
-    if not changed:
-        return f"### edge-asc check\n\nAll {len(findings)} comparisons hold.\n"
-    rows = [f"| {f.variant} | {f.what} | {f.before:.5g} | {f.after:.5g} | {f.verdict}: {f.why} |" for f in changed]
-    head = ["### edge-asc check", "", "| model | what | baseline | now | |", "|---|---|---|---|---|"]
-    return "\n".join([*head, *rows, "", f"{len(findings) - len(changed)} other comparisons hold.", ""])
+def _make_suite(tests: int, **counts: int) -> ElementTree.Element:
+    numbers = {name: str(count) for name, count in {"tests": tests, **counts}.items()}
+    return ElementTree.Element("testsuite", {"name": "edge-asc check", **numbers})
+
+
+def _add_case(suite: ElementTree.Element, variant: str, what: str) -> ElementTree.Element:
+    return ElementTree.SubElement(suite, "testcase", classname=escape_xml(variant), name=escape_xml(what))
+
+
+def to_markdown(comparison: Comparison) -> str:
+    """Return the changes as a Markdown table, or a line if all comparisons hold; and what was not compared."""
+    changed, count = comparison.changes, len(comparison.findings)
+    lines = ["### edge-asc check", ""]
+    if changed:
+        lines += ["| model | what | baseline | now | |", "|---|---|---|---|---|"]
+        lines += [f"| {' | '.join(map(escape_markdown, _list_cells(finding)))} |" for finding in changed]
+        lines += ["", f"{count - len(changed)} other comparisons hold."]
+    else:
+        lines += [f"All {count} comparisons hold."]
+    if comparison.skips:
+        lines += ["", "Not compared:", "", *(f"- {escape_markdown(str(skip))}" for skip in comparison.skips)]
+    return "\n".join([*lines, ""])
+
+
+def error_to_markdown(message: str) -> str:
+    """Return a check that could not compare as Markdown."""
+    return f"### edge-asc check\n\nCannot be compared: {escape_markdown(message)}\n"
+
+
+def _list_cells(finding: Finding) -> list[str]:
+    values = f"{finding.before:.5g}", f"{finding.after:.5g}"
+    return [finding.variant, finding.what, *values, f"{finding.verdict}: {finding.why}"]
 
 
 def to_benchmark_action(result: Result) -> list[Entry]:

@@ -14,18 +14,20 @@ from edge_asc_bench.comparability import (
     check_times_comparable,
     find_reference_latency,
 )
-from edge_asc_bench.finding import Finding, Verdict
+from edge_asc_bench.finding import Comparison, Finding, Skip, Verdict
 from edge_asc_bench.limits import Limits
 from edge_asc_bench.result import Latency, Result, Variant, describe_form
 
-__all__ = ["IncomparableError", "check", "list_skipped"]
+__all__ = ["IncomparableError", "check"]
 
 # A median of rounds is uncertain where its standard error is above this share of the limit on latency.
 LARGEST_ERROR = 0.25
 FEWEST_ROUNDS = 5
 
+AGREEMENT = "agreement with the reference"
 
-def check(result: Result, baseline: Result, limits: Limits) -> list[Finding]:
+
+def check(result: Result, baseline: Result, limits: Limits, *, allow_missing: bool = False) -> Comparison:
     """Compare each variant of the baseline with the same one of the result.
 
     Accuracy is compared clip by clip with the exact test of McNemar (1947), two-sided, at each length; the chance of a
@@ -33,55 +35,94 @@ def check(result: Result, baseline: Result, limits: Limits) -> list[Finding]:
     of the same run, and left out where that is too uncertain; memory as a multiple of the reference's peak. Where the
     reference was not run on the target, both are compared as they are, on the same machine alone.
 
+    Args:
+        result: of the measurement to check.
+        baseline: to compare it with.
+        limits: of a regression.
+        allow_missing: models that the baseline has and the result lacks are reported, and not an error.
+
     Raises:
-        IncomparableError: an incomplete result, other clips, a variant is missing, or times of another or an emulated
-            machine.
+        IncomparableError: an incomplete result, other clips, a variant is missing, times of another or an emulated
+            machine, or nothing to compare.
     """
-    check_comparable(result, baseline)
+    check_comparable(result, baseline, allow_missing=allow_missing)
     own = {variant.name: variant for variant in result.variants}
-    pairs = [(before, own[before.name]) for before in baseline.variants]
+    pairs = [(before, own[before.name]) for before in baseline.variants if before.name in own]
     tests = sum(len(before.accuracy.lengths) for before, _ in pairs if before.accuracy)
     if any(before.instructions for before, _ in pairs):
         check_counts_comparable(result, baseline)
     timed = limits.timings != "off" and any(before.latency for before, _ in pairs)
     if timed:
         check_times_comparable(result, baseline, limits)
-    findings: list[Finding] = []
+    compared: list[Finding | Skip] = []
     for before, after in pairs:
         if tests:
-            findings += _compare_accuracy(before, after, limits.false_alarms / tests)
-        findings += _compare_agreement(before, after, limits)
-        findings += _compare_size(before, after, limits)
-        findings += _compare_operations(before, after)
-        findings += _compare_instructions(before, after, limits)
+            compared += _compare_accuracy(before, after, limits.false_alarms / tests)
+        compared += _compare_agreement(before, after, limits)
+        compared += _compare_size(before, after, limits)
+        compared += _compare_operations(before, after)
+        compared += _compare_instructions(before, after, limits)
         if timed:
-            findings += _compare_times(before, after, baseline, result, limits)
-            findings += _compare_memory(before, after, baseline, result, limits)
-    return findings
-
-
-def list_skipped(result: Result, baseline: Result, limits: Limits) -> list[str]:
-    """Return the times that were not compared, and why, in words."""
+            compared += _compare_times(before, after, baseline, result, limits)
+            compared += _compare_memory(before, after, baseline, result, limits)
+        compared += _list_new(before, after, baseline.reference)
     if limits.timings == "off":
-        return ["times and memory, since timings is off"]
-    reasons, relative = [], are_relative(baseline, result)
-    for value, noun in ((baseline, "the baseline"), (result, "the result")):
-        for variant in value.variants:
-            for form, latency in variant.latency.items():
-                error = _compute_median_and_error(latency, find_reference_latency(value, form) if relative else None)[1]
-                if error > LARGEST_ERROR * limits.latency and not (relative and variant.name == value.reference):
-                    name = f"{variant.name}, {describe_form(form)}"
-                    reasons.append(f"{name}: the standard error of its median is {100 * error:.0f} % in {noun}")
-    return reasons
+        compared.append(Skip("", "times and memory", "timings is off"))
+    compared += _list_lonely(result, baseline)
+    findings = tuple(each for each in compared if isinstance(each, Finding))
+    if not findings:
+        raise IncomparableError("nothing was compared: the baseline has no model that the result has, too")
+    return Comparison(findings, tuple(each for each in compared if isinstance(each, Skip)))
 
 
-def _compare_accuracy(before: Variant, after: Variant, level: float) -> Iterator[Finding]:
+def _list_lonely(result: Result, baseline: Result) -> Iterator[Skip]:
+    """Yield the models that one side alone has."""
+    sides = ((baseline, result, "the result lacks it"), (result, baseline, "the baseline lacks it; make a new one"))
+    for side, other, why in sides:
+        for variant in side.variants:
+            if other.variant(variant.name) is None:
+                yield Skip(variant.name, "the whole model", why)
+
+
+def _list_new(before: Variant, after: Variant, reference: str | None) -> Iterator[Skip]:
+    """Yield the quantities of a model that the result alone has."""
+    why = "the baseline lacks it; make a new one"
+    known = {row.seconds for row in before.accuracy.lengths} if before.accuracy else set()
+    for row in after.accuracy.lengths if after.accuracy else ():
+        if row.seconds not in known:
+            yield Skip(before.name, f"accuracy at {row.seconds} s", why)
+    for form in after.latency.keys() - before.latency.keys():
+        yield Skip(before.name, f"median of a decision, {describe_form(form)}", why)
+    for name in sorted(after.macs.keys() - before.macs.keys()):
+        yield Skip(before.name, f"multiply-accumulates of {name}", why)
+    for processor in sorted((after.instructions or {}).keys() - (before.instructions or {}).keys()):
+        yield Skip(before.name, f"instructions on {processor}", why)
+    pairs = {
+        AGREEMENT: (before.agreed_share, after.agreed_share),
+        "operations": (before.graph, after.graph),
+        "memory": (before.memory, after.memory),
+    }
+    for what, (old, new) in pairs.items():
+        if old is None and new is not None:
+            yield Skip(before.name, what, why)
+    if before.name != reference and before.accuracy is None and before.agreed_share is None and not before.instructions:
+        yield Skip(before.name, "its decisions", "the baseline has neither accuracy nor agreement")
+
+
+def _compare_accuracy(before: Variant, after: Variant, level: float) -> Iterator[Finding | Skip]:
     from scipy.stats import binomtest
 
     for row in before.accuracy.lengths if before.accuracy else ():
         own = after.accuracy.at(row.seconds) if after.accuracy else None
         if own is None or len(own.right_clips) != len(row.right_clips):
             raise IncomparableError(f"{before.name}: accuracy at {row.seconds} s is missing or of other clips")
+        what = f"accuracy at {row.seconds} s"
+        # Where even the loss of every clip would pass for chance, the test finds nothing, and holding means nothing.
+        right = row.right_clips.count("1")
+        if not right or binomtest(right, right).pvalue >= level:
+            why = f"{right} right clips of {len(row.right_clips)} are too few for the test; measure on more clips"
+            yield Skip(before.name, what, why)
+            continue
         pairs = list(zip(row.right_clips, own.right_clips, strict=True))
         lost, won = pairs.count(("1", "0")), pairs.count(("0", "1"))
         chance = float(binomtest(lost, lost + won).pvalue) if lost + won else 1.0
@@ -89,20 +130,19 @@ def _compare_accuracy(before: Variant, after: Variant, level: float) -> Iterator
         if chance < level:
             verdict = "regression" if lost > won else "improvement"
         why = f"{lost} clips lost, {won} won: chance {chance:.2g}, limit {level:.2g}"
-        yield Finding(before.name, f"accuracy at {row.seconds} s", row.accuracy, own.accuracy, verdict, why)
+        yield Finding(before.name, what, row.accuracy, own.accuracy, verdict, why)
 
 
 def _compare_agreement(before: Variant, after: Variant, limits: Limits) -> Iterator[Finding]:
     old = before.agreed_share
     if old is not None:
-        what = "agreement with the reference"
-        new = _require(before, after.agreed_share, what)
-        yield _judge(before, what, (old, new), old - new > limits.agreement, limits.agreement)
+        new = _require(before, after.agreed_share, AGREEMENT)
+        yield _judge(before, AGREEMENT, (old, new), old - new <= limits.agreement, limits.agreement)
 
 
 def _compare_size(before: Variant, after: Variant, limits: Limits) -> Iterator[Finding]:
-    worse = after.bytes > (1 + limits.size) * before.bytes
-    yield _judge(before, "file size, bytes", (before.bytes, after.bytes), worse, limits.size)
+    holds = after.bytes <= (1 + limits.size) * before.bytes
+    yield _judge(before, "file size, bytes", (before.bytes, after.bytes), holds, limits.size)
 
 
 def _compare_operations(before: Variant, after: Variant) -> Iterator[Finding]:
@@ -110,20 +150,20 @@ def _compare_operations(before: Variant, after: Variant) -> Iterator[Finding]:
         raise IncomparableError(f"{before.name}: its operations were not counted; install edge-asc[export]")
     for name, macs in before.macs.items():
         own = after.macs[name]
-        yield _judge(before, f"multiply-accumulates of {name}", (macs, own), own > macs, 0)
+        yield _judge(before, f"multiply-accumulates of {name}", (macs, own), own <= macs, 0)
     old, new = before.graph, after.graph
     if not old or not new:
         return
     for name in old.operations:
         then, now = (sum(graph.operations.get(name, {}).values()) for graph in (old, new))
-        yield _judge(before, f"operations of {name}", (then, now), now > then, 0)
+        yield _judge(before, f"operations of {name}", (then, now), now <= then, 0)
     for noun, then_or_none, now_or_none in (
         ("partitions", old.partitions, new.partitions),
         ("outside", old.outside, new.outside),
     ):
         if then_or_none is not None:
             value = _require(before, now_or_none, f"XNNPACK: {noun}")
-            yield _judge(before, f"XNNPACK: {noun}", (then_or_none, value), value > then_or_none, 0)
+            yield _judge(before, f"XNNPACK: {noun}", (then_or_none, value), value <= then_or_none, 0)
 
 
 def _compare_instructions(before: Variant, after: Variant, limits: Limits) -> Iterator[Finding]:
@@ -142,8 +182,8 @@ def _compare_instructions(before: Variant, after: Variant, limits: Limits) -> It
             ("model", (old.model, new.model)),
             ("total", (old.total, new.total)),
         ):
-            worse = pair[1] > (1 + limits.instructions) * pair[0]
-            yield _judge(before, f"instructions on {processor}, {part}", pair, worse, limits.instructions)
+            holds = pair[1] <= (1 + limits.instructions) * pair[0]
+            yield _judge(before, f"instructions on {processor}, {part}", pair, holds, limits.instructions)
 
 
 def _compute_median_and_error(latency: Latency, base: Latency | None) -> tuple[float, float]:
@@ -159,9 +199,12 @@ def _compute_median_and_error(latency: Latency, base: Latency | None) -> tuple[f
 
 def _compare_times(
     before: Variant, after: Variant, baseline: Result, result: Result, limits: Limits
-) -> Iterator[Finding]:
+) -> Iterator[Finding | Skip]:
     reference, relative = baseline.reference, are_relative(baseline, result)
     if before.name == reference:
+        if before.latency or after.latency:
+            both = "it is the unit of all others" if relative else "one side alone has them"
+            yield Skip(before.name, "times and memory", both)
         return
     unit = f", share of {reference}" if relative else ", ms"
     for form, latency in before.latency.items():
@@ -173,17 +216,25 @@ def _compare_times(
             )
         old, was = _compute_median_and_error(latency, find_reference_latency(baseline, form) if relative else None)
         new, now = _compute_median_and_error(own, find_reference_latency(result, form) if relative else None)
+        what = f"median of a decision, {describe_form(form)}{unit}"
         if max(was, now) <= LARGEST_ERROR * limits.latency:
-            what = f"median of a decision, {describe_form(form)}{unit}"
-            yield _judge(before, what, (old, new), new > (1 + limits.latency) * old, limits.latency)
+            yield _judge(before, what, (old, new), new <= (1 + limits.latency) * old, limits.latency)
+        for error, side in ((was, "the baseline"), (now, "the result")):
+            if not error <= LARGEST_ERROR * limits.latency:
+                why = f"the standard error of its median is {100 * error:.0f} % in {side}"
+                yield Skip(before.name, what, why if np.isfinite(error) else f"{side} has too few rounds")
 
 
 def _compare_memory(
     before: Variant, after: Variant, baseline: Result, result: Result, limits: Limits
-) -> Iterator[Finding]:
+) -> Iterator[Finding | Skip]:
     reference, relative = baseline.reference, are_relative(baseline, result)
     peak = _find_peak(before)
-    if before.name == reference or not peak:
+    if before.name == reference:
+        return
+    if not peak:
+        if before.memory is not None:
+            yield Skip(before.name, "peak resident set", "the baseline's system does not report it")
         return
     what = f"peak resident set, share of {reference}" if relative else "peak resident set, bytes"
     bases = [
@@ -191,7 +242,9 @@ def _compare_memory(
     ]
     if all(bases):
         pair = peak / bases[0], _require(before, _find_peak(after) or None, what) / bases[1]
-        yield _judge(before, what, pair, pair[1] > (1 + limits.memory) * pair[0], limits.memory)
+        yield _judge(before, what, pair, pair[1] <= (1 + limits.memory) * pair[0], limits.memory)
+    else:
+        yield Skip(before.name, what, f"the peak of {reference} is not known on both sides")
 
 
 def _find_peak(variant: Variant | None) -> int:
@@ -205,6 +258,7 @@ def _require(before: Variant, value: float | None, what: str) -> float:
     return value
 
 
-def _judge(before: Variant, what: str, values: tuple[float, float], worse: bool, limit: float) -> Finding:
+def _judge(before: Variant, what: str, values: tuple[float, float], holds: bool, limit: float) -> Finding:
+    """Return a finding; a comparison with what is not a number does not hold."""
     why = f"limit {100 * limit:g} %" if limit else "must not grow"
-    return Finding(before.name, what, *values, "regression" if worse else "holds", why)
+    return Finding(before.name, what, *values, "holds" if holds else "regression", why)

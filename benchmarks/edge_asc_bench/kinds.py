@@ -13,7 +13,7 @@ from edge_asc.manifest import SCHEMA_VERSION as MANIFEST_VERSION
 from edge_asc.reproduction.figure3 import Figure3
 from edge_asc.reproduction.figure4 import Figure4
 from edge_asc.reproduction.table1 import Table1
-from edge_asc_bench import document
+from edge_asc_bench import document, plausibility
 from edge_asc_bench.result import KIND, Accuracy, Result, read
 
 EXPECTED = "what bench, conformance, cost and reproduce write, or what export, classify or evaluate print with --json"
@@ -153,19 +153,32 @@ class Documents:
             raise EdgeAscError(f"{path}: a result of kind {kind!r}; expected one of: {known}")
 
 
-def _convert(path: Path, value: document.Document, kind: type[document.T], version: int = 1) -> document.T:
+def _convert(
+    path: Path, value: document.Document, kind: type[document.T], check: Callable[[document.T], None], version: int = 1
+) -> document.T:
     document.check_version(path, value, str(value["kind"]), version, "edge-asc")
-    return document.convert(path, value, kind, ADVICE)
+    converted = document.convert(path, value, kind, ADVICE)
+    document.validate(path, lambda: check(converted), ADVICE)
+    return converted
 
 
-READERS: dict[str, Callable[[Documents, Path, document.Document], None]] = {
-    "export": lambda to, path, value: to.exports.append(_convert(path, value, Export, MANIFEST_VERSION)),
-    "classification": lambda to, path, value: to.classifications.append(_convert(path, value, Classification)),
-    "evaluation": lambda to, path, value: to.evaluations.append(_convert(path, value, Evaluation)),
-    "conformance": lambda to, path, value: to.conformances.append(_convert(path, value, Conformance)),
-    "table1": lambda to, path, value: to.tables1.append(_convert(path, value, Table1)),
-    "figure3": lambda to, path, value: to.figures3.append(_convert(path, value, Figure3)),
-    "figure4": lambda to, path, value: to.figures4.append(_convert(path, value, Figure4)),
+Reader = Callable[[Documents, Path, document.Document], None]
+READERS: dict[str, Reader] = {
+    "export": lambda to, path, value: to.exports.append(
+        _convert(path, value, Export, plausibility.check_export, MANIFEST_VERSION)
+    ),
+    "classification": lambda to, path, value: to.classifications.append(
+        _convert(path, value, Classification, plausibility.check_classification)
+    ),
+    "evaluation": lambda to, path, value: to.evaluations.append(
+        _convert(path, value, Evaluation, plausibility.check_evaluation)
+    ),
+    "conformance": lambda to, path, value: to.conformances.append(
+        _convert(path, value, Conformance, plausibility.check_conformance)
+    ),
+    "table1": lambda to, path, value: to.tables1.append(_convert(path, value, Table1, plausibility.check_table1)),
+    "figure3": lambda to, path, value: to.figures3.append(_convert(path, value, Figure3, plausibility.check_figure3)),
+    "figure4": lambda to, path, value: to.figures4.append(_convert(path, value, Figure4, plausibility.check_figure4)),
 }
 
 

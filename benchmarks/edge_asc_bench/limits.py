@@ -11,20 +11,26 @@ import msgspec
 
 from edge_asc.errors import EdgeAscError
 
+TABLE = "gate"
+# A share: 0.02 is 2 %. A larger one is a percentage that was meant for a share, or a limit that limits nothing.
+LARGEST_SHARE = 0.5
+# Times and memory may double: 1 is 100 %. What holds by chance in half of all checks is no check.
+LARGEST = {"latency": 1.0, "memory": 1.0}
+
 Timings = Literal["same-machine", "anywhere", "off"]
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of a check; the table `[gate]` of a TOML file.
+    """Limits of a check; the table `[gate]` of a TOML file. They are shares: 0.02 is 2 %.
 
     Attributes:
-        false_alarms: chance that a whole check reports changed accuracy though nothing changed.
-        agreement: drop of the share of decisions that equal the reference's.
-        size: growth of a file.
-        latency: growth of the median of a decision, as a multiple of the reference's in the same run.
-        memory: growth of the peak resident set, as a multiple of the reference's in the same run.
-        instructions: growth of the instructions of a decision, with the same version of the engine.
+        false_alarms: chance that a whole check reports changed accuracy though nothing changed; at most 0.5.
+        agreement: drop of the share of decisions that equal the reference's; at most 0.5.
+        size: growth of a file; at most 0.5.
+        latency: growth of the median of a decision, as a multiple of the reference's in the same run; at most 1.
+        memory: growth of the peak resident set, as a multiple of the reference's in the same run; at most 1.
+        instructions: growth of the instructions of a decision, with the same version of the engine; at most 0.5.
         timings: where latency and memory may have been measured: "same-machine", "anywhere" (of one architecture), or
             "off", which compares neither.
     """
@@ -42,24 +48,32 @@ class Limits:
         """Read the limits of a TOML file; a limit that it does not name keeps its default.
 
         Raises:
-            EdgeAscError: not TOML, an unknown limit, or one that is not a share above 0.
+            EdgeAscError: not TOML, no table [gate], another table, an unknown limit, or one out of its range.
         """
         try:
-            given = tomllib.loads(path.read_text(encoding="utf-8")).get("gate", {})
-        except (OSError, ValueError) as error:
+            document = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
             raise EdgeAscError(f"{path}: cannot be read ({error}); expected TOML with a table [gate]") from error
+        if unknown := [name for name in document if name != TABLE]:
+            raise EdgeAscError(f"{path}: unknown table or key {unknown[0]!r}; expected the table [gate] alone")
+        given = document.get(TABLE)
         if not isinstance(given, dict):
-            raise EdgeAscError(f"{path}: gate is {given!r}; expected a table [gate]")
+            problem = "has no table [gate]" if given is None else f"gate is {given!r:.40}"
+            raise EdgeAscError(f"{path}: {problem}; expected a table [gate]")
         known = [field.name for field in fields(cls)]
         if unknown := [name for name in given if name not in known]:
-            raise EdgeAscError(f"{path}: unknown limit {unknown[0]}; expected some of {', '.join(known)}")
+            raise EdgeAscError(f"{path}: unknown limit {unknown[0]!r}; expected some of {', '.join(known)}")
         for name, value in given.items():
-            if name == "timings":
-                if value not in get_args(Timings):
-                    raise EdgeAscError(f"{path}: timings is {value!r}; expected {', '.join(get_args(Timings))}")
-            elif not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
-                raise EdgeAscError(f"{path}: {name} is {value!r}; expected a share above 0")
-        limits = msgspec.convert(given, cls)
-        if limits.false_alarms >= 1:
-            raise EdgeAscError(f"{path}: false_alarms is {limits.false_alarms:g}; expected less than 1")
-        return limits
+            if problem := _find_problem(name, value):
+                raise EdgeAscError(f"{path}: {name} is {value!r:.40}; {problem}")
+        return msgspec.convert(given, cls)
+
+
+def _find_problem(name: str, value: object) -> str:
+    """Return what was expected of a limit; "" if it is in its range."""
+    if name == "timings":
+        return "" if value in get_args(Timings) else f"expected {', '.join(get_args(Timings))}"
+    largest = LARGEST.get(name, LARGEST_SHARE)
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= largest:
+        return ""
+    return f"expected a share above 0 and of at most {largest:g}, such as 0.02 for 2 %"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from edge_asc.progress import SILENT, Phase, Progress
 from edge_asc.scratch import scratch_folder
 from edge_asc_bench import job as jobs
 from edge_asc_bench.eventloop import run_to_end
-from edge_asc_bench.events import Event, Progressed
+from edge_asc_bench.events import Event, MessageError, Progressed
 from edge_asc_bench.inputs import Clips, Model
 from edge_asc_bench.job import AUDIO_SECONDS, Job, Settings, Task
 from edge_asc_bench.latency import disturbances
@@ -34,7 +34,7 @@ from edge_asc_bench.quality import (
 from edge_asc_bench.reference import HostReference, find_reference
 from edge_asc_bench.result import Accuracy, Data, Made, MeasuredSettings, Result, Variant
 from edge_asc_bench.target import AppTarget, Target, TargetLostError
-from edge_asc_bench.variant import make_variant
+from edge_asc_bench.variant import describe_model, make_variant
 
 Finished = Callable[[str, Result], None]
 
@@ -148,7 +148,7 @@ class _TargetRun:
     def __init__(
         self, target: Target, models: Sequence[Model], benchmark: Benchmark, folder: Path, shown: _Titled
     ) -> None:
-        self.target, self.folder, self.observation = target, folder, Observation()
+        self.target, self.folder = target, folder
         self.seconds = 0.0
         self.lost: str | None = None
         self.error: Exception | None = None
@@ -162,6 +162,7 @@ class _TargetRun:
             for i in there
             for seconds in models[i].windows(settings.lengths)
         )
+        self.observation = Observation(len(self.tasks))
         self._job = Job(self.tasks, settings, tuple(map(len, clips.features)))
         sources = {file: models[i].path for i, file in files.items()}
         audio = generate_scene("park", 0, AUDIO_SECONDS)
@@ -180,6 +181,9 @@ class _TargetRun:
             await self.target.run(self.folder, self._job, self._digest, receive)
         except TargetLostError as error:
             self.lost = str(error)
+        except MessageError as error:
+            self.error = EdgeAscError(f"{self.target.name}: {error}")
+            return
         except Exception as error:  # the other targets are measured all the same
             self.error = error
             return
@@ -195,20 +199,22 @@ async def _measure_all(runs: Sequence[_TargetRun]) -> None:
 def _make_result(run: _TargetRun, models: Sequence[Model], benchmark: Benchmark, host: HostReference) -> Result:
     settings, clips, observation = benchmark.settings, benchmark.clips, run.observation
     there = {task.model for task in run.tasks}
-    logits = [
-        observation.read_logits(run.folder, run.tasks, i) if i in there else host.logits[i] for i in range(len(models))
-    ]
+    failures, logits = dict(host.failures), []
+    for i in range(len(models)):
+        logits.append(_read_logits(run, i, failures) if i in there else host.logits[i])
     reference = find_reference(models)
     if reference is not None and not logits[reference]:
         reference = None
     whole = None
     if host.whole and reference is not None:
         whole = measure_whole_clips(host.whole, models[reference], logits[reference][None], clips, settings)
-    variants = _make_variants(run, models, benchmark, logits, reference)
+    variants = _make_variants(run, models, benchmark, logits, failures)
     name = None if reference is None else models[reference].name
+    reasons = [run.lost] if run.lost else []
+    reasons += [f"{models[i].name} failed: {reason}" for i, reason in sorted(failures.items())]
     return Result(
-        complete=run.lost is None,
-        incomplete=run.lost,
+        complete=not reasons,
+        incomplete="; ".join(reasons) or None,
         made=Made(
             edge_asc=edge_asc.__version__,
             at=observation.at or datetime.now(UTC).isoformat(timespec="seconds"),
@@ -226,13 +232,36 @@ def _make_result(run: _TargetRun, models: Sequence[Model], benchmark: Benchmark,
     )
 
 
+def _read_logits(run: _TargetRun, model: int, failures: dict[int, str]) -> Logits:
+    """Return the logits of a model that a target ran, none if it failed; note why in `failures`."""
+    for i, task in enumerate(run.tasks):
+        observed = run.observation.tasks.get(i)
+        if task.model == model and observed is not None and observed.failed is not None:
+            failures[model] = observed.failed
+    try:
+        logits = run.observation.read_logits(run.folder, run.tasks, model)
+    except EdgeAscError as error:
+        failures[model] = str(error)
+    return {} if model in failures else logits
+
+
 def _make_variants(
-    run: _TargetRun, models: Sequence[Model], benchmark: Benchmark, logits: Sequence[Logits], reference: int | None
+    run: _TargetRun,
+    models: Sequence[Model],
+    benchmark: Benchmark,
+    logits: Sequence[Logits],
+    failures: Mapping[int, str],
 ) -> list[Variant]:
+    """Describe each model with what was measured; of one that failed, only the reason counts."""
+    reference = find_reference(models)
+    reference = reference if reference is not None and logits[reference] else None
     settings, clips, observation = benchmark.settings, benchmark.clips, run.observation
     disturbed = disturbances(observation.conditions)
     variants = []
     for i, model in enumerate(models):
+        if i in failures:
+            variants.append(msgspec.structs.replace(describe_model(model), failed=failures[i]))
+            continue
         tasks = [observation.tasks[k] for k, task in enumerate(run.tasks) if task.model == i and k in observation.tasks]
         accuracy: Accuracy | None = None
         agreement = None

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from edge_asc.errors import EdgeAscError
@@ -18,9 +17,11 @@ from edge_asc_bench.events import (
     LogitsWritten,
     MachineDescribed,
     MemoryRead,
+    MessageError,
     Opened,
     RunStarted,
     SustainedMeasured,
+    TaskFailed,
     TimesMeasured,
 )
 from edge_asc_bench.job import Task
@@ -42,7 +43,9 @@ class Observation:
         tasks: events by the task's index.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, count: int) -> None:
+        """Collect the events of a job of `count` tasks."""
+        self._count = count
         self._restart("")
 
     def _restart(self, at: str) -> None:
@@ -55,14 +58,9 @@ class Observation:
         """Keep an event. A run that starts makes the events of an earlier one void.
 
         Raises:
-            EdgeAscError: the event is `Failed`, or a field of it has the wrong type.
+            EdgeAscError: the event is `Failed`.
+            MessageError: it is of a task that the job has not, or comes before the task's model was opened.
         """
-        try:
-            msgspec.convert(asdict(event), type(event))
-        except msgspec.ValidationError as error:
-            raise EdgeAscError(
-                f"got a damaged event {event.event!r} ({error}); use the same version of edge-asc on both sides"
-            ) from error
         match event:
             case Failed():
                 raise EdgeAscError(event.message)
@@ -72,20 +70,52 @@ class Observation:
                 self.machine = Machine(**asdict(event))
             case ConditionsRead():
                 self.conditions.append(Sample(**asdict(event)))
-            case Opened() | TimesMeasured() | SustainedMeasured() | MemoryRead() | LogitsWritten():
-                self.tasks.setdefault(event.task, TaskObservation()).receive(event)
+            case Opened() | TimesMeasured() | SustainedMeasured() | MemoryRead() | LogitsWritten() | TaskFailed():
+                task = self.tasks.setdefault(event.task, TaskObservation())
+                if event.task >= self._count:
+                    raise MessageError(f"event {event.event!r} of task {event.task}, expected one below {self._count}")
+                if task.opened is None and not isinstance(event, Opened | TaskFailed):
+                    raise MessageError(f"event {event.event!r} of task {event.task} before its event 'opened'")
+                task.receive(event)
 
     def read_logits(self, folder: Path, tasks: Sequence[Task], model: int) -> Logits:
-        """Read the logits of a model that the target left in the job's folder."""
+        """Read the logits of a model that the target left in the job's folder.
+
+        Raises:
+            EdgeAscError: a file is damaged, or holds what are not finite numbers.
+        """
         by_window: Logits = {}
         for i, task in enumerate(tasks):
             if task.model != model or i not in self.tasks:
                 continue
             written = self.tasks[i].logits
             if written is not None and (folder / written.file).is_file():
-                rows = np.load(folder / written.file)
+                rows = _read_rows(folder / written.file, sum(written.rows))
                 by_window[task.seconds] = np.split(rows, np.cumsum(written.rows)[:-1])
         return by_window
+
+
+def _read_rows(path: Path, count: int) -> Array:
+    """Read (rows, classes) of float32; a header that promises more than the file holds is an error."""
+    try:
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        if mapped.dtype != np.float32 or mapped.ndim != 2 or len(mapped) != count or not mapped.size:
+            raise ValueError(f"{mapped.dtype} of shape {mapped.shape}, expected float32 of {count} rows")
+        rows: Array = np.array(mapped)
+    except (OSError, ValueError, EOFError, AttributeError) as error:
+        raise EdgeAscError(f"the file of its outputs is damaged ({error})") from error
+    check_finite([rows])
+    return rows
+
+
+def check_finite(logits: Sequence[Array]) -> None:
+    """Check the outputs of a model.
+
+    Raises:
+        EdgeAscError: NaN or an infinity among them.
+    """
+    if not all(np.isfinite(rows).all() for rows in logits):
+        raise EdgeAscError("its outputs are not finite numbers: NaN or an infinity among the logits of the clips")
 
 
 class TaskObservation:
@@ -98,6 +128,7 @@ class TaskObservation:
         sustained: None where there was no sustained inference.
         memory: None until it was read.
         logits: None until they were written.
+        failed: why the model failed; None if it did not.
     """
 
     def __init__(self) -> None:
@@ -109,8 +140,11 @@ class TaskObservation:
         self.sustained: SustainedMeasured | None = None
         self.memory: Memory | None = None
         self.logits: LogitsWritten | None = None
+        self.failed: str | None = None
 
-    def receive(self, event: Opened | TimesMeasured | SustainedMeasured | MemoryRead | LogitsWritten) -> None:
+    def receive(
+        self, event: Opened | TimesMeasured | SustainedMeasured | MemoryRead | LogitsWritten | TaskFailed
+    ) -> None:
         """Keep an event."""
         match event:
             case Opened():
@@ -132,6 +166,8 @@ class TaskObservation:
                 )
             case LogitsWritten():
                 self.logits = event
+            case TaskFailed():
+                self.failed = event.message
 
     @property
     def totals(self) -> list[int]:

@@ -9,8 +9,10 @@ from importlib.resources import files
 from edge_asc.errors import require
 from edge_asc.reproduction.figure3 import Figure3
 from edge_asc.reproduction.figure4 import Curve, Figure4
+from edge_asc.text import escape_controls
 from edge_asc_bench import figures
 from edge_asc_bench.kinds import Classification, ComparedArtefact, Conformance, Documents, Evaluation, load
+from edge_asc_bench.markup import escape_markdown, to_code
 from edge_asc_bench.section import AccuracyTable, make_machines, make_section, tabulate_accuracy
 
 __all__ = ["load", "to_html", "to_markdown"]
@@ -42,7 +44,9 @@ def _render(template: str, documents: Documents, *, charts: bool) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_to_html_text if template.endswith(".html") else _to_markdown_text,
     )
+    environment.filters["code"] = lambda text: jinja2.utils.markupsafe.Markup(to_code(text))
     text: str = environment.get_template(template).render(
         benches=[make_section(result, charts=charts) for result in documents.benches],
         machines=make_machines(documents.benches),
@@ -55,6 +59,16 @@ def _render(template: str, documents: Documents, *, charts: bool) -> str:
         figure4=[_make_figure4(value, charts=charts) for value in documents.figures4],
     )
     return text
+
+
+def _to_html_text(value: object) -> object:
+    """Every value of an HTML page passes here before jinja2 escapes it."""
+    return escape_controls(value, keep="\n") if type(value) is str else value
+
+
+def _to_markdown_text(value: object) -> object:
+    """Every value of a Markdown page passes here; what is marked as safe is Markdown."""
+    return escape_markdown(value) if type(value) is str else value
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.comparison import ClipLogits
 from edge_asc.evaluation.logits import clip_logits, stream_logits
 from edge_asc_bench.inputs import Clips, Model
 from edge_asc_bench.job import Settings
-from edge_asc_bench.observation import Logits
+from edge_asc_bench.observation import Logits, check_finite
 
 
 class HostReference:
@@ -17,21 +18,36 @@ class HostReference:
     Attributes:
         logits: of each checkpoint, by the model's index, where a target does not run it.
         whole: the reference on whole clips in one pass; None where that is not compared.
+        failures: why a checkpoint failed, by the model's index.
     """
 
     def __init__(self, models: Sequence[Model], clips: Clips, settings: Settings, *, needed: bool) -> None:
         """Compute the logits of all checkpoints if they are `needed`, and of whole clips if those have labels."""
         self.logits: dict[int, Logits] = {}
+        self.failures: dict[int, str] = {}
         for i, model in enumerate(models):
             if needed and model.is_checkpoint:
-                self.logits[i] = {
-                    seconds: clip_logits(model.runtime, clips.features, [seconds] if seconds else ())
-                    for seconds in model.windows(settings.lengths)
-                }
+                try:
+                    self.logits[i] = _evaluate(model, clips, settings)
+                except EdgeAscError as error:
+                    self.logits[i], self.failures[i] = {}, str(error)
         self.whole: ClipLogits | None = None
         reference = find_reference(models)
         if clips.labels and reference is not None and models[reference].contract.form == "causal":
-            self.whole = _evaluate_whole_clips(models[reference], clips, settings.threads)
+            try:
+                self.whole = _evaluate_whole_clips(models[reference], clips, settings.threads)
+            except EdgeAscError as error:
+                self.failures[reference] = str(error)
+
+
+def _evaluate(model: Model, clips: Clips, settings: Settings) -> Logits:
+    logits: Logits = {
+        seconds: clip_logits(model.runtime, clips.features, [seconds] if seconds else ())
+        for seconds in model.windows(settings.lengths)
+    }
+    for rows in logits.values():
+        check_finite(rows)
+    return logits
 
 
 def _evaluate_whole_clips(model: Model, clips: Clips, threads: int) -> ClipLogits:
@@ -40,6 +56,7 @@ def _evaluate_whole_clips(model: Model, clips: Clips, threads: int) -> ClipLogit
 
     whole = WholeClipRuntime(Checkpoint.load(model.path), threads)
     logits = stream_logits(whole, clips.features)
+    check_finite(logits)
     return ClipLogits(f"{model.name}, whole clip", whole.engine, model.contract, logits)
 
 

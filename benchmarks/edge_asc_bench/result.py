@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-from edge_asc_bench import document
+from edge_asc_bench import consistency, document
 from edge_asc_bench.latency import Distribution
 from edge_asc_bench.machine import Machine
 
@@ -20,7 +20,12 @@ KIND: Final = "bench"
 SCHEMA_VERSION: Final = 2
 ADVICE = "measure again with this version"
 
-Counts = dict[str, int]
+Count = Annotated[int, Meta(ge=0)]
+Size = Annotated[int, Meta(gt=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+NotNegative = Annotated[float, Meta(ge=0)]
+Positive = Annotated[float, Meta(gt=0)]
+Counts = dict[str, Count]
 
 
 class _Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,7 +45,7 @@ class Made(_Part, frozen=True, kw_only=True):
 
     edge_asc: str
     at: str
-    seconds: float
+    seconds: NotNegative
     target: str
     command: str
 
@@ -58,11 +63,11 @@ class Sample(_Part, frozen=True, kw_only=True):
         thermal_status: Android's, 0 to 6; absent elsewhere.
     """
 
-    at: float
+    at: NotNegative
     phase: str
-    frequency_mhz: tuple[float, ...] | None
+    frequency_mhz: tuple[NotNegative, ...] | None
     temperature_c: float | None
-    load: float | None
+    load: NotNegative | None
     throttling: tuple[str, ...] | None
     thermal_status: int | UnsetType = UNSET
 
@@ -70,14 +75,14 @@ class Sample(_Part, frozen=True, kw_only=True):
 class MeasuredSettings(_Part, frozen=True, kw_only=True):
     """The benchmark settings; see `edge_asc_bench.job.Settings`. A count of instructions has `threads` alone."""
 
-    threads: int
-    lengths: tuple[int, ...] | UnsetType = UNSET
-    rounds: int | UnsetType = UNSET
-    duration: float | UnsetType = UNSET
-    warm_up: int | UnsetType = UNSET
-    lead: int | UnsetType = UNSET
-    burst: int | UnsetType = UNSET
-    window_burst: int | UnsetType = UNSET
+    threads: Size
+    lengths: tuple[Size, ...] | UnsetType = UNSET
+    rounds: Size | UnsetType = UNSET
+    duration: NotNegative | UnsetType = UNSET
+    warm_up: Count | UnsetType = UNSET
+    lead: Count | UnsetType = UNSET
+    burst: Size | UnsetType = UNSET
+    window_burst: Size | UnsetType = UNSET
 
 
 class Data(_Part, frozen=True, kw_only=True):
@@ -91,7 +96,7 @@ class Data(_Part, frozen=True, kw_only=True):
     """
 
     name: str
-    clips: int
+    clips: Count
     sha256: str
     labels: tuple[str, ...] = ()
 
@@ -102,8 +107,8 @@ class Graph(_Part, frozen=True, kw_only=True):
     operations: dict[str, Counts]
     arithmetic: dict[str, Counts]
     float_operations: dict[str, tuple[str, ...]]
-    partitions: int | None
-    outside: int | None
+    partitions: Count | None
+    outside: Count | None
 
 
 class Sustained(_Part, frozen=True, kw_only=True):
@@ -118,13 +123,13 @@ class Sustained(_Part, frozen=True, kw_only=True):
         medians_ms: of equal parts of the run, 60 at most.
     """
 
-    seconds: float
-    audio_seconds: float
-    resident: tuple[int | None, int | None]
-    first_ms: float
-    last_ms: float
-    ratio: float
-    medians_ms: tuple[float, ...]
+    seconds: NotNegative
+    audio_seconds: NotNegative
+    resident: tuple[Count | None, Count | None]
+    first_ms: Positive
+    last_ms: Positive
+    ratio: Positive
+    medians_ms: Annotated[tuple[Positive, ...], Meta(min_length=1)]
 
 
 class Latency(_Part, frozen=True, kw_only=True):
@@ -148,11 +153,11 @@ class Latency(_Part, frozen=True, kw_only=True):
     model: Distribution
     engine: Distribution | UnsetType = UNSET
     total: Distribution
-    rounds_ms: tuple[float, ...]
-    period_s: float
-    real_time_factor: float
-    load_ms: float
-    cold_start_ms: float
+    rounds_ms: Annotated[tuple[Positive, ...], Meta(min_length=1)]
+    period_s: Positive
+    real_time_factor: Positive
+    load_ms: NotNegative
+    cold_start_ms: NotNegative
     sustained: Sustained | None
     unstable: tuple[str, ...]
 
@@ -168,25 +173,25 @@ class Memory(_Part, frozen=True, kw_only=True):
         imported: with the engine, before the model is opened.
     """
 
-    peak: int | None
-    now: int | None
-    bare: int | None
-    front_end: int | None
-    imported: int | None
+    peak: Size | None
+    now: Size | None
+    bare: Size | None
+    front_end: Size | None
+    imported: Size | None
 
 
 class StepAccuracy(_Part, frozen=True, kw_only=True):
     """Accuracy of some decisions; see `edge_asc.evaluation.accuracy.Tally`."""
 
     decision: str
-    count: int
-    right: int
-    right_last: int
-    right_mean: int
-    accuracy: float
-    agreement: float | None
-    recall: dict[str, float | None]
-    macro_recall: float
+    count: Size
+    right: Count
+    right_last: Count
+    right_mean: Count
+    accuracy: Share
+    agreement: Share | None
+    recall: dict[str, Share | None]
+    macro_recall: Share
     count_by_class: Counts
     right_by_class: dict[str, Counts]
 
@@ -197,18 +202,18 @@ class LengthAccuracy(StepAccuracy, frozen=True, kw_only=True):
     `right_clips` holds "1" or "0" for each clip that is long enough.
     """
 
-    seconds: int | float
-    low: float
-    high: float
-    right_clips: str
+    seconds: Size | Positive
+    low: Share
+    high: Share
+    right_clips: Annotated[str, Meta(pattern="^[01]+$")]
 
 
 class LogitError(_Part, frozen=True, kw_only=True):
     """Absolute differences from the reference's logits."""
 
-    mean: float
-    max: float
-    count: int
+    mean: NotNegative
+    max: NotNegative
+    count: Size
 
 
 class Accuracy(_Part, frozen=True, kw_only=True):
@@ -217,11 +222,11 @@ class Accuracy(_Part, frozen=True, kw_only=True):
     schema_version: Literal[1]
     model: str
     engine: str
-    clips: int
+    clips: Size
     labels: tuple[str, ...]
     decision: str
     gain: float
-    lengths: tuple[LengthAccuracy, ...]
+    lengths: Annotated[tuple[LengthAccuracy, ...], Meta(min_length=1)]
     all_steps: StepAccuracy
     reference: str | None
     logit_error: LogitError | None
@@ -235,10 +240,10 @@ class Accuracy(_Part, frozen=True, kw_only=True):
 class Agreement(_Part, frozen=True, kw_only=True):
     """Agreement with the reference on unlabelled clips: the share of equal decisions, and errors of logits."""
 
-    steps: int
-    share: float
-    mean_error: float
-    max_error: float
+    steps: Size
+    share: Share
+    mean_error: NotNegative
+    max_error: NotNegative
 
 
 class Loss(_Part, frozen=True, kw_only=True):
@@ -255,12 +260,12 @@ class Loss(_Part, frozen=True, kw_only=True):
 class Instructions(_Part, frozen=True, kw_only=True):
     """aarch64 instructions of a decision on one processor."""
 
-    front_end: int
-    model: int
-    total: int
-    runtime: int
-    dot_products: int
-    matrix_products: int
+    front_end: Count
+    model: Size
+    total: Size
+    runtime: Count
+    dot_products: Count
+    matrix_products: Count
 
 
 class Variant(_Part, frozen=True, kw_only=True):
@@ -285,19 +290,20 @@ class Variant(_Part, frozen=True, kw_only=True):
         agreement: None on labelled clips, and for the reference.
         loss: None where there is nothing to compare with.
         instructions: by processor; None where they were not counted.
+        failed: why the model failed, and nothing of it was measured.
     """
 
     name: str
     file: str
     sha256: str
     checkpoint_sha256: str
-    bytes: int
+    bytes: Size
     engine: str
-    form: str
+    form: Literal["causal", "windowed"]
     scheme: str
-    parameters: int
+    parameters: Count
     macs: Counts
-    state_bytes: int
+    state_bytes: Count
     graph: Graph | None
     latency: dict[str, Latency]
     memory: Memory | None
@@ -305,6 +311,7 @@ class Variant(_Part, frozen=True, kw_only=True):
     agreement: Agreement | None
     loss: Loss | None
     instructions: dict[str, Instructions] | None
+    failed: str | UnsetType = UNSET
 
     @property
     def agreed_share(self) -> float | None:
@@ -323,7 +330,7 @@ class Variant(_Part, frozen=True, kw_only=True):
 class Conversions(_Part, frozen=True, kw_only=True):
     """Conversions to other runtimes: largest errors of a logit by name, and reasons why some are absent."""
 
-    errors: dict[str, float]
+    errors: dict[str, NotNegative]
     absent: dict[str, str]
 
 
@@ -372,12 +379,14 @@ def read(path: Path) -> Result:
     """Read a result.
 
     Raises:
-        EdgeAscError: not JSON, another kind of file, another schema version, or a field is missing, unknown or of
-            another type.
+        EdgeAscError: not JSON, another kind of file, another schema version, a field is missing, unknown, of another
+            type or out of its range, or two fields contradict each other.
     """
     value = document.load(path, "what edge-asc bench writes")
     document.check_version(path, value, KIND, SCHEMA_VERSION, "edge-asc bench")
-    return document.convert(path, value, Result, ADVICE)
+    result = document.convert(path, value, Result, ADVICE)
+    document.validate(path, lambda: consistency.check_result(result), ADVICE)
+    return result
 
 
 def describe_form(form: str) -> str:

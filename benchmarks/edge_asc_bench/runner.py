@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,15 +32,18 @@ from edge_asc_bench.events import (
     MemoryRead,
     Progressed,
     ReadMemory,
+    Request,
     RunStarted,
     SustainedMeasured,
+    TaskFailed,
     TimesMeasured,
     decode_event,
     encode,
+    name_logits,
 )
-from edge_asc_bench.job import EVENTS, FEATURES, LOCK, LOG, Job, Settings
+from edge_asc_bench.job import EVENTS, FEATURES, LOCK, LOG, Job, Settings, Task
 from edge_asc_bench.machine import describe, read_condition
-from edge_asc_bench.process import WorkerProcess
+from edge_asc_bench.process import Reply, WorkerProcess
 from edge_asc_bench.timeouts import EVALUATION_PER_FRAME, HEARTBEAT, WORKER_REPLY
 
 SAMPLING = 1.0
@@ -64,65 +67,121 @@ class _Sampler:
             self._next = elapsed + SAMPLING
 
 
+class _Team:
+    """The workers of a job, without those that failed: the others go on.
+
+    Args:
+        emit: takes an event for each worker that fails.
+    """
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._workers: dict[int, WorkerProcess] = {}
+
+    @property
+    def workers(self) -> dict[int, WorkerProcess]:
+        """The workers that have not failed, by the index of their task."""
+        return dict(self._workers)
+
+    def open(self, index: int, task: Task, folder: Path, threads: int) -> WorkerProcess | None:
+        """Start the worker of a task; None if it failed."""
+        try:
+            worker = WorkerProcess(index, task, folder, threads)
+        except EdgeAscError as error:
+            self._emit(TaskFailed(index, str(error)))
+            return None
+        self._workers[index] = worker
+        self._emit(worker.opened)
+        return worker
+
+    def ask(self, index: int, request: Request, kind: type[Reply], timeout: float = WORKER_REPLY) -> Reply | None:
+        """Return a worker's reply; None if it failed now or before."""
+        if index not in self._workers:
+            return None
+        try:
+            return self._workers[index].ask(request, kind, timeout)
+        except EdgeAscError as error:
+            self._workers.pop(index).close()
+            self._emit(TaskFailed(index, str(error)))
+            return None
+
+
 def run(folder: Path, emit: Emit) -> None:
     """Do the job in `folder`, and emit its events.
 
     Raises:
-        EdgeAscError: a model cannot be opened, or its process ended.
+        EdgeAscError: no model can be opened.
     """
     job = Job.read(folder)
     emit(MachineDescribed(**vars(describe())))
     sampler = _Sampler(emit)
     sampler.sample("before", always=True)
+    failures: list[str] = []
+
+    def pass_on(event: Event) -> None:
+        if isinstance(event, TaskFailed):
+            failures.append(event.message)
+        emit(event)
+
     with ExitStack() as stack:
-        workers = []
+        team = _Team(pass_on)
         for i, task in enumerate(job.tasks):
             emit(Progressed("opening", i, len(job.tasks)))
-            workers.append(stack.enter_context(WorkerProcess(i, task, folder, job.settings.threads)))
-            emit(workers[-1].opened)
-        _measure_latency(workers, job.settings, sampler, emit)
-        for i, worker in enumerate(workers):
+            if worker := team.open(i, task, folder, job.settings.threads):
+                stack.enter_context(worker)
+        if job.tasks and not team.workers:
+            raise EdgeAscError("\n".join(failures))
+        _measure_latency(team, job.settings, sampler, emit)
+        for i, worker in team.workers.items():
             if job.settings.duration:
-                emit(Progressed(f"sustained inference: {worker.task.name}", i, len(workers)))
-                emit(_sustain(worker, i, job.settings, sampler))
-        for worker in workers:
-            emit(worker.ask(ReadMemory(), MemoryRead))
-        for i, worker in enumerate(workers):
-            emit(Progressed("accuracy", i, len(workers)))
-            output = folder / f"logits-{i}.npy"
-            request = Evaluate(str(folder / FEATURES), job.frames, str(output))
-            emit(worker.ask(request, LogitsWritten, WORKER_REPLY + EVALUATION_PER_FRAME * sum(job.frames)))
+                emit(Progressed(f"sustained inference: {worker.task.name}", i, len(job.tasks)))
+                if sustained := _sustain(team, i, job.settings, sampler):
+                    emit(sustained)
+        for i in team.workers:
+            if memory := team.ask(i, ReadMemory(), MemoryRead):
+                emit(memory)
+        for i in team.workers:
+            emit(Progressed("accuracy", i, len(job.tasks)))
+            request = Evaluate(str(folder / FEATURES), job.frames, str(folder / name_logits(i)))
+            timeout = WORKER_REPLY + EVALUATION_PER_FRAME * sum(job.frames)
+            if written := team.ask(i, request, LogitsWritten, timeout):
+                emit(written)
     sampler.sample("after", always=True)
 
 
-def _measure_latency(workers: Sequence[WorkerProcess], settings: Settings, sampler: _Sampler, emit: Emit) -> None:
+def _measure_latency(team: _Team, settings: Settings, sampler: _Sampler, emit: Emit) -> None:
     """Let all workers decide in interleaved rounds."""
-    for worker in workers:
-        worker.ask(Decide(settings.warm_up if worker.task.seconds is None else 2), TimesMeasured)
+    for i, worker in team.workers.items():
+        team.ask(i, Decide(settings.warm_up if worker.task.seconds is None else 2), TimesMeasured)
     for done in range(settings.rounds):
         emit(Progressed("latency", done, settings.rounds))
         sampler.sample("latency")
-        for worker in workers:
+        for i, worker in team.workers.items():
             count = settings.burst if worker.task.seconds is None else settings.window_burst
-            worker.ask(Decide(settings.lead), TimesMeasured)
-            emit(worker.ask(Decide(count), TimesMeasured))
+            team.ask(i, Decide(settings.lead), TimesMeasured)
+            if measured := team.ask(i, Decide(count), TimesMeasured):
+                emit(measured)
     sampler.sample("after latency", always=True)
 
 
-def _sustain(worker: WorkerProcess, task: int, settings: Settings, sampler: _Sampler) -> SustainedMeasured:
-    """Let one worker decide without a pause."""
+def _sustain(team: _Team, task: int, settings: Settings, sampler: _Sampler) -> SustainedMeasured | None:
+    """Let one worker decide without a pause; None if it failed."""
     medians: list[float] = []
-    count = settings.burst if worker.task.seconds is None else 2
-    worker.ask(Decide(count), TimesMeasured)
-    before = worker.ask(ReadMemory(), MemoryRead).now
+    count = settings.burst if team.workers[task].task.seconds is None else 2
+    team.ask(task, Decide(count), TimesMeasured)
+    before = team.ask(task, ReadMemory(), MemoryRead)
     end = time.monotonic() + settings.duration
     while time.monotonic() < end or len(medians) < FEWEST_BURSTS:
-        measured = worker.ask(Decide(count), TimesMeasured)
+        measured = team.ask(task, Decide(count), TimesMeasured)
+        if measured is None:
+            return None
         times = sorted(map(sum, zip(measured.front_end or [0] * count, measured.model, strict=True)))
         medians.append(times[len(times) // 2] / 1e6)
         sampler.sample("sustained")
-    after = worker.ask(ReadMemory(), MemoryRead).now
-    return SustainedMeasured(task, tuple(medians), count * len(medians), (before, after))
+    after = team.ask(task, ReadMemory(), MemoryRead)
+    if before is None or after is None:
+        return None
+    return SustainedMeasured(task, tuple(medians), count * len(medians), (before.now, after.now))
 
 
 def follow(folder: Path, alive: Callable[[], bool], run: str = "", first: int = 0) -> Iterator[Event | None]:

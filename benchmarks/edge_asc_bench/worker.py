@@ -16,6 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_asc.errors import EdgeAscError
 from edge_asc_bench.events import (
     Decide,
     Evaluate,
@@ -121,7 +122,10 @@ class Worker:
 
         clips = np.split(np.load(request.features, mmap_mode="r"), np.cumsum(request.frames)[:-1])
         logits = clip_logits(self._runtime, clips, [self._seconds] if self._seconds else ())
-        np.save(request.output, np.concatenate(logits))
+        rows = np.concatenate(logits)
+        if not np.isfinite(rows).all():
+            raise EdgeAscError("its outputs are not finite numbers: NaN or an infinity among the logits of the clips")
+        np.save(request.output, rows)
         return LogitsWritten(self._task, Path(request.output).name, tuple(len(rows) for rows in logits))
 
 

@@ -1,25 +1,33 @@
 """The command line: parses, calls, prints. Data go to stdout, progress and logs to stderr.
 
-Exit codes: 0 done; 1 a check did not hold; 2 bad usage, bad input or a missing package; 130 interrupted.
+Exit codes: 0 done; 1 a check did not hold; 2 usage or input; 3 unforeseen; 128 and its number for a signal.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 from click.shell_completion import CompletionItem
 
 import edge_asc
 from edge_asc.cli.command import COMMANDS
-from edge_asc.errors import EdgeAscError
+from edge_asc.cli.exits import exit_with, own_errors
 
 
 class _Commands(click.Group):
     """The registered commands; a command's module is imported when the command is called."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        with own_errors():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> object:
+        with own_errors():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS.names())
@@ -44,26 +52,9 @@ def cli() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run a command and exit; a known error is one message on stderr and exit code 2.
+    """Run a command and exit with one of `ExitCode`.
 
     Args:
         arguments: of the command line; None for the process's own.
     """
-    try:
-        sys.exit(cli.main(args=arguments, prog_name="edge-asc", standalone_mode=False) or 0)
-    except EdgeAscError as error:
-        click.echo(f"edge-asc: {error}", err=True)
-        sys.exit(2)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("edge-asc: interrupted", err=True)
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader of the output has closed it; nothing is left to flush at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except OSError as error:
-        click.echo(f"edge-asc: {error}", err=True)
-        sys.exit(2)
+    exit_with(lambda: cli.main(args=arguments, prog_name="edge-asc", standalone_mode=False))

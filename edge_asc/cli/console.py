@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import click
 from rich import progress as bars
@@ -14,10 +15,50 @@ from rich.console import Console
 from rich.text import Text
 
 from edge_asc.progress import Phase, Progress
+from edge_asc.text import escape_controls
 
-log = Console(stderr=True, highlight=False)
-# Tables keep their columns in a pipe or a file, where there is no terminal to fit into.
-out = Console(highlight=False, width=None if sys.stdout.isatty() else 180)
+# Columns of tables in a pipe or a file, where there is no terminal to fit into.
+WIDTH = 180
+
+
+class PlainConsole(Console):
+    """A console that prints strings as they are: no markup in them, and nothing that acts on the terminal.
+
+    FORCE_COLOR gives colours in a file, too, but no moving bars; NO_COLOR takes them away.
+    """
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        stream = sys.stderr if stderr else sys.stdout
+        terminal = stream is not None and stream.isatty()
+        super().__init__(
+            stderr=stderr,
+            markup=False,
+            emoji=False,
+            highlight=False,
+            soft_wrap=stderr,
+            width=None if terminal else WIDTH,
+            force_interactive=None if terminal else False,
+        )
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return text to print; every string passes here, in cells and titles of tables, too."""
+        return super().render_str(escape_controls(text, keep="\n"), **options)
+
+    def on_broken_pipe(self) -> None:
+        """Pass on that nobody reads the output; notes that nobody reads are no reason to end."""
+        if not self.stderr:
+            raise BrokenPipeError
+        self.quiet = True
+
+
+log = PlainConsole(stderr=True)
+out = PlainConsole()
+
+
+def echo(text: str, *, newline: bool = True) -> None:
+    """Print text on stdout; line ends in it stay, what would act on the terminal is escaped."""
+    click.echo(escape_controls(text, keep="\n"), nl=newline)
+
 
 # Between two lines of a phase where stderr is not a terminal, s.
 LINE_PERIOD = 10.0
@@ -39,14 +80,14 @@ class ConsoleProgress(Progress):
         """Show a phase until the `with` block ends; phases may overlap."""
         if self._console.quiet:
             yield Phase()
-        elif not self._console.is_terminal:
+        elif not self._console.is_interactive:
             yield _Lines(self._console, title, total)
         else:
             yield from self._draw(title, total)
 
     def note(self, text: str) -> None:
         """Print one line, above the bars where there are any."""
-        self._console.print(Text(text))
+        self._console.print(_plain(text), soft_wrap=True)
 
     def _draw(self, title: str, total: float | None) -> Iterator[Phase]:
         if self._bars is None:
@@ -118,14 +159,25 @@ class _Lines(Phase):
             parts.append(f"{self._done:g}" + (f" of {self._total:g}" if self._total is not None else ""))
         if self._figures:
             parts.append(_format_figures(self._figures))
-        self._console.print(Text(": ".join(parts)), soft_wrap=True)
+        self._console.print(_plain(": ".join(parts)), soft_wrap=True)
 
 
 class _FigureColumn(bars.ProgressColumn):
     """The figures of a phase, as plain text."""
 
     def render(self, task: bars.Task) -> Text:
-        return Text(_format_figures(task.fields["figures"]))
+        return _plain(_format_figures(task.fields["figures"]))
+
+
+class _TitleColumn(bars.ProgressColumn):
+    """The title of a phase, as plain text."""
+
+    def render(self, task: bars.Task) -> Text:
+        return _plain(task.description)
+
+
+def _plain(text: str) -> Text:
+    return Text(escape_controls(text))
 
 
 def _format_figures(figures: dict[str, float]) -> str:
@@ -135,7 +187,7 @@ def _format_figures(figures: dict[str, float]) -> str:
 def _make_bars(console: Console) -> bars.Progress:
     return bars.Progress(
         bars.SpinnerColumn(),
-        bars.TextColumn("{task.description}", markup=False),
+        _TitleColumn(),
         bars.BarColumn(),
         _FigureColumn(),
         bars.TimeElapsedColumn(),

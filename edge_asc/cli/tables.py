@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from rich.markup import escape
 from rich.table import Table
 
 from edge_asc.errors import EdgeAscError
@@ -17,9 +16,9 @@ def accuracy_table(results: Sequence[Accuracy]) -> Table:
 
     A last column has the agreement with the reference, where there is one.
     """
-    title = "Accuracy, % \\[95 % interval]" + _level(results)
+    title = "Accuracy, % [95 % interval]" + _level(results)
     notes = dict.fromkeys(note for result in results for note in result.notes)
-    columns = Table(title=title, caption=escape("; ".join(notes)) or None)
+    columns = Table(title=title, caption="; ".join(notes) or None)
     columns.add_column("model")
     columns.add_column("engine")
     lengths = sorted({length.seconds for result in results for length in result.lengths})
@@ -32,7 +31,7 @@ def accuracy_table(results: Sequence[Accuracy]) -> Table:
     for result in results:
         agreement = [_percent(result.all_steps.agreement)] if compared else []
         cells = [_cell(result.at(seconds)) for seconds in lengths]
-        columns.add_row(escape(result.model), escape(result.engine), *cells, *agreement)
+        columns.add_row(result.model, result.engine, *cells, *agreement)
     return columns
 
 
@@ -52,10 +51,10 @@ def recall_table(results: Sequence[Accuracy], seconds: float | None = None) -> T
     rows = Table(title=f"Recall after {at:g} s, %{_level(results)}")
     rows.add_column("label")
     for result in results:
-        rows.add_column(escape(result.model), justify="right")
+        rows.add_column(result.model, justify="right")
     columns = [result.at(at) for result in results]
     for label in results[0].labels:
-        rows.add_row(escape(label), *(_percent(x.recall[label] if x else None) for x in columns))
+        rows.add_row(label, *(_percent(x.recall[label] if x else None) for x in columns))
     return rows
 
 
@@ -73,7 +72,7 @@ def loss_table(results: Sequence[Accuracy]) -> Table:
     for above, result in pairwise(results):
         pairs = [(above.at(seconds), result.at(seconds)) for seconds in lengths]
         lost = [_points(a.accuracy - b.accuracy) if a and b else "–" for a, b in pairs]
-        rows.add_row(escape(result.model), *lost, _points(above.all_steps.accuracy - result.all_steps.accuracy))
+        rows.add_row(result.model, *lost, _points(above.all_steps.accuracy - result.all_steps.accuracy))
     return rows
 
 
@@ -90,7 +89,7 @@ def _cell(result: LengthResult | None) -> str:
     if result is None:
         return "–"
     low, high = result.interval
-    return f"{100 * result.accuracy:.1f} \\[{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{100 * result.accuracy:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def _percent(share: float | None) -> str:

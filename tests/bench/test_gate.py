@@ -2,6 +2,7 @@ import copy
 import hashlib
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ import pytest
 import torch
 
 from artefacts import Artefacts, clips
+from edge_asc.cli import cli
 from edge_asc.data import Dataset, FeatureCache
 from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import FrontEnd
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc.zoo import zoo_path
 from edge_asc_bench import gate
-from edge_asc_bench.finding import Finding, list_regressions, to_benchmark_action, to_junit, to_markdown
+from edge_asc_bench.finding import Comparison, Finding, Skip, error_to_junit, to_benchmark_action, to_junit, to_markdown
 from edge_asc_bench.gate import IncomparableError
 from edge_asc_bench.inputs import Clips
 from edge_asc_bench.job import Settings
@@ -34,12 +36,22 @@ CLIPS = 300
 
 
 def check(result: JsonOrResult, baseline: JsonOrResult, limits: Limits) -> list[Finding]:
-    """The gate on results given as JSON."""
-    return gate.check(typed(result), typed(baseline), limits)
+    """The findings of the gate on results given as JSON."""
+    return list(compare(result, baseline, limits).findings)
+
+
+def compare(result: JsonOrResult, baseline: JsonOrResult, limits: Limits, **options: bool) -> Comparison:
+    return gate.check(typed(result), typed(baseline), limits, **options)
 
 
 def list_skipped(result: JsonOrResult, baseline: JsonOrResult, limits: Limits) -> list[str]:
-    return gate.list_skipped(typed(result), typed(baseline), limits)
+    """What was not compared, but for the reference's own times, which are the unit of all others."""
+    skips = compare(result, baseline, limits).skips
+    return [str(skip) for skip in skips if (skip.variant, skip.what) != ("fuse", "times and memory")]
+
+
+def list_regressions(findings: Sequence[Finding]) -> list[Finding]:
+    return Comparison(tuple(findings), ()).regressions
 
 
 def typed(value: JsonOrResult) -> Result:
@@ -47,12 +59,12 @@ def typed(value: JsonOrResult) -> Result:
 
 
 def distribution(p50: float) -> dict[str, Any]:
-    parts = dict.fromkeys(("p90", "maximum", "minimum", "mean"), p50)
-    return {**parts, "count": 500, "p50": p50, "p99": p50 * 1.2, "deviation": 0.01, "percentiles": {"50": p50}}
+    ends = {"minimum": p50 * 0.5, "maximum": p50 * 1.5, "p99": p50 * 1.2}
+    return {**ends, "count": 500, "p50": p50, "p90": p50, "mean": p50, "deviation": 0.01, "percentiles": {"50": p50}}
 
 
 def latency(p50: float, spread: float = 0.01) -> dict[str, Any]:
-    parts = dict.fromkeys(("front_end", "model", "engine", "total"), distribution(p50))
+    parts: dict[str, Any] = {name: distribution(p50) for name in ("front_end", "model", "engine", "total")}
     rounds = [p50 * (1 + spread * (i % 5 - 2)) for i in range(25)]
     times = {"period_s": 0.256, "real_time_factor": p50 / 256, "load_ms": 1.0, "cold_start_ms": 2.0}
     return {**parts, **times, "rounds_ms": rounds, "sustained": None, "unstable": []}
@@ -164,7 +176,7 @@ def test_the_same_result_holds() -> None:
         "median of a decision",
         "peak resident set",
     }
-    assert "comparisons hold" in to_markdown(findings)
+    assert "comparisons hold" in to_markdown(Comparison(tuple(findings), ()))
 
 
 @pytest.mark.parametrize(
@@ -184,10 +196,10 @@ def test_one_regression_is_named(path: tuple[str, ...], value: Any, what: str) -
     findings = check(changed(path, value), result(), Limits())
     (found,) = list_regressions(findings)
     assert (found.variant, found.what) == ("fuse.tflite", what)
-    suite = ElementTree.fromstring(to_junit(findings))
+    suite = ElementTree.fromstring(to_junit(Comparison(tuple(findings), ())))
     assert suite.get("failures") == "1"
     assert [case.get("name") for case in suite if case.find("failure") is not None] == [what]
-    assert f"| fuse.tflite | {what} |" in to_markdown(findings)
+    assert f"| fuse.tflite | {what} |" in to_markdown(Comparison(tuple(findings), ()))
 
 
 def test_lost_clips_are_a_regression_and_won_ones_are_reported() -> None:
@@ -199,7 +211,7 @@ def test_lost_clips_are_a_regression_and_won_ones_are_reported() -> None:
     won = check(changed(path, flipped(right, 15, "0")), result(), Limits())
     assert not list_regressions(won)
     assert [f.what for f in won if f.verdict == "improvement"] == ["accuracy at 5 s"]
-    assert "improvement" in to_markdown(won)
+    assert "improvement" in to_markdown(Comparison(tuple(won), ()))
 
 
 def test_a_few_clips_either_way_are_chance() -> None:
@@ -232,7 +244,7 @@ def test_uncertain_medians_say_nothing_about_latency() -> None:
     findings = check(noisy, result(), Limits())
     assert not any("median" in finding.what for finding in findings)
     assert list_skipped(noisy, result(), Limits()) == [
-        "fuse.tflite, step: the standard error of its median is 11 % in the result"
+        "fuse.tflite, median of a decision, step, share of fuse: the standard error of its median is 11 % in the result"
     ]
     assert not list_regressions(findings)
     assert list_skipped(result(), result(), Limits()) == []
@@ -264,7 +276,7 @@ def test_times_of_another_machine_cannot_be_compared_unless_that_is_allowed() ->
         check(other, result(), Limits())
     assert {f.what for f in list_regressions(check(other, result(), Limits(timings="anywhere")))} == TIMES
     assert not list_regressions(check(other, result(), Limits(timings="off")))
-    assert "timings is off" in list_skipped(other, result(), Limits(timings="off"))[0]
+    assert list_skipped(other, result(), Limits(timings="off")) == ["times and memory: timings is off"]
     with pytest.raises(IncomparableError, match="architecture"):
         check(elsewhere(other, architecture="x86_64"), result(), Limits(timings="anywhere"))
 
@@ -303,7 +315,7 @@ def test_few_rounds_say_nothing_about_latency() -> None:
     few = changed(("latency", "step"), {**latency(9.0), "rounds_ms": [9.0]})
     few["variants"][0]["latency"]["step"]["rounds_ms"] = [4.0]
     assert not list_regressions(check(few, result(), Limits()))
-    assert "inf" in list_skipped(few, result(), Limits())[0]
+    assert list_skipped(few, result(), Limits())[0].endswith("the result has too few rounds")
 
 
 EMULATED = {**MACHINE, "emulated": "qemu"}
@@ -393,11 +405,20 @@ def test_limits_are_read_from_toml(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("[gate", "expected TOML"),
-        ("[gate]\nspeed = 1", "unknown limit speed"),
+        ("[gate]\nspeed = 1", "unknown limit 'speed'"),
         ("gate = 3", "expected a table"),
-        ("[gate]\nsize = -1", "expected a share above 0"),
+        ("[gate]\nsize = -1", "expected a share above 0 and of at most 0.5, such as 0.02 for 2 %"),
+        ("[gate]\nsize = 2", "size is 2; expected a share"),
+        ("[gate]\nsize = nan", "size is nan; expected a share"),
+        ("[gate]\nlatency = inf", "latency is inf; expected a share above 0 and of at most 1"),
+        ("[gate]\nsize = true", "expected a share"),
+        ("[Gate]\nsize = 0.1", "unknown table or key 'Gate'"),
+        ("size = 0.1", "unknown table or key 'size'"),
+        ("", "has no table"),
+        ("[gate]\n[gate.sub]", "unknown limit 'sub'"),
+        ("a = " + "[" * 10_000, "expected TOML"),
         ('[gate]\ntimings = "sometimes"', "expected same-machine, anywhere, off"),
-        ("[gate]\nfalse_alarms = 1", "expected less than 1"),
+        ("[gate]\nfalse_alarms = 1", "of at most 0.5"),
     ],
 )
 def test_bad_limits(tmp_path: Path, text: str, message: str) -> None:
@@ -405,6 +426,71 @@ def test_bad_limits(tmp_path: Path, text: str, message: str) -> None:
     path.write_text(text)
     with pytest.raises(EdgeAscError, match=message):
         Limits.read(path)
+
+
+def test_what_one_side_alone_has_is_reported_and_fails_where_it_hides_a_regression() -> None:
+    more, less = result(), result(variants=result()["variants"][:1])
+    assert ("fuse.tflite", "the whole model") in {(s.variant, s.what) for s in compare(more, less, Limits()).skips}
+    with pytest.raises(IncomparableError, match=r"lacks fuse\.tflite.*--allow-missing"):
+        compare(less, more, Limits())
+    allowed = compare(less, more, Limits(), allow_missing=True)
+    assert "fuse.tflite, the whole model: the result lacks it" in map(str, allowed.skips)
+    assert {finding.variant for finding in allowed.findings} == {"fuse"}
+    with pytest.raises(IncomparableError, match="nothing was compared"):
+        compare(result(variants=[]), more, Limits(), allow_missing=True)
+
+
+def test_quantities_that_the_baseline_lacks_are_reported() -> None:
+    bare = changed(("memory",), None)
+    bare["variants"][1].update(latency={}, macs={}, graph=None)
+    bare["variants"][1]["accuracy"]["lengths"].pop()
+    skipped = {skip.what for skip in compare(result(), bare, Limits()).skips if skip.variant == "fuse.tflite"}
+    assert skipped == {
+        "accuracy at 5 s", "median of a decision, step", "multiply-accumulates of step", "operations", "memory"
+    }  # fmt: skip
+    blind = changed(("accuracy",), None)
+    assert "fuse.tflite, its decisions: the baseline has neither accuracy nor agreement" in map(
+        str, compare(blind, blind, Limits()).skips
+    )
+
+
+def test_too_few_clips_for_any_regression_are_not_said_to_hold() -> None:
+    few = result()
+    for row in [row for each in few["variants"] for row in each["accuracy"]["lengths"]]:
+        row["right_clips"] = "1" * 5
+    comparison = compare(few, few, Limits())
+    assert not any(finding.what.startswith("accuracy") for finding in comparison.findings)
+    assert "5 right clips of 5 are too few for the test" in str(next(s for s in comparison.skips if "acc" in s.what))
+
+
+def test_what_is_not_compared_is_in_every_document() -> None:
+    comparison = compare(result(), result(), Limits(timings="off"))
+    suite = ElementTree.fromstring(to_junit(comparison))
+    (skipped,) = [case for case in suite if case.find("skipped") is not None]
+    assert (skipped.get("name"), suite.get("skipped")) == ("times and memory", "1")
+    assert skipped[0].get("message") == "timings is off"
+    assert suite.get("tests") == str(len(suite))
+    assert "- times and memory: timings is off" in to_markdown(comparison)
+    assert comparison.to_json()["skipped"] == [{"variant": "", "what": "times and memory", "why": "timings is off"}]
+
+
+def test_figures_that_are_no_numbers_never_hold() -> None:
+    """A result is refused when it is read; where it is made in memory, the comparison fails."""
+    fine, nan = typed(result()), float("nan")
+    variant = fine.variants[1]
+    assert variant.accuracy is not None
+    steps = msgspec.structs.replace(variant.accuracy.all_steps, agreement=nan)
+    broken = msgspec.structs.replace(variant, accuracy=msgspec.structs.replace(variant.accuracy, all_steps=steps))
+    value = msgspec.structs.replace(fine, variants=(fine.variants[0], broken))
+    for pair in ((value, fine), (fine, value)):
+        assert [finding.what for finding in gate.check(*pair, Limits()).regressions] == ["agreement with the reference"]
+
+
+@pytest.mark.parametrize("name", ["a\x00b\x1b[31m", "<a & 'b'>", "\ud800", "\uffff\ufdd0", "\u202eabc"])
+def test_junit_is_xml_whatever_the_names_are(name: str) -> None:
+    comparison = Comparison((Finding(name, name, 1, 2, "regression", name),), (Skip(name, name, name),))
+    for text in (to_junit(comparison), error_to_junit(name)):
+        assert ElementTree.fromstring(text.encode()).tag == "testsuite"
 
 
 def test_benchmark_action_reads_medians_and_sizes() -> None:
@@ -433,6 +519,11 @@ def test_benchmark_action_reads_medians_and_sizes() -> None:
             {"variants": [{**variant("x"), "bytes": "1"}]},
             r"variants\[0\] \(x\)\.bytes: got str, expected int; measure again",
         ),
+        ({"variants": [variant("x", bytes=0)]}, r"variants\[0\] \(x\)\.bytes: got 0, expected int >= 1"),
+        ({"variants": [variant("x"), variant("x")]}, "variants: 'x' is there twice"),
+        ({"variants": [variant("x", latency={"5": latency(1.0)})]}, "got '5', expected the forms of a causal model"),
+        ({"complete": False}, "complete: contradicts incomplete"),
+        ({"settings": {"threads": 0}}, r"settings\.threads: got 0, expected int >= 1"),
     ],
 )
 def test_a_result_is_checked_when_it_is_read(
@@ -448,6 +539,54 @@ def test_a_result_is_checked_when_it_is_read(
         read(path)
 
 
+FIGURES: list[tuple[tuple[str | int, ...], Any, str]] = [
+    (("accuracy", "all_steps", "agreement"), float("nan"), "got NaN, expected a finite number"),
+    (("accuracy", "all_steps", "agreement"), 1.01, r"agreement: got 1.01, expected float <= 1"),
+    (("accuracy", "lengths", 0, "accuracy"), 0.3, r"lengths \(1 s\)\.accuracy: got 0.3, expected 0.*of 300 are right"),
+    (("accuracy", "lengths", 0, "right_clips"), "1" * CLIPS, "number of right ones: got 300"),
+    (("accuracy", "lengths", 0, "right_clips"), "1", "number of clips: got 1, expected 300"),
+    (("accuracy", "lengths", 0, "right_clips"), "12", "expected str matching"),
+    (("accuracy", "lengths", 1, "seconds"), 1, "'1' is there twice"),
+    (("accuracy", "clips"), 7, "got 300, expected at most the 7 clips"),
+    (("accuracy", "labels"), ["x", "y"], r"recall: got or lacks 'y'"),
+    (("accuracy", "all_steps", "recall", "x"), 0.2, "recall.x: got 0.2, expected 300 of 600"),
+    (("accuracy", "all_steps", "count_by_class", "x"), 7, "sum: got 7, expected 600"),
+    (("latency", "step", "rounds_ms"), [], "rounds_ms: expected array of length >= 1"),
+    (("latency", "step", "rounds_ms", 0), 99.0, "rounds_ms: got 99, expected 0.1 to 0.3"),
+    (("latency", "step", "rounds_ms"), [0.2] * 3, "have 3, 25 rounds, expected as many for each"),
+    (("latency", "step", "total", "p90"), 99.0, "p50, p90, p99, maximum: got 99 before"),
+    (("latency", "step", "total", "mean"), 99.0, "total.mean: got 99, expected"),
+    (("latency", "step", "total", "minimum"), -1.0, "minimum: got -1"),
+    (("latency", "step", "total", "count"), 7, "count: got 500, expected 7"),
+    (("latency", "step", "total", "percentiles", "x"), 1.0, "percentiles: got '50, x'"),
+    (("latency", "step", "real_time_factor"), 9.0, "real_time_factor: got 9.0, expected 0.00078"),
+    (("memory", "peak"), -1, "peak: got -1, expected int >= 1"),
+    (("graph", "partitions"), -1, "partitions: got -1, expected int >= 0"),
+    (("macs", "step"), 2**70, "expected an integer of at most 64 bits"),
+    (
+        ("agreement",),
+        {"steps": 0, "share": 1.0, "mean_error": 0.0, "max_error": 0.0},
+        "steps: got 0, expected int >= 1",
+    ),
+    (("loss",), {"streaming": {"1": 900.0}, "export": None, "quantisation": None}, "got 900.0, expected points"),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"), FIGURES, ids=[f"{path[-1]}-{value!s:.12}" for path, value, _ in FIGURES]
+)
+@pytest.mark.parametrize("part", ["result", "baseline"])
+def test_figures_that_cannot_be_are_bad_input(
+    tmp_path: Path, path: tuple[str | int, ...], value: Any, message: str, part: str
+) -> None:
+    files = {"result": result(), "baseline": result(), part: changed(path, value)}
+    for name, document in files.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(document))
+    arguments = ["check", str(tmp_path / "result.json"), "--baseline", str(tmp_path / "baseline.json")]
+    with pytest.raises(EdgeAscError, match=message):
+        cli.main(arguments, standalone_mode=False)
+
+
 BASELINES = sorted((Path(__file__).parents[2] / "benchmarks/baselines").rglob("*.json"))
 
 
@@ -455,7 +594,7 @@ BASELINES = sorted((Path(__file__).parents[2] / "benchmarks/baselines").rglob("*
 def test_committed_baselines_are_read_unchanged_and_hold_against_themselves(path: Path) -> None:
     baseline = read(path)
     assert json.loads(json.dumps(baseline.to_json())) == json.loads(path.read_text())
-    findings = gate.check(baseline, baseline, Limits())
+    findings = gate.check(baseline, baseline, Limits()).findings
     assert {finding.verdict for finding in findings} == {"holds"}
     assert len(findings) == FINDINGS[f"{path.parent.name}/{path.stem}"]
 
@@ -489,7 +628,7 @@ def worsened(value: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("path", BASELINES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_findings_are_those_of_the_gate_before_its_results_had_types(path: Path) -> None:
-    findings = gate.check(typed(worsened(json.loads(path.read_text()))), read(path), Limits())
+    findings = gate.check(typed(worsened(json.loads(path.read_text()))), read(path), Limits()).findings
     listed = "\n".join(sorted(json.dumps(asdict(finding), sort_keys=True) for finding in findings))
     digest = hashlib.sha256(listed.encode()).hexdigest()[:16]
     expected = WORSENED[f"{path.parent.name}/{path.stem}"]

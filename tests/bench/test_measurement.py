@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import json
 import shutil
@@ -8,21 +9,27 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from msgspec.structs import replace
 
-from artefacts import Artefacts, clips
+from artefacts import Artefacts, clips, sound
 from edge_asc.errors import EdgeAscError
 from edge_asc.progress import SILENT, Progress
-from edge_asc_bench.events import Decide, TimesMeasured
+from edge_asc_bench import job as job_folder
+from edge_asc_bench.events import Decide, Event, LogitsWritten, TaskFailed, TimesMeasured
+from edge_asc_bench.gate import IncomparableError, check
 from edge_asc_bench.inputs import Clips
-from edge_asc_bench.job import Settings, Task
+from edge_asc_bench.job import Job, Settings, Task
 from edge_asc_bench.latency import Distribution, disturbances
+from edge_asc_bench.limits import Limits
 from edge_asc_bench.machine import Machine, describe, read_condition
 from edge_asc_bench.measurement import Benchmark
 from edge_asc_bench.measurement import bench as bench_on
 from edge_asc_bench.process import WorkerProcess
 from edge_asc_bench.quality import add_losses
 from edge_asc_bench.result import Result, Sample, Variant, read
+from edge_asc_bench.runner import run as run_job
+from edge_asc_bench.summary import list_notes
 from edge_asc_bench.targets.local import LocalTarget
 from recorder import Recorder
 
@@ -283,3 +290,65 @@ sys.meta_path.insert(0, Hidden())
     assert step.front_end is None
     assert step.total == step.model
     assert "scipy" in result.machine.packages  # what is installed there, hidden or not
+
+
+def test_a_model_that_fails_is_reported_and_the_others_are_measured(artefacts: Artefacts, tmp_path: Path) -> None:
+    broken = copy.deepcopy(artefacts.causal)
+    with torch.no_grad():
+        next(broken.model.parameters()).fill_(float("nan"))
+    broken.save(tmp_path / "broken")
+    models = [
+        ("broken", tmp_path / "broken"),
+        ("onnx", artefacts.steps["onnx"]),
+        ("int8", artefacts.folder / "step-int8.tflite"),
+    ]
+    finished: dict[str, Result] = {}
+    bench_on(Benchmark(models, CLIPS, quick(lengths=(1,))), [LocalTarget()], finished=finished.__setitem__)
+    result = finished["local"]
+    assert not result.complete
+    assert result.incomplete is not None
+    assert result.incomplete.startswith("broken failed: ")
+    nan, onnx, int8 = result.variants
+    assert isinstance(nan.failed, str)
+    assert (nan.latency, nan.accuracy, nan.agreement) == ({}, None, None)
+    assert onnx.latency["step"].total.count == int8.latency["step"].total.count == 3
+    assert result.reference is None
+    (tmp_path / "result.json").write_text(json.dumps(result.to_json(), allow_nan=False))
+    assert read(tmp_path / "result.json") == result
+    with pytest.raises(IncomparableError, match=r"the result is incomplete .*broken failed"):
+        check(result, result, Limits())
+    assert "incomplete: broken failed" in "; ".join(list_notes(result))
+
+
+def test_a_worker_that_dies_is_a_failed_model(
+    artefacts: Artefacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[Event] = []
+    models = [artefacts.steps["onnx"], artefacts.folder / "step-int8.tflite"]
+    tasks = tuple(
+        Task(i, path.name, f"models/{i}/{path.name}", engine, None)
+        for i, (path, engine) in enumerate(zip(models, ("onnxruntime", "litert"), strict=True))
+    )
+    job = Job(tasks, quick(rounds=2), (40,))
+    sources = {task.file: path for task, path in zip(tasks, models, strict=True)}
+    job_folder.write(tmp_path, job, sources, sound(10.0), clips(1, 40))
+
+    def emit(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, TimesMeasured) and event.task == 0:  # the first model dies after its first round
+            workers[0]._process.kill()
+
+    workers: list[WorkerProcess] = []
+    opened = WorkerProcess.__init__
+
+    def remember(self: WorkerProcess, *arguments: Any) -> None:
+        workers.append(self)
+        opened(self, *arguments)
+
+    monkeypatch.setattr(WorkerProcess, "__init__", remember)
+    run_job(tmp_path, emit)
+    (failed,) = [event for event in events if isinstance(event, TaskFailed)]
+    assert failed.task == 0
+    assert "its process ended" in failed.message
+    assert [event.task for event in events if isinstance(event, LogitsWritten)] == [1]
+    assert [event.task for event in events if isinstance(event, TimesMeasured)] == [0, 1, 1]

@@ -14,6 +14,7 @@ import click
 from click.core import ParameterSource
 
 from edge_asc.cli.console import ConsoleProgress, Lengths, json_option, log, out, print_json, threads_option
+from edge_asc.cli.output import OutputPath, check_output, save_json
 from edge_asc.errors import require
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class BenchCommand(click.Command):
 )
 @click.option(
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OutputPath(),
     default=Path("bench.json"),
     show_default=True,
     help="Result file.",
@@ -115,7 +116,6 @@ def command(
 
     if app:
         targets = tuple(re.sub("^adb://", "app://", target) for target in targets)
-    output.parent.mkdir(parents=True, exist_ok=True)
     options = TargetOptions(python, torch, clean, ssh_config)
     apps, machines = _open_targets(targets, options)
     settings = Settings(lengths, threads, rounds, duration)
@@ -206,17 +206,18 @@ class _Saver:
         return self._output.with_stem(f"{self._output.stem}-{_slug(target)}") if self._several else self._output
 
     def check(self, targets: Sequence[str]) -> None:
-        """Check that all results have files of their own."""
+        """Check that all results have files of their own, which can be written."""
         if len({self.path(target) for target in targets}) < len(targets):
             raise click.UsageError("two targets would write the same file; measure them one after another")
+        for target in targets:
+            check_output(self.path(target))
 
     def save(self, target: str, result: Result) -> None:
         """Write a result to its file, and show it."""
-        from edge_asc.files import write_json
         from edge_asc_bench.summary import list_notes, tabulate
 
         path = self.path(target)
-        write_json(path, result.to_json())
+        save_json(path, result.to_json())
         log.print(f"written to {path}")
         if not self._as_json:
             out.print(tabulate(result))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +10,12 @@ import click
 from rich.table import Table
 
 from edge_asc.cli.console import json_option, log, out, print_json
+from edge_asc.cli.exits import ExitCode
+from edge_asc.cli.output import OutputPath, append_text, check_output, save, save_json
 from edge_asc.errors import require
-from edge_asc.files import write_bytes, write_json
 
 if TYPE_CHECKING:
-    from edge_asc_bench.finding import Finding
+    from edge_asc_bench.finding import Comparison
 
 path_option = click.Path(dir_okay=False, path_type=Path)
 
@@ -25,15 +25,19 @@ path_option = click.Path(dir_okay=False, path_type=Path)
 @click.option("--baseline", required=True, type=path_option, help="A committed result.")
 @click.option("--config", type=path_option, help="TOML with limits in [gate].")
 @click.option("--update-baseline", is_flag=True, help="Make RESULT the baseline; compares nothing.")
-@click.option("--junit", type=path_option, help="Also write JUnit XML.")
-@click.option("--summary", type=path_option, help="Append Markdown to this file, such as $GITHUB_STEP_SUMMARY.")
-@click.option("--benchmark-json", type=path_option, help="Also write the JSON that github-action-benchmark reads.")
+@click.option("--allow-missing", is_flag=True, help="Report models that RESULT lacks; do not fail for them.")
+@click.option("--junit", type=OutputPath(), help="Also write JUnit XML.")
+@click.option(
+    "--summary", type=OutputPath(append=True), help="Append Markdown to this file, such as $GITHUB_STEP_SUMMARY."
+)
+@click.option("--benchmark-json", type=OutputPath(), help="Also write the JSON that github-action-benchmark reads.")
 @json_option
 def command(
     result: Path,
     baseline: Path,
     config: Path | None,
     update_baseline: bool,
+    allow_missing: bool,
     junit: Path | None,
     summary: Path | None,
     benchmark_json: Path | None,
@@ -41,7 +45,7 @@ def command(
 ) -> None:
     """Compare RESULT, which `edge-asc bench` wrote, with a baseline.
 
-    Exit code 0: it holds. 1: a regression. 2: they cannot be compared, or a file cannot be read.
+    Exit code 0: it holds. 1: a regression. 2: they cannot be compared, or a file cannot be read or believed.
     """
     require("msgspec", "bench")
     from edge_asc_bench import finding, gate
@@ -50,48 +54,47 @@ def command(
 
     measured = read(result)
     if benchmark_json:
-        write_json(benchmark_json, [entry.to_json() for entry in finding.to_benchmark_action(measured)])
+        save_json(benchmark_json, [entry.to_json() for entry in finding.to_benchmark_action(measured)])
     if update_baseline:
         if not measured.complete:
             raise gate.IncomparableError(f"{result} is incomplete; measure again before it becomes a baseline")
-        write_json(baseline, measured.to_json())
+        check_output(baseline)
+        save_json(baseline, measured.to_json())
         log.print(f"{baseline} is now the result of {measured.made.at} in {result}")
         return
     before = read(baseline)
     limits = Limits.read(config) if config else Limits()
     try:
-        findings = gate.check(measured, before, limits)
+        comparison = gate.check(measured, before, limits, allow_missing=allow_missing)
     except gate.IncomparableError as error:
-        _append(summary, f"### edge-asc check\n\nCannot be compared: {error}\n")
-        if junit:
-            write_bytes(junit, finding.error_to_junit(str(error)).encode())
+        _write(junit, summary, finding.error_to_junit(str(error)), finding.error_to_markdown(str(error)))
         raise
-    for text in gate.list_skipped(measured, before, limits):
-        log.print(f"not compared: {text}")
-    if junit:
-        write_bytes(junit, finding.to_junit(findings).encode())
-    _append(summary, finding.to_markdown(findings))
-    failed = finding.list_regressions(findings)
+    for skip in comparison.skips:
+        log.print(f"not compared: {skip}")
+    _write(junit, summary, finding.to_junit(comparison), finding.to_markdown(comparison))
     if as_json:
-        print_json({"holds": not failed, "findings": [vars(each) for each in findings]})
+        print_json(comparison.to_json())
     else:
-        out.print(_tabulate(findings, len(failed)))
-    if failed:
-        sys.exit(1)
+        out.print(_tabulate(comparison))
+    if comparison.regressions:
+        sys.exit(ExitCode.CHECK_FAILED)
 
 
-def _append(path: Path | None, text: str) -> None:
-    if path:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(text)
+def _write(junit: Path | None, summary: Path | None, xml: str, markdown: str) -> None:
+    if junit:
+        save(junit, xml.encode())
+    if summary:
+        append_text(summary, markdown)
 
 
-def _tabulate(findings: Sequence[Finding], failed: int) -> Table | str:
+def _tabulate(comparison: Comparison) -> Table | str:
     """The comparisons that do not hold as a table; a line if all hold."""
-    changed = [finding for finding in findings if finding.verdict != "holds"]
+    count, changed = len(comparison.findings), comparison.changes
     if not changed:
-        return f"all {len(findings)} comparisons hold"
-    table = Table(title=f"{len(findings)} comparisons, {failed} regressions", title_justify="left")
+        skipped = f"; {len(comparison.skips)} not made" if comparison.skips else ""
+        return f"all {count} comparisons hold{skipped}"
+    title = f"{count} comparisons, {len(comparison.regressions)} regressions, {len(comparison.skips)} not made"
+    table = Table(title=title, title_justify="left")
     for name in ("model", "what"):
         table.add_column(name, overflow="fold")
     for name in ("baseline", "now"):

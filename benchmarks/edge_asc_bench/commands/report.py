@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from edge_asc.cli.console import log
+from edge_asc.cli.console import echo, log
+from edge_asc.cli.output import OutputPath, save
 from edge_asc.errors import require
-from edge_asc.files import write_bytes
 
 
 @click.command("report", short_help="Write one page about results.")
 @click.argument("results", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="HTML file.")
+@click.option("--output", type=OutputPath(), help="HTML file.")
 @click.option("--markdown", is_flag=True, help="Print the tables as Markdown, for a pull request.")
 def command(results: tuple[Path, ...], output: Path | None, markdown: bool) -> None:
     """Write one self-contained HTML page about RESULTS: the JSON of bench, export, classify, evaluate and
@@ -25,7 +25,7 @@ def command(results: tuple[Path, ...], output: Path | None, markdown: bool) -> N
 
     documents = page.load(results)
     if output:
-        write_bytes(output, page.to_html(documents).encode())
+        save(output, page.to_html(documents).encode(errors="backslashreplace"))
         log.print(f"written to {output}")
     if markdown:
-        click.echo(page.to_markdown(documents), nl=False)
+        echo(page.to_markdown(documents), newline=False)

@@ -18,6 +18,7 @@ from edge_asc.cli.console import (
     print_json,
     threads_option,
 )
+from edge_asc.cli.output import OutputPath, save, save_json
 from edge_asc.cli.training import chosen_recipe, compute_options, recipe_option, settings_option
 from edge_asc.contract import STEP_FRAMES
 from edge_asc.errors import EdgeAscError, require
@@ -49,9 +50,7 @@ data_argument = click.argument("data", type=click.Path(exists=True, file_okay=Fa
 fold_option = click.option(
     "--fold", type=click.IntRange(0), default=1, show_default=True, help="Fold to evaluate; 0 for all clips."
 )
-output_option = click.option(
-    "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for the JSON, the SVG and a page."
-)
+output_option = click.option("--output", type=OutputPath(folder=True), help="Folder for the JSON, the SVG and a page.")
 
 
 @click.group("reproduce", short_help="The paper's table and figures, on your data.")
@@ -64,7 +63,7 @@ def command() -> None:
 @click.option(
     "--output",
     required=True,
-    type=click.Path(file_okay=False, path_type=Path),
+    type=OutputPath(folder=True),
     help="Folder of checkpoints and table1.json; the same command resumes what was interrupted.",
 )
 @click.option("--seeds", default=5, show_default=True, type=click.IntRange(1, 1000), help="Trainings of each system.")
@@ -304,11 +303,10 @@ def _fit_to_whole_clips(recipe: Recipe, settings: Mapping[str, object], longest:
 
 
 def _write_table(table: Table1, output: Path, *, as_json: bool) -> None:
-    from edge_asc.files import write_json
     from edge_asc.reproduction.tables import tabulate_table1
 
     document = {"kind": table.kind, **asdict(table)}
-    write_json(output / "table1.json", document)
+    save_json(output / "table1.json", document)
     if as_json:
         print_json(document)
         return
@@ -320,7 +318,6 @@ def _write_table(table: Table1, output: Path, *, as_json: bool) -> None:
 def _write_figure(figure: Figure3 | Figure4, output: Path | None, *, as_json: bool) -> None:
     """Write a figure as JSON, and as a picture and a page beside it."""
     require("jinja2", "bench")
-    from edge_asc.files import write_bytes, write_json
     from edge_asc.reproduction.figure3 import Figure3
     from edge_asc_bench import page
     from edge_asc_bench.drawing import standalone
@@ -329,10 +326,10 @@ def _write_figure(figure: Figure3 | Figure4, output: Path | None, *, as_json: bo
     document = {"kind": figure.kind, **asdict(figure)}
     if output is not None:
         path = output / f"{figure.kind}.json"
-        write_json(path, document)
+        save_json(path, document)
         svg = state_maps(figure) if isinstance(figure, Figure3) else recall_curves(figure)
-        write_bytes(path.with_suffix(".svg"), standalone(svg).encode())
-        write_bytes(path.with_suffix(".html"), page.to_html(page.load([path])).encode())
+        save(path.with_suffix(".svg"), standalone(svg).encode())
+        save(path.with_suffix(".html"), page.to_html(page.load([path])).encode(errors="backslashreplace"))
         log.print(f"written to {output}/{figure.kind}.json, .svg and .html")
     if as_json:
         print_json(document)

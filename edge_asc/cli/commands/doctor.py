@@ -10,7 +10,6 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 import click
-from rich.markup import escape
 from rich.table import Table
 
 import edge_asc
@@ -183,9 +182,9 @@ def _print(diagnosis: Diagnosis) -> None:
     for name in ("package", "version", "for", "to install"):
         table.add_column(name, overflow="fold")
     for package in diagnosis.packages:
-        install = "" if package.found else escape(package.install)
+        install = "" if package.found else package.install
         table.add_row(package.package, package.found or "missing", package.purpose, install)
     out.print(table)
     out.print(f"pretrained models: {', '.join(diagnosis.models) or 'none'}")
     for line in diagnosis.advice:
-        out.print(escape(line))
+        out.print(line)

@@ -11,6 +11,7 @@ import click
 from edge_asc.cli.console import (
     ConsoleProgress,
     Lengths,
+    echo,
     json_option,
     out,
     print_json,
@@ -116,7 +117,7 @@ def _print(results: list[Accuracy], successive: list[Accuracy], recall: bool) ->
         out.print(loss_table(successive))
     for result in results:
         if (error := result.logit_error) is not None:
-            click.echo(
+            echo(
                 f"{result.model}: logit error max {error.maximum:.2g}, mean {error.mean:.2g} against {result.reference}"
             )
     if recall:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge_asc.cli.console import ConsoleProgress, json_option, print_json, quiet_option
+from edge_asc.cli.console import ConsoleProgress, echo, json_option, print_json, quiet_option
 
 
 @click.command("scenes", short_help="Write a data set of generated scenes.")
@@ -29,4 +29,4 @@ def command(folder: Path, clips: int, seconds: float, folds: int, seed: int, as_
     if as_json:
         print_json({"folder": str(folder), "clips": len(dataset.clips), "labels": list(dataset.labels)})
     else:
-        click.echo(f"{len(dataset.clips)} clips of {seconds:g} s written to {folder}")
+        echo(f"{len(dataset.clips)} clips of {seconds:g} s written to {folder}")

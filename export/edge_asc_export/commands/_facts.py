@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.markup import escape
 from rich.table import Table
 
 from edge_asc.contract import Signature, StreamContract, TensorSpec
@@ -29,7 +28,7 @@ def fact_table(title: str, facts: Sequence[Fact]) -> Table:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, text in facts:
-        table.add_row(name, escape(text))
+        table.add_row(name, text)
     return table
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge_asc.cli.console import ConsoleProgress, log, quiet_option
+from edge_asc.cli.console import ConsoleProgress, echo, log, quiet_option
 
 folder_option = click.option(
     "--folder",
@@ -52,8 +52,8 @@ def build_command(folder: Path) -> None:
     from edge_asc_android.build import build
 
     summary = build(folder, ConsoleProgress())
-    click.echo(summary.tests)
+    echo(summary.tests)
     for row in summary.benchmarks:
-        click.echo(row)
-    click.echo(f"{summary.references} references to Android, all of them in its interface")
-    click.echo(f"{summary.apk}: {summary.apk_summary}")
+        echo(row)
+    echo(f"{summary.references} references to Android, all of them in its interface")
+    echo(f"{summary.apk}: {summary.apk_summary}")

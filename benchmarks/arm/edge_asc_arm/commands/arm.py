@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
-from edge_asc.cli.console import ConsoleProgress, log, out, quiet_option
+from edge_asc.cli.console import ConsoleProgress, echo, log, out, quiet_option
+from edge_asc.cli.output import OutputPath, save_json
 from edge_asc_arm.board import BOARDS, build
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 board_argument = click.argument("board", type=click.Choice(list(BOARDS)), default="pi4")
 models_argument = click.argument("models", nargs=-1, required=True)
-output_option = click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Result file.")
+output_option = click.option("--output", type=OutputPath(), help="Result file.")
 boards_option = click.option(
     "--board",
     "boards",
@@ -51,7 +52,7 @@ def build_command(board: str, refresh: bool) -> None:
     """Build a board's system in the cache, and print its folder."""
     with ConsoleProgress().phase(f"Building {board}"):
         root = build(BOARDS[board], refresh=refresh)
-    click.echo(root)
+    echo(str(root))
 
 
 @command.command("enter", short_help="Open a shell on a board.")
@@ -101,7 +102,7 @@ def serve_command(board: str, port: int, folder: Path) -> None:
     build(BOARDS[board])
     with serve(BOARDS[board], folder, port=port) as server:
         log.print("measure there, in another terminal:")
-        click.echo(f"edge-asc bench ... --target {server.target} --ssh-config {server.config}")
+        echo(f"edge-asc bench ... --target {server.target} --ssh-config {server.config}")
         while True:
             time.sleep(3600)
 
@@ -116,14 +117,13 @@ def conformance_command(models: tuple[str, ...], boards: tuple[str, ...], output
 
     MODELS are artefacts or bundles. The exit code is 1 if an error is above its tolerance.
     """
-    from edge_asc.files import write_json
     from edge_asc_arm.artefacts import find_artefacts
     from edge_asc_arm.conformance import measure_conformance
 
     artefacts, progress = find_artefacts(models), ConsoleProgress()
     conformance = measure_conformance(artefacts, _build_machines(boards, progress), progress)
     if output:
-        write_json(output, conformance.to_json())
+        save_json(output, conformance.to_json())
     out.print(_conformance_table(conformance))
     if not conformance.holds:
         sys.exit(1)
@@ -136,7 +136,6 @@ def conformance_command(models: tuple[str, ...], boards: tuple[str, ...], output
 @quiet_option
 def cost_command(models: tuple[str, ...], boards: tuple[str, ...], output: Path | None) -> None:
     """Count the aarch64 instructions of a decision of MODELS, artefacts or bundles."""
-    from edge_asc.files import write_json
     from edge_asc_arm.artefacts import find_artefacts
     from edge_asc_arm.cost import measure_cost
 
@@ -144,7 +143,7 @@ def cost_command(models: tuple[str, ...], boards: tuple[str, ...], output: Path 
     line = shlex.join(["edge-asc", *sys.argv[1:]])
     result = measure_cost(artefacts, _build_machines(boards, progress), command=line, progress=progress)
     if output:
-        write_json(output, result.to_json())
+        save_json(output, result.to_json())
     out.print(_cost_table(result))
 
 

@@ -12,6 +12,7 @@ import click
 from rich.table import Table
 
 from edge_asc.cli.console import ConsoleProgress, Lengths, log, out, quiet_option, threads_option
+from edge_asc.cli.output import OutputPath, save_json
 from edge_asc.errors import EdgeAscError
 from edge_asc.zoo import locate_model, zoo
 from edge_asc_peers.peer import ALWAYS_MEASURED, PEERS
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 @click.option("--rounds", type=click.IntRange(1), default=25, show_default=True, help="Interleaved rounds.")
 @click.option(
     "--output",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=OutputPath(folder=True),
     default=Path("build/peers"),
     show_default=True,
     help="Folder for the results: MODEL.json of each model.",
@@ -63,7 +64,6 @@ def command(
     A converted model whose float logits differ from the artefact's by more than 0.001 is not timed. Each model runs in
     a process of its own; the rounds of all models are interleaved.
     """
-    from edge_asc.files import write_json
     from edge_asc_bench.job import Settings
     from edge_asc_peers.preparation import prepare
     from edge_asc_peers.row import summarise
@@ -79,10 +79,10 @@ def command(
             preparation = prepare(checkpoint, Path(folder), peers or PEERS.names(), lengths, progress)
             result = _measure(checkpoint, preparation, settings, progress)
         path = output / f"{checkpoint.name}.json"
-        write_json(path, result.to_json())
+        save_json(path, result.to_json())
         _show(f"{checkpoint.name}: µs for a decision, {threads} thread(s)", summarise(result))
         for name, reason in preparation.absent.items():
-            out.print(f"absent: {name}: {reason}", highlight=False, markup=False)
+            out.print(f"absent: {name}: {reason}")
         log.print(f"written to {path}")
 
 

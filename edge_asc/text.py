@@ -1,0 +1,29 @@
+"""Text from files, devices and users, made safe to print."""
+
+from __future__ import annotations
+
+import re
+
+# Control characters, line and paragraph separators, marks that reorder the text around them, and surrogates.
+UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+
+
+def escape_controls(text: str, keep: str = "") -> str:
+    r"""Return text in which what would act on a terminal is written out, such as `\x1b`, `\u202e` or `\n`.
+
+    A byte of a file name that is not UTF-8, which Python holds as a surrogate, becomes `\xdf`.
+
+    Args:
+        text: to print.
+        keep: characters that stay, such as "\n" in a message of several lines.
+    """
+    return UNSAFE.sub(lambda match: match[0] if match[0] in keep else _escape(match[0]), text)
+
+
+def _escape(character: str) -> str:
+    if character in "\n\r\t":
+        return {"\n": "\\n", "\r": "\\r", "\t": "\\t"}[character]
+    number = ord(character)
+    if 0xDC80 <= number <= 0xDCFF:
+        number -= 0xDC00
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
