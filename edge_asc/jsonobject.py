@@ -116,6 +116,10 @@ class JsonObject:
         """Return an integer or a float as a float."""
         return float(self._read(name, NUMBER, "a number", default))
 
+    def optional_number(self, name: str) -> float | None:
+        """Return an integer or a float as a float, or None where it is missing or null."""
+        return None if self._value.get(name) is None else self.number(name)
+
     def texts(self, name: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
         """Return a list of strings."""
         return self._items(name, str, "strings", default)
