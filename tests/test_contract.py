@@ -9,6 +9,7 @@ from edge_asc.contract import SCHEMA_VERSION, Affine, Signature, StreamContract,
 from edge_asc.errors import ContractError
 from edge_asc.frontend import FrontEnd
 from edge_asc.provenance import Calibration, Measured, Parity, Provenance
+from edge_asc.unknown import UnknownRule
 
 GRID = Affine(0.007812500465661287, -3)
 FEATURES = TensorSpec("features", "features", (1, 1, 256, 8), ("batch", "channel", "mel", "time"))
@@ -16,6 +17,7 @@ LOGITS = TensorSpec("logits", "logits", (1, 2), ("batch", "unit"))
 STATE = TensorSpec("hidden_0", "state", (1, 10), ("batch", "unit"), "int8", GRID)
 NEXT = replace(STATE, name="hidden_0_next", feeds="hidden_0")
 
+UNKNOWN = UnknownRule("tram", 0.25, 0.05, "200 clips")
 CALIBRATION = Calibration(
     data="tau2019",
     recorded_on="the training clips",
@@ -64,6 +66,8 @@ def contract(*signatures: Signature, **changes: Any) -> StreamContract:
         "macs": {"step": 5},
         "scheme": "int8",
         "signatures": signatures or (step(),),
+        "temperature": 1.75,
+        "unknown": UNKNOWN,
         "provenance": PROVENANCE,
         "measured": Measured(parity=PARITY),
     }
@@ -140,10 +144,9 @@ def test_what_is_no_contract_is_refused(text: str | bytes) -> None:
 def test_a_missing_field_is_refused_unless_it_has_a_default(name: str) -> None:
     value = contract().to_json()
     del value[name]
-    if name in ("provenance", "measured"):
-        assert (
-            getattr(StreamContract.from_json(value), name) == {"provenance": Provenance(), "measured": Measured()}[name]
-        )
+    defaults = {"temperature": 1.0, "unknown": None, "provenance": Provenance(), "measured": Measured()}
+    if name in defaults:
+        assert getattr(StreamContract.from_json(value), name) == defaults[name]
     else:
         with pytest.raises(ContractError):
             StreamContract.from_json(value)
@@ -152,7 +155,20 @@ def test_a_missing_field_is_refused_unless_it_has_a_default(name: str) -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
+        (("of_another_version",), 1),
+        (("temperature",), 0),
+        (("temperature",), -1.5),
+        (("temperature",), float("inf")),
+        (("temperature",), float("nan")),
+        (("temperature",), "1"),
         (("unknown",), 1),
+        (("unknown", "label"), "sea"),
+        (("unknown", "threshold"), 0.0),
+        (("unknown", "threshold"), 1.5),
+        (("unknown", "threshold"), float("nan")),
+        (("unknown", "threshold"), None),
+        (("unknown", "false_alarm_rate"), -0.1),
+        (("unknown", "of_another_version"), 1),
         (("form",), "both"),
         (("parameters",), True),
         (("macs",), {"step": "5"}),
