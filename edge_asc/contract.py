@@ -24,6 +24,7 @@ from edge_asc.tensors import Tensors as Tensors
 from edge_asc.tensors import TensorSpec as TensorSpec
 from edge_asc.tensors import check_label, check_signature, read_signature
 from edge_asc.tensors import check_tensors as check_tensors
+from edge_asc.unknown import UnknownRule
 
 # 1: first version.
 SCHEMA_VERSION = 1
@@ -69,6 +70,9 @@ class StreamContract:
         macs: multiply-accumulates of each signature.
         scheme: name of the quantisation scheme, such as "none", "int8-dynamic" or "int8".
         signatures: what can be computed.
+        temperature: divisor of the logits before the softmax, which makes probabilities match accuracy on held-out
+            clips; finite and more than 0, 1 where it was not fitted. The most probable class does not depend on it.
+        unknown: when a decision is unknown; None for a model without a label for unknown sounds.
         provenance: how the artefact was made.
         measured: measurements at export.
         file_sha256: of the artefact that the contract is in (see `edge_asc.seal`); zeros outside an artefact. Contracts
@@ -89,6 +93,8 @@ class StreamContract:
     macs: Mapping[str, int]
     scheme: str
     signatures: tuple[Signature, ...]
+    temperature: float = 1.0
+    unknown: UnknownRule | None = None
     provenance: Provenance = field(default_factory=Provenance)
     measured: Measured = field(default_factory=Measured)
     file_sha256: str = field(default=UNSEALED, compare=False, repr=False)
@@ -107,6 +113,13 @@ class StreamContract:
         names = [signature.name for signature in self.signatures]
         if len(set(names)) != len(names):
             raise ContractError(f"contract: got signatures {names}; expected distinct names")
+        if not 0.0 < self.temperature < math.inf:
+            raise ContractError(f"contract: temperature is {self.temperature}; expected a finite number above 0")
+        if self.unknown is not None and self.unknown.label not in self.labels:
+            raise ContractError(
+                f"contract: unknown sounds have the label {self.unknown.label!r}; expected one of "
+                f"{', '.join(self.labels)}"
+            )
         for signature in self.signatures:
             check_signature(signature)
             self._check_computation(signature)
@@ -208,7 +221,7 @@ class StreamContract:
     @classmethod
     def _read(cls, value: JsonObject) -> Self:
         value.check_names(["schema_version", *cls.__dataclass_fields__])
-        provenance, measured = (value.optional_child(name) for name in ("provenance", "measured"))
+        unknown, provenance, measured = map(value.optional_child, ("unknown", "provenance", "measured"))
         return cls(
             name=value.text("name"),
             backbone=value.text("backbone"),
@@ -221,6 +234,8 @@ class StreamContract:
             macs=value.child("macs").integer_items(),
             scheme=value.text("scheme"),
             signatures=tuple(map(read_signature, value.children("signatures"))),
+            temperature=value.number("temperature", 1.0),
+            unknown=None if unknown is None else UnknownRule.from_json(unknown),
             provenance=Provenance() if provenance is None else Provenance.from_json(provenance),
             measured=Measured() if measured is None else Measured.from_json(measured),
             file_sha256=value.text("file_sha256", UNSEALED),

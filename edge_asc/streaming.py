@@ -30,8 +30,12 @@ class Decision:
         time: seconds of audio since the reset that it is based on.
         label, index: the most probable class.
         probability: probability of that class.
-        probabilities: probabilities of all classes, (classes,).
-        logits: the model's last output, (classes,).
+        probabilities: probabilities of all classes, (classes,), under the contract's temperature.
+        logits: the model's last output, (classes,), as it is.
+        unknown: whether the sound is none of the known classes, by the contract's rule; False without a rule.
+        answer: the label to report to a user. With a rule for unknown sounds: its label where `unknown`, else the most
+            probable of the other labels. Without one: `label`.
+        confidence: probability of `answer`.
     """
 
     time: float
@@ -40,6 +44,9 @@ class Decision:
     probability: float
     probabilities: Vector
     logits: Array
+    unknown: bool
+    answer: str
+    confidence: float
 
 
 class Stream:
@@ -87,7 +94,8 @@ class StreamingClassifier:
     def __init__(self, runtime: Runtime, *, decision: DecisionRule | None = None) -> None:
         """Start a stream; `decision` replaces the contract's rule.
 
-        "last" is the softmax of the last logits, "mean" the softmax of the mean log-softmax since the reset.
+        "last" is the softmax of the last logits, "mean" the softmax of the mean log-softmax since the reset. Both are
+        taken under the contract's temperature.
 
         Raises:
             ContractError: a windowed model, or an unknown `decision`.
@@ -167,7 +175,7 @@ class StreamingClassifier:
             self._total += logits
             scores = self._total / self._steps
         samples = self._steps * self._stream.signature.samples
-        return _decide(samples / self.contract.front_end.sample_rate, self.labels, logits, scores)
+        return _decide(samples / self.contract.front_end.sample_rate, self.contract, logits, scores)
 
 
 class WindowedClassifier:
@@ -271,7 +279,7 @@ class WindowedClassifier:
         while len(self._audio) >= self._size:
             logits = self.push_features(self._log_mel(self._audio[: self._size]))
             end = (self._count * self._shift + self._size) / self.contract.front_end.sample_rate
-            decisions.append(_decide(end, self.labels, logits, logits))
+            decisions.append(_decide(end, self.contract, logits, logits))
             self._audio = self._audio[self._shift :]
             self._count += 1
         return decisions
@@ -330,8 +338,20 @@ def _check_rate(contract: StreamContract, sample_rate: int | None) -> None:
         )
 
 
-def _decide(time: float, labels: tuple[str, ...], logits: Array, scores: AnyArray) -> Decision:
-    probabilities = np.exp(scores.astype(np.float64) - scores.max())
+def _decide(time: float, contract: StreamContract, logits: Array, scores: AnyArray) -> Decision:
+    labels, rule = contract.labels, contract.unknown
+    probabilities = np.exp((scores.astype(np.float64) - scores.max()) / contract.temperature)
     probabilities /= probabilities.sum()
     index = int(probabilities.argmax())
-    return Decision(time, labels[index], index, float(probabilities[index]), probabilities, logits)
+    answer, unknown = (index, False) if rule is None else rule.answer(labels, probabilities)
+    return Decision(
+        time=time,
+        label=labels[index],
+        index=index,
+        probability=float(probabilities[index]),
+        probabilities=probabilities,
+        logits=logits,
+        unknown=unknown,
+        answer=labels[answer],
+        confidence=float(probabilities[answer]),
+    )

@@ -12,6 +12,7 @@ from edge_asc.contract import SCHEMA_VERSION, UNSEALED, Affine, Signature, Strea
 from edge_asc.errors import ContractError
 from edge_asc.frontend import FrontEnd, LogMel
 from edge_asc.provenance import Calibration, Measured, Parity, Provenance
+from edge_asc.unknown import UnknownRule
 from fuzz.mutations import mutate_json
 
 GRID = Affine(0.007812500465661287, -3)
@@ -20,6 +21,7 @@ LOGITS = TensorSpec("logits", "logits", (1, 2), ("batch", "unit"))
 STATE = TensorSpec("hidden_0", "state", (1, 10), ("batch", "unit"), "int8", GRID)
 NEXT = replace(STATE, name="hidden_0_next", feeds="hidden_0")
 
+UNKNOWN = UnknownRule("tram", 0.25, 0.05, "200 clips")
 CALIBRATION = Calibration(
     data="tau2019",
     recorded_on="the training clips",
@@ -74,6 +76,8 @@ def contract(*signatures: Signature, **changes: Any) -> StreamContract:
         "macs": {"step": 5},
         "scheme": "int8",
         "signatures": signatures or (step(),),
+        "temperature": 1.75,
+        "unknown": UNKNOWN,
         "provenance": PROVENANCE,
         "measured": Measured(parity=PARITY),
     }
@@ -150,12 +154,15 @@ def test_what_is_no_contract_is_refused(text: str | bytes) -> None:
 def test_a_missing_field_is_refused_unless_it_has_a_default(name: str) -> None:
     value = contract().to_json()
     del value[name]
-    if name == "file_sha256":
-        assert StreamContract.from_json(value).file_sha256 == UNSEALED
-    elif name in ("provenance", "measured"):
-        assert (
-            getattr(StreamContract.from_json(value), name) == {"provenance": Provenance(), "measured": Measured()}[name]
-        )
+    defaults = {
+        "temperature": 1.0,
+        "unknown": None,
+        "provenance": Provenance(),
+        "measured": Measured(),
+        "file_sha256": UNSEALED,
+    }
+    if name in defaults:
+        assert getattr(StreamContract.from_json(value), name) == defaults[name]
     else:
         with pytest.raises(ContractError):
             StreamContract.from_json(value)
@@ -164,7 +171,20 @@ def test_a_missing_field_is_refused_unless_it_has_a_default(name: str) -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
+        (("of_another_version",), 1),
+        (("temperature",), 0),
+        (("temperature",), -1.5),
+        (("temperature",), float("inf")),
+        (("temperature",), float("nan")),
+        (("temperature",), "1"),
         (("unknown",), 1),
+        (("unknown", "label"), "sea"),
+        (("unknown", "threshold"), 0.0),
+        (("unknown", "threshold"), 1.5),
+        (("unknown", "threshold"), float("nan")),
+        (("unknown", "threshold"), None),
+        (("unknown", "false_alarm_rate"), -0.1),
+        (("unknown", "of_another_version"), 1),
         (("form",), "both"),
         (("parameters",), True),
         (("macs",), {"step": "5"}),

@@ -1,5 +1,7 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from edge_asc.errors import AudioError, ContractError
 from edge_asc.frontend import LogMel
 from edge_asc.runtime import Runtime
 from edge_asc.streaming import Carry, Decision, StreamingClassifier, WindowedClassifier
+from edge_asc.unknown import UnknownRule
 
 ENGINES = ("torch", "onnx", "tflite")
 FEW = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -34,6 +37,13 @@ def softmax(x: Any) -> AnyArray:
     e = np.exp(np.asarray(x, np.float64) - np.max(x))
     shares: AnyArray = e / e.sum()
     return shares
+
+
+def with_contract(runtime: Runtime, **changes: Any) -> Runtime:
+    """The same engine, under another contract."""
+    other = copy(runtime)
+    other.contract = replace(runtime.contract, **changes)
+    return other
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -73,6 +83,32 @@ class TestStreamingClassifier:
         )
         assert not np.array_equal(last.probabilities, mean.probabilities)
         assert_same([default], [mean])
+
+    @pytest.mark.parametrize("decision", ["last", "mean"])
+    def test_the_temperature_divides_the_scores_and_leaves_the_logits(
+        self, artefacts: Artefacts, runtime: Runtime, decision: DecisionRule
+    ) -> None:
+        cold = StreamingClassifier(runtime, decision=decision).push(sound(1))
+        warm = StreamingClassifier(with_contract(runtime, temperature=2.5), decision=decision).push(sound(1))
+        for before, after in zip(cold, warm, strict=True):
+            np.testing.assert_array_equal(before.logits, after.logits)
+            assert (before.index, before.label) == (after.index, after.label)
+            np.testing.assert_allclose(after.probabilities, softmax(np.log(before.probabilities) / 2.5), rtol=1e-9)
+            assert after.probability == after.probabilities[after.index]
+            assert (after.unknown, after.answer, after.confidence) == (False, after.label, after.probability)
+
+    def test_a_decision_is_unknown_from_the_threshold_on(self, runtime: Runtime) -> None:
+        (likely,) = StreamingClassifier(runtime).push(sound(0.256))
+        second = int(np.argsort(likely.probabilities)[-2])
+        for index in (likely.index, second):
+            for share, unknown in ((0.999, True), (1.0, True), (1.001, False)):
+                rule = UnknownRule(LABELS[index], share * likely.probabilities[index], 0.05)
+                (decision,) = StreamingClassifier(with_contract(runtime, unknown=rule)).push(sound(0.256))
+                assert (decision.index, decision.unknown) == (likely.index, unknown)
+                known = second if index == likely.index else likely.index
+                answer = index if unknown else known
+                assert decision.answer == LABELS[answer]
+                assert decision.confidence == decision.probabilities[answer]
 
     def test_an_unknown_rule_is_refused(self, runtime: Runtime) -> None:
         with pytest.raises(ContractError, match="decision is 'median'; expected one of last, mean"):
@@ -209,6 +245,13 @@ def heard(carry: Carry, seconds: int = 1, count: int = 4, period: float = 0.25) 
 
 
 class TestWindowedClassifier:
+    def test_the_temperature_and_the_rule_for_unknown_sounds_hold_for_windows(self) -> None:
+        rule = UnknownRule(LABELS[9], 0.05, 0.05)
+        counter = with_contract(Counter(), temperature=2.0, unknown=rule)
+        (decision,) = WindowedClassifier(counter, 1).push(sound(1))
+        np.testing.assert_allclose(decision.probabilities, softmax(decision.logits / 2.0), rtol=1e-9)
+        assert (decision.unknown, decision.answer, decision.confidence) == (True, LABELS[9], decision.probabilities[9])
+
     @pytest.mark.parametrize(("seconds", "count"), [(1, 37), (2, 33), (5, 21), (10, 1)])
     def test_decisions_of_a_clip_of_ten_seconds(self, seconds: int, count: int) -> None:
         decisions = WindowedClassifier(Counter(), seconds).push(sound(10))

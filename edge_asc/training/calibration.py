@@ -10,11 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_asc.contract import DecisionRule
+from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import Array
 
 Floats = npt.NDArray[np.float64]
 
 BINS = 15
+# Share of known clips that a threshold for unknown sounds may call unknown.
+FALSE_ALARM_RATE = 0.05
+# Steps of a threshold.
+RESOLUTION = 1e4
 LOWEST, HIGHEST = 0.1, 10.0
 PRECISION = 1e-3
 
@@ -92,6 +97,28 @@ def expected_calibration_error(confidences: Floats, right: Floats) -> float:
     bins = np.minimum((confidences * BINS).astype(int), BINS - 1)
     gaps = [abs(confidences[bins == b].mean() - right[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)]
     return float(np.sum(gaps))
+
+
+def choose_threshold(known: npt.ArrayLike, false_alarm_rate: float = FALSE_ALARM_RATE) -> float:
+    """Return the least threshold that at most this share of known clips reaches, as a multiple of 1e-4, at most 1.
+
+    Args:
+        known: probability of the label for unknown sounds on each known clip, which no stage has seen.
+        false_alarm_rate: 0 to 1.
+
+    Raises:
+        EdgeAscError: there is no clip.
+    """
+    scores = np.sort(np.asarray(known, np.float64))[::-1]
+    if not scores.size:
+        raise EdgeAscError("a threshold for unknown sounds needs known clips that the model was not trained on")
+    allowed = math.floor(false_alarm_rate * scores.size)
+    # Just above the highest probability that must stay known.
+    return (
+        1 / RESOLUTION
+        if allowed >= scores.size
+        else min(1.0, (math.floor(scores[allowed] * RESOLUTION) + 1) / RESOLUTION)
+    )
 
 
 def auroc(unknown: npt.ArrayLike, known: npt.ArrayLike) -> float:

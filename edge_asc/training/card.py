@@ -150,6 +150,17 @@ def _accuracy(checkpoint: Checkpoint) -> list[str]:
             f"{100 * other['known_decided_other']:.0f} % of the known clips, are called other.",
             "",
         ]
+    if rule := checkpoint.unknown:
+        text = (
+            f"A decision is unknown where the probability of {rule.label} is at least {rule.threshold:.4f}. This "
+            f"threshold was chosen for {100 * rule.false_alarm_rate:.0f} % false alarms on {rule.measured_on}."
+        )
+        if reached := evaluation.get("unknown"):
+            rate = 100 * reached["false_alarm_rate"]
+            text += f" With the threshold that other folds gave, {rate:.1f} % of these clips are called unknown"
+            recognised = f", and {100 * other['unknown_recognised']:.0f} % of the unknown ones" if other else ""
+            text += f"{recognised}."
+        lines += [text, ""]
     return lines
 
 

@@ -11,6 +11,8 @@ from edge_asc.contract import DecisionRule
 from edge_asc.errors import EdgeAscError, require
 from edge_asc.files import sha256, write_bytes, write_json
 from edge_asc.frontend import FrontEnd
+from edge_asc.jsonobject import JsonObject
+from edge_asc.unknown import UnknownRule
 
 if TYPE_CHECKING:
     from edge_asc.models import CNN, CRNN
@@ -36,6 +38,7 @@ class Checkpoint:
         quantisation: activation ranges recorded on the training data, as JSON; empty if none were.
         temperature: that logits are divided by before a softmax for calibrated confidences, fitted on held-out clips;
             1 where it was not fitted.
+        unknown: when a decision is unknown, chosen on held-out clips; None where it was not chosen.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Checkpoint:
     evaluation: dict[str, Any] = field(default_factory=dict)
     quantisation: dict[str, Any] = field(default_factory=dict)
     temperature: float = 1.0
+    unknown: UnknownRule | None = None
 
     def save(self, folder: Path) -> None:
         """Write both files; the JSON, which holds the hash of the weights, comes last."""
@@ -69,6 +73,7 @@ class Checkpoint:
                 "evaluation": self.evaluation,
                 "quantisation": self.quantisation,
                 "temperature": self.temperature,
+                "unknown": None if self.unknown is None else self.unknown.to_json(),
             },
         )
 
@@ -104,6 +109,7 @@ class Checkpoint:
         from edge_asc.models import ModelConfig, build
 
         model = build(ModelConfig.from_json(value["model"]))
+        unknown = JsonObject(value, METADATA).optional_child("unknown")
         try:
             model.load_state_dict(safetensors.load_file(weights))
         except RuntimeError as error:
@@ -119,6 +125,7 @@ class Checkpoint:
             evaluation=value["evaluation"],
             quantisation=value["quantisation"],
             temperature=float(value.get("temperature", 1.0)),
+            unknown=None if unknown is None else UnknownRule.from_json(unknown),
         )
 
 

@@ -51,6 +51,8 @@ def checkpoint_contract(
         macs=macs or {},
         scheme=scheme,
         signatures=tuple(signatures),
+        temperature=checkpoint.temperature,
+        unknown=checkpoint.unknown,
         provenance=provenance or Provenance(),
         measured=measured or Measured(),
     )

@@ -14,9 +14,17 @@ from edge_asc.evaluation.accuracy import Accuracy, pool
 from edge_asc.evaluation.comparison import LabelledClips, evaluate
 from edge_asc.evaluation.logits import stream_logits
 from edge_asc.frontend import Array
-from edge_asc.training.calibration import auroc, calibrate_folds, posteriors
+from edge_asc.training.calibration import (
+    FALSE_ALARM_RATE,
+    Floats,
+    auroc,
+    calibrate_folds,
+    choose_threshold,
+    posteriors,
+)
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc.training.material import OTHER
+from edge_asc.unknown import UnknownRule
 
 if TYPE_CHECKING:
     from edge_asc.training.run import Run
@@ -46,18 +54,23 @@ def fold_evaluation(checkpoint: Checkpoint, run: Run, cache: FeatureCache) -> Ch
     held_out = run.held_out()
     results = evaluate_levels(checkpoint, run.dataset, held_out, cache)
     evaluation = _to_json(run.dataset, f"fold {run.fold}, {len(held_out)} held-out clips", results)
-    if (foreign := run.held_out_foreign()) and run.other and checkpoint.model.config.form == "causal":
+    causal = checkpoint.model.config.form == "causal"
+    if causal and run.other and (unknown := _stream_foreign(checkpoint, run, cache)):
         known = _stream(checkpoint, run.dataset, held_out, cache)
-        unknown = _stream(checkpoint, run.other.dataset, foreign, cache)
         evaluation["other"] = {"labels": list(run.other.excluded), **score_unknown(checkpoint, known, unknown)}
     return replace(checkpoint, evaluation=evaluation)
 
 
 def cross_evaluation(final: Checkpoint, folds: Sequence[tuple[Run, Checkpoint]], cache: FeatureCache) -> Checkpoint:
-    """The checkpoint of all clips with the pooled evaluation of the folds' checkpoints, and their temperature."""
+    """The checkpoint of all clips with the pooled evaluation of the folds' checkpoints.
+
+    It also gets the temperature that fits their held-out logits and, if it has the label `other`, the threshold on
+    that label's probability that calls 5 % of the held-out known clips unknown.
+    """
     dataset = folds[0][0].dataset
     levels: dict[int, list[Accuracy]] = {level: [] for level in LEVELS}
     logits: list[tuple[list[Array], list[int]]] = []
+    foreign: list[list[Array]] = []
     for run, checkpoint in folds:
         held_out = run.held_out()
         for level, result in evaluate_levels(checkpoint, dataset, held_out, cache).items():
@@ -65,6 +78,7 @@ def cross_evaluation(final: Checkpoint, folds: Sequence[tuple[Run, Checkpoint]],
         if checkpoint.model.config.form == "causal":
             targets = [checkpoint.labels.index(clip.label) for clip in held_out]
             logits.append((_stream(checkpoint, dataset, held_out, cache), targets))
+            foreign.append(_stream_foreign(checkpoint, run, cache))
     count = sum(len(run.held_out()) for run, _ in folds)
     pooled = {level: replace(pool(results), model=final.name) for level, results in levels.items()}
     protocol = (
@@ -76,17 +90,59 @@ def cross_evaluation(final: Checkpoint, folds: Sequence[tuple[Run, Checkpoint]],
         return replace(final, evaluation=evaluation)
     calibration = calibrate_folds(logits, final.decision)
     evaluation["calibration"] = {name: round(value, 4) for name, value in asdict(calibration).items()}
-    return replace(final, evaluation=evaluation, temperature=calibration.temperature)
+    final = replace(final, evaluation=evaluation, temperature=calibration.temperature)
+    return add_unknown_rule(final, [clips for clips, _ in logits], foreign, folds[0][0])
+
+
+def add_unknown_rule(
+    final: Checkpoint, known: Sequence[Sequence[Array]], foreign: Sequence[Sequence[Array]], run: Run
+) -> Checkpoint:
+    """Return the checkpoint with a threshold for unknown sounds; as it is if it has no label `other`.
+
+    Its evaluation gets `unknown`: the threshold, the share of known clips that reach the threshold of the other folds,
+    and the number of clips. With foreign clips it also gets `other`, as `score_unknown` gives it.
+
+    Args:
+        final: with its temperature.
+        known: logits, (steps, classes), of the held-out clips of each fold.
+        foreign: logits of the clips of the labels that were kept back, by the model of each fold.
+        run: the settings of a fold.
+    """
+    if OTHER not in final.labels:
+        return final
+    other = final.labels.index(OTHER)
+    scores = [_ends(final, clips)[:, other] for clips in known]
+    count, threshold = sum(map(len, scores)), choose_threshold(np.concatenate(scores))
+    false_alarms = 0
+    for number, part in enumerate(scores):
+        others = np.concatenate([each for i, each in enumerate(scores) if i != number])
+        false_alarms += int((part >= choose_threshold(others)).sum())
+    measured_on = f"{count} held-out clips of {run.dataset.name}, the last decision on each"
+    rule = UnknownRule(OTHER, threshold, FALSE_ALARM_RATE, measured_on)
+    unknown = {"threshold": threshold, "false_alarm_rate": round(false_alarms / count, 4), "known_clips": count}
+    evaluation: dict[str, Any] = {**final.evaluation, "unknown": unknown}
+    final = replace(final, unknown=rule)
+    if run.other and all(foreign):
+        pooled = [[clip for part in parts for clip in part] for parts in (known, foreign)]
+        evaluation["other"] = {"labels": list(run.other.excluded), **score_unknown(final, *pooled)}
+    return replace(final, evaluation=evaluation)
 
 
 def score_unknown(checkpoint: Checkpoint, known: Sequence[Array], unknown: Sequence[Array]) -> dict[str, Any]:
     """How well the probability of `other` at the end of a clip separates unknown sounds from known ones.
 
+    With a threshold in the checkpoint, `unknown_recognised` is the share of unknown sounds that reach it.
+
     Args:
+        checkpoint: with its temperature.
         known, unknown: logits, (steps, classes), of each clip.
     """
     other = checkpoint.labels.index(OTHER)
-    ends = [np.array([posteriors(clip, checkpoint.decision)[-1] for clip in part]) for part in (known, unknown)]
+    ends = [_ends(checkpoint, part) for part in (known, unknown)]
+    rule = checkpoint.unknown
+    reached = (
+        {} if rule is None else {"unknown_recognised": round(float((ends[1][:, other] >= rule.threshold).mean()), 4)}
+    )
     return {
         "known_clips": len(known),
         "unknown_clips": len(unknown),
@@ -94,7 +150,19 @@ def score_unknown(checkpoint: Checkpoint, known: Sequence[Array], unknown: Seque
         "auroc_max_softmax": round(auroc(-ends[1].max(axis=1), -ends[0].max(axis=1)), 4),
         "unknown_decided_other": round(float((ends[1].argmax(axis=1) == other).mean()), 4),
         "known_decided_other": round(float((ends[0].argmax(axis=1) == other).mean()), 4),
+        **reached,
     }
+
+
+def _ends(checkpoint: Checkpoint, clips: Sequence[Array]) -> Floats:
+    """Probabilities at the end of each clip, (clips, classes), under the checkpoint's temperature."""
+    return np.array([posteriors(clip, checkpoint.decision, checkpoint.temperature)[-1] for clip in clips])
+
+
+def _stream_foreign(checkpoint: Checkpoint, run: Run, cache: FeatureCache) -> list[Array]:
+    """Logits of the clips of the labels that were kept back; none where no label was."""
+    foreign = run.held_out_foreign()
+    return _stream(checkpoint, run.other.dataset, foreign, cache) if run.other and foreign else []
 
 
 def _stream(checkpoint: Checkpoint, dataset: Dataset, clips: Sequence[Clip], cache: FeatureCache) -> list[Array]:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from artefacts import Artefacts, sound
+from artefacts import Artefacts, checkpoint, sound
 from edge_asc import audio
 from edge_asc.cli import cli
 from edge_asc.cli.command import COMMANDS
 from edge_asc.data.generated import write_scenes
+from edge_asc.unknown import UnknownRule
 
 
 def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -63,6 +65,20 @@ def test_classify_prints_json(artefacts: Artefacts, recording: Path) -> None:
     value = json.loads(result.stdout)
     assert len(value["decisions"]) == 7
     assert sum(value["decisions"][-1]["probabilities"]) == pytest.approx(1.0, abs=1e-4)
+
+
+@pytest.mark.parametrize(("threshold", "answer"), [(1e-9, "b"), (1.0, "")])
+def test_classify_answers_other_where_it_does_not_know_the_sound(
+    recording: Path, tmp_path: Path, threshold: float, answer: str
+) -> None:
+    unknown = UnknownRule("b", threshold, 0.05)
+    replace(checkpoint(), temperature=1.5, unknown=unknown).save(tmp_path / "model")
+    result = run("classify", recording, "--model", tmp_path / "model", "--json")
+    for decision in json.loads(result.stdout)["decisions"]:
+        assert decision["unknown"] == bool(answer)
+        assert (decision["label"] == "b") == bool(answer)
+    last = run("classify", recording, "--model", tmp_path / "model").stdout.splitlines()[-1]
+    assert last.startswith("summary: b (") == bool(answer)
 
 
 def test_classify_stops_after_so_many_seconds(artefacts: Artefacts, recording: Path) -> None:

@@ -17,7 +17,9 @@ from edge_asc.errors import ContractError, ExportError
 from edge_asc.files import sha256
 from edge_asc.progress import Progress
 from edge_asc.provenance import Parity
+from edge_asc.unknown import UnknownRule
 from edge_asc_export import bundle, parity
+from edge_asc_export.artefact import Draft, write
 from edge_asc_export.bundle import ExportRequest, export
 from edge_asc_export.plan import Plan
 from edge_asc_export.recording import record_plan
@@ -54,6 +56,18 @@ def test_a_writer_that_is_killed_leaves_nothing(folder: Path, tmp_path: Path, mo
     with pytest.raises(ExportError, match=r"(?s)ended by SIGKILL \(out of memory\?\).*nothing was written"):
         export(ExportRequest(folder, SCHEMES["none"], ("onnx",)), tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("scheme", ["none", "int8"])
+def test_artefacts_keep_the_temperature_and_the_rule_for_unknown_sounds(tmp_path: Path, scheme: str) -> None:
+    unknown = UnknownRule("j", 0.125, 0.05, "9 clips")
+    calibrated = replace(planned(), temperature=1.75, unknown=unknown)
+    for name in ("onnx", "tflite"):
+        plan = Plan.from_json(calibrated.quantisation).with_scheme(SCHEMES[scheme])
+        (artefact,) = write(Draft(calibrated, "", plan), name)
+        (tmp_path / artefact.name).write_bytes(artefact.data)
+        contract = open_runtime(tmp_path / artefact.name).contract
+        assert (contract.temperature, contract.unknown) == (1.75, unknown)
 
 
 def test_an_export_is_proven_and_listed(folder: Path, tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from edge_asc.contract import DecisionRule
+from edge_asc.errors import EdgeAscError
 from edge_asc.training.calibration import (
     auroc,
     calibrate_folds,
+    choose_threshold,
     expected_calibration_error,
     fit_temperature,
     posteriors,
@@ -48,6 +50,26 @@ def test_expected_calibration_error() -> None:
     confidences, right = np.array([0.95, 0.95, 0.55, 0.55]), np.array([1.0, 1.0, 1.0, 0.0])
     assert expected_calibration_error(confidences, right) == pytest.approx(0.5 * 0.05 + 0.5 * 0.05)
     assert expected_calibration_error(np.array([1.0]), np.array([0.0])) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("rate", "expected"), [(0.0, 0.4001), (0.1, 0.4001), (0.25, 0.3001), (0.5, 0.2001), (1.0, 1e-4)]
+)
+def test_the_threshold_keeps_the_rate_of_false_alarms(rate: float, expected: float) -> None:
+    known = np.array([0.2, 0.4, 0.1, 0.3])
+    threshold = choose_threshold(known, rate)
+    assert threshold == pytest.approx(expected, abs=1e-9)
+    assert (known >= threshold).mean() <= rate
+
+
+def test_the_threshold_of_equal_and_of_certain_clips() -> None:
+    tied = np.repeat([0.5, 0.9], [95, 5])
+    assert (tied >= choose_threshold(tied)).sum() == 5
+    tied = np.repeat([0.5, 0.9], [94, 6])
+    assert (tied >= choose_threshold(tied)).sum() == 0
+    assert choose_threshold(np.ones(3)) == 1.0
+    with pytest.raises(EdgeAscError, match="needs known clips"):
+        choose_threshold([])
 
 
 def test_auroc() -> None:

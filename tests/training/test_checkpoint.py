@@ -13,6 +13,8 @@ from edge_asc.files import sha256
 from edge_asc.frontend import FrontEnd
 from edge_asc.models import ModelConfig, build
 from edge_asc.training.checkpoint import METADATA, WEIGHTS, Checkpoint, is_checkpoint, read_metadata
+from edge_asc.training.checkpoint_contract import checkpoint_contract
+from edge_asc.unknown import UnknownRule
 
 torch.set_num_threads(1)  # the models are too small to share, and the machine may be busy
 
@@ -33,6 +35,7 @@ def checkpoint(**config: Any) -> Checkpoint:
         evaluation={"accuracy": 0.5},
         quantisation={"ranges": {"features": [-4.0, 4.0]}},
         temperature=1.25,
+        unknown=UnknownRule("park", 0.375, 0.05, "6 clips"),
     )
 
 
@@ -64,6 +67,7 @@ def test_load_gives_back_what_was_saved(tmp_path: Path, config: dict[str, Any]) 
         "evaluation",
         "quantisation",
         "temperature",
+        "unknown",
     ):
         assert getattr(loaded, name) == getattr(saved, name)
     assert loaded.model.config == saved.model.config
@@ -139,8 +143,26 @@ def test_wrong_shapes(folder: Path) -> None:
         Checkpoint.load(folder)
 
 
-def test_a_checkpoint_without_a_temperature_has_1(folder: Path) -> None:
+def test_an_older_checkpoint_has_the_temperature_1_and_no_rule_for_unknown_sounds(folder: Path) -> None:
     value = json.loads((folder / METADATA).read_text())
     del value["temperature"]
+    del value["unknown"]
     (folder / METADATA).write_text(json.dumps(value))
     assert Checkpoint.load(folder).temperature == 1.0
+    assert Checkpoint.load(folder).unknown is None
+
+
+def test_the_contract_has_the_temperature_and_the_rule_for_unknown_sounds(folder: Path) -> None:
+    saved = Checkpoint.load(folder)
+    contract = checkpoint_contract(saved)
+    assert contract.temperature == 1.25
+    assert contract.unknown == saved.unknown
+
+
+@pytest.mark.parametrize(
+    "rule", [{"label": "park"}, ["park"], {"label": 1, "threshold": 0.5, "false_alarm_rate": 0.05}]
+)
+def test_a_malformed_rule_for_unknown_sounds_is_refused(folder: Path, rule: Any) -> None:
+    edit(folder, unknown=rule)
+    with pytest.raises(EdgeAscError, match=r"checkpoint\.json: malformed"):
+        Checkpoint.load(folder)

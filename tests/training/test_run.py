@@ -79,6 +79,7 @@ def test_cross_validation_judges_every_clip_once_by_a_model_that_has_not_seen_it
     assert "| -30 dB |" in text
     assert "the expected calibration error is" in text
     assert "Stages: trunk (1 epochs, muon), then head (1 epochs, adamw)." in text
+    assert final.unknown is None
     assert final.temperature == pytest.approx(final.evaluation["calibration"]["temperature"], abs=1e-3)
     assert set(final.evaluation["calibration"]) == {
         "temperature",
@@ -305,6 +306,33 @@ def test_other_is_judged_by_the_labels_that_are_kept_back(data: Any, tmp_path: P
     assert found["labels"] == list(wide.labels[:2])
     assert (found["known_clips"], found["unknown_clips"]) == (10, 4)
     assert all(0.0 <= found[name] <= 1.0 for name in ("auroc", "auroc_max_softmax", "unknown_decided_other"))
+
+
+def test_cross_validation_chooses_a_threshold_for_unknown_sounds(data: Any, tmp_path: Path) -> None:
+    dataset, cache = data
+    wide = write_scenes(tmp_path / "wide", 2, 1, seconds=1.0, folds=2)
+    foreign = {label: f"foreign {label}" for label in wide.labels}
+    wide = replace(
+        wide,
+        labels=tuple(foreign.values()),
+        clips=tuple(replace(clip, label=foreign[clip.label], group=f"wide {clip.group}") for clip in wide.clips),
+    )
+    run = run_of(dataset, tmp_path / "other", other=OtherSounds(wide, wide.labels[:2], synthetic=1))
+    final = cross_validate(run, cache, Listener(), resume=False, record=recorded)
+    rule, measured = final.unknown, final.evaluation["unknown"]
+    assert rule is not None
+    assert (rule.label, rule.false_alarm_rate) == (OTHER, 0.05)
+    assert rule.measured_on == f"{len(dataset.clips)} held-out clips of {dataset.name}, the last decision on each"
+    assert measured["threshold"] == rule.threshold
+    assert measured["known_clips"] == len(dataset.clips)
+    assert 0.0 <= measured["false_alarm_rate"] <= 1.0
+    # Each kept-back clip is judged by the models of both folds.
+    assert final.evaluation["other"]["unknown_clips"] == 2 * 4
+    assert 0.0 <= final.evaluation["other"]["unknown_recognised"] <= 1.0
+    text = card(final)
+    assert f"the probability of other is at least {rule.threshold:.4f}. This threshold was chosen for 5 % false" in text
+    assert "% of the unknown ones." in text
+    assert Checkpoint.load(tmp_path / "other").unknown == rule
 
 
 def test_validation_clips_are_not_trained_on(data: Any, tmp_path: Path) -> None:

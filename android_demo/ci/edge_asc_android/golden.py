@@ -38,7 +38,9 @@ class ArtefactVectors:
         file: of the artefact.
         scheme: of its quantisation.
         steps: number of steps.
-        decisions: index of the label after each step.
+        decisions: index of the most probable label after each step.
+        answers: index of the label to report after each step.
+        unknown: whether each step is unknown.
         logits, probabilities: files, (steps, classes).
         states: file of each state, (steps, *shape), by the state's name.
     """
@@ -47,6 +49,8 @@ class ArtefactVectors:
     scheme: str
     steps: int
     decisions: tuple[int, ...]
+    answers: tuple[int, ...]
+    unknown: tuple[bool, ...]
     logits: str
     probabilities: str
     states: Mapping[str, str]
@@ -114,13 +118,15 @@ def _write_steps(path: Path, runtime: Runtime, samples: Array, output: Path) -> 
     """Write the logits, probabilities and states of an artefact after each step."""
     step = runtime.contract.signature("step")
     classifier = StreamingClassifier(runtime)
-    logits, probabilities, decisions = [], [], []
+    logits, probabilities, decisions, answers, unknown = [], [], [], [], []
     states: dict[str, list[Array]] = {spec.name: [] for spec in step.states()}
     for begin in range(0, len(samples) - step.samples + 1, step.samples):
         (decision,) = classifier.push(samples[begin : begin + step.samples])
         logits.append(decision.logits)
         probabilities.append(decision.probabilities)
         decisions.append(decision.index)
+        answers.append(classifier.labels.index(decision.answer))
+        unknown.append(decision.unknown)
         (loop,) = classifier.loops
         for spec in step.states():
             states[spec.name].append(_dequantise(spec, loop.state))
@@ -134,6 +140,8 @@ def _write_steps(path: Path, runtime: Runtime, samples: Array, output: Path) -> 
         scheme=runtime.contract.scheme,
         steps=len(logits),
         decisions=tuple(decisions),
+        answers=tuple(answers),
+        unknown=tuple(unknown),
         logits=files["logits"],
         probabilities=files["probabilities"],
         states={name: files[name] for name in states},

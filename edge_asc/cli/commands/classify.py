@@ -67,6 +67,10 @@ def command(
     """Print one line for each decision on RECORDING (every 256 ms; 250 ms for a windowed model), and a summary.
 
     RECORDING is any file that libsndfile reads; it is mixed down and resampled to the model's rate.
+
+    A model trained with the label `other` can say that it does not know a sound: a decision is `other` where the
+    probability of that label reaches the threshold in the model's contract, which stands for a stated rate of false
+    alarms. Elsewhere the decision is the most probable of the other labels.
     """
     from edge_asc import audio
     from edge_asc.engine import open_runtime
@@ -92,7 +96,7 @@ def command(
         for each in decisions:
             click.echo(_line(each))
         if decisions:
-            click.echo(_summary(decisions[-1], Counter(each.label for each in decisions)))
+            click.echo(_summary(decisions[-1], Counter(each.answer for each in decisions)))
     length = len(samples) / rate
     if decisions:
         ratio = length / max(spent, 1e-9)
@@ -165,7 +169,7 @@ def _classify_live(
         with Live(console=out, transient=True, auto_refresh=False) if live else nullcontext() as view:
             for block in blocks:
                 for last in classifier.push(block):
-                    counts[last.label] += 1
+                    counts[last.answer] += 1
                     if view is not None:
                         view.update(_bars(last, classifier.labels), refresh=True)
                     else:
@@ -177,21 +181,26 @@ def _classify_live(
 
 
 def _line(decision: Decision) -> str:
-    return f"{decision.time:8.3f} s  {decision.label:<20} {decision.probability:6.1%}"
+    return f"{decision.time:8.3f} s  {decision.answer:<20} {decision.confidence:6.1%}"
 
 
 def _summary(last: Decision, counts: Counter[str]) -> str:
     shares = ", ".join(f"{label} {count / counts.total():.0%}" for label, count in counts.most_common(3))
-    return f"summary: {last.label} ({last.probability:.1%}) after {last.time:.2f} s; decisions: {shares}"
+    return f"summary: {last.answer} ({last.confidence:.1%}) after {last.time:.2f} s; decisions: {shares}"
 
 
 def _decision_json(decision: Decision) -> dict[str, JsonValue]:
     probabilities = [round(float(p), 6) for p in decision.probabilities]
-    return {"time": round(decision.time, 6), "label": decision.label, "probabilities": probabilities}
+    return {
+        "time": round(decision.time, 6),
+        "label": decision.answer,
+        "unknown": decision.unknown,
+        "probabilities": probabilities,
+    }
 
 
 def _bars(decision: Decision, labels: tuple[str, ...]) -> Table:
-    table = Table(title=f"{decision.time:.1f} s", show_header=False, box=None)
+    table = Table(title=Text(f"{decision.time:.1f} s: {decision.answer}"), show_header=False, box=None)
     order = sorted(range(len(labels)), key=lambda i: -decision.probabilities[i])
     for i in order[:5]:
         share = float(decision.probabilities[i])

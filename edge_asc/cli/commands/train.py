@@ -344,4 +344,12 @@ def _print(checkpoint: Checkpoint, output: Path, *, as_json: bool) -> None:
         out.print(f"accuracy at {level} dB: {shares}")
     if scores := checkpoint.evaluation.get("other"):
         out.print(f"unknown against known sounds: AUROC {scores['auroc']:.3f}")
+    if scores := checkpoint.evaluation.get("calibration"):
+        out.print(
+            f"calibration error: {scores['ece_before']:.3f}; {scores['ece_after']:.3f} with the temperature "
+            f"{checkpoint.temperature:.2f}"
+        )
+    if rule := checkpoint.unknown:
+        rate = checkpoint.evaluation["unknown"]["false_alarm_rate"]
+        out.print(f"unknown from {rule.label} {rule.threshold:.1%} on: {rate:.1%} of held-out known clips")
     out.print(f"written to {output}")

@@ -67,6 +67,8 @@ def artefact_facts(runtime: Runtime, size: int, inspection: Inspection | None) -
             f"{front_end.sample_rate} Hz, window {front_end.window}, hop {front_end.hop}, {front_end.mels} mel bins",
         ),
         ("decision", "running mean of log-softmax since reset" if mean else "last output"),
+        ("temperature", f"{contract.temperature:.3g}"),
+        *_unknown_facts(contract),
         ("quantisation", contract.scheme),
         ("in float", provenance.float_parts),
         ("made with", ", ".join(f"{name} {version}" for name, version in tools.items())),
@@ -74,6 +76,17 @@ def artefact_facts(runtime: Runtime, size: int, inspection: Inspection | None) -
         *_parity_facts(contract),
         *(_operation_facts(inspection) if inspection else ()),
     ]
+
+
+def _unknown_facts(contract: StreamContract) -> list[Fact]:
+    rule = contract.unknown
+    if rule is None:
+        return []
+    text = (
+        f"where the probability of {rule.label} is at least {rule.threshold:.4g}: {100 * rule.false_alarm_rate:.3g} % "
+        f"of known clips ({rule.measured_on})"
+    )
+    return [("unknown", text)]
 
 
 def _parity_facts(contract: StreamContract) -> list[Fact]:

@@ -123,11 +123,11 @@ class Listener {
                     level = max(level * LEVEL_DECAY, rms(chunk))
                     classifier.push(chunk, 0, chunk.size) { decision ->
                         if (history.size == capacity) history.removeFirst()
-                        history.addLast(decision.index)
+                        history.addLast(decision.answer)
                         val snapshot = Snapshot(
                             decision.labels,
                             decision.probabilities.toList(),
-                            decision.index,
+                            decision.answer,
                             history.toList(),
                             capacity,
                             20 * log10(max(level, 1e-5f)),

@@ -24,6 +24,12 @@ enum class Role { FEATURES, STATE, EMBEDDING, LOGITS }
 /** Scores that become probabilities: the last logits, or their mean since the reset. */
 enum class Rule { LAST, MEAN }
 
+/**
+ * A decision is unknown where the probability of [label] is at least [threshold], which was chosen so that [falseAlarmRate] of the
+ * known clips are called unknown.
+ */
+data class UnknownRule(val label: String, val threshold: Double, val falseAlarmRate: Double)
+
 /** One input or output. For an output state, [feeds] names the input that takes it, unconverted, at the next step. */
 data class TensorSpec(
     val name: String,
@@ -153,6 +159,10 @@ class Contract private constructor(
     val labels: List<String>,
     val frontEnd: FrontEnd,
     val rule: Rule,
+    /** Divisor of the scores before the softmax. */
+    val temperature: Double,
+    /** When a decision is unknown; null for a model without a label for unknown sounds. */
+    val unknown: UnknownRule?,
     val step: Signature,
 ) {
     companion object {
@@ -203,8 +213,32 @@ class Contract private constructor(
                 labels,
                 frontEnd,
                 choice("decision", value.getString("decision")),
+                temperature(value),
+                unknown(value, labels),
                 step,
             )
+        }
+
+        private fun temperature(value: JSONObject): Double {
+            val temperature = if (value.isNull("temperature")) 1.0 else value.getDouble("temperature")
+            if (!(temperature > 0 && temperature.isFinite())) {
+                throw ContractException("contract: temperature is $temperature; expected a finite number above 0; $AGAIN")
+            }
+            return temperature
+        }
+
+        private fun unknown(value: JSONObject, labels: List<String>): UnknownRule? {
+            if (value.isNull("unknown")) return null
+            val rule = value.getJSONObject("unknown").run {
+                UnknownRule(getString("label"), getDouble("threshold"), getDouble("false_alarm_rate"))
+            }
+            if (rule.label !in labels) {
+                throw ContractException("contract: unknown sounds have the label ${rule.label}; expected one of $labels; $AGAIN")
+            }
+            if (!(rule.threshold > 0 && rule.threshold <= 1)) {
+                throw ContractException("contract: threshold of unknown is ${rule.threshold}; expected above 0, at most 1; $AGAIN")
+            }
+            return rule
         }
 
         /** Refuses features whose order in memory is not that of consecutive frames. */

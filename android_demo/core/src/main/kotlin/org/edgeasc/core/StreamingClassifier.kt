@@ -15,7 +15,7 @@ class Decision internal constructor(
     var index = 0
         internal set
 
-    /** Probability of each class. */
+    /** Probability of each class, under the contract's temperature. */
     val probabilities = FloatArray(labels.size)
 
     /** Logits of the last step. */
@@ -27,6 +27,17 @@ class Decision internal constructor(
 
     /** Time of the model, ns. */
     var modelNanos = 0L
+        internal set
+
+    /** Whether the sound is none of the known classes, by the contract's rule; false without a rule. */
+    var unknown = false
+        internal set
+
+    /**
+     * Index of the label to report. With a rule for unknown sounds: its label where [unknown], else the most probable of the other
+     * labels. Without one: [index].
+     */
+    var answer = 0
         internal set
 
     /** Label of the most probable class. */
@@ -46,6 +57,8 @@ class StreamingClassifier(private val model: Model) {
     private val logMel = LogMel(contract.frontEnd)
     private val features = FloatArray(step.frames * contract.frontEnd.mels)
     private val decision = Decision(contract.labels)
+    private val other = contract.unknown?.let { contract.labels.indexOf(it.label) } ?: -1
+    private val threshold = contract.unknown?.threshold ?: 1.0
     private val total = DoubleArray(contract.labels.size)
     private val scores = DoubleArray(contract.labels.size)
     private var frames = 0
@@ -104,6 +117,7 @@ class StreamingClassifier(private val model: Model) {
             scores[i] = if (contract.rule == Rule.MEAN) total[i] / steps else decision.logits[i].toDouble()
         }
         softmax()
+        answer()
         decision.time = steps.toDouble() * step.samples / contract.frontEnd.sampleRate
         decision.modelNanos = System.nanoTime() - begun
         return decision
@@ -112,9 +126,29 @@ class StreamingClassifier(private val model: Model) {
     private fun softmax() {
         var best = 0
         for (i in scores.indices) if (scores[i] > scores[best]) best = i
+        val highest = scores[best]
         var sum = 0.0
-        for (score in scores) sum += exp(score - scores[best])
-        for (i in scores.indices) decision.probabilities[i] = (exp(scores[i] - scores[best]) / sum).toFloat()
+        for (i in scores.indices) {
+            scores[i] = exp((scores[i] - highest) / contract.temperature)
+            sum += scores[i]
+        }
+        for (i in scores.indices) {
+            scores[i] /= sum
+            decision.probabilities[i] = scores[i].toFloat()
+        }
         decision.index = best
+    }
+
+    /** Applies the rule for unknown sounds to the probabilities, which are in [scores]. */
+    private fun answer() {
+        decision.unknown = other >= 0 && scores[other] >= threshold
+        decision.answer = decision.index
+        if (decision.unknown) {
+            decision.answer = other
+        } else if (decision.index == other) {
+            var best = -1
+            for (i in scores.indices) if (i != other && (best < 0 || scores[i] > scores[best])) best = i
+            if (best >= 0) decision.answer = best
+        }
     }
 }

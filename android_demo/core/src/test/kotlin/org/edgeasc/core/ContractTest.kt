@@ -71,6 +71,33 @@ class ContractTest {
     fun `refuses another decision`() = assertRefused("decision is vote; expected last, mean") { put("decision", "vote") }
 
     @Test
+    fun `an older contract has the temperature 1 and no rule for unknown sounds`() {
+        val contract = Contract.parse(contractJson().toString())
+        assertEquals(1.0, contract.temperature, 0.0)
+        assertEquals(null, contract.unknown)
+        val empty = Contract.parse(contractJson().put("unknown", JSONObject.NULL).put("temperature", 2.5).toString())
+        assertEquals(2.5, empty.temperature, 0.0)
+        assertEquals(null, empty.unknown)
+    }
+
+    @Test
+    fun `reads the rule for unknown sounds`() =
+        assertEquals(UnknownRule("rain", 0.25, 0.05), Contract.parse(contractJson().put("unknown", unknown()).toString()).unknown)
+
+    @Test
+    fun `refuses a temperature that is not above 0`() {
+        assertRefused("temperature is 0.0; expected a finite number above 0") { put("temperature", 0) }
+        assertRefused("temperature is -1.0") { put("temperature", -1) }
+    }
+
+    @Test
+    fun `refuses a rule for unknown sounds that cannot hold`() {
+        assertRefused("the label sea; expected one of") { put("unknown", unknown(label = "sea")) }
+        assertRefused("threshold of unknown is 1.5") { put("unknown", unknown(threshold = 1.5)) }
+        assertRefused("malformed") { put("unknown", JSONObject().put("label", "rain")) }
+    }
+
+    @Test
     fun `refuses an unknown type`() = assertRefused("dtype is float16") { output(0).put("dtype", "float16") }
 
     @Test

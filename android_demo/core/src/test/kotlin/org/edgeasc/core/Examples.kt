@@ -53,6 +53,10 @@ fun contractJson(): JSONObject {
         .put("signatures", JSONArray(listOf(step)))
 }
 
+/** A rule for unknown sounds. */
+fun unknown(label: String = "rain", threshold: Double = 0.25): JSONObject =
+    JSONObject().put("label", label).put("threshold", threshold).put("false_alarm_rate", 0.05).put("measured_on", "clips")
+
 /** A model whose logits are the mean of its features, and its number of steps. */
 class FakeModel(json: JSONObject = contractJson()) : Model {
     override val contract = Contract.parse(json.toString())

@@ -41,6 +41,38 @@ class StreamingTest {
     }
 
     @Test
+    fun `the temperature divides the scores, and the logits stay as they are`() {
+        for (rule in listOf("last", "mean")) {
+            val model = FakeModel(contractJson().put("decision", rule).put("temperature", 4.0))
+            lateinit var decision: Decision
+            StreamingClassifier(model).push(FloatArray(128 * 4), 0, 128 * 4) { decision = it }
+            val silence = Math.log(1e-8)
+            val scores = doubleArrayOf(silence, if (rule == "last") 4.0 else 2.5, 0.0).map { exp(it / 4) }
+            for (i in 0..2) assertEquals(scores[i] / scores.sum(), decision.probabilities[i].toDouble(), 1e-6)
+            assertArrayEquals(floatArrayOf(silence.toFloat(), 4f, 0f), decision.logits, 1e-5f)
+            assertEquals(1, decision.index)
+            assertFalse(decision.unknown)
+            assertEquals(1, decision.answer)
+        }
+    }
+
+    @Test
+    fun `a decision is unknown from the threshold on, and its answer is known below it`() {
+        // The logits of "park", "rain" and "tram": about −18, the number of steps, and 0.
+        fun last(label: String, threshold: Double): Triple<Boolean, Int, Int> {
+            lateinit var decision: Decision
+            val model = FakeModel(contractJson().put("unknown", unknown(label, threshold)))
+            StreamingClassifier(model).push(FloatArray(128), 0, 128) { decision = it }
+            return Triple(decision.unknown, decision.answer, decision.index)
+        }
+        val rain = exp(1.0) / (1 + exp(1.0))
+        assertEquals(Triple(true, 1, 1), last("rain", rain - 1e-3))
+        assertEquals(Triple(false, 2, 1), last("rain", rain + 1e-3))
+        assertEquals(Triple(true, 2, 1), last("tram", 0.2))
+        assertEquals(Triple(false, 1, 1), last("tram", 0.3))
+    }
+
+    @Test
     fun `any chunking gives the same decisions`() {
         val random = Random(0)
         val samples = FloatArray(128 * 20) { 0.1f * random.nextGaussian().toFloat() }

@@ -43,6 +43,8 @@ class OrtModelTest {
             val logits = floats(entry.getString("logits"))
             val probabilities = floats(entry.getString("probabilities"))
             val decisions = entry.getJSONArray("decisions")
+            val answers = entry.getJSONArray("answers")
+            val unknown = entry.getJSONArray("unknown")
             var worst = 0f
             var likely = 0f
             var step = 0
@@ -51,6 +53,8 @@ class OrtModelTest {
                     worst = maxOf(worst, largest(logits, step, decision.logits))
                     likely = maxOf(likely, largest(probabilities, step, decision.probabilities))
                     assertEquals("step $step", decisions.getInt(step), decision.index)
+                    assertEquals("step $step", answers.getInt(step), decision.answer)
+                    assertEquals("step $step", unknown.getBoolean(step), decision.unknown)
                     step++
                 }
             }
