@@ -77,7 +77,7 @@ class FrontEnd:
             ("lower edge", self.low, 0, self.sample_rate / 2),
             ("upper edge", self.high, self.low, self.sample_rate / 2),
             ("floor", self.floor, 1e-30, 1),
-            ("clip", self.clip, 1e-3, 1e3),
+            ("clip", self.clip, 0, 1e3),  # 0 in front ends that give raw log-mel
         ):
             # NaN compares as false.
             if not low <= value <= high:

@@ -4,6 +4,7 @@ import hashlib
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,11 @@ def test_no_engine_sees_a_damaged_file(
     path.write_bytes((artefacts.folder / name).read_bytes()[:-1] + b"\xff\xfe")
     opened: list[Path] = []
     found = engine.find_engine(path)[1]
-    monkeypatch.setattr(ENGINES, "all", lambda: {"it": replace(found, open=lambda path, threads: opened.append(path))})
+
+    def keep(path: Path, threads: int) -> Any:
+        opened.append(path)
+
+    monkeypatch.setattr(ENGINES, "all", lambda: {"it": replace(found, open=keep)})
     with pytest.raises(ContractError, match="damaged"):
         open_runtime(path)
     assert not opened
@@ -83,7 +88,7 @@ def test_an_engine_that_fails_is_named_with_its_version(
     """The message blames the file only if it was not verified."""
     path = artefacts.steps["onnx"]
 
-    def fail(path: Path, threads: int) -> None:
+    def fail(path: Path, threads: int) -> Any:
         raise RuntimeError("unsupported opset")
 
     found = engine.find_engine(path)[1]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from artefacts import BACKBONES, calibrated, randomised
+from artefacts import BACKBONES, FRONT_END, calibrated, randomised
 from edge_asc.contract import Affine
 from edge_asc.errors import ExportError
 from edge_asc.models.crnn import CRNN
@@ -77,7 +77,7 @@ def test_no_ranges_are_no_plan_for_integers() -> None:
     [
         ({"schema_version": 1}, "schema version 1; expected 2"),
         ({"ranges": [{"tensors": ["a"], "low": 0.5, "high": 1.0, "fixed": False}]}, "around zero"),
-        ({"ranges": [{"tensors": ["a"], "low": float("nan"), "high": 1.0, "fixed": False}]}, "around zero"),
+        ({"ranges": [{"tensors": ["a"], "low": float("nan"), "high": 1.0, "fixed": False}]}, "malformed"),
         ({"ranges": [{"tensors": ["a"]}]}, "malformed"),
         ({"equalisation": 3}, "malformed"),
         ({"scheme": {"name": "x", "weights": "int3"}}, "weights is 'int3'"),
@@ -157,3 +157,12 @@ def test_an_edited_scheme_needs_a_name_of_its_own(tmp_path: Path) -> None:
 
 def test_a_range_has_its_qparams() -> None:
     assert SharedRange(("a",), -1.0, 3.0).qparams(SCHEMES["int8"]) == asymmetric(-1.0, 3.0)
+
+
+def test_ranges_of_another_front_end_are_refused(planned: tuple[CRNN, Plan]) -> None:
+    _, plan = planned
+    plan.check_front_end(FRONT_END)
+    assert Plan.from_json(plan.to_json()).front_end == plan.front_end != ""
+    with pytest.raises(ExportError, match=r"another front end or normalisation.*--calibration DIR"):
+        plan.check_front_end(replace(FRONT_END, scale=tuple(2 * scale for scale in FRONT_END.scale)))
+    replace(plan, front_end="").check_front_end(replace(FRONT_END, clip=3.0))
