@@ -24,7 +24,7 @@ EXPORTS := $(if $(REUSE),,$(EXPORTED))
 # Other runtimes, in an environment of their own.
 PEERS := .venv-peers/bin
 
-.PHONY: demo test fuzz proof exported measured gate arm peers android android-assets baselines check house minimum coverage clean $(EXPORTED)
+.PHONY: demo test fuzz interrupt proof exported measured gate arm peers android android-assets baselines check house minimum coverage clean $(EXPORTED)
 
 demo: $(INSTALLED)
 	$(BIN)/edge-asc doctor
@@ -55,6 +55,10 @@ coverage: $(INSTALLED)
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+# Signals end exports and trainings at random moments.
+interrupt: $(INSTALLED)
+	$(BIN)/python tests/interruption/harness.py $(or $(MOMENTS),100)
 
 proof: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow -s

@@ -14,6 +14,11 @@ from edge_asc.jsonobject import JsonObject, JsonValue, parse_json
 
 MANIFEST = "manifest.json"
 KIND = "export"
+# Folder in a bundle for artefacts and a manifest that are about to take their place.
+PENDING = ".edge-asc-pending"
+# Names of devices on Windows, and signs that are in no name of a file there, or separate folders.
+RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{kind}{number}" for kind in ("COM", "LPT") for number in range(10))}
+NOT_IN_NAMES = '/\\:*?"<>|\x7f'
 # 1: first version.
 SCHEMA_VERSION = 1
 
@@ -103,9 +108,31 @@ class Manifest:
             raise ValueError(f"got schema version {version!r}, expected {SCHEMA_VERSION}: {advice}")
         files = {name: _read_entry(entry) for name, entry in value.named_children("files").items()}
         for name in files:
-            if name in ("", ".", "..") or "/" in name or "\\" in name:
-                raise ValueError(f"lists {name!r}, expected names of files beside it")
+            check_name(name)
         return cls(name=value.text("name"), files=files, plan=value.raw("plan") or {})
+
+
+def check_name(name: str) -> None:
+    """Check that a name means one file beside the manifest, on every system.
+
+    Raises:
+        ValueError: it is empty, names another folder or a drive, or is reserved on some system.
+    """
+    reserved = name.partition(".")[0].rstrip(" ").upper() in RESERVED or name.startswith(".") or name[-1:] in (".", " ")
+    if not name or reserved or name == MANIFEST or any(sign in NOT_IN_NAMES or sign < " " for sign in name):
+        raise ValueError(f"lists {name!r}, expected names of files beside it")
+
+
+def check_place(path: Path) -> None:
+    """Check that a listed artefact is a file in its bundle's folder.
+
+    Raises:
+        ContractError: it is a link that leads outside.
+    """
+    if path.is_symlink() and path.resolve().parent != path.parent.resolve():
+        raise ContractError(
+            f"{path}: a link to {path.resolve()}, outside of its bundle; expected a file: copy it there instead"
+        )
 
 
 def has_manifest(folder: Path) -> bool:
@@ -131,11 +158,22 @@ def verify(path: Path) -> None:
     if not has_manifest(path.parent):
         return
     entry = Manifest.read(path.parent).files.get(path.name)
-    if entry is not None and (digest := sha256(path)) != entry.sha256:
+    if entry is None:
+        return
+    check_place(path)
+    if (digest := sha256(path)) != entry.sha256 and digest != _read_pending(path):
         raise ContractError(
             f"{path}: SHA-256 is {digest[:12]}…, {MANIFEST} says {entry.sha256[:12]}…: "
             "the file is damaged or was replaced; copy the whole folder again, or export again"
         )
+
+
+def _read_pending(path: Path) -> str:
+    """The hash of an artefact in a bundle that an export was interrupted in while it took its place; "" if none."""
+    try:
+        return Manifest.read(path.parent / PENDING).files[path.name].sha256
+    except (ContractError, KeyError):
+        return ""
 
 
 def _load(path: Path) -> object:

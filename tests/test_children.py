@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from edge_asc.children import ChildError, run_in_child
+from edge_asc.children import ChildError, make_environment, run_in_child
 from edge_asc.errors import DatasetError, EdgeAscError
 from edge_asc.progress import Phase, Progress
 
@@ -165,3 +165,77 @@ def status_of(process: int) -> str:
     """The state of a process; "Z" for one that has ended and waits to be collected."""
     listed = subprocess.run(["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True, check=False)
     return listed.stdout.strip()[:1] or "Z"
+
+
+USERS = 'raise SystemExit("a file of the user was imported")'
+
+
+def list_modules(progress: Progress) -> tuple[list[str], dict[str, str]]:
+    import __main__
+
+    return [str(getattr(__main__, "__file__", None)), *sys.path], dict(os.environ)
+
+
+@pytest.mark.parametrize("form", ["script", "stdin"])
+def test_a_child_takes_nothing_of_the_user(form: str, tmp_path: Path) -> None:
+    """Without a main guard, beside files named like those of the standard library, and with settings of Python."""
+    source = f"""
+import sys
+sys.path.insert(1, {str(Path(__file__).parent)!r})
+import test_children
+from edge_asc.children import run_in_child
+print(run_in_child(test_children.add, 2, 3)[0])
+print(run_in_child(test_children.list_modules))
+"""
+    (tmp_path / "main.py").write_text(source)
+    for name in ("runpy.py", "pickle.py", "signal.py"):
+        (tmp_path / name).write_text(USERS)
+    environment = {**os.environ, "PYTHONSTARTUP": "nowhere", "PYTHONWARNINGS": "error", "PIP_USER": "1"}
+    command = ["-P", "main.py" if form == "script" else "-"]  # of the parent; its children have no choice
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=tmp_path,
+        env=environment,
+        input=source,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    total, described = done.stdout.splitlines()
+    assert total == "5"
+    assert "main.py" not in described
+    assert "PYTHONSTARTUP" not in described
+    assert "PIP_USER" not in described
+
+
+def spawn(file: Path, progress: Progress) -> None:
+    """Start a process, and die."""
+    child = subprocess.Popen(["sleep", "600"])
+    Path(file).write_text(str(child.pid))
+    time.sleep(600)
+
+
+def test_what_a_child_has_started_ends_with_it(tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    with pytest.raises(ChildError, match="did not finish"):
+        run_in_child(spawn, file, timeout=20.0)
+    assert status_of(int(file.read_text())) == "Z"
+
+
+def unpicklable(progress: Progress) -> object:
+    return lambda: None
+
+
+def test_a_result_that_cannot_be_sent_is_an_error() -> None:
+    with pytest.raises(ChildError, match="its result cannot be sent"):
+        run_in_child(unpicklable)
+
+
+def test_the_environment_keeps_where_packages_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_INDEX_URL", "PYTHONHASHSEED"):
+        monkeypatch.setenv(name, "x")
+    environment = make_environment({"MORE": "y"})
+    assert {name for name in environment if name.startswith(("PYTHON", "PIP_"))} >= {"PIP_INDEX_URL", "PYTHONHASHSEED"}
+    assert not {"PYTHONPATH", "PYTHONHOME", "PIP_TARGET"} & environment.keys()
+    assert environment["MORE"] == "y"

@@ -11,9 +11,14 @@ from edge_asc import audio
 from edge_asc.data.dataset import Dataset
 from edge_asc.data.layouts.tau import GENERATED, META, SETUP, TAU_LABELS
 from edge_asc.data.scenes import SAMPLE_RATE, VERSION, check_scene, generate_scene
-from edge_asc.errors import DatasetError
+from edge_asc.errors import DatasetError, OutputError
 from edge_asc.files import write_bytes, write_json
+from edge_asc.frontend import Array
+from edge_asc.output import LOCK, claim_folder
 from edge_asc.progress import SILENT, Progress
+
+# Folder of the clips, and bytes that a file takes beside its samples.
+AUDIO, FILE_BYTES = "audio", 4096
 
 
 def write_scenes(
@@ -40,6 +45,7 @@ def write_scenes(
 
     Raises:
         DatasetError: too few clips for the folds, or the folder holds another data set.
+        OutputError: the folder cannot be written, its disk has too little room, or another process writes to it.
     """
     least = max(2, folds)
     if folds < 1 or clips_per_class < least:
@@ -48,26 +54,40 @@ def write_scenes(
             f"expected at least 1 fold and {least} clips per class, one for each side of a fold"
         )
     check_scene(seed, seconds, SAMPLE_RATE)
-    _claim(
-        root,
-        {"generator": VERSION, "clips": clips_per_class, "seed": seed, "seconds": seconds, "folds": folds},
-    )
+    needed = round(len(TAU_LABELS) * clips_per_class * (seconds * SAMPLE_RATE * 2 + FILE_BYTES))
+    with claim_folder(root, 0 if (root / META).exists() else needed - _count_bytes(root / AUDIO)):
+        _mark(
+            root,
+            {"generator": VERSION, "clips": clips_per_class, "seed": seed, "seconds": seconds, "folds": folds},
+        )
+        rows = _list_rows(clips_per_class, max(least, clips_per_class // 2))
+        missing = [row for row in rows if not (root / row.filename).exists()]
+        for row in progress.track(missing, "Generating scenes") if missing else ():
+            # Seeds are spread so that no two clips, and no two calls with different seeds, share one.
+            clip_seed = (seed * 1_000_003 + row.place) * 1_009 + row.take
+            scene = generate_scene(row.label, clip_seed, seconds, SAMPLE_RATE, place=seed * 1_000_003 + row.place)
+            _write_clip(root / row.filename, scene)
+        _write_lists(root, rows, folds)
+        return Dataset.open(root)
 
-    places = max(least, clips_per_class // 2)
-    rows = [
+
+def _list_rows(clips_per_class: int, places: int) -> list[_Row]:
+    return [
         _Row(label, place=number * places + i % places, take=i // places, part=i % places)
         for number, label in enumerate(TAU_LABELS)
         for i in range(clips_per_class)
     ]
-    missing = [row for row in rows if not (root / row.filename).exists()]
-    for row in progress.track(missing, "Generating scenes") if missing else ():
-        # Seeds are spread so that no two clips, and no two calls with different seeds, share one.
-        clip_seed = (seed * 1_000_003 + row.place) * 1_009 + row.take
-        scene = generate_scene(row.label, clip_seed, seconds, SAMPLE_RATE, place=seed * 1_000_003 + row.place)
-        audio.write(root / row.filename, scene, SAMPLE_RATE)
 
-    _write_lists(root, rows, folds)
-    return Dataset.open(root)
+
+def _write_clip(path: Path, scene: Array) -> None:
+    try:
+        audio.write(path, scene, SAMPLE_RATE)
+    except (RuntimeError, AssertionError) as error:  # of libsndfile, where a disk is full
+        raise OutputError(f"{path}: cannot be written ({error}); free some space there, then run it again") from error
+
+
+def _count_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir()) if folder.is_dir() else 0
 
 
 def _write_lists(root: Path, rows: list[_Row], folds: int) -> None:
@@ -102,16 +122,19 @@ class _Row:
         return [self.filename, self.label]
 
 
-def _claim(root: Path, settings: dict[str, float]) -> None:
+def _mark(root: Path, settings: dict[str, float]) -> None:
     """Mark `root` as the folder of scenes with these settings; raise an error where it holds something else."""
     marker = root / GENERATED
     if marker.exists():
-        before = json.loads(marker.read_text())
+        try:
+            before = json.loads(marker.read_bytes())
+        except (OSError, ValueError, RecursionError) as error:
+            raise DatasetError(f"{marker}: cannot be read ({error}); choose another folder") from error
         if before != settings:
             raise DatasetError(
                 f"{marker}: the folder holds scenes with {before}; expected {settings}: choose another folder"
             )
-    elif root.exists() and (not root.is_dir() or any(root.iterdir())):
+    elif root.exists() and (not root.is_dir() or any(path.name != LOCK for path in root.iterdir())):
         raise DatasetError(f"{root}: not empty, and not written by this generator; expected a new or empty folder")
     else:
         write_json(marker, settings)

@@ -141,8 +141,8 @@ class UnitResult:
 def run_unit(grid: Grid, unit: Unit) -> UnitResult:
     """Train one model, or resume its training, and classify its held-out clips: whole, and a random crop of each.
 
-    Waits while another process does this training, for a week at most. The result is also left beside the checkpoint; the next call reads
-    it.
+    Waits while another process does this training, for a week at most. The result is also left beside the checkpoint;
+    the next call reads it.
     """
     torch = require("torch", "train")
     torch.set_num_threads(grid.threads)

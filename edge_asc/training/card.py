@@ -2,22 +2,54 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from edge_asc.data.dataset import Credits
+from edge_asc.errors import OutputError
 from edge_asc.files import write_bytes
 from edge_asc.models import CRNN
 from edge_asc.models.complexity import complexity
 from edge_asc.training.checkpoint import Checkpoint
 
-CARD = "README.md"
+# Names of a card, the first that no other text has.
+CARDS = ("README.md", "MODEL_CARD.md")
+# The last line of a card, with the SHA-256 of all before it: a card that somebody has edited is not overwritten.
+MARK = re.compile(rb"<!-- written by edge-asc train: ([0-9a-f]{64}) -->\n")
 
 
-def write_card(checkpoint: Checkpoint, folder: Path) -> None:
-    """Write the model card of a checkpoint into its folder."""
-    write_bytes(folder / CARD, card(checkpoint).encode())
+def find_card_path(folder: Path) -> Path:
+    """Return where the model card of a checkpoint in a folder belongs; nothing that edge-asc did not write is there.
+
+    Raises:
+        OutputError: every name of a card is taken by a text of somebody else.
+    """
+    for name in CARDS:
+        if not os.path.lexists(folder / name) or _is_own(folder / name):
+            return folder / name
+    raise OutputError(
+        f"{folder}: {' and '.join(CARDS)} are not cards of edge-asc; move one of them, or choose another --output"
+    )
+
+
+def write_card(checkpoint: Checkpoint, folder: Path) -> Path:
+    """Write the model card of a checkpoint into its folder, and return its path; see `find_card_path`."""
+    path, text = find_card_path(folder), card(checkpoint).encode()
+    write_bytes(path, text + f"<!-- written by edge-asc train: {hashlib.sha256(text).hexdigest()} -->\n".encode())
+    return path
+
+
+def _is_own(path: Path) -> bool:
+    if path.is_symlink() or not path.is_file():
+        return False
+    data = path.read_bytes()
+    start = data.rfind(b"<!-- ")
+    match = MARK.fullmatch(data, max(start, 0))
+    return match is not None and match[1].decode() == hashlib.sha256(data[:start]).hexdigest()
 
 
 def card(checkpoint: Checkpoint) -> str:

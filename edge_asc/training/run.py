@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,12 +12,13 @@ from edge_asc.contract import DecisionRule
 from edge_asc.data.cache import FeatureCache
 from edge_asc.data.dataset import Clip, Credits, Dataset
 from edge_asc.data.split import group_split
-from edge_asc.errors import EdgeAscError
+from edge_asc.errors import EdgeAscError, OutputError
 from edge_asc.frontend import FrontEnd
 from edge_asc.models import CRNN, ModelConfig
+from edge_asc.output import claim_folder
 from edge_asc.progress import SILENT
 from edge_asc.training.batches import Examples
-from edge_asc.training.checkpoint import Checkpoint, is_checkpoint
+from edge_asc.training.checkpoint import WEIGHTS, Checkpoint, is_checkpoint
 from edge_asc.training.compute import Compute
 from edge_asc.training.leakage import check_leakage, trained_on
 from edge_asc.training.listener import Listener
@@ -26,7 +29,7 @@ from edge_asc.training.recipe import Recipe
 from edge_asc.training.recorder import Record
 from edge_asc.training.scoring import LEVELS, cross_evaluation, evaluate_levels, fold_evaluation
 from edge_asc.training.start import Start
-from edge_asc.training.state import STATE
+from edge_asc.training.state import LOG, STATE
 from edge_asc.training.trainer import Aids, Trainer
 from edge_asc.training.validation import Validation
 
@@ -35,6 +38,8 @@ __all__ = ["LEVELS", "Listener", "Run", "cross_validate", "evaluate_levels", "fi
 # Clips whose activation ranges are recorded, and how many times the work of a trained frame a recorded one is.
 FEWEST_RECORDED, MOST_RECORDED = 16, 128
 RECORDING_COST = 6
+# Room that a training needs: its state, twice while it is written, and the checkpoint.
+OUTPUT_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -169,20 +174,47 @@ def fit(
 
     Raises:
         EdgeAscError: the folder holds another checkpoint or an interrupted training and `resume` is not given.
+        OutputError: the folder cannot be written, holds files that are not a training's, or another process writes to
+            it.
     """
     compute = compute or Compute()
-    if is_checkpoint(run.output):
+    with claim_folder(run.output, OUTPUT_BYTES) if compute.is_main_process else nullcontext():
+        return _fit(run, cache, listener, resume, record, compute)
+
+
+def check_folder(folder: Path, *, resume: bool) -> None:
+    """Check that a training may write to a folder, which may not exist.
+
+    Raises:
+        EdgeAscError: the folder holds another checkpoint or an interrupted training and `resume` is not given.
+        OutputError: it holds files of the same names that are not a training's.
+    """
+    if is_checkpoint(folder):
         if not resume:
-            raise EdgeAscError(f"{run.output}: holds a checkpoint already; choose another --output, or add --resume")
-        return _load_finished(run, cache, listener)
-    if (run.output / STATE).exists() and not resume:
-        raise EdgeAscError(
-            f"{run.output}: holds an interrupted training; add --resume to continue it, or choose another --output"
+            raise EdgeAscError(f"{folder}: holds a checkpoint already; choose another --output, or add --resume")
+        return
+    if (folder / STATE).exists():
+        if not resume:
+            raise EdgeAscError(
+                f"{folder}: holds an interrupted training; add --resume to continue it, or choose another --output"
+            )
+        return
+    if taken := [name for name in (LOG, WEIGHTS) if os.path.lexists(folder / name)]:
+        raise OutputError(
+            f"{folder}: holds {' and '.join(taken)}, which no training has left; move it, or choose another --output"
         )
+
+
+def _fit(
+    run: Run, cache: FeatureCache, listener: Listener, resume: bool, record: Record | None, compute: Compute
+) -> Checkpoint:
+    if compute.is_main_process:
+        check_folder(run.output, resume=resume)
+    if is_checkpoint(run.output):
+        return _load_finished(run, cache, listener)
     material, checked, selects = _read_material(run, cache, compute, listener)
     _warn_of_labels(run, material, listener)
     basis = _load_basis(run, material, cache.front_end)
-    run.output.mkdir(parents=True, exist_ok=True)
     validation = None
     if checked.clips:
         validation = Validation(checked.features, checked.targets(run.labels), basis.front_end, selects=selects)

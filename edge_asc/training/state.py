@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import pickle
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from edge_asc.errors import EdgeAscError
-from edge_asc.files import atomic_path
+from edge_asc.files import write_bytes
 from edge_asc.training.listener import Epoch
 
 STATE = "training-state.pt"
@@ -56,16 +57,22 @@ class TrainingState:
 
 
 def save_state(folder: Path, state: TrainingState) -> None:
-    """Write the state and `log.csv`, each whole or not at all."""
+    """Write the state and `log.csv`, each whole or not at all.
+
+    Raises:
+        OutputError: the folder cannot be written; the last state is as it was.
+    """
     value = {field.name: getattr(state, field.name) for field in fields(TrainingState)}
     value["history"] = [astuple(epoch) for epoch in state.history]
     value["best"] = state.best and (state.best.accuracy, state.best.epoch, state.best.weights)
-    with atomic_path(folder / STATE) as path:
-        torch.save({"version": VERSION, **value}, path)
-    with atomic_path(folder / LOG) as path, path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(field.name for field in fields(Epoch))
-        writer.writerows([_format(value) for value in astuple(epoch)] for epoch in state.history)
+    data = io.BytesIO()  # torch's own writer reports a full disk as an internal error
+    torch.save({"version": VERSION, **value}, data)
+    write_bytes(folder / STATE, data.getvalue())
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(field.name for field in fields(Epoch))
+    writer.writerows([_format(value) for value in astuple(epoch)] for epoch in state.history)
+    write_bytes(folder / LOG, text.getvalue().encode())
 
 
 def load_state(folder: Path, fingerprint: dict[str, Any], device: str) -> TrainingState | None:

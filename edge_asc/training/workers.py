@@ -28,7 +28,7 @@ class IsolatedProcess(SpawnProcess):
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # noqa: N802  # overrides multiprocessing's
         with hide_main():
-            return SpawnProcess._Popen(process_obj)  # type: ignore[attr-defined]  # not in the stubs
+            return SpawnProcess._Popen(process_obj)
 
 
 class IsolatedContext(SpawnContext):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +9,23 @@ from pathlib import Path
 from edge_asc.children import ChildError, run_in_child
 from edge_asc.engine import open_runtime
 from edge_asc.engines.pytorch import TorchRuntime
-from edge_asc.errors import ContractError, ExportError
+from edge_asc.errors import ExportError
 from edge_asc.files import sha256, write_bytes
 from edge_asc.manifest import Entry, Manifest, has_manifest
+from edge_asc.output import claim_folder
 from edge_asc.progress import SILENT, Progress
+from edge_asc.scratch import scratch_folder
 from edge_asc.training.checkpoint import Checkpoint, read_metadata
 from edge_asc_export import parity
 from edge_asc_export.artefact import Artefact, Draft, write
 from edge_asc_export.format import FORMATS, check_support
+from edge_asc_export.placement import check_output, finish, place
 from edge_asc_export.plan import Plan
 from edge_asc_export.scheme import Scheme
+
+# Longest time of an export, s; and room that its artefacts need at least.
+TIMEOUT = 2 * 3600.0
+OUTPUT_BYTES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -66,25 +71,42 @@ class ExportRequest:
 def export(request: ExportRequest, output: Path, *, progress: Progress = SILENT) -> Manifest:
     """Write the artefacts of a request and `manifest.json` to `output`.
 
-    All formats are written and checked in one child process, in a folder beside `output`, from one checkpoint that is
-    loaded and lowered once. Only when all artefacts have been checked do the files take their place, the manifest last,
-    and files that only an earlier manifest lists are deleted.
+    All formats are written and checked in one child process, in a folder inside `output`, from one checkpoint that is
+    loaded and lowered once. Only when all artefacts have been checked do the files take their place, and those that
+    only an earlier export's manifest lists are deleted. What an interrupted export has left is removed or finished.
 
     Raises:
         ExportError: an artefact could not be written, differs from PyTorch, or the writer was killed; `output` is as
             it was.
+        OutputError: `output` cannot be written, another process writes to it, or a file that is not an export's is in
+            the way.
     """
     for name in request.formats:
         check_support(name, request.scheme)
-    staging = output.parent / f".{output.name}.{secrets.token_hex(4)}"
-    try:
-        manifest = run_in_child(write_bundle, request, staging, name="export", progress=progress)
-        _put_in_place(staging, output, manifest)
-    except ChildError as error:
-        raise ExportError(f"{error}\nnothing was written") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    with claim_folder(output, OUTPUT_BYTES):
+        finish(output)
+        check_output(output, _guess_names(request, output))
+        with scratch_folder(output) as staging:
+            try:
+                manifest = run_in_child(
+                    write_bundle, request, staging, name="export", timeout=TIMEOUT, progress=progress
+                )
+            except ChildError as error:
+                raise ExportError(f"{error}\nnothing was written") from error
+            place(staging, output, manifest)
     return manifest
+
+
+def _guess_names(request: ExportRequest, output: Path) -> list[str]:
+    """Names of files in `output` that the artefacts of a request may get."""
+    stem = f"{read_metadata(request.checkpoint)['name']}-"
+    suffixes = {FORMATS.load(name).suffix for name in request.formats}
+    label = request.scheme.label
+    return [
+        path.name
+        for path in output.iterdir()
+        if path.name.startswith((f"{stem}{label}.", f"{stem}{label}-")) and path.suffix in suffixes
+    ]
 
 
 def write_bundle(request: ExportRequest, staging: Path, progress: Progress) -> Manifest:
@@ -94,7 +116,7 @@ def write_bundle(request: ExportRequest, staging: Path, progress: Progress) -> M
         ExportError: the request cannot be exported, or a float artefact differs from PyTorch.
     """
     draft = request.draft()
-    staging.mkdir(parents=True)
+    staging.mkdir(parents=True, exist_ok=True)
     entries: dict[str, Entry] = {}
     reference = TorchRuntime(draft.checkpoint)
     for name in sorted(set(request.formats)):
@@ -114,19 +136,6 @@ def _check(artefact: Artefact, reference: TorchRuntime, scheme: Scheme, folder: 
     write_bytes(path, data)
     runtime = open_runtime(path)
     return Entry(sha256(path), len(data), artefact.format, runtime.engine, runtime.contract)
-
-
-def _put_in_place(staging: Path, output: Path, manifest: Manifest) -> None:
-    output.mkdir(exist_ok=True)
-    try:
-        old = set(Manifest.read(output).files) if has_manifest(output) else set()
-    except ContractError:
-        old = set()
-    for name in manifest.files:
-        (staging / name).replace(output / name)
-    manifest.write(output)
-    for name in old - set(manifest.files):
-        (output / name).unlink(missing_ok=True)
 
 
 def require_formats(names: Sequence[str]) -> None:

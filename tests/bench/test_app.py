@@ -174,14 +174,14 @@ def test_an_app_that_is_not_installed(phone: Path) -> None:
 
 
 def test_an_app_that_reports_nothing(phone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "PATIENCE", 0.1)
+    monkeypatch.setattr(app, "APP_PROGRESS", 0.1)
     (phone / "app.sh").write_text("true")
     with pytest.raises(TargetLostError, match="check whether the phone is locked"):
         measure()
 
 
 def test_an_app_that_dies(phone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "START", 0.1)
+    monkeypatch.setattr(app, "APP_START", 0.1)
     (phone / "app.sh").write_text("true")
     (phone / "pidof").write_text("#!/bin/sh\nexit 1\n")
     with pytest.raises(EdgeAscError, match="ended before it was done"):

@@ -81,7 +81,7 @@ def test_an_export_is_proven_and_listed(folder: Path, tmp_path: Path) -> None:
         open_runtime(output)
 
 
-def in_process(function: Callable[..., Any], *arguments: Any, name: str, progress: Progress) -> Any:
+def in_process(function: Callable[..., Any], *arguments: Any, name: str, timeout: float, progress: Progress) -> Any:
     return function(*arguments, progress)
 
 

@@ -31,7 +31,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     def unproven(job: Any, output: Any, **_: Any) -> Any:
         with monkeypatch.context() as patched:
             patched.setattr(
-                bundle, "run_in_child", lambda function, *arguments, name, progress: function(*arguments, progress)
+                bundle, "run_in_child", lambda function, *arguments, progress, **_: function(*arguments, progress)
             )
             return export(job, output)
 

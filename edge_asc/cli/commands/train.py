@@ -205,11 +205,19 @@ def command(**given: Any) -> None:
     recipe = options.choose_recipe()
     require("torch", "train").set_num_threads(options.threads)
     from edge_asc.data import Dataset
+    from edge_asc.output import claim_folder
+    from edge_asc.training.card import find_card_path
     from edge_asc.training.compute import launched
+    from edge_asc.training.run import OUTPUT_BYTES, check_folder
 
     run = options.make_run(recipe)
     runs = _chain(run, Dataset.open(options.wide)) if options.wide else [run]
-    with launched(options.device, options.precision, options.num_workers) as compute:
+    with launched(options.device, options.precision, options.num_workers) as compute, ExitStack() as stack:
+        if compute.is_main_process:
+            stack.enter_context(claim_folder(options.output, OUTPUT_BYTES))
+            for each in runs:
+                check_folder(each.output, resume=options.resume)
+                find_card_path(each.output)
         for each in runs:
             if compute.is_main_process:
                 each.dataset.check(ConsoleProgress())
@@ -248,7 +256,7 @@ def _train(run: Run, compute: Compute, *, resume: bool, cross_validate: bool, te
     from edge_asc.data.cache import default_cache
     from edge_asc.frontend import FrontEnd
     from edge_asc.training import run as runs
-    from edge_asc.training.card import write_card
+    from edge_asc.training.card import CARDS, write_card
     from edge_asc.training.listener import Listener, Listeners
     from edge_asc.training.tensorboard import TensorBoardListener
 
@@ -260,7 +268,9 @@ def _train(run: Run, compute: Compute, *, resume: bool, cross_validate: bool, te
             listener = Listeners(console, *([TensorBoardListener()] if tensorboard else []))
         checkpoint = function(run, cache, listener, resume=resume, record=_find_recorder(listener), compute=compute)
     if compute.is_main_process:
-        write_card(checkpoint, run.output)
+        path = write_card(checkpoint, run.output)
+        if path.name != CARDS[0]:
+            ConsoleProgress().note(f"{run.output / CARDS[0]} is not edge-asc's: the model card is {path.name}")
     return checkpoint
 
 
