@@ -87,6 +87,20 @@ def convert(path: Path, value: Document, kind: type[T], advice: str) -> T:
         raise EdgeAscError(f"{path}: {_describe(str(error), value)}; {advice}") from error
 
 
+def convert_reply(device: str, text: str, kind: type[T]) -> T:
+    """Validate what a device reports as JSON; `device` names it in messages.
+
+    Raises:
+        EdgeAscError: not JSON, or a field is missing or of another type.
+    """
+    try:
+        return msgspec.convert(parse_json(text), kind)
+    except (ValueError, msgspec.ValidationError) as error:
+        raise EdgeAscError(
+            f"{device}: reports {text[:80]!r} ({error}); use the same version of edge-asc on both sides"
+        ) from error
+
+
 def validate(path: Path, check: Callable[[], None], advice: str) -> None:
     """Check that the fields of a document agree with each other.
 

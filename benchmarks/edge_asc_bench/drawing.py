@@ -100,8 +100,8 @@ def standalone(svg: str) -> str:
 
 
 def name_in_legend(name: str) -> str:
-    """Return the label of a line in a legend: matplotlib leaves out those that begin with an underscore."""
-    return f" {name}" if name.startswith("_") else name
+    """Return the label of a line in a legend: matplotlib leaves out "" and "_…"."""
+    return f" {name}" if not name or name.startswith("_") else name
 
 
 def _without_background(content: str) -> str:

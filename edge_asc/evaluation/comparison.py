@@ -271,7 +271,7 @@ def _tally(model: _Decided, other: _Decided | None, settings: _Settings, clips: 
 def _features_of(contract: StreamContract) -> tuple[FrontEnd, int]:
     """Return what two models must share to take the same features and decide equally often."""
     step = contract.signature("step").samples if contract.form == "causal" else 0
-    return replace(contract.front_end.raw, clip=0.0), step
+    return replace(contract.front_end.raw, clip=1.0), step
 
 
 def _rows(contract: StreamContract, seconds: float, lengths: Sequence[float]) -> int:

@@ -195,9 +195,11 @@ def download(device: DeviceFacts, requirements: Sequence[str], folder: Path, rea
             f"pip there could not install the engine ({reason}), and its C library is {kind or 'unknown'}; "
             "expected glibc: install the packages by hand"
         )
-    minor = int(number.split(".")[1])
+    minor = number.partition(".")[2].partition(".")[0]
+    if not minor.isdecimal() or len(minor) > 3:
+        raise EdgeAscError(f"the device reports version {number[:20]!r} of its C library; expected one such as 2.36")
     machine = device.machine.replace("arm64", "aarch64")
-    tags = [f"manylinux_2_{i}_{machine}" for i in range(minor, 16, -1)] + [f"manylinux2014_{machine}"]
+    tags = [f"manylinux_2_{i}_{machine}" for i in range(int(minor), 16, -1)] + [f"manylinux2014_{machine}"]
     python = ".".join(map(str, device.python[:2]))
     command = [*make_command("pip", "download"), *PIP]
     command += ["--implementation", "cp", "--python-version", python, "--dest", str(folder)]

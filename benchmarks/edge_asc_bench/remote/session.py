@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import shlex
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-import msgspec
-
 from edge_asc.errors import EdgeAscError
 from edge_asc.scratch import scratch_folder
+from edge_asc_bench import document
 from edge_asc_bench.events import Done, Event, Failed, Progressed, RunStarted, decode_event
 from edge_asc_bench.job import Job
 from edge_asc_bench.remote import environment
@@ -153,7 +151,7 @@ class Session:
         done = await self._connection.run(f"{CLEAN} {self._settings.python} -", source)
         for line in done.output.splitlines():
             if line.startswith(MARK):
-                return msgspec.convert(json.loads(line.removeprefix(MARK)), DeviceFacts)
+                return document.convert_reply(self._device.name, line.removeprefix(MARK), DeviceFacts)
         raise EdgeAscError(
             f"{self._device.name}: {self._settings.python} does not run there ({done.reason}); install Python 3.11 or "
             "later, or name it with --python"

@@ -6,7 +6,6 @@ It is started, followed and read over ADB.
 from __future__ import annotations
 
 import asyncio
-import json
 import shlex
 import uuid
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import msgspec
 from edge_asc.errors import EdgeAscError
 from edge_asc.progress import Phase
 from edge_asc.scratch import scratch_folder
+from edge_asc_bench import document
 from edge_asc_bench.job import Settings
 from edge_asc_bench.remote.connection import Connection
 from edge_asc_bench.result import Result, read
@@ -88,7 +88,7 @@ class DemoApp:
             if now == "DEAD" and (before or quiet > APP_START):
                 raise EdgeAscError(f"{self.name}: the app ended before it was done; see: adb logcat")
             if now.startswith("{") and now != before:
-                state = msgspec.convert(json.loads(now), Report)
+                state = document.convert_reply(self.name, now, Report)
                 if state.error:
                     raise EdgeAscError(f"{self.name}: the app reported: {state.error}")
                 phase.update(state.done, state.total, state.what)
