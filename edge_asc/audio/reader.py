@@ -116,6 +116,8 @@ def _open(path: str | Path, name: str) -> Iterator[BinaryIO]:
 
 def is_pipe(path: str | Path) -> bool:
     """Return whether a source is read as it comes, such as a FIFO, rather than a regular file."""
+    if str(path) == STDIN and sys.stdin is None:
+        return True
     try:
         status = os.fstat(sys.stdin.fileno()) if str(path) == STDIN else Path(path).stat()
     except (OSError, ValueError):
@@ -242,8 +244,8 @@ def _to_mono(parts: Iterator[Part], name: str, sample_rate: int) -> Iterator[Arr
     rest = resampler.finish()
     if not total + len(rest):
         raise AudioError(
-            f"{name}: lasts {frames} frames at {resampler.source} Hz; expected at least one sample at {sample_rate} Hz: "
-            "use a longer recording"
+            f"{name}: lasts {frames} frames at {resampler.source} Hz; expected at least one sample "
+            f"at {sample_rate} Hz: use a longer recording"
         )
     yield rest
 
