@@ -152,8 +152,7 @@ def _rows(path: Path, required: Collection[str]) -> Iterator[tuple[int, dict[str
             quoted = file.readline().startswith('"')
             file.seek(0)
             lines = (ESCAPED_QUOTE.sub('""', line) for line in file) if quoted else file
-            quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-            reader = csv.reader(lines, delimiter="\t", quoting=quoting)
+            reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
             header = [column.strip() for column in next(reader, [])]
             _check_header(path, header, required)
             for fields in reader:
@@ -212,7 +211,7 @@ def _guess_group(filename: str, label: str) -> str:
     """
     path = PurePosixPath(filename)
     parts = path.stem.removeprefix(f"{label}-").split("-")
-    return "-".join(parts[:2]) if len(parts) >= 4 else str(path.with_suffix(""))
+    return "-".join(parts[:2]) if len(parts) >= 4 else str(path.parent / path.stem)
 
 
 LAYOUT = Layout(
