@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -168,3 +169,32 @@ def test_a_format_of_another_library_names_its_extra(tmp_path: Path, monkeypatch
 
 def test_blocks_are_whole_segments() -> None:
     assert part.FILE_BLOCK % 1024 == part.PIPE_BLOCK % 1024 == 0
+
+
+def test_an_hour_through_a_pipe_takes_no_more_memory_than_a_minute(tmp_path: Path) -> None:
+    pytest.importorskip("resource", reason="only POSIX tells the memory of a process")
+    code = (
+        "import resource, sys\n"
+        "from edge_asc import audio\n"
+        "from edge_asc.frontend import FrontEnd, LogMel\n"
+        "extract, samples = LogMel(FrontEnd()), 0\n"
+        "for block in audio.stream('-', 16000):\n"
+        "    samples += len(block)\n"
+        "    extract.push(block)\n"
+        "print(samples, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    memory = {}
+    for seconds in (60, 3600):
+        with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            # As arecord writes it: the length is left at 2 GiB.
+            process.stdin.write(b"RIFF\x24\0\0\x80WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 2, 16000, 64000, 4, 16))
+            process.stdin.write(b"data\0\0\0\x80")
+            second = np.random.default_rng(0).integers(-3000, 3000, 32000, np.int16).tobytes()
+            for _ in range(seconds):
+                process.stdin.write(second)
+            process.stdin.close()
+            samples, memory[seconds] = map(int, process.stdout.read().split())
+            assert samples == seconds * 16000
+    assert memory[3600] < memory[60] + 10 * 1024 * (1 if sys.platform != "darwin" else 1024)

@@ -61,7 +61,7 @@ def test_columns_are_found_by_name(tmp_path: Path) -> None:
         '\ufeffnote\tsource_label \tscene_label\tfilename\r\n"\tc\tbus\taudio/"5 o\'clock".wav\r\n\r\n',
     )
     (clip,) = Dataset.open(tmp_path).clips
-    assert clip == Clip('audio/"5 o\'clock".wav', "bus", '"5 o\'clock"', "c")
+    assert clip == Clip('audio/"5 o\'clock".wav', "bus", 'audio/"5 o\'clock"', "c")
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_columns_are_found_by_name(tmp_path: Path) -> None:
     [
         ("audio/metro_station-paris-17-103-a.wav", "paris-17"),
         ("audio/metro_station-lisbon-1000-40000-0-s2.wav", "lisbon-1000"),
-        ("audio/metro_station 3.wav", "metro_station 3"),
+        ("audio/metro_station 3.wav", "audio/metro_station 3"),
     ],
 )
 def test_group_without_identifier(tmp_path: Path, filename: str, group: str) -> None:
