@@ -19,7 +19,7 @@ FORMATS = (
     (0, b"\x1aE\xdf\xa3", "Matroska or WebM"),
     (0, b"0&\xb2u", "WMA"),
     (0, b"#!AMR", "AMR"),
-    (0, b"RIFF", "WAV with a codec"),
+    (8, b"WAVE", "WAV with this codec"),
     (4, b"ftyp", "MP4 or M4A"),
 )
 
