@@ -290,10 +290,15 @@ def check_samples(samples: npt.ArrayLike) -> Array:
     if not len(array):
         return array.astype(np.float32, copy=False)
     peak = float(np.abs(array).max())
-    if peak <= LOUDEST:
+    if peak <= 1.0 or (peak <= LOUDEST and not are_unscaled(array)):
         return array.astype(np.float32, copy=False)
     if not np.isfinite(array).all():
         raise AudioError(
             f"samples hold {int((~np.isfinite(array)).sum())} NaN or infinite values; expected finite ones"
         )
     raise AudioError(f"samples reach {peak:g}; expected about [-1, 1]: divide integer values by full scale first")
+
+
+def are_unscaled(samples: Array) -> bool:
+    """Return whether samples, some beyond ±1, are all whole numbers: integers that nobody divided by full scale."""
+    return bool((samples == np.rint(samples)).all())

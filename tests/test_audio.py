@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any, Literal, NoReturn, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from edge_asc import audio
+from edge_asc.audio.microphone import BACKLOG
 from edge_asc.contract import AnyArray
 from edge_asc.errors import AudioError, MissingExtraError
 
@@ -23,7 +24,7 @@ HEADER = 44  # bytes before the samples of a plain WAV
 
 
 Blocks = Sequence[Sequence[float]] | AnyArray
-finite = st.floats(-100, 100, width=32)
+finite = st.floats(-1, 1, width=32)
 
 
 def tone(frequency: float, rate: int, seconds: float = 1.0, level: float = 0.5) -> AnyArray:
@@ -127,7 +128,7 @@ def test_quiet_audio_passes_unscaled(tmp_path: Path, rate: int) -> None:
 def test_full_scale_and_beyond_pass_unscaled(tmp_path: Path) -> None:
     extremes = np.tile(np.array([-32768, 32767], np.int16), 1000)
     np.testing.assert_array_equal(audio.read(saved(tmp_path / "a.wav", extremes)), extremes / np.float32(32768))
-    loud = np.tile(np.array([-3.0, 1.0], np.float32), 1000)
+    loud = np.tile(np.array([-3.25, 1.0], np.float32), 1000)
     np.testing.assert_array_equal(audio.read(saved(tmp_path / "b.wav", loud, subtype="FLOAT")), loud)
 
 
@@ -197,7 +198,7 @@ def test_missing_file(tmp_path: Path, call: Callable[[Path], object]) -> None:
 
 
 def test_directory(tmp_path: Path) -> None:
-    assert "is not a regular file" in refusal(tmp_path)
+    assert "is a folder" in refusal(tmp_path)
 
 
 def test_file_of_0_bytes(tmp_path: Path) -> None:
@@ -246,8 +247,8 @@ def test_wav_whose_header_promises_more_than_it_holds(
     message = refusal(wav(tmp_path / "cut.wav", keep=20000, order=order), call)
     assert "is truncated: got 20000 bytes; expected at least 32044" in message
     assert "data chunk" in refusal(wav(tmp_path / "data.wav", data=32002, order=order), call)
-    assert "RIFF chunk" in refusal(wav(tmp_path / "riff.wav", riff=40000, order=order), call)
     assert "got 44 bytes" in refusal(wav(tmp_path / "header.wav", keep=HEADER, order=order), call)
+    call(wav(tmp_path / "riff.wav", riff=40000, order=order))  # the RIFF size is informational
 
 
 def test_truncation_is_found_behind_other_chunks(tmp_path: Path) -> None:
@@ -268,15 +269,13 @@ def test_wav_written_to_a_pipe_is_read_to_its_end(tmp_path: Path, riff: int | No
     assert audio.duration(path) == 1.0
 
 
-def test_rf64_whose_64_bit_sizes_promise_more_than_it_holds(tmp_path: Path) -> None:
+def test_rf64_whose_64_bit_size_promises_more_than_it_holds(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.wav", noise(), format="RF64", subtype="PCM_16")
     content = bytearray(path.read_bytes())
     assert content[12:16] == b"ds64"
-    for offset, name in ((20, "RIFF"), (28, "data")):
-        lying = content.copy()
-        lying[offset : offset + 8] = (2**40).to_bytes(8, "little")
-        path.write_bytes(lying)
-        assert f"{name} chunk" in refusal(path)
+    content[28:36] = (1000000).to_bytes(8, "little")
+    path.write_bytes(content)
+    assert "data chunk" in refusal(path)
 
 
 def test_ogg_cut_between_pages(tmp_path: Path) -> None:
@@ -287,8 +286,20 @@ def test_ogg_cut_between_pages(tmp_path: Path) -> None:
     assert "marked as the end of the stream" in refusal(path)
 
 
-def test_wav_whose_header_promises_no_data(tmp_path: Path) -> None:
-    assert "is empty (0 frames)" in refusal(wav(tmp_path / "a.wav", riff=0, data=0))
+@pytest.mark.parametrize("riff", [0, 8, 36, 0x80000024, 0xFFFFFFFF])
+@pytest.mark.parametrize("data", [0, 0x7FFFFFFF, 0x7FFFF000, 0x80000000, 0xFFFFFFFF, 0xFFFFFFDB])
+def test_wav_whose_length_was_never_filled_in_is_read_to_its_end(
+    tmp_path: Path, riff: int, data: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = wav(tmp_path / "a.wav", riff=riff, data=data)
+    np.testing.assert_allclose(audio.read(path), noise(), rtol=0, atol=2**-15)
+    assert [r.message for r in caplog.records] == [f"{path}: its header leaves the length open; it is read to its end"]
+
+
+def test_wav_of_no_data_before_another_chunk_is_empty(tmp_path: Path) -> None:
+    path = wav(tmp_path / "a.wav", data=0, keep=HEADER)
+    path.write_bytes(path.read_bytes() + b"LIST" + struct.pack("<I", 4) + b"INFO")
+    assert "is empty (0 frames)" in refusal(path)
 
 
 def test_wav_without_its_pad_byte_is_whole(tmp_path: Path) -> None:
@@ -311,24 +322,10 @@ def flac(path: Path, total: int) -> Path:
 
 def test_flac_whose_header_claims_another_length(tmp_path: Path) -> None:
     assert len(audio.read(flac(tmp_path / "a.flac", 16000))) == 16000
-    assert "leaves its length open" in refusal(flac(tmp_path / "b.flac", 0))
+    assert len(audio.read(flac(tmp_path / "b.flac", 0))) == 16000
+    assert len(audio.read(flac(tmp_path / "e.flac", 1000))) == 16000
     refusal(flac(tmp_path / "c.flac", 17000))
     refusal(flac(tmp_path / "d.flac", 2**36 - 1))
-
-
-def test_fewer_frames_than_promised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = saved(tmp_path / "a.wav", noise())
-    monkeypatch.setattr(soundfile.SoundFile, "read", lambda self, **_: np.zeros((9000, 1), np.float32))
-    assert "got 9000 frames; expected the 16000" in refusal(path)
-
-
-def test_more_frames_than_memory_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def read(self: object, **_: object) -> NoReturn:
-        raise MemoryError
-
-    path = saved(tmp_path / "a.wav", noise())
-    monkeypatch.setattr(soundfile.SoundFile, "read", read)
-    assert "16000 frames, more than fit into memory" in refusal(path)
 
 
 def test_damaged_flac(tmp_path: Path) -> None:
@@ -341,7 +338,7 @@ def test_damaged_flac(tmp_path: Path) -> None:
 
 def test_write_makes_folders_and_clips(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.wav"
-    audio.write(path, np.array([0.0, 2.0, -2.0]), 8000)
+    audio.write(path, np.array([0.0, 2.5, -2.5]), 8000)
     info = soundfile.info(path)
     assert (info.format, info.subtype, info.samplerate, info.channels) == ("WAV", "PCM_16", 8000, 1)
     np.testing.assert_array_equal(soundfile.read(path, dtype="int16")[0], [0, 32767, -32768])
@@ -373,6 +370,14 @@ class FakeSoundDevice(ModuleType):
     def __init__(self, blocks: Blocks, error: Exception | None) -> None:
         super().__init__("sounddevice")
         self.blocks, self.error, self.closed = blocks, error, False
+        self.rates = {8000, 16000, 96000}
+
+    def check_input_settings(self, device: object, channels: int, dtype: str, samplerate: int) -> None:
+        if samplerate not in self.rates:
+            raise self.PortAudioError("Invalid sample rate")
+
+    def query_devices(self, device: object, kind: str) -> dict[str, float]:
+        return {"default_samplerate": 48000.0, "max_input_channels": 2}
 
     def InputStream(self, **options: Any) -> Self:
         if self.error:
@@ -389,7 +394,7 @@ class FakeSoundDevice(ModuleType):
         self.stop()
 
     def play(self, block: Sequence[float] | AnyArray, overflow: bool = False) -> None:
-        buffer = np.array(block, np.float32)[:, None]
+        buffer = np.repeat(np.array(block, np.float32)[:, None], self.options["channels"], axis=1)
         self.options["callback"](buffer, len(buffer), None, SimpleNamespace(input_overflow=overflow))
         buffer[:] = np.nan  # PortAudio reuses its buffer
 
@@ -441,9 +446,9 @@ def test_microphone_warns_of_an_overflow_before_the_block_that_follows(
 def test_microphone_drops_what_a_slow_reader_leaves(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    fake = plug_in(monkeypatch, [[i] for i in range(audio.BACKLOG + 5)])
+    fake = plug_in(monkeypatch, [[i] for i in range(BACKLOG + 5)])
     with closing(audio.microphone(block=1)) as blocks:  # type: ignore[type-var]  # a generator
-        assert [int(next(blocks)[0]) for _ in range(audio.BACKLOG)] == list(range(audio.BACKLOG))
+        assert [int(next(blocks)[0]) for _ in range(BACKLOG)] == list(range(BACKLOG))
         assert not caplog.records
         fake.play([-1.0])
         assert next(blocks) == -1.0
@@ -504,7 +509,6 @@ def pcm(
     [
         ({"channels": 2}, "contradicts itself: got 2 channels"),
         ({"bits": 24}, "contradicts itself: got 1 channels of 24 bits"),
-        ({"byte_rate": 16000}, "contradicts itself"),
         ({"rate": 1, "byte_rate": 2}, "says 1 Hz; expected 1000 to 768000"),
     ],
 )
@@ -512,6 +516,8 @@ def test_a_header_that_lies_about_its_format_is_refused(tmp_path: Path, changes:
     path = tmp_path / "lie.wav"
     path.write_bytes(pcm())
     assert len(audio.read(path)) == 8000
+    path.write_bytes(pcm(byte_rate=16000))
+    assert len(audio.read(path)) == 8000  # the byte rate is informational
     path.write_bytes(pcm(**changes))
     assert message in refusal(path)
 

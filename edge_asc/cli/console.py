@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -237,6 +238,7 @@ threads_option = click.option(
 
 def _set_quiet(_: click.Context, __: click.Parameter, quiet: bool) -> None:
     log.quiet = quiet
+    logging.getLogger("edge_asc").setLevel(logging.ERROR if quiet else logging.NOTSET)
 
 
 quiet_option = click.option(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
@@ -15,22 +16,35 @@ import numpy as np
 
 from edge_asc import audio
 from edge_asc.data.dataset import Clip, Dataset
-from edge_asc.errors import AudioError, DatasetError, list_problems
+from edge_asc.errors import AudioError, DatasetError, EdgeAscError, list_problems
 from edge_asc.files import atomic_path, sha256, write_json
 from edge_asc.frontend import Array, FrontEnd, LogMel
 from edge_asc.progress import SILENT, Progress
 
 # Part of the key: raise it when the reader or the front end computes other numbers from the same file.
-VERSION = 2
+VERSION = 3
+# Bytes of the SHA-256 at the end of a stored file, of all bytes before it.
+CHECKSUM = 32
 # From this age on, ns, a later change of a file has another time of change.
 SETTLED_NS = 2_000_000_000
 
 
 def default_cache() -> Path:
-    """Return $EDGE_ASC_CACHE, or edge-asc in $XDG_CACHE_HOME, or ~/.cache/edge-asc."""
-    if folder := os.environ.get("EDGE_ASC_CACHE"):
-        return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edge-asc"
+    """Return $EDGE_ASC_CACHE, or edge-asc in $XDG_CACHE_HOME, or ~/.cache/edge-asc.
+
+    Raises:
+        EdgeAscError: the user has no home folder, and none of the variables names another one.
+    """
+    try:
+        if folder := os.environ.get("EDGE_ASC_CACHE"):
+            return Path(folder).expanduser()
+        base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        return (base if base.is_absolute() else Path.home() / ".cache") / "edge-asc"
+    except RuntimeError as error:
+        raise EdgeAscError(
+            f"the feature cache has no folder ({error}); expected a home folder: set EDGE_ASC_CACHE to a folder that "
+            "can be written"
+        ) from error
 
 
 class Features(Sequence[Array]):
@@ -73,19 +87,20 @@ class Crop:
     seconds: float
     seed: int
 
-    def apply(self, samples: Array, sample_rate: int, digest: str) -> Array:
-        """Return the crop of a recording, (n,), whose file has this SHA-256."""
+    def span(self, count: int, sample_rate: int, digest: str) -> tuple[int, int]:
+        """Return the first sample and the end of the crop of a recording of `count` samples with this SHA-256."""
         size = round(self.seconds * sample_rate)
         generator = np.random.default_rng([self.seed, int(digest[:16], 16)])
-        begin = int(generator.integers(max(0, len(samples) - size) + 1))
-        return samples[begin : begin + size]
+        begin = int(generator.integers(max(0, count - size) + 1))
+        return begin, min(begin + size, count)
 
 
 class FeatureCache:
     """Raw log-mel frames of audio files, kept as `directory`/<front end>/<SHA-256 of the file>.npy.
 
-    Front ends that differ in normalisation alone share their files. A file is hashed again when its size or its time of
-    change differs.
+    Front ends that differ in normalisation alone share their files. Each file ends with a checksum, which is verified
+    before it is used; a damaged one is computed again. Audio is identified by its bytes alone. Its hash is remembered
+    as long as size, inode, time of modification and time of change of the file stay the same, as in Git's index.
     """
 
     def __init__(self, directory: Path, front_end: FrontEnd) -> None:
@@ -107,12 +122,13 @@ class FeatureCache:
         problems: list[str] = []
         files: list[Path] = []
         missing: dict[Path, Path] = {}
+        _make_folder(self.directory)
         digests = _Digests(self._digests, dataset.root)
         folder = self.directory / f"crop-{crop.seconds:g}s-{crop.seed}" if crop else self.directory
         for clip in clips:
             source = dataset.path(clip)
             try:
-                file = folder / f"{digests.of(clip.filename)}.npy"
+                file = folder / f"{digests.of(clip.filename, source)}.npy"
             except OSError as error:
                 problems.append(f"{source}: {error.strerror}")
                 continue
@@ -129,6 +145,9 @@ class FeatureCache:
                 continue
             with atomic_path(file) as temporary:
                 np.save(temporary, frames)
+                checksum = bytes.fromhex(sha256(temporary))
+                with temporary.open("ab") as stored:
+                    stored.write(checksum)
         if problems:
             raise DatasetError(
                 list_problems(f"{dataset.root}: clips that cannot be read", problems, "Repair or remove these clips.")
@@ -136,50 +155,85 @@ class FeatureCache:
         return Features(files)
 
     def _compute(self, extract: LogMel, source: Path, digest: str, crop: Crop | None) -> Array:
-        samples = audio.read(source, self.front_end.sample_rate)
-        frames = extract(crop.apply(samples, self.front_end.sample_rate, digest) if crop else samples)
-        if not len(frames):
+        """Return the frames of a file, or of its crop, which needs the length first."""
+        rate, span = self.front_end.sample_rate, None
+        if crop:
+            span = crop.span(sum(len(block) for block in audio.stream(source, rate)), rate, digest)
+        extract.reset()
+        frames = [extract.push(block) for block in _cut(audio.stream(source, rate), span)]
+        count = sum(map(len, frames))
+        if not count:
             raise AudioError(f"{source}: shorter than one frame; expected at least {self.front_end.hop} samples")
-        return frames
+        return np.concatenate(frames)
 
     def _is_whole(self, file: Path) -> bool:
         try:
+            content = file.read_bytes()
+            if hashlib.sha256(content[:-CHECKSUM]).digest() != content[-CHECKSUM:]:
+                return False
             frames = _load(file)
-        except Exception:  # a damaged header is parsed as Python source: nearly anything may come out of it
+        except (OSError, ValueError):
             return False
         return frames.dtype == np.float32 and frames.ndim == 2 and frames.shape[1] == self.front_end.mels
 
 
+def _cut(blocks: Iterable[Array], span: tuple[int, int] | None) -> Iterator[Array]:
+    """Yield the samples of a span, first and end, from blocks; all samples without a span."""
+    begin, end = span or (0, sys.maxsize)
+    position = 0
+    for block in blocks:
+        yield block[max(0, begin - position) : max(0, end - position)]
+        position += len(block)
+        if position >= end:
+            return
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EdgeAscError(
+            f"{folder}: cannot be made ({error.strerror}); expected a folder for features: set EDGE_ASC_CACHE to one "
+            "that can be written"
+        ) from error
+
+
 class _Digests:
-    """SHA-256 of the files of one data set, remembered with their size and time of change."""
+    """SHA-256 of the files of one data set, remembered with what changes when a file does."""
 
     def __init__(self, directory: Path, root: Path) -> None:
-        name = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
-        self._root = root
+        name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
         self._file = directory / f"{name}.json"
+        self._known: dict[str, list[str | int]] = {}
         try:
-            self._known: dict[str, list[str | int]] = dict(json.loads(self._file.read_text()))
-        except (OSError, ValueError, TypeError):
-            self._known = {}
+            document = json.loads(self._file.read_text())
+            if document["sha256"] == _digest(document["files"]):
+                self._known = dict(document["files"])
+        except (OSError, ValueError, TypeError, KeyError):
+            pass  # all files are hashed again
         self._changed = False
 
-    def of(self, name: str) -> str:
-        source = self._root / name
+    def of(self, name: str, source: Path) -> str:
         status = source.stat()
-        stamp = [status.st_size, status.st_mtime_ns]
+        stamp = [status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns]
         known = self._known.get(name)
-        if known and known[1:] == stamp:
+        # On Windows no time tells that a file was changed and its time of modification set back.
+        if known and known[1:] == stamp and sys.platform != "win32":
             return str(known[0])
         digest = sha256(source)
         # What was changed a moment ago may change again within the resolution of a file's time.
-        if time.time_ns() - status.st_mtime_ns > SETTLED_NS:
+        if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > SETTLED_NS:
             self._known[name] = [digest, *stamp]
             self._changed = True
         return digest
 
     def save(self) -> None:
         if self._changed:
-            write_json(self._file, self._known)
+            write_json(self._file, {"sha256": _digest(self._known), "files": self._known})
+
+
+def _digest(files: object) -> str:
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()
 
 
 def _load(file: Path) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -112,8 +113,11 @@ class Dataset:
         return chosen.train if part == "train" else chosen.evaluate
 
     def path(self, clip: Clip) -> Path:
-        """Return the audio file of a clip."""
-        return self.root / clip.filename
+        """Return the audio file of a clip.
+
+        A name whose accents are composed in the lists and decomposed on disk, or the other way round, is the same name.
+        """
+        return self._resolve(clip.filename)
 
     def check(self, progress: Progress = SILENT) -> None:
         """Check clips and folds, and open the header of every audio file.
@@ -174,6 +178,15 @@ class Dataset:
         """The clips by their file names."""
         return {clip.filename: clip for clip in self.clips}
 
+    def _resolve(self, name: str) -> Path:
+        path = self.root / name
+        if not path.exists() and not name.isascii():
+            for form in ("NFC", "NFD"):
+                other = self.root / unicodedata.normalize(form, name)
+                if other.exists():
+                    return other
+        return path
+
     def _author(self, clip: Clip) -> str:
         credit = self.credits.get(clip.filename)
         return "" if credit is None else credit.author
@@ -197,11 +210,11 @@ class Dataset:
             relative = PurePosixPath(name)
             if not name or relative.is_absolute() or ".." in relative.parts:
                 yield f"{name!r}: not a path inside the data set"
-            elif not (self.root / name).is_file():
+            elif not (path := self._resolve(name)).is_file():
                 yield f"{name}: no such file"
             else:
                 try:
-                    audio.duration(self.root / name)
+                    audio.probe(path)
                 except (AudioError, OSError) as error:
                     yield str(error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,9 +19,9 @@ STEMS, TAUGHT_STEMS = "clip_ids", "taught_clip_ids"
 def clip_id(filename: str) -> str:
     """A short hash of a clip's relative name without its suffix, by which a checkpoint remembers what it has seen.
 
-    The suffix is left out since one recording may be in two data sets in two formats.
+    The suffix is left out since one recording may be in two data sets in two formats. Accents are composed.
     """
-    return _short_hash(str(PurePosixPath(filename).with_suffix("")))
+    return _short_hash(unicodedata.normalize("NFC", str(PurePosixPath(filename).with_suffix(""))))
 
 
 def stem_id(filename: str) -> str:
@@ -69,4 +70,4 @@ def check_leakage(used: Iterable[tuple[Path, Mapping[str, Any]]], held_out: Sequ
 
 
 def _short_hash(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()[:10]
+    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:10]

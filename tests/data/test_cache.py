@@ -13,7 +13,7 @@ from edge_asc import audio
 from edge_asc.data import Dataset, FeatureCache
 from edge_asc.data.cache import Crop, default_cache
 from edge_asc.data.generated import write_scenes
-from edge_asc.errors import DatasetError
+from edge_asc.errors import DatasetError, EdgeAscError
 from edge_asc.files import sha256 as files_sha256
 from edge_asc.frontend import FrontEnd, LogMel
 from recording import RecordingProgress
@@ -39,7 +39,7 @@ def refuse_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
     def read(path: Path, sample_rate: int) -> None:
         raise AssertionError(f"{path} was read although it is cached")
 
-    monkeypatch.setattr(audio, "read", read)
+    monkeypatch.setattr(audio, "stream", read)
 
 
 def test_raw_log_mel(dataset: Dataset, tmp_path: Path) -> None:
@@ -96,12 +96,20 @@ def test_changed_audio_is_computed_again(dataset: Dataset, cache: FeatureCache) 
     np.testing.assert_array_equal(frames, np.full((2, 16), np.log(np.float32(FRONT_END.floor))))
 
 
+def flip(content: bytes) -> bytes:
+    """Change one bit of the last frame, which is a valid number all the same."""
+    damaged = bytearray(content)
+    damaged[-40] ^= 1
+    return bytes(damaged)
+
+
 DAMAGES: dict[str, Callable[[Path], Any]] = {
     "truncated": lambda file: file.write_bytes(file.read_bytes()[:-1]),
     "header cut": lambda file: file.write_bytes(file.read_bytes()[:60]),
     "empty": lambda file: file.write_bytes(b""),
     "garbage": lambda file: file.write_bytes(b"x" * 4000),
     "float64": lambda file: np.save(file, np.zeros((6, 16))),
+    "one bit": lambda file: file.write_bytes(flip(file.read_bytes())),
     "other mels": lambda file: np.save(file, np.zeros((6, 15), np.float32)),
     "scalar": lambda file: np.save(file, np.float32(0)),
     "archive": lambda file: file.write_bytes(b"PK\x03\x04 and no more"),
@@ -176,15 +184,29 @@ def test_more_clips_than_descriptors(dataset: Dataset, cache: FeatureCache) -> N
     assert total == len(dataset.clips) * (3200 // 512)
 
 
-def age(dataset: Dataset, seconds: float = 60.0) -> None:
-    """Make all audio look as if it had been written so long ago."""
-    for clip in dataset.clips:
-        then = dataset.path(clip).stat().st_mtime - seconds
-        os.utime(dataset.path(clip), (then, then))
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take files that were written a moment ago for settled."""
+    monkeypatch.setattr("edge_asc.data.cache.SETTLED_NS", -(10**18))
 
 
-def test_files_are_hashed_once(dataset: Dataset, cache: FeatureCache, monkeypatch: pytest.MonkeyPatch) -> None:
-    age(dataset)
+def test_other_audio_of_the_same_size_and_time_is_computed_again(
+    dataset: Dataset, cache: FeatureCache, settled: None
+) -> None:
+    clip = dataset.clips[0]
+    path = dataset.path(clip)
+    before, status = np.array(cache.features(dataset, [clip])[0]), path.stat()
+    path.write_bytes(dataset.path(dataset.clips[1]).read_bytes())
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+    (after,) = cache.features(dataset, [clip])
+    assert not np.array_equal(after, before)
+    np.testing.assert_array_equal(after, LogMel(FRONT_END)(audio.read(path)))
+
+
+def test_files_are_hashed_once(
+    dataset: Dataset, cache: FeatureCache, settled: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cache.features(dataset, dataset.clips)
     hashed: list[Path] = []
 
@@ -198,13 +220,12 @@ def test_files_are_hashed_once(dataset: Dataset, cache: FeatureCache, monkeypatc
     changed = dataset.path(dataset.clips[3])
     audio.write(changed, np.zeros(3200, np.float32))
     found = cache.features(dataset, dataset.clips)
-    assert hashed == [changed]
+    assert [path for path in hashed if path.suffix == ".wav"] == [changed]
     assert not np.array_equal(found[3], again[3])
     np.testing.assert_array_equal(found[2], again[2])
 
 
-def test_a_damaged_list_of_hashes_is_made_again(dataset: Dataset, cache: FeatureCache) -> None:
-    age(dataset)
+def test_a_damaged_list_of_hashes_is_made_again(dataset: Dataset, cache: FeatureCache, settled: None) -> None:
     before = cache.features(dataset, dataset.clips)
     (known,) = (cache.directory.parent / "digests").iterdir()
     whole = known.read_text()
@@ -221,7 +242,8 @@ def test_crops_are_cut_from_the_samples(tmp_path: Path, cache: FeatureCache) -> 
     starts = set()
     for clip, frames in zip(dataset.clips, cropped, strict=True):
         samples = audio.read(dataset.path(clip))
-        cut = crop.apply(samples, 16000, files_sha256(dataset.path(clip)))
+        begin, end = crop.span(len(samples), 16000, files_sha256(dataset.path(clip)))
+        cut = samples[begin:end]
         assert len(cut) == 8000
         (start,) = (i for i in range(8001) if np.array_equal(samples[i : i + 8000], cut))
         starts.add(start)
@@ -252,6 +274,29 @@ def test_default_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_cache() == Path("/xdg/edge-asc")
     monkeypatch.setenv("EDGE_ASC_CACHE", "/own")
     assert default_cache() == Path("/own")
+    monkeypatch.setenv("EDGE_ASC_CACHE", "~/own")
+    assert default_cache() == Path("/home/ann/own")
+
+
+@pytest.mark.parametrize("folder", [None, "~/own"])
+def test_cache_without_a_home(monkeypatch: pytest.MonkeyPatch, folder: str | None) -> None:
+    def fail(*_: object) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("EDGE_ASC_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    if folder:
+        monkeypatch.setenv("EDGE_ASC_CACHE", folder)
+    monkeypatch.setattr(Path, "home", fail)
+    monkeypatch.setattr(Path, "expanduser", fail)
+    with pytest.raises(EdgeAscError, match="set EDGE_ASC_CACHE"):
+        default_cache()
+
+
+def test_cache_in_a_folder_that_cannot_be_made(dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EdgeAscError, match="set EDGE_ASC_CACHE"):
+        FeatureCache(tmp_path / "file", FRONT_END).features(dataset, dataset.clips)
 
 
 def test_real_recordings(scenes10: Path, tmp_path: Path) -> None:

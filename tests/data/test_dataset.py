@@ -61,7 +61,7 @@ def test_columns_are_found_by_name(tmp_path: Path) -> None:
         '\ufeffnote\tsource_label \tscene_label\tfilename\r\n"\tc\tbus\taudio/"5 o\'clock".wav\r\n\r\n',
     )
     (clip,) = Dataset.open(tmp_path).clips
-    assert clip == Clip('audio/"5 o\'clock".wav', "bus", '"5 o\'clock"', "c")
+    assert clip == Clip('audio/"5 o\'clock".wav', "bus", 'audio/"5 o\'clock"', "c")
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_columns_are_found_by_name(tmp_path: Path) -> None:
     [
         ("audio/metro_station-paris-17-103-a.wav", "paris-17"),
         ("audio/metro_station-lisbon-1000-40000-0-s2.wav", "lisbon-1000"),
-        ("audio/metro_station 3.wav", "metro_station 3"),
+        ("audio/metro_station 3.wav", "audio/metro_station 3"),
     ],
 )
 def test_group_without_identifier(tmp_path: Path, filename: str, group: str) -> None:
@@ -284,3 +284,41 @@ def test_real_recordings(scenes10: Path) -> None:
     assert not unlicensed & set(names(free))
     _, validation = group_split(dataset.split(1, "train"), 0.15, 0)
     assert set(dataset.labels) == {clip.label for clip in validation}
+
+
+def test_tables_quoted_as_r_writes_them(tmp_path: Path) -> None:
+    (tmp_path / "meta.csv").write_text(
+        '"filename"\t"scene_label"\t"identifier"\n"audio/a \\"1\\".wav"\t"park"\t"x"\n"audio/b.wav"\t"bus"\t"y"\n'
+    )
+    clips = Dataset.open(tmp_path).clips
+    assert [(clip.filename, clip.label, clip.group) for clip in clips] == [
+        ('audio/a "1".wav', "park", "x"),
+        ("audio/b.wav", "bus", "y"),
+    ]
+
+
+def test_tables_of_another_form_name_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "meta.csv").write_text("filename;scene_label\na.wav;bus\n")
+    with pytest.raises(DatasetError, match="separated by semicolons"):
+        Dataset.open(tmp_path)
+    (tmp_path / "meta.csv").write_text('"filename"\t"scene_label"\n"1"\t"a.wav"\t"bus"\n')
+    with pytest.raises(DatasetError, match="write the file without row names"):
+        Dataset.open(tmp_path)
+
+
+def test_tables_written_on_windows(tmp_path: Path) -> None:
+    (tmp_path / "meta.csv").write_bytes(b"\xef\xbb\xbffilename\tscene_label\r\naudio\\a.wav\tbus\r\n")
+    assert [clip.filename for clip in Dataset.open(tmp_path).clips] == ["audio/a.wav"]
+
+
+def test_names_with_composed_and_decomposed_accents_are_one(tmp_path: Path) -> None:
+    (tmp_path / "meta.csv").write_text("filename\tscene_label\nStra\u00dfe Caf\u00e9.wav\tbus\n")
+    audio.write(tmp_path / "Stra\u00dfe Cafe\u0301.wav", np.zeros(800, np.float32))
+    dataset = Dataset.open(tmp_path)
+    dataset.check()
+    assert dataset.path(dataset.clips[0]).exists()
+
+
+def test_files_of_one_name_in_two_folders_are_two_recordings(tmp_path: Path) -> None:
+    (tmp_path / "meta.csv").write_text("filename\tscene_label\nbus/rec 12.wav\tbus\npark/rec 12.wav\tpark\n")
+    assert [clip.group for clip in Dataset.open(tmp_path).clips] == ["bus/rec 12", "park/rec 12"]

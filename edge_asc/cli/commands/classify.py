@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from edge_asc.cli.console import json_option, log, out, print_json, quiet_option, threads_option
+from edge_asc.audio.pcm import RAW_FORMATS, PcmFormat, raw_format
+from edge_asc.audio.reader import RATES
+from edge_asc.cli.console import json_option, log, out, quiet_option, threads_option
 from edge_asc.contract import DECISION_RULES, DecisionRule
 from edge_asc.zoo import DEFAULT
 
@@ -31,13 +32,16 @@ SCHEMA_VERSION = 1
 BLOCK = 4096
 
 
-@click.command("classify", short_help="Classify a recording, or the microphone live.")
+@click.command("classify", short_help="Classify a recording, a pipe, or the microphone live.")
 @click.argument("recording", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--model", default=DEFAULT, show_default=True, help="Artefact, bundle, checkpoint, or name of a pretrained model."
 )
 @click.option("--microphone", is_flag=True, help="Classify live audio; Ctrl-C stops it.")
 @click.option("--device", help="Microphone: a number, or a part of a name, of `python -m sounddevice`.")
+@click.option("--format", "raw", type=click.Choice(RAW_FORMATS), help="RECORDING holds samples without a header.")
+@click.option("--rate", type=click.IntRange(*RATES), help="With --format: sample rate, Hz.")
+@click.option("--channels", type=click.IntRange(1, 1024), help="With --format: number of channels [default: 1].")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Stop after this much audio, s.")
 @click.option("--decision", type=click.Choice(DECISION_RULES), help="Decision rule [default: the artefact's]")
 @click.option(
@@ -57,6 +61,9 @@ def command(
     model: str,
     microphone: bool,
     device: str | None,
+    raw: str | None,
+    rate: int | None,
+    channels: int | None,
     seconds: float | None,
     decision: DecisionRule | None,
     window: int | None,
@@ -66,7 +73,13 @@ def command(
 ) -> None:
     """Print one line for each decision on RECORDING (every 256 ms; 250 ms for a windowed model), and a summary.
 
-    RECORDING is any file that libsndfile reads; it is mixed down and resampled to the model's rate.
+    RECORDING is any file that libsndfile reads; it is mixed down and resampled to the model's rate. Decisions appear
+    while it is read. It may be a pipe, such as a FIFO, or `-` for the standard input, with a WAV of any length:
+
+    \b
+        arecord -f S16_LE -r 16000 -t wav | edge-asc classify -
+
+    With --json, a file gives one document; a pipe and the microphone give one JSON object a line.
 
     A model trained with the label `other` can say that it does not know a sound: a decision is `other` where the
     probability of that label reaches the threshold in the model's contract, which stands for a stated rate of false
@@ -77,61 +90,89 @@ def command(
 
     if (recording is None) != microphone:
         raise click.UsageError("give a recording, or --microphone")
+    pcm = _parse_raw(raw, rate, channels)
     runtime = open_runtime(model, threads=threads)
     classifier = _make_classifier(runtime, decision, window, carry)
-    rate = runtime.contract.front_end.sample_rate
-    limit = None if seconds is None else round(seconds * rate)
+    target = runtime.contract.front_end.sample_rate
+    limit = None if seconds is None else round(seconds * target)
     if recording is None:
-        log.print(Text(f"listening at {rate} Hz with {runtime.engine}; Ctrl-C stops it"))
+        log.print(Text(f"listening at {target} Hz with {runtime.engine}; Ctrl-C stops it"))
         number = int(device) if device is not None and device.isdecimal() else device
-        _classify_live(_limit(audio.microphone(rate, device=number), limit), classifier, as_json=as_json)
+        _classify_live(_limit(audio.microphone(target, device=number), limit), classifier, as_json=as_json)
         return
-    samples = audio.read(recording, rate)[:limit]
-    begun = time.perf_counter()
-    decisions = [d for i in range(0, len(samples), BLOCK) for d in classifier.push(samples[i : i + BLOCK])]
-    spent = time.perf_counter() - begun
+    blocks = _limit(audio.stream(recording, target, raw=pcm), limit)
+    if audio.is_pipe(recording):
+        _classify_live(blocks, classifier, as_json=as_json)
+    else:
+        _classify_file(recording, blocks, classifier, runtime, as_json=as_json)
+
+
+def _parse_raw(raw: str | None, rate: int | None, channels: int | None) -> PcmFormat | None:
+    """Return how samples without a header stand in a recording, None for a recording with a header."""
+    if raw is None:
+        if rate is not None or channels is not None:
+            raise click.UsageError("--rate and --channels belong to --format; other recordings have a header")
+        return None
+    if rate is None:
+        raise click.UsageError("--format needs --rate: samples without a header do not say their rate")
+    return raw_format(raw, rate, channels or 1)
+
+
+def _classify_file(
+    recording: Path,
+    blocks: Iterable[Array],
+    classifier: StreamingClassifier | WindowedClassifier,
+    runtime: Runtime,
+    *,
+    as_json: bool,
+) -> None:
+    """Print decisions on a file while it is read: lines and a summary, or one JSON document."""
+    counts: Counter[str] = Counter()
+    last, length, begun = None, 0, time.perf_counter()
     if as_json:
-        print_json(Classification(str(recording), runtime, tuple(decisions)).to_json())
+        click.echo(_document_head(recording, runtime), nl=False)
+    for block in blocks:
+        length += len(block)
+        for i in range(0, len(block), BLOCK):
+            for each in classifier.push(block[i : i + BLOCK]):
+                if as_json:
+                    separator = "," if last else ""
+                    click.echo(f"{separator}\n  {json.dumps(_decision_json(each), allow_nan=False)}", nl=False)
+                else:
+                    click.echo(_line(each))
+                counts[each.answer] += 1
+                last = each
+    if as_json:
+        click.echo("\n ]\n}")
+    elif last:
+        click.echo(_summary(last, counts))
+    spent, seconds = time.perf_counter() - begun, length / runtime.contract.front_end.sample_rate
+    if last:
+        ratio = seconds / max(spent, 1e-9)
+        log.print(Text(f"{seconds:.2f} s of audio in {spent:.2f} s ({ratio:.0f} times real time), {runtime.engine}"))
     else:
-        for each in decisions:
-            click.echo(_line(each))
-        if decisions:
-            click.echo(_summary(decisions[-1], Counter(each.answer for each in decisions)))
-    length = len(samples) / rate
-    if decisions:
-        ratio = length / max(spent, 1e-9)
-        log.print(Text(f"{length:.2f} s of audio in {spent:.2f} s ({ratio:.0f} times real time), {runtime.engine}"))
-    else:
-        log.print(Text(f"no decision: {length:.3f} s of audio is too short for the first one"))
+        log.print(Text(f"no decision: {seconds:.3f} s of audio is too short for the first one"))
 
 
-@dataclass(frozen=True)
-class Classification:
-    """The document that `--json` prints for a recording.
+def _document_head(recording: Path, runtime: Runtime) -> str:
+    """Return the document that `--json` prints for a recording, up to the first decision.
 
-    Attributes:
-        source: path of the recording.
-        runtime: the model in its engine.
-        decisions: all decisions, in order.
+    Its fields are kind, schema_version, source, model, engine, scheme, labels and decisions. `edge-asc report` reads
+    it. Decisions are printed as they are made, so that a document that ends early is that of a failed reading.
     """
+    from edge_asc.audio.bytestream import display
 
-    source: str
-    runtime: Runtime
-    decisions: tuple[Decision, ...]
-
-    def to_json(self) -> dict[str, JsonValue]:
-        """Return a JSON object, which `edge-asc report` reads."""
-        contract = self.runtime.contract
-        return {
-            "kind": "classification",
-            "schema_version": SCHEMA_VERSION,
-            "source": self.source,
-            "model": contract.name,
-            "engine": self.runtime.engine,
-            "scheme": contract.scheme,
-            "labels": list(contract.labels),
-            "decisions": [_decision_json(each) for each in self.decisions],
-        }
+    contract = runtime.contract
+    head: JsonValue = {
+        "kind": "classification",
+        "schema_version": SCHEMA_VERSION,
+        "source": display(recording),
+        "model": contract.name,
+        "engine": runtime.engine,
+        "scheme": contract.scheme,
+        "labels": list(contract.labels),
+    }
+    return json.dumps(head, indent=1, allow_nan=False).removesuffix("\n}") + ',\n "decisions": ['
 
 
 def _make_classifier(

@@ -29,6 +29,8 @@ TAU_LABELS = (
 )
 TAU_NAMES = ("tau2019", "tau2020-mobile", "tau2022-mobile")
 META, SETUP, CREDITS = "meta.csv", "evaluation_setup", "credits.csv"
+# A quote within a quoted field as R escapes it; at the end of a field a backslash is the file name's own.
+ESCAPED_QUOTE = re.compile(r'\\"(?![\t\r\n])')
 GENERATED = "scenes.json"  # marks a folder of generated scenes
 
 
@@ -141,16 +143,29 @@ def _read_credits(root: Path) -> dict[str, Credit]:
 
 
 def _rows(path: Path, required: Collection[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the line number and the fields by column name of each row of a tab-separated file."""
+    """Yield the line number and the fields by column name of each row of a tab-separated file.
+
+    Fields may be in quotes, as R writes them, if the names of the columns are.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+            quoted = file.readline().startswith('"')
+            file.seek(0)
+            lines = (ESCAPED_QUOTE.sub('""', line) for line in file) if quoted else file
+            reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
             header = [column.strip() for column in next(reader, [])]
             _check_header(path, header, required)
             for fields in reader:
+                if len(fields) > len(header) and any(fields[len(header) :]):
+                    raise DatasetError(
+                        f"{path}:{reader.line_num}: has {len(fields)} fields; expected the {len(header)} of the first "
+                        "line: write the file without row names"
+                    )
                 if fields:
                     padded = fields + [""] * (len(header) - len(fields))
-                    yield reader.line_num, dict(zip(header, (value.strip() for value in padded), strict=False))
+                    row = dict(zip(header, (value.strip() for value in padded), strict=False))
+                    row["filename"] = _to_posix(path, row["filename"])
+                    yield reader.line_num, row
     except OSError as error:
         raise DatasetError(
             f"{path}: cannot be read ({error.strerror}); expected the folder of a data set in the TAU layout"
@@ -159,10 +174,17 @@ def _rows(path: Path, required: Collection[str]) -> Iterator[tuple[int, dict[str
         raise DatasetError(f"{path}: not tab-separated UTF-8 text ({error})") from error
 
 
+def _to_posix(path: Path, name: str) -> str:
+    """Return a file name of a table with slashes, where the table was written on Windows."""
+    root = path.parent.parent if path.parent.name == SETUP else path.parent
+    return name.replace("\\", "/") if "\\" in name and not (root / name).exists() else name
+
+
 def _check_header(path: Path, header: list[str], required: Collection[str]) -> None:
     missing = [column for column in required if column not in header]
-    if missing and any("," in column for column in header):
-        raise DatasetError(f"{path}: columns are separated by commas; expected tabs: convert the file")
+    for mark, marks in ((",", "commas"), (";", "semicolons")):
+        if missing and any(mark in column for column in header):
+            raise DatasetError(f"{path}: columns are separated by {marks}; expected tabs: convert the file")
     if missing:
         raise DatasetError(
             f"{path}: no column {' or '.join(missing)}; "
@@ -183,10 +205,13 @@ def _guess_name(root: Path) -> str:
 
 
 def _guess_group(filename: str, label: str) -> str:
-    """Return city and place of a TAU file name, label-city-place-segment…; for any other file, its own stem."""
-    stem = PurePosixPath(filename).stem
-    parts = stem.removeprefix(f"{label}-").split("-")
-    return "-".join(parts[:2]) if len(parts) >= 4 else stem
+    """Return city and place of a TAU file name, label-city-place-segment…; for any other file, its path.
+
+    The path, not the name alone: files of one name in two folders are two recordings.
+    """
+    path = PurePosixPath(filename)
+    parts = path.stem.removeprefix(f"{label}-").split("-")
+    return "-".join(parts[:2]) if len(parts) >= 4 else str(path.parent / path.stem)
 
 
 LAYOUT = Layout(
