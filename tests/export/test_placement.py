@@ -1,6 +1,7 @@
 """Artefacts take their place in a folder: what is replaced, what is refused, and what an interruption leaves."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,6 @@ from edge_asc.files import sha256
 from edge_asc.manifest import MANIFEST, PENDING, Entry, Manifest, verify
 from edge_asc.output import claim_folder
 from edge_asc.scratch import scratch_folder
-from edge_asc_export import placement
 from edge_asc_export.placement import check_output, finish, place
 
 
@@ -125,7 +125,7 @@ def test_an_interruption_at_any_step_leaves_whole_artefacts(
     with monkeypatch.context() as patch:
         for name in ("replace", "rename", "unlink"):
             patch.setattr(Path, name, interrupted(getattr(Path, name)))
-        patch.setattr(placement.shutil, "rmtree", interrupted(placement.shutil.rmtree))
+        patch.setattr(shutil, "rmtree", interrupted(shutil.rmtree))
         staging = output / ".edge-asc-test"
         staging.mkdir()
         for name in ("a.tflite", "c.tflite"):
