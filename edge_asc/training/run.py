@@ -25,6 +25,7 @@ from edge_asc.training.listener import Listener
 from edge_asc.training.material import OTHER, Material, OtherSounds, Part, credit, gather
 from edge_asc.training.normalisation import measure_normalisation
 from edge_asc.training.provenance import describe_training
+from edge_asc.training.ranges import record_ranges
 from edge_asc.training.recipe import Recipe
 from edge_asc.training.recorder import Record
 from edge_asc.training.scoring import LEVELS, cross_evaluation, evaluate_levels, fold_evaluation
@@ -35,9 +36,6 @@ from edge_asc.training.validation import Validation
 
 __all__ = ["LEVELS", "Listener", "Run", "cross_validate", "evaluate_levels", "fit", "train", "trained_on"]
 
-# Clips whose activation ranges are recorded, and how many times the work of a trained frame a recorded one is.
-FEWEST_RECORDED, MOST_RECORDED = 16, 128
-RECORDING_COST = 6
 # Room that a training needs: its state, twice while it is written, and the checkpoint.
 OUTPUT_BYTES = 1 << 24
 
@@ -230,7 +228,7 @@ def _fit(
         return Checkpoint.load(run.output)
     checkpoint = _make_checkpoint(run, material, basis, trainer)
     if record and run.trains_output:
-        checkpoint = _record(record, checkpoint, run, material, listener)
+        checkpoint = record_ranges(record, checkpoint, run, material, listener)
     checkpoint.save(run.output)
     (run.output / STATE).unlink(missing_ok=True)
     compute.wait()
@@ -314,31 +312,6 @@ def _start(run: Run, initial: Checkpoint, listener: Listener) -> Start:
     if new := [label for label, row in zip(run.labels, rows, strict=True) if row is None]:
         listener.note(f"{run.initial} does not have the labels {', '.join(new)}: their outputs start from scratch")
     return Start(initial.model, rows)
-
-
-def _record(record: Record, checkpoint: Checkpoint, run: Run, material: Material, listener: Listener) -> Checkpoint:
-    """The checkpoint with activation ranges of evenly spaced training clips, as many as take less than the training."""
-    if not isinstance(checkpoint.model, CRNN):
-        return checkpoint
-    count = len(material.clips)
-    trained = count * sum(stage.epochs * stage.crops * stage.frames[0] for stage in run.recipe.stages)
-    longest = max(map(len, material.features))
-    most = min(count, max(FEWEST_RECORDED, min(MOST_RECORDED, trained // (longest * RECORDING_COST))))
-    chosen = sorted({round(i * (count - 1) / max(1, most - 1)) for i in range(most)})
-    source = {
-        "data": run.dataset.name,
-        "recorded_on": "the training clips",
-        "classes": len({clip.label for clip in material.clips}),
-    }
-    listener.note(f"recording activation ranges on {len(chosen)} clips")
-    ranges = record(
-        checkpoint.model,
-        checkpoint.front_end,
-        [material.features[i] for i in chosen],
-        source,
-        listener,
-    )
-    return replace(checkpoint, quantisation=ranges)
 
 
 def _load_finished(run: Run, cache: FeatureCache, listener: Listener) -> Checkpoint:

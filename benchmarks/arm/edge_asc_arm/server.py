@@ -95,12 +95,16 @@ def serve(board: Board, folder: Path, *, port: int = 0, home: str = "", root: Pa
         _wait_until_listening(process, port, folder / "log")
         yield Server(f"ssh://{getpass.getuser()}@{HOST}:{port}", folder / "config")
     finally:
-        process.terminate()
-        try:
-            process.wait(END_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(END_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

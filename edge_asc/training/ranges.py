@@ -1,0 +1,46 @@
+"""Activation ranges of a trained model, recorded on some of its training clips."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from edge_asc.models import CRNN
+from edge_asc.training.checkpoint import Checkpoint
+from edge_asc.training.listener import Listener
+from edge_asc.training.material import Material
+from edge_asc.training.recorder import Record
+
+if TYPE_CHECKING:
+    from edge_asc.training.run import Run
+
+# Clips whose activation ranges are recorded, and how many times the work of a trained frame a recorded one is.
+FEWEST_RECORDED, MOST_RECORDED = 16, 128
+RECORDING_COST = 6
+
+
+def record_ranges(
+    record: Record, checkpoint: Checkpoint, run: Run, material: Material, listener: Listener
+) -> Checkpoint:
+    """The checkpoint with activation ranges of evenly spaced training clips, as many as take less than the training."""
+    if not isinstance(checkpoint.model, CRNN):
+        return checkpoint
+    count = len(material.clips)
+    trained = count * sum(stage.epochs * stage.crops * stage.frames[0] for stage in run.recipe.stages)
+    longest = max(map(len, material.features))
+    most = min(count, max(FEWEST_RECORDED, min(MOST_RECORDED, trained // (longest * RECORDING_COST))))
+    chosen = sorted({round(i * (count - 1) / max(1, most - 1)) for i in range(most)})
+    source = {
+        "data": run.dataset.name,
+        "recorded_on": "the training clips",
+        "classes": len({clip.label for clip in material.clips}),
+    }
+    listener.note(f"recording activation ranges on {len(chosen)} clips")
+    ranges = record(
+        checkpoint.model,
+        checkpoint.front_end,
+        [material.features[i] for i in chosen],
+        source,
+        listener,
+    )
+    return replace(checkpoint, quantisation=ranges)
