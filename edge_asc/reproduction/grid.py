@@ -25,8 +25,9 @@ from edge_asc.progress import SILENT, Progress
 from edge_asc.reproduction.executor import Executor, LocalExecutor, describe_error
 from edge_asc.training.checkpoint import is_checkpoint, read_metadata
 from edge_asc.training.compute import Precision, launched
+from edge_asc.training.listener import Listener
 from edge_asc.training.recipe import Recipe
-from edge_asc.training.run import Listener, Run, fit
+from edge_asc.training.run import Run, fit
 from edge_asc.training.state import LOG
 
 # The paper's systems: name, and settings of the model.

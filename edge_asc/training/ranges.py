@@ -22,7 +22,7 @@ RECORDING_COST = 6
 def record_ranges(
     record: Record, checkpoint: Checkpoint, run: Run, material: Material, listener: Listener
 ) -> Checkpoint:
-    """The checkpoint with activation ranges of evenly spaced training clips, as many as take less than the training."""
+    """The checkpoint with ranges of evenly spaced training clips, as many as take less time than the training."""
     if not isinstance(checkpoint.model, CRNN):
         return checkpoint
     count = len(material.clips)

@@ -98,7 +98,7 @@ class Stage(Struct, frozen=True, forbid_unknown_fields=True):
         posterior_weight: share of the running-mean posterior in the target of the loss "running_mean".
         auxiliary_weight: weight of the auxiliary stream's loss in the loss "streams" (paper eq. 5: 1).
         class_balance: exponent of the weights 1 / (clips of the class) in the loss; 0 weighs all clips alike, 1 all
-            classes alike, 2 makes classes of many clips unlikely.
+            classes alike, more makes classes of many clips unlikely.
         class_limit: an epoch draws no more clips of a class than this times the mean of the others; 0 is off.
         clip_gradient: largest gradient norm; 0 is off.
         ema: decay of the exponential moving average of weights and buffers that the stage results in; 0 is off.
@@ -131,7 +131,7 @@ class Stage(Struct, frozen=True, forbid_unknown_fields=True):
     label_smoothing: Share = 0.0
     posterior_weight: Share = 0.5
     auxiliary_weight: NotNegative = 1.0
-    class_balance: Annotated[float, Meta(ge=0.0, le=2.0)] = 0.0
+    class_balance: Annotated[float, Meta(ge=0.0, le=4.0)] = 0.0
     class_limit: NotNegative = 0.0
     clip_gradient: NotNegative = 0.0
     ema: Share = 0.0
@@ -261,11 +261,16 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
         return self.only(names)
 
     def for_linear_head(self) -> Self:
-        """The recipe with stages of the head for a linear one: labels, not posteriors, and clips that are not mixed."""
+        """The recipe with stages of the head for a linear one: labels, not posteriors, half the views, nothing mixed."""
         return structs.replace(
             self,
             stages=tuple(
-                structs.replace(stage, loss="time_mean", augmentation=structs.replace(stage.augmentation, mixing=0.0))
+                structs.replace(
+                    stage,
+                    loss="time_mean",
+                    views=max(1, stage.views // 2),
+                    augmentation=structs.replace(stage.augmentation, mixing=0.0),
+                )
                 if stage.trains == "head"
                 else stage
                 for stage in self.stages

@@ -28,13 +28,11 @@ from edge_asc.training.provenance import describe_training
 from edge_asc.training.ranges import record_ranges
 from edge_asc.training.recipe import Recipe
 from edge_asc.training.recorder import Record
-from edge_asc.training.scoring import LEVELS, cross_evaluation, evaluate_levels, fold_evaluation
+from edge_asc.training.scoring import cross_evaluation, fold_evaluation
 from edge_asc.training.start import Start
 from edge_asc.training.state import LOG, STATE
 from edge_asc.training.trainer import Aids, Trainer
 from edge_asc.training.validation import Validation
-
-__all__ = ["LEVELS", "Listener", "Run", "cross_validate", "evaluate_levels", "fit", "train", "trained_on"]
 
 # Room that a training needs: its state, twice while it is written, and the checkpoint.
 OUTPUT_BYTES = 1 << 24

@@ -122,7 +122,7 @@ def test_the_recipe_fits_the_model(
     assert run.config.dropout == (STAGED.dropout if names != ["all"] else 0.0)
 
 
-@pytest.mark.parametrize(("options", "balance"), [([], 2.0), (["--set", "head.class_balance=0.5"], 0.5)])
+@pytest.mark.parametrize(("options", "balance"), [([], 3.0), (["--set", "head.class_balance=0.5"], 0.5)])
 def test_many_foreign_clips_are_weighed_down(
     train: Any, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], balance: float
 ) -> None:

@@ -17,9 +17,12 @@ from edge_asc.models import ModelConfig
 from edge_asc.training.card import card
 from edge_asc.training.card import credits as list_credits
 from edge_asc.training.checkpoint import Checkpoint
+from edge_asc.training.leakage import trained_on
+from edge_asc.training.listener import Listener
 from edge_asc.training.material import OTHER, OtherSounds
 from edge_asc.training.recipe import PAPER, STAGED
-from edge_asc.training.run import LEVELS, Listener, Run, cross_validate, fit, train, trained_on
+from edge_asc.training.run import Run, cross_validate, fit, train
+from edge_asc.training.scoring import LEVELS
 from edge_asc.training.state import STATE
 
 RECIPE = STAGED.override(

@@ -101,7 +101,7 @@ class _Options:
         recipe = chosen_recipe(self.recipe or default, self.settings, self.epochs)
         if self.other and not any(setting.endswith("class_balance") for setting in self.settings):
             # The many foreign clips would draw known sounds to `other`: make it unlikely beforehand.
-            recipe = recipe.override({"class_balance": 2.0})
+            recipe = recipe.override({"class_balance": 3.0})
         if self.stages:
             recipe = recipe.only(tuple(self.stages.split(",")))
         elif head == "linear" and not self.wide:
