@@ -261,7 +261,7 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
         return self.only(names)
 
     def for_linear_head(self) -> Self:
-        """The recipe with stages of the head for a linear one: labels, not posteriors, half the views, nothing mixed."""
+        """The recipe with stages of the head for a linear one: labels alone, half the views, no mixed clips."""
         return structs.replace(
             self,
             stages=tuple(
