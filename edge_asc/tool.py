@@ -44,11 +44,14 @@ def run_tool(
         EdgeAscError: the program is not installed, its exit code is not 0, or it takes longer.
     """
     line = [str(part) for part in command]
+    variables = make_environment() if environment is None else environment
+    if Path(line[0]).name == line[0] and shutil.which(line[0], path=variables.get("PATH")) is None:
+        raise EdgeAscError(f"{failure}: {line[0]} cannot be started (no such program); install it")
     try:
         process = subprocess.Popen(
             [*_die_with_parent(), *line],
             cwd=folder,
-            env=make_environment() if environment is None else environment,
+            env=variables,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -292,7 +292,7 @@ GRU = Signature(
         (("front_end", "mean"), [], "mean has 0 and scale 256 values"),
         (("front_end", "scale"), [1e38] * 256, "scale holds NaN or values outside"),
         (("front_end", "mean"), [1e300] * 256, "mean holds NaN or values beyond"),
-        (("front_end", "floor"), float("inf"), "floor: got float 'inf', expected a number"),
+        (("front_end", "floor"), float("inf"), "floor: got a number that is not finite, expected a number"),
         (("signatures", 0, "name"), "stop", r"signatures \['stop'\]; expected step alone"),
         (("signatures", 0, "frames"), 10**9, "features have shape"),
         (("signatures", 0, "samples"), 0, "8 frames for 0 samples"),

@@ -220,7 +220,7 @@ class Counter(Runtime):
             frames = 16000 * seconds // 512
             features = TensorSpec("features", "features", (1, 1, 256, frames), axes)
             embeddings = rows("embeddings", "embedding", (frames // 8, 1))
-            signatures.append(Signature(f"window_{seconds}s", frames, 0, (features,), (embeddings,)))
+            signatures.append(Signature(f"window_{seconds}s", frames, 512 * frames, (features,), (embeddings,)))
         inputs = rows("embedding", "embedding", (1, 1)), rows("hidden", "state", (1, 1))
         outputs = rows("logits", "logits", (1, 10)), rows("next", "state", (1, 1), "hidden")
         signatures.append(Signature("gru", 0, 0, inputs, outputs))

@@ -45,9 +45,14 @@ def test_a_checkpoint_is_whole_and_explains_itself(shipped: tuple[str, Checkpoin
     card = (path / "README.md").read_text()
     for row in levels["0"]["lengths"]:
         assert f"{100 * row['accuracy']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]" in card
-    for part in ("## Intended use and limits", "## Training", "## Credits", "CC-BY (", "CC0 ("):
+    credited = (path / "CREDITS.md").read_text()
+    assert "[CREDITS.md](CREDITS.md)" in card
+    for part in ("## Limits", "## Training"):
         assert part in card
-    assert "CC-BY-NC" not in card
+    assert len(card.splitlines()) <= 50, "a card fits one screen"
+    assert "## CC-BY (" in credited
+    assert "## CC0 (" in credited
+    assert "CC-BY-NC" not in credited
 
 
 @pytest.mark.parametrize("fmt", ["onnx", "tflite"])

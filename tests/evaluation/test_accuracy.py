@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from rich.console import Console
 
+from edge_asc.cli.console import PlainConsole
 from edge_asc.cli.tables import accuracy_table, loss_table, recall_table
 from edge_asc.contract import DECISION_RULES, DecisionRule, Signature, StreamContract, TensorSpec
 from edge_asc.errors import EdgeAscError
@@ -94,6 +94,25 @@ class Scripted(Summing):
 
     def stream(self, features: Sequence[Array]) -> list[Array]:
         return [next(self.logits) for _ in features]
+
+
+class Windows(Summing):
+    def __init__(self, *seconds: int) -> None:
+        self.contract = replace(contract(), form="windowed", signatures=tuple(map(window, seconds)))
+
+    def run(self, signature: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Tensors:
+        total = inputs["features"].reshape(-1, MELS).sum(axis=0)[None]
+        return {"logits": total, "sum_next": inputs["sum"]}
+
+
+def window(seconds: int) -> Any:
+    frames = 16000 * seconds // 512
+    spec = contract().signature("step")
+    sizes = {"time": frames, "mel": MELS}
+    features = replace(spec.inputs[0], shape=tuple(sizes.get(axis, 1) for axis in spec.inputs[0].axes))
+    return replace(
+        spec, name=f"window_{seconds}s", frames=frames, samples=512 * frames, inputs=(features, *spec.inputs[1:])
+    )
 
 
 def clips(*frames: int, seed: int = 0) -> list[Array]:
@@ -295,7 +314,7 @@ def test_bad_lengths_and_models() -> None:
     with pytest.raises(EdgeAscError, match="0 lengths"):
         evaluate([("model", Batched())], LabelledClips(features, [0], LABELS), [])
     with pytest.raises(EdgeAscError, match="windowed model"):
-        stream_logits(Batched(form="windowed"), features)
+        stream_logits(Windows(1), features)
     other = FrontEnd(mels=MELS, high=4000.0)
     with pytest.raises(EdgeAscError, match="another front end"):
         evaluate([("a", Batched()), ("b", Batched(front_end=other))], LabelledClips(features, [0], LABELS), [1])
@@ -374,7 +393,8 @@ def test_json() -> None:
 
 
 def shown(value: Any) -> str:
-    console = Console(file=io.StringIO(), width=160)
+    console = PlainConsole()
+    console.file, console.width = io.StringIO(), 160
     console.print(value)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -398,21 +418,6 @@ def test_tables() -> None:
 
 
 def test_windows_that_have_nothing_in_common_are_evaluated_apart() -> None:
-    class Windows(Summing):
-        def __init__(self, *seconds: int) -> None:
-            self.contract = replace(contract(), form="windowed", signatures=tuple(map(window, seconds)))
-
-        def run(self, signature: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Tensors:
-            total = inputs["features"].reshape(-1, MELS).sum(axis=0)[None]
-            return {"logits": total, "sum_next": inputs["sum"]}
-
-    def window(seconds: int) -> Any:
-        frames = 16000 * seconds // 512
-        spec = contract().signature("step")
-        sizes = {"time": frames, "mel": MELS}
-        features = replace(spec.inputs[0], shape=tuple(sizes.get(axis, 1) for axis in spec.inputs[0].axes))
-        return replace(spec, name=f"window_{seconds}s", frames=frames, inputs=(features, *spec.inputs[1:]))
-
     models = [("all", Windows(1, 2)), ("one", Windows(1)), ("two", Windows(2))]
     found = evaluate(models, LabelledClips(clips(70, 70), [0, 1], LABELS), [1, 2])
     assert [[row.seconds for row in result.lengths] for result in found] == [[1, 2], [1], [2]]
