@@ -21,10 +21,14 @@ EXPORTED := $(foreach model,$(MODELS),$(addprefix build/gate/$(model)/,float int
 # With REUSE=1, what was exported before is taken as it is.
 EXPORTS := $(if $(REUSE),,$(EXPORTED))
 
+# Pretrained models, and the artefacts of each that the wheel contains.
+ZOO := $(patsubst %/checkpoint.json,%,$(wildcard edge_asc/zoo/*/checkpoint.json))
+BUNDLES := edge_asc/zoo/fuse/float $(addsuffix /int8,$(ZOO))
+
 # Other runtimes, in an environment of their own.
 PEERS := .venv-peers/bin
 
-.PHONY: demo test fuzz interrupt proof exported measured gate arm peers android android-assets baselines check house minimum coverage clean $(EXPORTED)
+.PHONY: demo test fuzz interrupt proof zoo exported measured gate arm peers android android-assets baselines check house minimum coverage clean $(EXPORTED) $(BUNDLES)
 
 demo: $(INSTALLED)
 	$(BIN)/edge-asc doctor
@@ -62,6 +66,12 @@ interrupt: $(INSTALLED)
 
 proof: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow -s
+
+# After a change of a checkpoint or of the export; tests/test_zoo.py says when.
+zoo: $(BUNDLES)
+
+$(BUNDLES): $(INSTALLED)
+	$(BIN)/edge-asc export $(@D) --quantize $(subst float,none,$(@F)) --output $@
 
 exported: $(EXPORTED)
 

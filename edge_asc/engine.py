@@ -14,7 +14,7 @@ from edge_asc.manifest import MANIFEST, Manifest, has_manifest
 from edge_asc.manifest import verify as verify_listed
 from edge_asc.registry import Registry
 from edge_asc.runtime import Runtime
-from edge_asc.zoo import locate_model
+from edge_asc.zoo import list_bundles, locate_model
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Engine:
         open: opens a path for a number of threads.
         distribution: package that it needs, by its name on the package index.
         module: the same package, by the name to import.
+        modules: further modules that it cannot do without, by the names to import.
         extra: extra of edge-asc that installs it; "" where none does.
         suffixes: suffixes of the artefacts that it runs, preferred first; empty where it runs folders only.
         substitutes: packages that run its files where its own is not installed.
@@ -58,6 +59,7 @@ class Engine:
     open: Callable[[Path, int], Runtime]
     distribution: str
     module: str
+    modules: tuple[str, ...] = ()
     extra: str = ""
     suffixes: tuple[str, ...] = ()
     substitutes: tuple[Substitute, ...] = ()
@@ -66,8 +68,9 @@ class Engine:
     preload: tuple[str, ...] = ()
 
     def is_installed(self) -> bool:
-        """Whether its package or a substitute can be imported. Imports nothing."""
-        return any(find_spec(module) is not None for module in (self.module, *(s.module for s in self.substitutes)))
+        """Whether its package or a substitute, and all it needs besides, can be imported. Imports nothing."""
+        alternatives = (self.module, *(substitute.module for substitute in self.substitutes))
+        return any(map(find_spec, alternatives)) and all(map(find_spec, self.modules))
 
     def version(self) -> str:
         """Return the version of the installed package that runs its files; "" where there is none."""
@@ -92,7 +95,8 @@ def open_runtime(path: str | Path, *, threads: int = 1, verify: bool = True) -> 
 
     Args:
         path: an artefact, a bundle (a folder with a manifest; see `preferred_artefact`), a checkpoint folder, or the
-            name of a pretrained model.
+            name of a pretrained model, such as "fuse", or of its artefacts, such as "fuse-int8". A checkpoint runs as
+            the artefact in its folder where torch is missing (see `find_engine`).
         threads: CPU threads of the engine.
         verify: compare an artefact with the digest in its contract (see `edge_asc.seal`) and with the one in the
             manifest beside it, before an engine reads it. Engines may crash on a damaged file, or compute nonsense.
@@ -122,6 +126,9 @@ def open_runtime(path: str | Path, *, threads: int = 1, verify: bool = True) -> 
 def find_engine(path: Path) -> tuple[Path, Engine]:
     """Return the artefact or checkpoint that `path` means, and the engine that runs it.
 
+    Where the engine of a checkpoint is not installed and its folder holds bundles, as those of the pretrained models
+    do, this is an artefact of the first of them that an installed engine runs: float before int8.
+
     Raises:
         ContractError: nothing there that an engine runs.
     """
@@ -131,7 +138,10 @@ def find_engine(path: Path) -> tuple[Path, Engine]:
     engines = ENGINES.all().values()
     for engine in engines:
         if path.exists() and engine.accepts(path):
-            return path, engine
+            bundles = () if engine.is_installed() else list_bundles(path)
+            substitutes = [find_engine(bundle) for bundle in bundles]
+            runnable = (pair for pair in substitutes if pair[1].is_installed())
+            return next(runnable, substitutes[0] if substitutes else (path, engine))
     suffixes = ", ".join(suffix for engine in engines for suffix in engine.suffixes)
     if not path.exists():
         raise ContractError(

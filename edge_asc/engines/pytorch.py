@@ -152,6 +152,7 @@ ENGINE = Engine(
     open=_open,
     distribution="torch",
     module="torch",
+    modules=("safetensors",),
     extra="train",
     preload=("torch", "edge_asc.training.checkpoint"),
 )

@@ -1,10 +1,18 @@
-"""Pretrained models: checkpoints that come with the package."""
+"""Pretrained models that come with the package: checkpoints, and the artefacts that were exported from them.
+
+`NAME/` is a checkpoint, `NAME/float/` and `NAME/int8/` are bundles, where they are shipped. `make zoo` writes the
+bundles.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from edge_asc.manifest import has_manifest
+
 DEFAULT = "fuse"
+# Folders of bundles in that of a checkpoint, the one nearest to the checkpoint first.
+BUNDLES = ("float", "int8")
 
 
 def zoo() -> tuple[str, ...]:
@@ -17,7 +25,31 @@ def zoo_path(name: str) -> Path | None:
     return Path(__file__).parent / name if name in zoo() else None
 
 
+def list_bundles(checkpoint: Path) -> tuple[Path, ...]:
+    """Return the bundles in the folder of a checkpoint, the one nearest to the checkpoint first."""
+    return tuple(folder for folder in (checkpoint / name for name in BUNDLES) if has_manifest(folder))
+
+
 def locate_model(model: str | Path) -> Path | None:
-    """Return the path that `model` is, or the folder of the pretrained model of that name; None where it is neither."""
+    """Return the path that a user means by the name of a model.
+
+    Args:
+        model: a path that exists, the name of a pretrained model, such as "fuse", or the name of its artefacts in one
+            scheme, such as "fuse-int8".
+
+    Returns:
+        The path, the checkpoint folder, or the bundle; None where it is none of these.
+    """
     path = Path(model)
-    return path if path.exists() else zoo_path(str(model))
+    if path.exists():
+        return path
+    name, _, scheme = str(model).rpartition("-")
+    bundles = {bundle.name: bundle for bundle in list_bundles(folder)} if (folder := zoo_path(name)) else {}
+    return zoo_path(str(model)) or bundles.get(scheme)
+
+
+def list_names() -> tuple[str, ...]:
+    """Return the names that `locate_model` knows: of the pretrained models and of their artefacts."""
+    folders = [Path(__file__).parent / name for name in zoo()]
+    artefacts = [f"{folder.name}-{bundle.name}" for folder in folders for bundle in list_bundles(folder)]
+    return (*zoo(), *artefacts)

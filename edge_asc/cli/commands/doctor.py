@@ -17,7 +17,7 @@ from edge_asc.cli.command import COMMANDS, Need
 from edge_asc.cli.console import json_option, out, print_json
 from edge_asc.engine import ENGINES, Engine
 from edge_asc.jsonobject import JsonValue
-from edge_asc.zoo import zoo
+from edge_asc.zoo import list_names
 
 # Packages that edge-asc always installs.
 CORE = (
@@ -91,7 +91,7 @@ class Diagnosis:
     Attributes:
         machine: this installation.
         packages: every package that a part of edge-asc needs.
-        models: names of the pretrained models.
+        models: names of the pretrained models and of their artefacts.
         advice: one sentence for each thing that does not work here.
     """
 
@@ -112,7 +112,7 @@ class Diagnosis:
         )
         engines = _engines()
         packages = tuple(map(Package.look_up, _merge_needs(_needs(engines))))
-        return cls(machine, packages, zoo(), tuple(_advice(engines, packages, machine)))
+        return cls(machine, packages, list_names(), tuple(_advice(engines, packages, machine)))
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return a JSON object."""
@@ -160,7 +160,10 @@ def _advice(engines: Sequence[Engine], packages: Sequence[Package], machine: Mac
                 )
                 break
     if "torch" not in installed:
-        yield "pretrained models need torch: export them on another machine, copy the folder, and run the artefact here"
+        yield (
+            "without torch, pretrained models run as the artefacts that come with them; to export or train, run: "
+            f"{_install('torch', 'train')}"
+        )
     if machine.bits == 32:
         names = " nor ".join(engine.distribution for engine in engines if engine.suffixes)
         yield f"a 32-bit Python: neither {names} is published for it; install a 64-bit system"

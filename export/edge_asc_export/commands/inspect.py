@@ -80,13 +80,15 @@ def _suffixes() -> tuple[str, ...]:
 
 
 def _find_artefact(model: Path) -> Path | None:
-    """Return the artefact at a path, or the one of an exported folder that runs here."""
+    """Return the artefact that a path or a name means: itself, or the one of a bundle that runs here."""
     from edge_asc.engine import preferred_artefact
     from edge_asc.manifest import has_manifest
+    from edge_asc.zoo import locate_model
 
-    if has_manifest(model):
-        return preferred_artefact(model)
-    return model if model.suffix in _suffixes() and model.is_file() else None
+    path = locate_model(model) or model
+    if has_manifest(path):
+        return preferred_artefact(path)
+    return path if path.suffix in _suffixes() and path.is_file() else None
 
 
 def _inspect_checkpoint(folder: Path, *, as_json: bool) -> None:
