@@ -192,4 +192,11 @@ def _training(checkpoint: Checkpoint, credited: str) -> list[str]:
 
 def _describe_clips(training: dict[str, Any]) -> str:
     licences = f", licences {' and '.join(training['licences'])} only" if training.get("licences") else ""
-    return f"{training['clips']} clips of {training['data']}{licences}"
+    count, sounds = training["clips"], training.get("other")
+    if not sounds:
+        return f"{count} clips of {training['data']}{licences}"
+    foreign = training["per_class"][OTHER]
+    return (
+        f"{count - foreign} clips of {training['data']} and {foreign} of other sounds ({sounds['data']} and synthetic)"
+        f"{licences}"
+    )
