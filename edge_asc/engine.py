@@ -14,7 +14,7 @@ from edge_asc.manifest import MANIFEST, Manifest, has_manifest
 from edge_asc.manifest import verify as verify_listed
 from edge_asc.registry import Registry
 from edge_asc.runtime import Runtime
-from edge_asc.zoo import list_bundles, locate_model
+from edge_asc.zoo import list_bundles, list_names, locate_model
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def find_engine(path: Path) -> tuple[Path, Engine]:
     if not path.exists():
         raise ContractError(
             f"{path}: no model there; expected an artefact ({suffixes}), an exported folder with {MANIFEST}, "
-            "a checkpoint folder, or the name of a pretrained model"
+            f"a checkpoint folder, or the name of a pretrained model: {', '.join(list_names())}"
         )
     raise ContractError(f"{path}: no engine runs a file ending in {path.suffix or 'nothing'}; expected {suffixes}")
 

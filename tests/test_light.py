@@ -74,6 +74,47 @@ def test_the_command_line_classifies(artefact: Path, tmp_path: Path) -> None:
     assert expected.label in json.dumps(json.loads(done.stdout))
 
 
+def without(*modules: str) -> str:
+    """Python code that makes modules look as if they were not installed."""
+    return f"import sys; sys.modules.update(dict.fromkeys({modules}))"
+
+
+@engines
+@pytest.mark.parametrize("missing", ["torch", "safetensors"])
+def test_pretrained_models_run_without_torch(artefact: Path, engine: str, missing: str, tmp_path: Path) -> None:
+    audio.write(tmp_path / "clip.wav", samples())
+    others = [module for name, module in MODULES.items() if name != engine]
+    program = f"{without(missing, 'tflite_runtime', *others)}; from edge_asc.cli import main; main()"
+    for model, scheme in (("fuse", "none"), ("fuse-int8", "int8"), ("fuse-50", "int8")):
+        arguments = ["classify", str(tmp_path / "clip.wav"), "--json", "--model", model]
+        done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        result = json.loads(done.stdout)
+        assert (result["scheme"], len(result["decisions"])) == (scheme, 8)
+        assert result["engine"].startswith({"onnx": "onnxruntime", "tflite": "litert"}[engine])
+
+
+def test_a_pretrained_model_without_any_engine_names_what_to_install() -> None:
+    modules = ("torch", "tflite_runtime", "tensorflow", *MODULES.values())
+    program = f"{without(*modules)}; from edge_asc.engine import open_runtime; open_runtime('fuse')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "install it with: pip install 'edge-asc[tflite]'" in done.stderr
+
+
+@engines
+def test_without_torch_a_pretrained_model_is_inspected_but_not_exported(artefact: Path, engine: str) -> None:
+    others = [module for name, module in MODULES.items() if name != engine]
+    program = f"{without('torch', 'tflite_runtime', *others)}; from edge_asc.cli import main; main()"
+    inspected, exported = (
+        subprocess.run([sys.executable, "-c", program, verb, "fuse"], capture_output=True, text=True, check=False)
+        for verb in ("inspect", "export")
+    )
+    assert inspected.returncode == 0, inspected.stderr
+    assert "fuse-float" in inspected.stdout
+    assert exported.returncode == 2
+    assert "torch is not installed; install it with: pip install 'edge-asc[export]'" in exported.stderr
+
+
 def test_nothing_heavy_is_imported() -> None:
     heavy = {"torch", "onnx", "sklearn", "matplotlib", "jinja2", "safetensors"}
     code = f"import sys, edge_asc, edge_asc.cli, edge_asc.streaming; print(*{heavy} & set(sys.modules))"

@@ -52,12 +52,17 @@ def command(model: Path, against: str | None, data: Path | None, fold: int | Non
         raise click.UsageError("--data belongs to --against")
     if fold is not None and data is None:
         raise click.UsageError("--fold belongs to --data")
+    from edge_asc.engine import find_engine
     from edge_asc.training.checkpoint import is_checkpoint
     from edge_asc.zoo import locate_model
 
     folder = locate_model(model)
     if against is None and folder is not None and is_checkpoint(folder):
-        _inspect_checkpoint(folder, as_json=as_json)
+        runnable, _ = find_engine(folder)  # without torch, an artefact of the same model
+        if runnable == folder:
+            _inspect_checkpoint(folder, as_json=as_json)
+        else:
+            _inspect_artefact(runnable, as_json=as_json)
         return
     artefact = _find_artefact(model)
     if artefact is None and against is not None:
@@ -92,6 +97,9 @@ def _find_artefact(model: Path) -> Path | None:
 
 
 def _inspect_checkpoint(folder: Path, *, as_json: bool) -> None:
+    from edge_asc.errors import require
+
+    require("torch", "train")
     from edge_asc.models.complexity import complexity
     from edge_asc.training.checkpoint import Checkpoint
     from edge_asc_export.commands._facts import checkpoint_facts, fact_table
