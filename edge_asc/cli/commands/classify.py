@@ -17,7 +17,7 @@ from rich.text import Text
 
 from edge_asc.audio.pcm import RAW_FORMATS, PcmFormat, raw_format
 from edge_asc.audio.reader import RATES
-from edge_asc.cli.console import json_option, log, out, quiet_option, threads_option
+from edge_asc.cli.console import echo, json_option, log, out, quiet_option, threads_option
 from edge_asc.contract import DECISION_RULES, DecisionRule
 from edge_asc.zoo import DEFAULT
 
@@ -139,13 +139,13 @@ def _classify_file(
                     separator = "," if last else ""
                     click.echo(f"{separator}\n  {json.dumps(_decision_json(each), allow_nan=False)}", nl=False)
                 else:
-                    click.echo(_line(each))
+                    echo(_line(each))
                 counts[each.answer] += 1
                 last = each
     if as_json:
         click.echo("\n ]\n}")
     elif last:
-        click.echo(_summary(last, counts))
+        echo(_summary(last, counts))
     spent, seconds = time.perf_counter() - begun, length / runtime.contract.front_end.sample_rate
     if last:
         ratio = seconds / max(spent, 1e-9)
@@ -214,11 +214,11 @@ def _classify_live(
                     if view is not None:
                         view.update(_bars(last, classifier.labels), refresh=True)
                     else:
-                        click.echo(json.dumps(_decision_json(last)) if as_json else _line(last))
+                        echo(json.dumps(_decision_json(last)) if as_json else _line(last))
     except KeyboardInterrupt:
         pass  # the way to stop
     if last is not None and not as_json:
-        click.echo(_summary(last, counts))
+        echo(_summary(last, counts))
 
 
 def _line(decision: Decision) -> str:
