@@ -1,6 +1,7 @@
 """Artefacts of both formats, opened without their digest: engines see the damage.
 
-Other answers are what `verify=False` accepts. A crash of an engine is its own defect, and is counted.
+Other answers are what `verify=False` accepts, and engines allocate what a damaged size says. A crash of an engine is
+its own defect, and is counted.
 """
 
 from __future__ import annotations
@@ -18,4 +19,4 @@ def seeds(folder: Path) -> Seeds:
     return {name: whole_artefact(name) for name in FILES}
 
 
-TARGET = Target(seeds, partial(stream, verify=False), other_answers=True)
+TARGET = Target(seeds, partial(stream, verify=False), other_answers=True, memory=4096)
