@@ -425,6 +425,28 @@ def test_microphone_yields_blocks_and_closes_the_device(
     assert not caplog.records
 
 
+def test_microphone_of_another_rate_is_resampled_and_mixed_down(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The device refuses mono at 16 kHz and offers 48 kHz in stereo."""
+    played = tone(440, 48000).astype(np.float32).reshape(-1, 480)
+    fake = plug_in(monkeypatch, [])
+    fake.rates = {48000}
+    with closing(audio.microphone(block=480)) as blocks:  # type: ignore[type-var]  # a generator
+        fake.blocks = played[: BACKLOG - 4]
+        recorded = []
+        while sum(map(len, recorded)) < 8000:
+            recorded.append(next(blocks))
+        assert not fake.closed
+    assert fake.closed
+    assert (fake.options["samplerate"], fake.options["channels"]) == (48000, 2)
+    assert [r.message for r in caplog.records] == [
+        "microphone: does not record mono at 16000 Hz; it is opened at 48000 Hz"
+    ]
+    samples = np.concatenate(recorded)[1000:7000]
+    np.testing.assert_allclose(samples, tone(440, 16000)[1000:7000], atol=1e-3)
+
+
 def test_microphone_warns_of_an_overflow_before_the_block_that_follows(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -85,6 +85,10 @@ def convert(path: Path, value: Document, kind: type[T], advice: str) -> T:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         raise EdgeAscError(f"{path}: {_describe(str(error), value)}; {advice}") from error
+    except UnicodeEncodeError as error:
+        raise EdgeAscError(
+            f"{path}: the name of a field holds half of a surrogate pair, which is no character; {advice}"
+        ) from error
 
 
 def convert_reply(device: str, text: str, kind: type[T]) -> T:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
-from edge_asc.contract import DecisionRule
+from edge_asc.contract import DECISION_RULES, DecisionRule
 from edge_asc.errors import EdgeAscError, require
 from edge_asc.files import sha256, write_bytes, write_json
 from edge_asc.frontend import FrontEnd
-from edge_asc.jsonobject import JsonObject
+from edge_asc.jsonobject import JsonObject, parse_json
 from edge_asc.unknown import UnknownRule
 
 if TYPE_CHECKING:
@@ -89,10 +88,8 @@ class Checkpoint:
         value = read_metadata(folder)
         try:
             return cls._read(folder, value)
-        except (KeyError, TypeError, ValueError) as error:
-            raise EdgeAscError(
-                f"{folder / METADATA}: malformed ({error!r}); copy the folder again, or train the model again"
-            ) from error
+        except ValueError as error:
+            raise _malformed(folder / METADATA, error) from error
 
     @classmethod
     def _read(cls, folder: Path, value: dict[str, Any]) -> Self:
@@ -106,12 +103,16 @@ class Checkpoint:
             )
         require("torch", "train")
         safetensors = require("safetensors.torch", "train")
+        from safetensors import SafetensorError
+
         from edge_asc.models import ModelConfig, build
 
-        model = build(ModelConfig.from_json(value["model"]))
-        unknown = JsonObject(value, METADATA).optional_child("unknown")
+        fields = JsonObject(value, METADATA)
+        model, unknown = build(ModelConfig.from_json(value["model"])), fields.optional_child("unknown")
         try:
             model.load_state_dict(safetensors.load_file(weights))
+        except SafetensorError as error:
+            raise EdgeAscError(f"{weights}: not a file of weights ({error}); copy the folder again") from error
         except RuntimeError as error:
             raise EdgeAscError(f"{weights}: the weights do not fit the model of {METADATA}: {error}") from error
         return cls(
@@ -124,7 +125,7 @@ class Checkpoint:
             training=value["training"],
             evaluation=value["evaluation"],
             quantisation=value["quantisation"],
-            temperature=float(value.get("temperature", 1.0)),
+            temperature=fields.number("temperature", 1.0),
             unknown=None if unknown is None else UnknownRule.from_json(unknown),
         )
 
@@ -139,7 +140,7 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise EdgeAscError(f"{folder}: no checkpoint there; expected a folder with {METADATA} and {WEIGHTS}")
     try:
-        value: dict[str, Any] = json.loads(path.read_text())
+        value = cast(dict[str, Any], parse_json(path.read_bytes()))
         version = value["schema_version"]
     except (ValueError, KeyError, TypeError) as error:
         raise EdgeAscError(f"{path}: not a checkpoint's JSON ({error!r}); copy the folder again") from error
@@ -149,7 +150,25 @@ def read_metadata(folder: Path) -> dict[str, Any]:
             f"{path}: schema version {version!r}; this edge-asc reads version {SCHEMA_VERSION}: "
             f"{'upgrade edge-asc' if newer else 'train the checkpoint again'}"
         )
+    try:
+        _check_fields(JsonObject(value, METADATA))
+    except ValueError as error:
+        raise _malformed(path, error) from error
     return value
+
+
+def _check_fields(fields: JsonObject) -> None:
+    """Raise ValueError unless the fields that every checkpoint has are there, each of its type."""
+    for name in ("name", "weights_sha256"):
+        fields.text(name)
+    for name in ("model", "front_end", "recipe", "training", "evaluation", "quantisation"):
+        fields.child(name)
+    fields.texts("labels")
+    fields.choice("decision", DECISION_RULES)
+
+
+def _malformed(path: Path, error: ValueError) -> EdgeAscError:
+    return EdgeAscError(f"{path}: malformed ({error}); copy the folder again, or train the model again")
 
 
 def is_checkpoint(path: Path) -> bool:

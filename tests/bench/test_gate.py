@@ -522,6 +522,7 @@ def test_benchmark_action_reads_medians_and_sizes() -> None:
         ({"variants": [variant("x", bytes=0)]}, r"variants\[0\] \(x\)\.bytes: got 0, expected int >= 1"),
         ({"variants": [variant("x"), variant("x")]}, "variants: 'x' is there twice"),
         ({"variants": [variant("x", latency={"5": latency(1.0)})]}, "got '5', expected the forms of a causal model"),
+        ({"\ud800": 1}, "name of a field holds half of a surrogate pair, which is no character; measure again"),
         ({"complete": False}, "complete: contradicts incomplete"),
         ({"settings": {"threads": 0}}, r"settings\.threads: got 0, expected int >= 1"),
     ],

@@ -93,6 +93,14 @@ def test_the_page_shows_what_was_measured(result: dict[str, Any], tmp_path: Path
     assert all(link.startswith("#") for link in links), "the page needs nothing from elsewhere"
 
 
+def test_names_are_text_in_the_page(result: dict[str, Any], tmp_path: Path) -> None:
+    name, hostile = result["variants"][0]["name"], "<script>alert(1)</script>"
+    text = json.dumps(result).replace(json.dumps(name), json.dumps(hostile))
+    html = to_html(loaded(tmp_path, json.loads(text)))
+    assert hostile not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+
+
 def test_a_model_without_a_length_leaves_its_place_empty(result: dict[str, Any], tmp_path: Path) -> None:
     shorter = copy.deepcopy(result)
     del shorter["variants"][3]["accuracy"]["lengths"][1]

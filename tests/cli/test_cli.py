@@ -1,9 +1,11 @@
 """The commands as their users call them, in processes of their own where exit codes and streams matter."""
 
 import json
+import os
+import struct
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from edge_asc import audio
 from edge_asc.cli import cli
 from edge_asc.cli.command import COMMANDS
 from edge_asc.data.generated import write_scenes
+from edge_asc.frontend import Array
 from edge_asc.unknown import UnknownRule
 
 
@@ -79,6 +82,34 @@ def test_classify_answers_other_where_it_does_not_know_the_sound(
         assert (decision["label"] == "b") == bool(answer)
     last = run("classify", recording, "--model", tmp_path / "model").stdout.splitlines()[-1]
     assert last.startswith("summary: b (") == bool(answer)
+
+
+def test_classify_prints_the_first_decision_on_a_long_file_after_its_first_blocks(
+    artefacts: Artefacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "hour.wav"
+    audio.write(path, sound(1.0))
+    size = path.stat().st_size - 32_000 + 3600 * 32_000
+    header = bytearray(path.read_bytes())
+    header[40:44] = struct.pack("<I", 3600 * 32_000)
+    path.write_bytes(header)
+    os.truncate(path, size)  # an hour, the rest of it silence
+    length, printed = 0, ""
+    read = audio.stream
+
+    def watched(*arguments: Any, **options: Any) -> Iterator[Array]:
+        nonlocal length, printed
+        for block in read(*arguments, **options):
+            length += len(block)
+            yield block
+            printed += capsys.readouterr().out
+            if printed:
+                return
+
+    monkeypatch.setattr(audio, "stream", watched)
+    cli.main(["classify", str(path), "--model", str(artefacts.steps["onnx"])], standalone_mode=False)
+    assert printed.startswith("   0.256 s")
+    assert length <= 16_000
 
 
 def test_classify_stops_after_so_many_seconds(artefacts: Artefacts, recording: Path) -> None:

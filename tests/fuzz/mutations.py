@@ -123,10 +123,18 @@ def _change(random: Random, value: Any) -> Any:
         other, place = random.choice(places)
         holder[key] = json.loads(json.dumps(other.get(place) if isinstance(other, dict) else other))
     elif action < 0.65 and isinstance(old, int | float) and not isinstance(old, bool):
-        holder[key] = random.choice((old + 1, old - 1, -old, old * 2, old / 3, str(old)))
+        holder[key] = random.choice((old + 1, old - 1, -old, old * 2, _third(old), str(old)))
     else:
         holder[key] = random.choice(VALUES)
     return value
+
+
+def _third(number: float) -> float:
+    """Return a third of a number; of an integer beyond every float, a whole one."""
+    try:
+        return number / 3
+    except OverflowError:
+        return number // 3
 
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:

@@ -121,10 +121,32 @@ def test_other_schema_version(folder: Path, version: int, advice: str) -> None:
         Checkpoint.load(folder)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "3"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "3", "[" * 100_000, '{"schema_version": NaN}', "\xff"])
 def test_damaged_metadata(folder: Path, text: str) -> None:
     (folder / METADATA).write_text(text)
     with pytest.raises(EdgeAscError, match="not a checkpoint's JSON"):
+        Checkpoint.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("name", 3), ("name", "\ud800"), ("weights_sha256", None), ("model", []), ("front_end", "x")),
+        *(("labels", "abc"), ("labels", [1, 2, 3]), ("decision", "first"), ("temperature", "1"), ("training", None)),
+        *(("recipe", []), ("evaluation", 1), ("quantisation", [0])),
+    ],
+)
+def test_a_field_of_another_type_is_named(folder: Path, name: str, value: object) -> None:
+    edit(folder, **{name: value})
+    with pytest.raises(EdgeAscError, match=rf"checkpoint\.json: malformed \(.*{name}: got"):
+        Checkpoint.load(folder)
+
+
+@pytest.mark.parametrize("start", [b"", b"\xff" * 8, b"\0" * 8, b"\x10" + bytes(7) + b'{"a": {"dtype": 1'])
+def test_weights_that_are_none_are_one_error_although_their_digest_is_right(folder: Path, start: bytes) -> None:
+    (folder / WEIGHTS).write_bytes(start)
+    edit(folder, weights_sha256=sha256(folder / WEIGHTS))
+    with pytest.raises(EdgeAscError, match="not a file of weights"):
         Checkpoint.load(folder)
 
 
