@@ -25,9 +25,17 @@ from edge_asc_android.assets import generate_clip, list_artefacts
 SECONDS = 4
 # 1: first version.
 SCHEMA_VERSION = 1
-# Largest differences. An integer state is compared by the share of its values that differ: features that differ in
-# their last bit, and another version of the engine, round some of them differently.
-TOLERANCES = {"log_mel": 1e-4, "logits": 1e-4, "probabilities": 1e-4, "states": 1e-4, "integer_states": 0.02}
+# Largest differences. Features that differ in their last bit, and another version of the engine, round some values of an
+# integer artefact differently. Its states are therefore compared by the share of values that differ, and its probabilities
+# with the effect of such features: features of Python moved by 3e-6 move them by 0.010 to 0.028.
+TOLERANCES = {
+    "log_mel": 1e-4,
+    "logits": 1e-4,
+    "probabilities": 1e-4,
+    "integer_probabilities": 0.03,
+    "states": 1e-4,
+    "integer_states": 0.02,
+}
 
 
 @dataclass(frozen=True)
