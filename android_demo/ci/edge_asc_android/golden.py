@@ -25,9 +25,9 @@ from edge_asc_android.assets import generate_clip, list_artefacts
 SECONDS = 4
 # 1: first version.
 SCHEMA_VERSION = 1
-# Largest differences. Features that differ in their last bit, and another version of the engine, round some values of an
-# integer artefact differently. Its states are therefore compared by the share of values that differ, and its probabilities
-# with the effect of such features: features of Python moved by 3e-6 move them by 0.010 to 0.028.
+# Largest differences. Features that differ in their last bit, and another version of the engine, round some values of
+# an integer artefact differently. Its states are compared by the share of values that differ; probabilities may differ
+# by the effect of such features: Python's own, moved by 3e-6, change them by 0.010 to 0.028.
 TOLERANCES = {
     "log_mel": 1e-4,
     "logits": 1e-4,
