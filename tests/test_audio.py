@@ -434,8 +434,8 @@ def test_microphone_of_another_rate_is_resampled_and_mixed_down(
     fake.rates = {48000}
     with closing(audio.microphone(block=480)) as blocks:  # type: ignore[type-var]  # a generator
         fake.blocks = played[: BACKLOG - 4]
-        recorded = []
-        while sum(map(len, recorded)) < 8000:
+        recorded: list[AnyArray] = []
+        while sum(len(block) for block in recorded) < 8000:
             recorded.append(next(blocks))
         assert not fake.closed
     assert fake.closed

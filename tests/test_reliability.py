@@ -29,4 +29,5 @@ def test_every_class_has_a_promise_and_a_test() -> None:
 
 
 def test_every_target_is_counted() -> None:
-    assert set(re.findall(r"^\| `(\w+)` \| ", PAGE.partition("## Fuzzing")[2], re.MULTILINE)) == set(target_names())
+    table = PAGE.partition("| target | cases | clear errors |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \| ", table, re.MULTILINE) == target_names()

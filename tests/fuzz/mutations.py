@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from random import Random
 from typing import Any
 
@@ -110,7 +111,7 @@ def _change(random: Random, value: Any) -> Any:
     """Change a random place of a JSON value; deep places are as likely as shallow ones."""
     places = list(_places(value))
     if not places or random.random() < 0.01:
-        return random.choice(VALUES)
+        return deepcopy(random.choice(VALUES))
     holder, key = random.choice(places)
     old, action = holder[key], random.random()
     if action < 0.15:
@@ -125,7 +126,7 @@ def _change(random: Random, value: Any) -> Any:
     elif action < 0.65 and isinstance(old, int | float) and not isinstance(old, bool):
         holder[key] = random.choice((old + 1, old - 1, -old, old * 2, _third(old), str(old)))
     else:
-        holder[key] = random.choice(VALUES)
+        holder[key] = deepcopy(random.choice(VALUES))
     return value
 
 
