@@ -99,7 +99,7 @@ def _read_rows(path: Path, count: int) -> Array:
     """Read (rows, classes) of float32; a header that promises more than the file holds is an error."""
     try:
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-        if mapped.dtype != np.float32 or mapped.ndim != 2 or len(mapped) != count or not mapped.size:
+        if mapped.dtype != np.float32 or mapped.ndim != 2 or len(mapped) != count or not mapped.shape[1]:
             raise ValueError(f"{mapped.dtype} of shape {mapped.shape}, expected float32 of {count} rows")
         rows: Array = np.array(mapped)
     except (OSError, ValueError, EOFError, AttributeError) as error:
