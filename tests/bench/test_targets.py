@@ -372,7 +372,7 @@ def test_a_host_that_is_not_fit_is_refused(
 
 
 def test_a_host_without_python_is_refused(server: Server, models: list[tuple[str, Path]]) -> None:
-    with pytest.raises(EdgeAscError, match=r"no-such-python does not run there .*not found.*--python"):
+    with pytest.raises(EdgeAscError, match=r"no-such-python does not run there .*No such file.*--python"):
         bench(models, CLIPS, QUICK, [server.target(python="no-such-python")])
 
 
