@@ -33,6 +33,10 @@ class ExportError(EdgeAscError):
     """An export that failed; nothing was written."""
 
 
+class CheckFailedError(EdgeAscError):
+    """A check that did not hold. The command line exits with 1."""
+
+
 class OutputError(EdgeAscError, OSError):
     """A file or a folder that cannot be written, or that holds what is not edge-asc's own."""
 

@@ -19,7 +19,7 @@ from edge_asc.scratch import make_name, remove_leftovers
 
 LOCK = ".edge-asc-lock"
 # Bytes that are written to try a folder.
-PROBE = 1 << 16
+PROBE = 1 << 18
 
 # The thread that holds each folder, and how often it entered.
 _held: dict[Path, tuple[int, int]] = {}
@@ -55,22 +55,32 @@ def probe_folder(folder: Path, needed: int = PROBE) -> None:
     Raises:
         OutputError: it cannot, or its disk has less than `needed` bytes free.
     """
-    probe = folder / make_name()
     try:
-        with probe.open("xb") as file:
-            file.write(bytes(min(needed, PROBE)))
-            file.flush()
-            os.fsync(file.fileno())
+        try_writing(folder, min(needed, PROBE))
         free = shutil.disk_usage(folder).free
     except OSError as error:
         raise explain_failure(folder, error) from error
-    finally:
-        with suppress(OSError):
-            probe.unlink(missing_ok=True)
     if free < needed:
         raise OutputError(
             f"{folder}: {free / 1e6:.1f} MB are free, the results take {needed / 1e6:.1f} MB; free some space there"
         )
+
+
+def try_writing(folder: Path, size: int = PROBE) -> None:
+    """Write so many bytes to a new file in a folder, and remove it.
+
+    Raises:
+        OSError: that is not possible.
+    """
+    probe = folder / make_name()
+    try:
+        with probe.open("xb") as file:
+            file.write(bytes(size))
+            file.flush()
+            os.fsync(file.fileno())
+    finally:
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
 
 
 def _make_folder(folder: Path) -> list[Path]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_asc.errors import EdgeAscError
+from edge_asc.evaluation.logits import check_finite
 from edge_asc.frontend import Array
 from edge_asc_bench.events import (
     ConditionsRead,
@@ -106,16 +107,6 @@ def _read_rows(path: Path, count: int) -> Array:
         raise EdgeAscError(f"the file of its outputs is damaged ({error})") from error
     check_finite([rows])
     return rows
-
-
-def check_finite(logits: Sequence[Array]) -> None:
-    """Check the outputs of a model.
-
-    Raises:
-        EdgeAscError: NaN or an infinity among them.
-    """
-    if not all(np.isfinite(rows).all() for rows in logits):
-        raise EdgeAscError("its outputs are not finite numbers: NaN or an infinity among the logits of the clips")
 
 
 class TaskObservation:

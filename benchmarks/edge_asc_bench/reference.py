@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.comparison import ClipLogits
-from edge_asc.evaluation.logits import clip_logits, stream_logits
+from edge_asc.evaluation.logits import check_finite, clip_logits, stream_logits
 from edge_asc_bench.inputs import Clips, Model
 from edge_asc_bench.job import Settings
-from edge_asc_bench.observation import Logits, check_finite
+from edge_asc_bench.observation import Logits
 
 
 class HostReference:

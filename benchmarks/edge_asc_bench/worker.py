@@ -16,7 +16,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_asc.errors import EdgeAscError
 from edge_asc_bench.events import (
     Decide,
     Evaluate,
@@ -118,14 +117,12 @@ class Worker:
         """Write the logits of clips: of every step, or one row for each clip that is as long as the window."""
         import numpy as np
 
-        from edge_asc.evaluation.logits import clip_logits
+        from edge_asc.evaluation.logits import check_finite, clip_logits
 
         clips = np.split(np.load(request.features, mmap_mode="r"), np.cumsum(request.frames)[:-1])
         logits = clip_logits(self._runtime, clips, [self._seconds] if self._seconds else ())
-        rows = np.concatenate(logits)
-        if not np.isfinite(rows).all():
-            raise EdgeAscError("its outputs are not finite numbers: NaN or an infinity among the logits of the clips")
-        np.save(request.output, rows)
+        check_finite(logits)
+        np.save(request.output, np.concatenate(logits))
         return LogitsWritten(self._task, Path(request.output).name, tuple(len(rows) for rows in logits))
 
 

@@ -21,7 +21,7 @@ from typing import NoReturn
 import click
 
 import edge_asc
-from edge_asc.errors import EdgeAscError
+from edge_asc.errors import CheckFailedError, EdgeAscError
 from edge_asc.text import escape_controls
 
 
@@ -84,6 +84,8 @@ def _run(run: Callable[[], int | None]) -> int:
         return _flush(_read_code(error))
     except EdgeAscError as error:
         _print_message(str(error))
+        if isinstance(error, CheckFailedError):
+            return _flush(ExitCode.CHECK_FAILED)
     except click.ClickException as error:
         text = io.StringIO()
         error.show(text)

@@ -13,9 +13,7 @@ import click
 from edge_asc.cli.console import echo
 from edge_asc.errors import EdgeAscError
 from edge_asc.files import write_bytes
-
-# Bytes that are written to try a folder.
-PROBE = 1 << 18
+from edge_asc.output import try_writing
 
 
 class OutputPath(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on, not before
@@ -56,7 +54,7 @@ def check_output(path: Path, *, folder: bool = False, append: bool = False) -> N
                 _check_file(path)
             if append or _is_device(path):
                 return
-        _probe(next(parent for parent in (path, *path.absolute().parents) if parent.is_dir()))
+        try_writing(next(parent for parent in (path, *path.absolute().parents) if parent.is_dir()))
         # A name that is too long, or a file where a folder is expected, is refused here.
         with suppress(FileNotFoundError):
             path.lstat()
@@ -122,12 +120,6 @@ def _check_file(path: Path) -> None:
 
 def _is_device(path: Path) -> bool:
     return path.exists() and not path.is_file() and not path.is_dir()
-
-
-def _probe(folder: Path) -> None:
-    with tempfile.TemporaryFile(dir=folder) as file:
-        file.write(bytes(PROBE))
-        file.flush()
 
 
 def _rescue(data: bytes, suffix: str) -> str:

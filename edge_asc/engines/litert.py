@@ -152,10 +152,19 @@ class LiteRTRuntime(Runtime):
         return run
 
 
-class _ResidentLoop(Loop):
-    """States that stay in the interpreter as long as nothing else is run there."""
+class _LockedLoop(Loop):
+    """A loop that runs alone: all streams of a runtime share one interpreter."""
 
     _runtime: LiteRTRuntime
+
+    def feed(self, value: AnyArray) -> AnyArray:
+        """Run once, while no other stream uses the interpreter."""
+        with self._runtime._lock:
+            return super().feed(value)
+
+
+class _ResidentLoop(_LockedLoop):
+    """States that stay in the interpreter as long as nothing else is run there."""
 
     def _prepare(self) -> None:
         memory = self._runtime._memory
@@ -189,11 +198,6 @@ class _ResidentLoop(Loop):
         for name, value in self._resident.items():
             value[...] = self._state[name]
 
-    def feed(self, value: AnyArray) -> AnyArray:
-        """Run once, while no other stream uses the interpreter."""
-        with self._runtime._lock:
-            return super().feed(value)
-
     def _step(self, value: AnyArray) -> AnyArray:
         self._runtime._admit(self)
         self._value[...] = value
@@ -206,15 +210,8 @@ class _ResidentLoop(Loop):
         return self._resident
 
 
-class _RunnerLoop(Loop):
+class _RunnerLoop(_LockedLoop):
     """States that pass through the runner of a signature, in a file with several signatures."""
-
-    _runtime: LiteRTRuntime
-
-    def feed(self, value: AnyArray) -> AnyArray:
-        """Run once, while no other stream uses the interpreter."""
-        with self._runtime._lock:
-            return super().feed(value)
 
     def _run(self) -> None:
         self._outputs = self._runtime._runs[self.signature.name](self._inputs)

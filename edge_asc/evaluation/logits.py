@@ -161,6 +161,16 @@ def clip_logits(
     return stream_logits(runtime, features, gain=gain, progress=progress)
 
 
+def check_finite(logits: Sequence[Array]) -> None:
+    """Check the outputs of a model, (steps, classes) of each clip.
+
+    Raises:
+        EdgeAscError: NaN or an infinity among them.
+    """
+    if not all(np.isfinite(rows).all() for rows in logits):
+        raise EdgeAscError("its outputs are not finite numbers: NaN or an infinity among the logits of the clips")
+
+
 def _batch_stream(runtime: Runtime) -> Callable[[Sequence[Array]], list[Array]] | None:
     """Return a function that streams many clips side by side, or None where the engine has none."""
     if isinstance(runtime, BatchRuntime):

@@ -9,7 +9,7 @@ import numpy as np
 
 from edge_asc.data.layouts.tau import TAU_LABELS
 from edge_asc.data.scenes import generate_scene
-from edge_asc.errors import ExportError
+from edge_asc.errors import CheckFailedError, ExportError
 from edge_asc.evaluation.logits import decide, steps_at, stream_logits
 from edge_asc.frontend import Array, LogMel
 from edge_asc.provenance import Parity
@@ -24,7 +24,7 @@ SECONDS = 10
 WINDOWED_SECONDS = 26
 
 
-class ParityError(ExportError):
+class ParityError(ExportError, CheckFailedError):
     """An artefact that is too far from PyTorch: a check at export did not hold."""
 
 

@@ -6,7 +6,6 @@ then on whatever interrupts the rest, the next export finishes it first; until t
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterable
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from edge_asc.errors import ContractError, OutputError
 from edge_asc.files import explain_failure, sha256, write_json
-from edge_asc.jsonobject import JsonObject
+from edge_asc.jsonobject import JsonObject, parse_json
 from edge_asc.manifest import MANIFEST, PENDING, Manifest, check_place
 
 OBSOLETE = "obsolete.json"
@@ -80,8 +79,8 @@ def finish(output: Path) -> None:
         return
     try:
         manifest = Manifest.read(pending)
-        removed = JsonObject(json.loads((pending / OBSOLETE).read_bytes()), OBSOLETE).text_items()
-    except (ContractError, OSError, ValueError, RecursionError):  # all was done but this:
+        removed = JsonObject(parse_json((pending / OBSOLETE).read_bytes()), OBSOLETE).text_items()
+    except (ContractError, OSError, ValueError):  # all was done but this:
         shutil.rmtree(pending, ignore_errors=True)
         return
     try:

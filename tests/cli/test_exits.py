@@ -15,7 +15,7 @@ import pytest
 from edge_asc.cli import main
 from edge_asc.cli.command import COMMANDS
 from edge_asc.cli.exits import ExitCode
-from edge_asc.errors import EdgeAscError
+from edge_asc.errors import CheckFailedError, EdgeAscError
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -46,6 +46,7 @@ def test_an_unknown_option_is_usage(name: str, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("error", "code", "text"),
     [
+        (CheckFailedError("too far\x1b[31m"), 1, "edge-asc: too far\\x1b[31m\n"),
         (EdgeAscError("the input [b]is[/b] bad\x1b[31m"), 2, "edge-asc: the input [b]is[/b] bad\\x1b[31m\n"),
         (FileNotFoundError(2, "No such file", "a\nb\x9b"), 2, "edge-asc: a\nb\\x9b: No such file\n"),
         (MemoryError(), 2, "edge-asc: the memory of this machine"),

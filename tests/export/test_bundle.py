@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from artefacts import checkpoint, planned
-from edge_asc.cli import cli
+from edge_asc.cli import main
 from edge_asc.engine import open_runtime
 from edge_asc.errors import ContractError, ExportError
 from edge_asc.files import sha256
@@ -151,8 +150,13 @@ def test_a_quantised_artefact_is_held_to_the_bounds_of_its_scheme(
 
 @pytest.mark.parametrize("accepted", [None, 0.01])
 def test_an_agreement_below_the_bounds_is_written_only_if_it_is_accepted(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accepted: float | None
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    accepted: float | None,
 ) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(bundle, "run_in_child", in_process)
     monkeypatch.setattr(parity, "measure", lambda *_: QUICK)
     output = tmp_path / "out"
@@ -162,14 +166,15 @@ def test_an_agreement_below_the_bounds_is_written_only_if_it_is_accepted(
     monkeypatch.setattr(parity, "measure", lambda *_: replace(QUICK, agreement=0.02))
     options = [] if accepted is None else ["--accept-agreement", str(accepted)]
     command = ["export", str(folder), "--quantize", "int8", "--format", "onnx", "--output", str(output), *options]
-    done = CliRunner().invoke(cli, command)
+    with pytest.raises(SystemExit) as done:
+        main(command)
     after = {p.name: p.read_bytes() for p in output.iterdir()}
     if accepted is None:
-        assert done.exit_code == 1
-        assert "0.0200 of the decisions agree" in done.output
+        assert done.value.code == 1
+        assert "0.0200 of the decisions agree" in capsys.readouterr().err
         assert after == before
     else:
-        assert done.exit_code == 0, done.output
+        assert done.value.code == 0
         assert open_runtime(output).contract.measured.accepted_agreement == accepted
 
 

@@ -295,15 +295,20 @@ def test_foreign_sounds_become_the_label_other(data: Any, tmp_path: Path) -> Non
         sounds.foreign(dataset)
 
 
-def test_other_is_judged_by_the_labels_that_are_kept_back(data: Any, tmp_path: Path) -> None:
-    dataset, cache = data
-    wide = write_scenes(tmp_path / "wide", 2, 1, seconds=1.0, folds=2)
+def write_foreign(folder: Path) -> Dataset:
+    """Write a data set of scenes whose labels and groups are in no other one."""
+    wide = write_scenes(folder, 2, 1, seconds=1.0, folds=2)
     foreign = {label: f"foreign {label}" for label in wide.labels}
-    wide = replace(
+    return replace(
         wide,
         labels=tuple(foreign.values()),
         clips=tuple(replace(clip, label=foreign[clip.label], group=f"wide {clip.group}") for clip in wide.clips),
     )
+
+
+def test_other_is_judged_by_the_labels_that_are_kept_back(data: Any, tmp_path: Path) -> None:
+    dataset, cache = data
+    wide = write_foreign(tmp_path / "wide")
     run = run_of(dataset, tmp_path / "other", fold=1, other=OtherSounds(wide, wide.labels[:2], synthetic=1))
     found = train(run, cache, Listener(), resume=False, record=recorded).evaluation["other"]
     assert found["labels"] == list(wide.labels[:2])
@@ -313,13 +318,7 @@ def test_other_is_judged_by_the_labels_that_are_kept_back(data: Any, tmp_path: P
 
 def test_cross_validation_chooses_a_threshold_for_unknown_sounds(data: Any, tmp_path: Path) -> None:
     dataset, cache = data
-    wide = write_scenes(tmp_path / "wide", 2, 1, seconds=1.0, folds=2)
-    foreign = {label: f"foreign {label}" for label in wide.labels}
-    wide = replace(
-        wide,
-        labels=tuple(foreign.values()),
-        clips=tuple(replace(clip, label=foreign[clip.label], group=f"wide {clip.group}") for clip in wide.clips),
-    )
+    wide = write_foreign(tmp_path / "wide")
     run = run_of(dataset, tmp_path / "other", other=OtherSounds(wide, wide.labels[:2], synthetic=1))
     final = cross_validate(run, cache, Listener(), resume=False, record=recorded)
     rule, measured = final.unknown, final.evaluation["unknown"]
