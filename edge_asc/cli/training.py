@@ -77,8 +77,10 @@ def compute_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def chosen_recipe(name: str, settings: dict[str, Any], epochs: int | None = None) -> Recipe:
+def chosen_recipe(name: str, settings: dict[str, Any], epochs: int | None = None, *, is_linear: bool = False) -> Recipe:
     """The recipe of this name, or of this JSON file, with `epochs` in its longest stage and some settings replaced.
+
+    That of a name fits the head, if it is a linear one.
 
     Raises:
         EdgeAscError: no such recipe, or an unknown or bad setting.
@@ -88,7 +90,7 @@ def chosen_recipe(name: str, settings: dict[str, Any], epochs: int | None = None
     from edge_asc.training.recipe import RECIPES, Recipe
 
     if name in RECIPES:
-        recipe = RECIPES[name]
+        recipe = RECIPES[name].for_linear_head() if is_linear else RECIPES[name]
     else:
         path = Path(name)
         if not path.is_file():

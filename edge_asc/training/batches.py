@@ -44,6 +44,7 @@ class Examples:
         targets: label index of each clip.
         classes: number of labels.
         front_end: with normalisation.
+        other: index of the label for sounds of no other label; None without it.
         in_memory: most bytes of features that are copied into memory; larger sets are read from where they are.
 
     Raises:
@@ -56,6 +57,7 @@ class Examples:
         targets: Sequence[int],
         classes: int,
         front_end: FrontEnd,
+        other: int | None = None,
         in_memory: int = IN_MEMORY_BYTES,
     ) -> None:
         if len(features) < 2 or len(targets) != len(features):
@@ -64,7 +66,7 @@ class Examples:
             )
         if not 0 <= min(targets) <= max(targets) < classes:
             raise EdgeAscError(f"targets are {min(targets)}..{max(targets)}; expected 0..{classes - 1}")
-        self.features, self.classes, self.front_end = features, classes, front_end
+        self.features, self.classes, self.front_end, self.other = features, classes, front_end, other
         self.targets = torch.tensor(targets)
         if sum(clip.nbytes for clip in features) <= in_memory:
             self.features = [np.array(clip) for clip in features]
@@ -101,12 +103,14 @@ class Examples:
         total, classes = sum(counts), sum(count > 0 for count in counts)
         return [max(1, round(class_limit * (total - count) / max(1, classes - 1))) for count in counts]
 
-    def weights(self, balance: float, class_limit: float = 0.0) -> Tensor:
-        """Weight of each class in the loss, (classes,): 1 / its clips in an epoch ** balance, with a mean of 1."""
+    def weights(self, balance: float, class_limit: float = 0.0, other_weight: float = 1.0) -> Tensor:
+        """Weight of each class in the loss, (classes,), with a mean of 1; see the settings of `Stage`."""
         counts = torch.bincount(self.targets, minlength=self.classes)
         if limits := self._limits(class_limit):
             counts = counts.minimum(torch.tensor(limits))
         weights = counts.clamp_min(1).float() ** -balance
+        if self.other is not None:
+            weights[self.other] *= other_weight
         return weights * (counts.sum() / (weights * counts).sum())
 
 

@@ -99,6 +99,8 @@ class Stage(Struct, frozen=True, forbid_unknown_fields=True):
         auxiliary_weight: weight of the auxiliary stream's loss in the loss "streams" (paper eq. 5: 1).
         class_balance: exponent of the weights 1 / (clips of the class) in the loss; 0 weighs all clips alike, 1 all
             classes alike, more makes classes of many clips unlikely.
+        other_weight: weight of the label `other` in the loss, times that of its class: less than 1 makes it unlikely
+            beforehand, so that fewer known sounds are taken for it.
         class_limit: an epoch draws no more clips of a class than this times the mean of the others; 0 is off.
         clip_gradient: largest gradient norm; 0 is off.
         ema: decay of the exponential moving average of weights and buffers that the stage results in; 0 is off.
@@ -132,6 +134,7 @@ class Stage(Struct, frozen=True, forbid_unknown_fields=True):
     posterior_weight: Share = 0.5
     auxiliary_weight: NotNegative = 1.0
     class_balance: Annotated[float, Meta(ge=0.0, le=4.0)] = 0.0
+    other_weight: Positive = 1.0
     class_limit: NotNegative = 0.0
     clip_gradient: NotNegative = 0.0
     ema: Share = 0.0
@@ -261,7 +264,10 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
         return self.only(names)
 
     def for_linear_head(self) -> Self:
-        """The recipe with stages of the head for a linear one: labels alone, half the views, no mixed clips."""
+        """The recipe with stages of the head for a linear one: labels alone, half the views, no mixed clips.
+
+        The label `other` gets the weight at which it takes few known sounds over the four folds of scenes10.
+        """
         return structs.replace(
             self,
             stages=tuple(
@@ -269,6 +275,7 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
                     stage,
                     loss="time_mean",
                     views=max(1, stage.views // 2),
+                    other_weight=1 / 64,
                     augmentation=structs.replace(stage.augmentation, mixing=0.0),
                 )
                 if stage.trains == "head"

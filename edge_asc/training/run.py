@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,13 +11,13 @@ from edge_asc.contract import DecisionRule
 from edge_asc.data.cache import FeatureCache
 from edge_asc.data.dataset import Clip, Credits, Dataset
 from edge_asc.data.split import group_split
-from edge_asc.errors import EdgeAscError, OutputError
+from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import FrontEnd
 from edge_asc.models import CRNN, ModelConfig
 from edge_asc.output import claim_folder
 from edge_asc.progress import SILENT
 from edge_asc.training.batches import Examples
-from edge_asc.training.checkpoint import WEIGHTS, Checkpoint, is_checkpoint
+from edge_asc.training.checkpoint import Checkpoint, is_checkpoint
 from edge_asc.training.compute import Compute
 from edge_asc.training.leakage import check_leakage, trained_on
 from edge_asc.training.listener import Listener
@@ -30,12 +29,9 @@ from edge_asc.training.recipe import Recipe
 from edge_asc.training.recorder import Record
 from edge_asc.training.scoring import cross_evaluation, fold_evaluation
 from edge_asc.training.start import Start
-from edge_asc.training.state import LOG, STATE
+from edge_asc.training.state import OUTPUT_BYTES, STATE, check_folder
 from edge_asc.training.trainer import Aids, Trainer
 from edge_asc.training.validation import Validation
-
-# Room that a training needs: its state, twice while it is written, and the checkpoint.
-OUTPUT_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -178,29 +174,6 @@ def fit(
         return _fit(run, cache, listener, resume, record, compute)
 
 
-def check_folder(folder: Path, *, resume: bool) -> None:
-    """Check that a training may write to a folder, which may not exist.
-
-    Raises:
-        EdgeAscError: the folder holds another checkpoint or an interrupted training and `resume` is not given.
-        OutputError: it holds files of the same names that are not a training's.
-    """
-    if is_checkpoint(folder):
-        if not resume:
-            raise EdgeAscError(f"{folder}: holds a checkpoint already; choose another --output, or add --resume")
-        return
-    if (folder / STATE).exists():
-        if not resume:
-            raise EdgeAscError(
-                f"{folder}: holds an interrupted training; add --resume to continue it, or choose another --output"
-            )
-        return
-    if taken := [name for name in (LOG, WEIGHTS) if os.path.lexists(folder / name)]:
-        raise OutputError(
-            f"{folder}: holds {' and '.join(taken)}, which no training has left; move it, or choose another --output"
-        )
-
-
 def _fit(
     run: Run, cache: FeatureCache, listener: Listener, resume: bool, record: Record | None, compute: Compute
 ) -> Checkpoint:
@@ -215,7 +188,8 @@ def _fit(
     if checked.clips:
         validation = Validation(checked.features, checked.targets(run.labels), basis.front_end, selects=selects)
     start = _start(run, basis.initial, listener) if basis.initial else None
-    examples = Examples(material.features, material.targets(run.labels), run.config.classes, basis.front_end)
+    other = run.labels.index(OTHER) if run.other else None
+    examples = Examples(material.features, material.targets(run.labels), run.config.classes, basis.front_end, other)
     aids = Aids(basis.teacher_models, start, validation)
     trainer = Trainer(run.config, run.recipe, examples, run.output, aids, compute)
     listener.started(run.name, run.output, run.recipe.epochs, trainer.count_steps(), len(material.clips))

@@ -1,9 +1,10 @@
-"""The state of an interrupted training on disk, and its log."""
+"""The folder of a training: the state of an interrupted one, and its log."""
 
 from __future__ import annotations
 
 import csv
 import io
+import os
 import pickle
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -12,13 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from edge_asc.errors import EdgeAscError
+from edge_asc.errors import EdgeAscError, OutputError
 from edge_asc.files import write_bytes
+from edge_asc.training.checkpoint import WEIGHTS, is_checkpoint
 from edge_asc.training.listener import Epoch
 
 STATE = "training-state.pt"
 LOG = "log.csv"
 VERSION = 2
+# Room that a training needs: its state, twice while it is written, and the checkpoint.
+OUTPUT_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,29 @@ class TrainingState:
     optimizers: list[dict[str, Any]]
     scaler: dict[str, Any]
     best: Best | None
+
+
+def check_folder(folder: Path, *, resume: bool) -> None:
+    """Check that a training may write to a folder, which may not exist.
+
+    Raises:
+        EdgeAscError: the folder holds another checkpoint or an interrupted training and `resume` is not given.
+        OutputError: it holds files of the same names that are not a training's.
+    """
+    if is_checkpoint(folder):
+        if not resume:
+            raise EdgeAscError(f"{folder}: holds a checkpoint already; choose another --output, or add --resume")
+        return
+    if (folder / STATE).exists():
+        if not resume:
+            raise EdgeAscError(
+                f"{folder}: holds an interrupted training; add --resume to continue it, or choose another --output"
+            )
+        return
+    if taken := [name for name in (LOG, WEIGHTS) if os.path.lexists(folder / name)]:
+        raise OutputError(
+            f"{folder}: holds {' and '.join(taken)}, which no training has left; move it, or choose another --output"
+        )
 
 
 def save_state(folder: Path, state: TrainingState) -> None:

@@ -162,7 +162,8 @@ class Trainer:
             torch.device(self.compute.device).type, enabled=self.compute.precision == "float16"
         )
         self.updates, self.best = 0, None
-        self.weights = self.examples.weights(stage.class_balance, stage.class_limit).to(self.compute.device)
+        self.weights = self.examples.weights(stage.class_balance, stage.class_limit, stage.other_weight)
+        self.weights = self.weights.to(self.compute.device)
         with torch.no_grad():
             self.average.load_state_dict(self.model.state_dict())
         if isinstance(self.model, CRNN) and stage.trains == "head":
@@ -241,7 +242,7 @@ class Trainer:
         """The stage's loss, and logits (B, classes) whose accuracy is reported."""
         stage, single = self.stage, self.model.config.output == "single"
         target = objectives.smooth(y, stage.label_smoothing)
-        weights = (y * self.weights).sum(1) if stage.class_balance else None
+        weights = (y * self.weights).sum(1) if stage.class_balance or stage.other_weight != 1.0 else None
         if self.teachers and stage.trains != "head":
             target = torch.lerp(target, objectives.teach(self.teachers, x, stage), stage.distil_weight)
         output = self.objective(x)

@@ -147,6 +147,11 @@ def test_class_weights() -> None:
     limited = unequal.weights(1.0, class_limit=2.0)  # an epoch draws one clip of the first class and two of the other
     assert limited[0] / limited[1] == pytest.approx(2.0)
     assert (limited[0] + 2 * limited[1]) / 3 == pytest.approx(1.0)
+    assert unequal.weights(1.0, other_weight=0.1).tolist() == full.tolist()  # there is no such label
+    unequal.other = 1
+    unlikely = unequal.weights(1.0, other_weight=0.1)
+    assert unlikely[0] / unlikely[1] == pytest.approx(50.0)
+    assert (unlikely[0] + 5 * unlikely[1]) / 6 == pytest.approx(1.0)
 
 
 def test_class_limit() -> None:

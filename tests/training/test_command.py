@@ -122,7 +122,7 @@ def test_the_recipe_fits_the_model(
     assert run.config.dropout == (STAGED.dropout if names != ["all"] else 0.0)
 
 
-@pytest.mark.parametrize(("options", "balance"), [([], 3.0), (["--set", "head.class_balance=0.5"], 0.5)])
+@pytest.mark.parametrize(("options", "balance"), [([], 1.0), (["--set", "head.class_balance=0.5"], 0.5)])
 def test_many_foreign_clips_are_weighed_down(
     train: Any, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], balance: float
 ) -> None:
@@ -132,6 +132,12 @@ def test_many_foreign_clips_are_weighed_down(
     result = train("--output", tmp_path / "model", "--other", scenes / "data", "--stages", "head", *options)
     assert result.exit_code == 0, result.output
     assert given[0].recipe.stages[0].class_balance == balance
+    assert given[0].recipe.stages[0].other_weight == 1 / 64
+    result = train(
+        "--output", tmp_path / "x", "--other", scenes / "data", "--stages", "head", "--set", "head.views=3", *options
+    )
+    assert result.exit_code == 0, result.output
+    assert given[1].recipe.stages[0].views == 3
     assert given[0].labels[-1] == "other"
 
 

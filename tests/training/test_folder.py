@@ -9,7 +9,7 @@ import pytest
 from edge_asc.errors import OutputError
 from edge_asc.training.card import CARDS, find_card_path
 from edge_asc.training.checkpoint import WEIGHTS
-from edge_asc.training.run import check_folder
+from edge_asc.training.state import check_folder
 
 
 def test_a_readme_of_somebody_else_stays(tmp_path: Path) -> None:

@@ -98,15 +98,14 @@ class _Options:
         """Return the recipe with the settings and the stages asked for."""
         head = self.choose_head()
         default = "staged" if head == "linear" or (self.auxiliary and head == "gru") else "paper"
-        recipe = chosen_recipe(self.recipe or default, self.settings, self.epochs)
+        recipe = chosen_recipe(self.recipe or default, self.settings, self.epochs, is_linear=head == "linear")
         if self.other and not any(setting.endswith("class_balance") for setting in self.settings):
-            # The many foreign clips would draw known sounds to `other`: make it unlikely beforehand.
-            recipe = recipe.override({"class_balance": 3.0})
+            recipe = recipe.override({"class_balance": 1.0})  # or the many foreign clips draw known sounds to `other`
         if self.stages:
             recipe = recipe.only(tuple(self.stages.split(",")))
         elif head == "linear" and not self.wide:
             recipe = recipe.without_head()
-        return recipe.for_linear_head() if head == "linear" else recipe
+        return recipe
 
     def make_run(self, recipe: Recipe) -> Run:
         """Return the training that the options describe."""
@@ -221,7 +220,7 @@ def command(**given: Any) -> None:
     from edge_asc.output import claim_folder
     from edge_asc.training.card import find_card_path
     from edge_asc.training.compute import launched
-    from edge_asc.training.run import OUTPUT_BYTES, check_folder
+    from edge_asc.training.state import OUTPUT_BYTES, check_folder
 
     run = options.make_run(recipe)
     runs = _chain(run, Dataset.open(options.wide)) if options.wide else [run]
