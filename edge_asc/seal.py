@@ -4,7 +4,7 @@ The contract is in the file as JSON text, in UTF-8 and as it is: not compressed,
 the SHA-256 of the file, in hexadecimal, in which these 64 digits are zeros. A reader thus needs no knowledge of the
 format: find `"file_sha256":"` and 64 digits, which a file holds exactly once, put zeros there, and compare.
 
-A seal shows damage. It is no signature: whoever can change the file can seal it again.
+A seal detects damage. It is not a signature: anybody who changes the file can seal it again.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from edge_asc.errors import EdgeAscError
 TABLE = "gate"
 # A share: 0.02 is 2 %. A larger one is a percentage that was meant for a share, or a limit that limits nothing.
 LARGEST_SHARE = 0.5
-# Times and memory may double: 1 is 100 %. What holds by chance in half of all checks is no check.
+# Times and memory may be allowed to double: 1 is 100 %.
 LARGEST = {"latency": 1.0, "memory": 1.0}
 
 Timings = Literal["same-machine", "anywhere", "off"]

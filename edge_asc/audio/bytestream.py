@@ -13,7 +13,7 @@ ID3_HEADER = 10  # bytes
 
 
 class Source(Protocol):
-    """What headers are parsed from: a file, or a pipe."""
+    """A file or a pipe, read from its start to its end."""
 
     def read(self, size: int, /) -> bytes:
         """Return `size` bytes, fewer at the end."""

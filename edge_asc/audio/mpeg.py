@@ -190,7 +190,7 @@ def _finish(section: Section, decoded: int, name: str) -> int:
 
 
 def _find_frame(file: BinaryIO, position: int, end: int, name: str) -> int | None:
-    """Return where the next frame starts, behind tags and whatever else is no audio; None where none follows."""
+    """Return the byte at which the next frame starts; tags and other bytes are skipped. None where no frame follows."""
     begin = position = _skip_tags(file, position, end)
     while position < end:
         file.seek(position)

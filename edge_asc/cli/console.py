@@ -18,7 +18,7 @@ from rich.text import Text
 from edge_asc.progress import Phase, Progress
 from edge_asc.text import escape_controls
 
-# Columns of tables in a pipe or a file, where there is no terminal to fit into.
+# Width of tables in a pipe or a file, characters.
 WIDTH = 180
 
 

@@ -66,8 +66,8 @@ def save(path: Path, data: bytes) -> None:
     """Write the result of a command to a file, whole or not at all; to a device or a pipe as it stands.
 
     Raises:
-        EdgeAscError: it cannot be written. The result is then in a temporary file that the message names, or printed on
-            stdout where there is no place for that either.
+        EdgeAscError: it cannot be written. The result is then in a temporary file that the message names. If that file
+            cannot be written, the result is printed on stdout.
     """
     try:
         if _is_device(path):

@@ -107,7 +107,7 @@ def choose_threshold(known: npt.ArrayLike, false_alarm_rate: float = FALSE_ALARM
         false_alarm_rate: 0 to 1.
 
     Raises:
-        EdgeAscError: there is no clip.
+        EdgeAscError: `known` is empty.
     """
     scores = np.sort(np.asarray(known, np.float64))[::-1]
     if not scores.size:

@@ -45,7 +45,7 @@ def compare(result: JsonOrResult, baseline: JsonOrResult, limits: Limits, **opti
 
 
 def list_skipped(result: JsonOrResult, baseline: JsonOrResult, limits: Limits) -> list[str]:
-    """What was not compared, but for the reference's own times, which are the unit of all others."""
+    """The comparisons that were not made. The reference's own times are left out: all others are multiples of them."""
     skips = compare(result, baseline, limits).skips
     return [str(skip) for skip in skips if (skip.variant, skip.what) != ("fuse", "times and memory")]
 

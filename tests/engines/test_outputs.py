@@ -1,4 +1,4 @@
-"""What an engine returns is checked like what goes in."""
+"""Outputs of an engine are checked like its inputs."""
 
 from collections.abc import Callable
 from pathlib import Path
