@@ -60,9 +60,30 @@ class OrtModelTest {
             }
             println("${entry.getString("file")}: $step steps, logits differ by $worst, probabilities by $likely")
             assertEquals(entry.getInt("steps"), step)
-            val allowed = tolerance(if (isFloat) "probabilities" else "integer_probabilities")
-            assertTrue("probabilities differ by $likely", likely <= allowed)
+            // An integer artefact may round features that differ in their last bit to another step of its grid.
+            if (isFloat) assertTrue("probabilities differ by $likely", likely <= tolerance("probabilities"))
             if (isFloat) assertTrue("logits differ by $worst", worst <= tolerance("logits"))
+        }
+    }
+
+    @Test
+    fun `decides like Python on the same features`() {
+        for (entry in artefacts) {
+            val features = floats(entry.getString("features"))
+            val logits = floats(entry.getString("logits"))
+            val probabilities = floats(entry.getString("probabilities"))
+            val steps = entry.getInt("steps")
+            val size = features.size / steps
+            OrtModel.open(bytes(entry.getString("file"))).use { model ->
+                val classifier = StreamingClassifier(model)
+                for (step in 0 until steps) {
+                    val decision = classifier.decide(features.copyOfRange(step * size, (step + 1) * size))
+                    val worst = largest(logits, step, decision.logits)
+                    val likely = largest(probabilities, step, decision.probabilities)
+                    assertTrue("${entry.getString("file")}, step $step: logits differ by $worst", worst <= tolerance("logits"))
+                    assertTrue("step $step: probabilities differ by $likely", likely <= tolerance("probabilities"))
+                }
+            }
         }
     }
 
