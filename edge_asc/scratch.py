@@ -23,6 +23,8 @@ PREFIX = ".edge-asc-"
 NAME = re.compile(r"\.edge-asc-([0-9a-f]{8})-(\d+)-(\d+)-[0-9a-f]{8}(?:\.[^/\\]*)?")
 # What another machine, or another container, has left is removed when it is older than this, s.
 FOREIGN_AGE = 24 * 3600.0
+# The kernel's list of processes, on Linux.
+PROC = Path("/proc")
 
 _swept: set[Path] = set()
 
@@ -88,7 +90,7 @@ def is_alive(process: int, start: int = 0) -> bool:
         process: its number.
         start: the time at which it started, as `make_name` notes it; 0 where that is unknown.
     """
-    if Path("/proc/self/stat").exists():
+    if _lists_own_processes():
         now = _read_start(process)
         return now is not None and start in (0, now)
     if sys.platform == "win32":
@@ -102,10 +104,20 @@ def is_alive(process: int, start: int = 0) -> bool:
     return True
 
 
+def _lists_own_processes() -> bool:
+    """Whether PROC counts processes as this one does; in a namespace of its own it may show those of another."""
+    try:
+        return (PROC / "self").readlink().name == str(os.getpid())
+    except OSError:
+        return False
+
+
 def _read_start(process: int) -> int | None:
     """The time at which a process started, in the kernel's ticks; None where it has ended, or is not known."""
+    if not _lists_own_processes():
+        return None
     try:
-        fields = Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        fields = (PROC / str(process) / "stat").read_text(errors="replace").rpartition(")")[2].split()
         return None if fields[0] in "ZX" else int(fields[19])
     except (OSError, ValueError, IndexError):
         return None
@@ -129,7 +141,7 @@ def _is_alive_on_windows(process: int) -> bool:
 def _identify_machine() -> str:
     """Eight digits for the machine, or the container, in which numbers of processes count."""
     try:
-        space = str(Path("/proc/self/ns/pid").readlink())
+        space = str((PROC / "self/ns/pid").readlink())
     except OSError:
         space = ""
     return hashlib.sha256(f"{platform.node()} {space}".encode(errors="replace")).hexdigest()[:8]

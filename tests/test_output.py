@@ -169,3 +169,22 @@ def test_a_scratch_folder_is_removed(tmp_path: Path) -> None:
         (folder / "part").write_text("")
         assert folder.parent == tmp_path
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_a_running_process_stays_where_proc_shows_another_namespace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proc = tmp_path / "proc"
+    for number in ("1", str(2**22 + 1)):  # the second is this process in the namespace that the list belongs to
+        (proc / number).mkdir(parents=True)
+        (proc / number / "stat").write_text(f"{number} (python) S" + " 0" * 18 + " 77")
+    (proc / "self").symlink_to(str(2**22 + 1))
+    monkeypatch.setattr(scratch, "PROC", proc)
+    with scratch_folder(tmp_path) as mine, scratch_folder(tmp_path) as second:
+        remove_leftovers(tmp_path)
+        assert mine.is_dir()
+        assert second.is_dir()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert scratch.is_alive(os.getpid())
+    assert not scratch.is_alive(ended.pid)
