@@ -14,7 +14,7 @@ from edge_asc.children import run_in_child
 from edge_asc.contract import StreamContract
 from edge_asc.data.scenes import generate_scene
 from edge_asc.engine import open_runtime
-from edge_asc.errors import EdgeAscError
+from edge_asc.errors import ContractError, EdgeAscError
 from edge_asc.files import write_json
 from edge_asc.frontend import Array, LogMel
 from edge_asc.manifest import Manifest
@@ -103,9 +103,13 @@ def convert_and_verify(peer: str, source: Source, folder: Path, scheme: str) -> 
     reference, converted = (Stream(open_runtime(path), signature) for path in (source.artefact, folder))
     error = 0.0
     for frames in _scene_steps(source.contract, VERIFICATION):
-        expected, logits = reference.feed(frames), converted.feed(frames)
-        if not np.isfinite(logits).all():
-            raise EdgeAscError(f"{peer}: its logits are not finite; it is not timed")
+        expected = reference.feed(frames)
+        try:
+            logits = converted.feed(frames)
+        except ContractError as failure:
+            raise EdgeAscError(
+                f"{peer}: its logits are not finite, or cannot be computed ({failure}); it is not timed"
+            ) from failure
         error = max(error, float(np.abs(logits - expected).max()))
     if scheme == "float" and error > TOLERANCE:
         raise EdgeAscError(f"{peer}: its logits differ by {error:.2g}, more than {TOLERANCE:g}; it is not timed")
