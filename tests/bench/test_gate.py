@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -656,7 +657,10 @@ def test_no_result_at_all(tmp_path: Path) -> None:
 
 
 def test_a_damaged_layer_is_caught_on_real_recordings(scenes10: Path, tmp_path: Path) -> None:
-    """Noise on one layer's weights that costs some points of accuracy; the same artefact again raises no alarm."""
+    """Noise on one layer's weights; the same artefact again raises no alarm.
+
+    Damage of 3 points of all decisions is caught by the agreement, damage of 5 points by the accuracy, too.
+    """
     fuse = zoo_path("fuse")
     assert fuse is not None
     checkpoint = Checkpoint.load(fuse)
@@ -685,8 +689,16 @@ def test_a_damaged_layer_is_caught_on_real_recordings(scenes10: Path, tmp_path: 
 
     whole, again = measured(0.0), measured(0.0)
     assert not list_regressions(check(again, whole, Limits(timings="off")))
-    tried = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
-    damaged = measured(next(noise for noise in tried if share(measured(noise, reference=False)) < share(whole) - 0.03))
-    found = {finding.what for finding in list_regressions(check(damaged, whole, Limits(timings="off")))}
-    assert "agreement with the reference" in found
-    assert any(what.startswith("accuracy at") for what in found)
+
+    @cache
+    def loss(noise: float) -> float:
+        return share(whole) - share(measured(noise, reference=False))
+
+    def found(points: float) -> set[str]:
+        damaged = measured(next(noise for noise in (1.0, 1.5, 2.0, 3.0, 4.0, 6.0) if loss(noise) > points))
+        return {finding.what for finding in list_regressions(check(damaged, whole, Limits(timings="off")))}
+
+    assert "agreement with the reference" in found(0.03)
+    severe = found(0.05)
+    assert "agreement with the reference" in severe
+    assert any(what.startswith("accuracy at") for what in severe)

@@ -53,6 +53,7 @@ def test_a_benchmark_that_is_ended_leaves_no_process(number: signal.Signals, tmp
         assert not left
     finally:
         process.kill()
+        process.wait()
         for orphan in find_processes(mark):
             os.kill(orphan, signal.SIGKILL)
     remove_leftovers(scratch)  # as the next command does

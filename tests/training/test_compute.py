@@ -103,6 +103,7 @@ def test_torchrun_trains_one_model_with_two_processes(tmp_path: Path) -> None:
     settings = ["trunk.batch=10", "frames=[24,24]", "head.views=1", "trunk.long_frames=24", "trunk.long_batch=10"]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
     command += [str(Path(sys.executable).parent / "edge-asc"), "train", str(tmp_path / "scenes"), "--fold", "1"]
+    command += ["--head", "gru"]
     command += [
         "--output",
         str(tmp_path / "model"),
