@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal, Self, get_args
 
+from edge_asc.detection.rules import EventRules
 from edge_asc.errors import ContractError
 from edge_asc.frontend import FrontEnd
 from edge_asc.jsonobject import JsonObject, JsonValue, parse_json
 from edge_asc.provenance import Measured, Provenance
+from edge_asc.rule import CLIP_RULES, DEFAULT_LIVE, ClipRule, DecisionRule
 from edge_asc.tensors import DTYPES as DTYPES  # these are a part of the contract for those that read it
 from edge_asc.tensors import ROLES as ROLES
 from edge_asc.tensors import Affine as Affine
@@ -26,8 +28,9 @@ from edge_asc.tensors import check_label, check_signature, read_signature
 from edge_asc.tensors import check_tensors as check_tensors
 from edge_asc.unknown import UnknownRule
 
-# 1: first version.
-SCHEMA_VERSION = 1
+# 1: first version. 2: `live` and `events`, which have defaults.
+SCHEMA_VERSION = 2
+OLDEST_VERSION = 1
 
 # The name of the ONNX metadata property and of the TFLite metadata buffer that hold the contract.
 METADATA_KEY = "edge_asc_contract"
@@ -40,10 +43,8 @@ STEP_FRAMES = 8
 
 Form = Literal["causal", "windowed"]
 OutputMode = Literal["multi", "single"]
-DecisionRule = Literal["last", "mean"]
 FORMS: tuple[Form, ...] = get_args(Form)
 OUTPUT_MODES: tuple[OutputMode, ...] = get_args(OutputMode)
-DECISION_RULES: tuple[DecisionRule, ...] = get_args(DecisionRule)
 
 # Signatures of windows, by their length, s.
 WINDOW = re.compile("window_[1-9][0-9]?s")
@@ -65,7 +66,9 @@ class StreamContract:
         output: "multi" (trained on the output of every step) or "single" (on the last one).
         labels: in the order of the logits.
         front_end: what turns samples into features.
-        decision: "last": softmax of the last logits; "mean": softmax of the running mean of log-softmax since reset.
+        decision: the rule for one clip from a reset: "last", softmax of the last logits, or "mean", softmax of the
+            running mean of log-softmax since the reset.
+        live: the rule for streams without an end.
         parameters: at inference, without the auxiliary layer.
         macs: multiply-accumulates of each signature.
         scheme: name of the quantisation scheme, such as "none", "int8-dynamic" or "int8".
@@ -73,6 +76,7 @@ class StreamContract:
         temperature: divisor of the logits before the softmax, which makes probabilities match accuracy on held-out
             clips; finite and more than 0, 1 where it was not fitted. The most probable class does not depend on it.
         unknown: when a decision is unknown; None for a model without a label for unknown sounds.
+        events: when a label's probability is an event, calibrated on streams; None where it was not calibrated.
         provenance: how the artefact was made.
         measured: measurements at export.
         file_sha256: of the artefact that the contract is in (see `edge_asc.seal`); zeros outside an artefact. Contracts
@@ -88,13 +92,15 @@ class StreamContract:
     output: OutputMode
     labels: tuple[str, ...]
     front_end: FrontEnd
-    decision: DecisionRule
+    decision: ClipRule
     parameters: int
     macs: Mapping[str, int]
     scheme: str
     signatures: tuple[Signature, ...]
     temperature: float = 1.0
     unknown: UnknownRule | None = None
+    live: DecisionRule = DEFAULT_LIVE
+    events: EventRules | None = None
     provenance: Provenance = field(default_factory=Provenance)
     measured: Measured = field(default_factory=Measured)
     file_sha256: str = field(default=UNSEALED, compare=False, repr=False)
@@ -118,6 +124,11 @@ class StreamContract:
         if self.unknown is not None and self.unknown.label not in self.labels:
             raise ContractError(
                 f"contract: unknown sounds have the label {self.unknown.label!r}; expected one of "
+                f"{', '.join(self.labels)}"
+            )
+        if self.events is not None and (strange := self.events.labels - set(self.labels)):
+            raise ContractError(
+                f"contract: events have rules for {', '.join(sorted(strange))}; expected some of "
                 f"{', '.join(self.labels)}"
             )
         for signature in self.signatures:
@@ -209,10 +220,12 @@ class StreamContract:
         if not isinstance(value, Mapping) or "schema_version" not in value:
             raise ContractError("contract: no schema_version; expected the stream contract of an edge-asc artefact")
         version = value["schema_version"]
-        if type(version) is not int or version != SCHEMA_VERSION:
+        if type(version) is not int or not OLDEST_VERSION <= version <= SCHEMA_VERSION:
             newer = type(version) is int and version > SCHEMA_VERSION
             advice = "upgrade edge-asc" if newer else "export the artefact again"
-            raise ContractError(f"contract: got schema version {version!r}, expected {SCHEMA_VERSION}: {advice}")
+            raise ContractError(
+                f"contract: got schema version {version!r}, expected {OLDEST_VERSION} to {SCHEMA_VERSION}: {advice}"
+            )
         try:
             return cls._read(JsonObject(value, "contract"))
         except ValueError as error:
@@ -221,7 +234,9 @@ class StreamContract:
     @classmethod
     def _read(cls, value: JsonObject) -> Self:
         value.check_names(["schema_version", *cls.__dataclass_fields__])
-        unknown, provenance, measured = map(value.optional_child, ("unknown", "provenance", "measured"))
+        unknown, live, events, provenance, measured = map(
+            value.optional_child, ("unknown", "live", "events", "provenance", "measured")
+        )
         return cls(
             name=value.text("name"),
             backbone=value.text("backbone"),
@@ -229,13 +244,15 @@ class StreamContract:
             output=value.choice("output", OUTPUT_MODES),
             labels=value.texts("labels"),
             front_end=FrontEnd.from_json(value.raw("front_end")),
-            decision=value.choice("decision", DECISION_RULES),
+            decision=value.choice("decision", CLIP_RULES),
             parameters=value.integer("parameters"),
             macs=value.child("macs").integer_items(),
             scheme=value.text("scheme"),
             signatures=tuple(map(read_signature, value.children("signatures"))),
             temperature=value.number("temperature", 1.0),
             unknown=None if unknown is None else UnknownRule.from_json(unknown),
+            live=DEFAULT_LIVE if live is None else DecisionRule.from_json(live),
+            events=None if events is None else EventRules.from_json(events),
             provenance=Provenance() if provenance is None else Provenance.from_json(provenance),
             measured=Measured() if measured is None else Measured.from_json(measured),
             file_sha256=value.text("file_sha256", UNSEALED),

@@ -10,15 +10,15 @@ from typing import Literal, Self, get_args
 import numpy as np
 import numpy.typing as npt
 
-from edge_asc.contract import DECISION_RULES, STEP_FRAMES, AnyArray, DecisionRule, StreamContract, TensorSpec
+from edge_asc.contract import STEP_FRAMES, AnyArray, StreamContract, TensorSpec
 from edge_asc.engine import open_runtime
 from edge_asc.errors import ContractError
 from edge_asc.frontend import Array, FrontEnd, LogMel, check_samples
 from edge_asc.loop import Loop
+from edge_asc.rule import Belief, DecisionRule, Vector, parse_rule, softmax
 from edge_asc.runtime import Runtime
 from edge_asc.tensors import LARGEST
 
-Vector = npt.NDArray[np.float64]
 Carry = Literal["final", "aligned", "none"]
 
 
@@ -91,11 +91,13 @@ class StreamingClassifier:
     Streams that share a runtime do not disturb each other.
     """
 
-    def __init__(self, runtime: Runtime, *, decision: DecisionRule | None = None) -> None:
-        """Start a stream; `decision` replaces the contract's rule.
+    def __init__(self, runtime: Runtime, *, decision: DecisionRule | str | None = None) -> None:
+        """Start a stream.
 
-        "last" is the softmax of the last logits, "mean" the softmax of the mean log-softmax since the reset. Both are
-        taken under the contract's temperature.
+        Args:
+            runtime: a causal model.
+            decision: the rule, or a text such as "mean" or "forgetting:2" (`edge_asc.rule.parse_rule`); by default the
+                contract's rule for streams without an end. For a clip from a reset, `contract.decision` is better.
 
         Raises:
             ContractError: a windowed model, or an unknown `decision`.
@@ -106,16 +108,17 @@ class StreamingClassifier:
                 f"{self.contract.name}: a {self.contract.form} model has no steps; expected a causal one: "
                 "use WindowedClassifier"
             )
-        self.decision: DecisionRule = self.contract.decision if decision is None else decision
-        if self.decision not in DECISION_RULES:
-            raise ContractError(f"decision is {decision!r}; expected one of {', '.join(DECISION_RULES)}")
+        rule = self.contract.live if decision is None else decision
+        self.decision: DecisionRule = parse_rule(rule) if isinstance(rule, str) else rule
         self._stream = Stream(runtime, "step")
         self._log_mel = LogMel(self.contract.front_end)
+        step = self._stream.signature.samples / self.contract.front_end.sample_rate
+        self._belief = Belief(self.decision, len(self.labels), step, self.contract.temperature)
         self.reset()
 
     @classmethod
     def from_artefact(
-        cls, path: str | Path, *, threads: int = 1, decision: DecisionRule | None = None, verify: bool = True
+        cls, path: str | Path, *, threads: int = 1, decision: DecisionRule | str | None = None, verify: bool = True
     ) -> Self:
         """Start a stream with the model at `path`, which `edge_asc.engine.open_runtime` opens.
 
@@ -140,7 +143,7 @@ class StreamingClassifier:
         self._stream.reset()
         self._log_mel.reset()
         self._frames = np.empty((0, self.contract.front_end.mels), np.float32)
-        self._total = np.zeros(len(self.labels))
+        self._belief.reset()
         self._steps = 0
 
     def push(self, samples: npt.ArrayLike, sample_rate: int | None = None) -> list[Decision]:
@@ -169,13 +172,9 @@ class StreamingClassifier:
         """
         (logits,) = self._stream.feed(np.asarray(frames, np.float32))
         self._steps += 1
-        scores = logits
-        if self.decision == "mean":
-            # Log-softmax subtracts one number from all logits of a step, which the softmax of the mean ignores.
-            self._total += logits
-            scores = self._total / self._steps
         samples = self._steps * self._stream.signature.samples
-        return _decide(samples / self.contract.front_end.sample_rate, self.contract, logits, scores)
+        time = samples / self.contract.front_end.sample_rate
+        return _decide(time, self.contract, logits, self._belief.update(logits))
 
 
 class WindowedClassifier:
@@ -279,7 +278,7 @@ class WindowedClassifier:
         while len(self._audio) >= self._size:
             logits = self.push_features(self._log_mel(self._audio[: self._size]))
             end = (self._count * self._shift + self._size) / self.contract.front_end.sample_rate
-            decisions.append(_decide(end, self.contract, logits, logits))
+            decisions.append(_decide(end, self.contract, logits, softmax(logits, self.contract.temperature)))
             self._audio = self._audio[self._shift :]
             self._count += 1
         return decisions
@@ -338,10 +337,8 @@ def _check_rate(contract: StreamContract, sample_rate: int | None) -> None:
         )
 
 
-def _decide(time: float, contract: StreamContract, logits: Array, scores: AnyArray) -> Decision:
+def _decide(time: float, contract: StreamContract, logits: Array, probabilities: Vector) -> Decision:
     labels, rule = contract.labels, contract.unknown
-    probabilities = np.exp((scores.astype(np.float64) - scores.max()) / contract.temperature)
-    probabilities /= probabilities.sum()
     index = int(probabilities.argmax())
     answer, unknown = (index, False) if rule is None else rule.answer(labels, probabilities)
     return Decision(

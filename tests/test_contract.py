@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_asc.contract import SCHEMA_VERSION, UNSEALED, Affine, Signature, StreamContract, TensorSpec
+from edge_asc.contract import OLDEST_VERSION, SCHEMA_VERSION, UNSEALED, Affine, Signature, StreamContract, TensorSpec
+from edge_asc.detection.rules import EventRules
 from edge_asc.errors import ContractError
 from edge_asc.frontend import FrontEnd, LogMel
 from edge_asc.provenance import Calibration, Measured, Parity, Provenance
+from edge_asc.rule import DecisionRule
 from edge_asc.unknown import UnknownRule
 from fuzz.mutations import mutate_json
 
@@ -137,11 +139,25 @@ def test_an_initial_integer_state_is_real_zero_and_a_float_one_zero() -> None:
 
 @pytest.mark.parametrize(
     ("version", "advice"),
-    [(SCHEMA_VERSION + 1, "upgrade edge-asc"), (SCHEMA_VERSION - 1, "export the artefact again")],
+    [(SCHEMA_VERSION + 1, "upgrade edge-asc"), (OLDEST_VERSION - 1, "export the artefact again")],
 )
 def test_another_schema_version_is_refused_with_what_to_do(version: Any, advice: str) -> None:
     with pytest.raises(ContractError, match=f"schema version {version}.*{advice}"):
         StreamContract.from_json({**contract().to_json(), "schema_version": version})
+
+
+def test_a_contract_of_version_1_is_read_with_defaults() -> None:
+    value = contract().to_json()
+    del value["live"], value["events"]
+    old = StreamContract.from_json({**value, "schema_version": 1})
+    assert (old.live, old.events, old.decision) == (DecisionRule("forgetting", 2.0), None, contract().decision)
+
+
+def test_rules_of_events_name_labels_of_the_model() -> None:
+    events = EventRules(thresholds={contract().labels[0]: 0.3}).to_json()
+    assert StreamContract.from_json({**contract().to_json(), "events": events}).events is not None
+    with pytest.raises(ContractError, match="events have rules for dragon"):
+        StreamContract.from_json({**contract().to_json(), "events": EventRules(thresholds={"dragon": 0.3}).to_json()})
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "null", "7", '"contract"', "{}", b"\xff\xfe{}"])
@@ -157,6 +173,8 @@ def test_a_missing_field_is_refused_unless_it_has_a_default(name: str) -> None:
     defaults = {
         "temperature": 1.0,
         "unknown": None,
+        "live": DecisionRule("forgetting", 2.0),
+        "events": None,
         "provenance": Provenance(),
         "measured": Measured(),
         "file_sha256": UNSEALED,

@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from artefacts import FRONT_END, LABELS, Artefacts, contract, crnn, sound
-from edge_asc.contract import AnyArray, DecisionRule, Role, Signature, TensorSpec
+from edge_asc.contract import AnyArray, Role, Signature, TensorSpec
 from edge_asc.engine import open_runtime
 from edge_asc.engines.pytorch import TorchRuntime
 from edge_asc.errors import AudioError, ContractError
 from edge_asc.frontend import LogMel
+from edge_asc.rule import ClipRule, DecisionRule
 from edge_asc.runtime import Runtime
 from edge_asc.streaming import Carry, Decision, StreamingClassifier, WindowedClassifier
 from edge_asc.unknown import UnknownRule
@@ -67,7 +68,7 @@ class TestStreamingClassifier:
         assert [d.time for d in classifier.push(sound(1), 16000)] == [0.512, 0.768, 1.024]
 
     @pytest.mark.parametrize("decision", ["last", "mean"])
-    def test_decisions_follow_from_the_logits(self, runtime: Runtime, decision: DecisionRule) -> None:
+    def test_decisions_follow_from_the_logits(self, runtime: Runtime, decision: ClipRule) -> None:
         decisions = StreamingClassifier(runtime, decision=decision).push(sound(2))
         logs = np.log([softmax(d.logits) for d in decisions])
         for i, found in enumerate(decisions):
@@ -77,16 +78,20 @@ class TestStreamingClassifier:
             assert found.label == LABELS[found.index]
             assert found.probability == found.probabilities[found.index]
 
-    def test_the_contract_says_how_to_decide_unless_told(self, runtime: Runtime) -> None:
-        last, mean, default = (
-            StreamingClassifier(runtime, decision=rule).push(sound(1))[-1] for rule in ("last", "mean", None)
+    def test_the_rule_for_streams_is_the_default(self, runtime: Runtime) -> None:
+        mean, short, long = (
+            StreamingClassifier(runtime, decision=rule).push(sound(1))[-1]
+            for rule in ("mean", "forgetting:2", DecisionRule("forgetting", 1e4))
         )
-        assert not np.array_equal(last.probabilities, mean.probabilities)
-        assert_same([default], [mean])
+        assert not np.array_equal(mean.probabilities, short.probabilities)
+        np.testing.assert_allclose(long.probabilities, mean.probabilities, rtol=1e-3)
+        assert_same(StreamingClassifier(runtime).push(sound(1))[-1:], [short])
+        (other,) = StreamingClassifier(with_contract(runtime, live=DecisionRule("mean"))).push(sound(1))[-1:]
+        assert_same([other], [mean])
 
     @pytest.mark.parametrize("decision", ["last", "mean"])
     def test_the_temperature_divides_the_scores_and_leaves_the_logits(
-        self, artefacts: Artefacts, runtime: Runtime, decision: DecisionRule
+        self, artefacts: Artefacts, runtime: Runtime, decision: ClipRule
     ) -> None:
         cold = StreamingClassifier(runtime, decision=decision).push(sound(1))
         warm = StreamingClassifier(with_contract(runtime, temperature=2.5), decision=decision).push(sound(1))
@@ -111,8 +116,8 @@ class TestStreamingClassifier:
                 assert decision.confidence == decision.probabilities[answer]
 
     def test_an_unknown_rule_is_refused(self, runtime: Runtime) -> None:
-        with pytest.raises(ContractError, match="decision is 'median'; expected one of last, mean"):
-            StreamingClassifier(runtime, decision="median")  # type: ignore[arg-type]  # wrong on purpose
+        with pytest.raises(ContractError, match="decision rule is 'median'; expected last, mean"):
+            StreamingClassifier(runtime, decision="median")
 
     @FEW
     @given(cuts=st.lists(st.integers(0, 32000), max_size=6))

@@ -15,7 +15,9 @@ from rich import progress as bars
 from rich.console import Console
 from rich.text import Text
 
+from edge_asc.errors import ContractError
 from edge_asc.progress import Phase, Progress
+from edge_asc.rule import DecisionRule, parse_rule
 from edge_asc.text import escape_controls
 
 # Width of tables in a pipe or a file, characters.
@@ -226,6 +228,19 @@ class Lengths(click.ParamType):  # type: ignore[type-arg]
         except ValueError:
             self.fail(f"{value!r}: expected seconds such as 1-10, 1,2,5 or 3", param, ctx)
         return tuple(sorted(lengths))
+
+
+class Rule(click.ParamType):  # type: ignore[type-arg]
+    """A decision rule, such as "mean" or "forgetting:2"."""
+
+    name = "rule"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> DecisionRule:
+        """Return the rule."""
+        try:
+            return value if isinstance(value, DecisionRule) else parse_rule(str(value))
+        except ContractError as error:
+            self.fail(str(error), param, ctx)
 
 
 # More than any board has; the machine that runs a model may be another one.

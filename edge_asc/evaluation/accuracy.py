@@ -9,10 +9,10 @@ from typing import Self
 
 import numpy as np
 
-from edge_asc.contract import DECISION_RULES, DecisionRule
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.logits import Indices
 from edge_asc.jsonobject import JsonValue
+from edge_asc.rule import CLIP_RULES, ClipRule
 
 # 1: first version.
 SCHEMA_VERSION = 1
@@ -29,9 +29,9 @@ class Tally:
         agreed: number of decisions that equal the reference's; None without a reference.
     """
 
-    decision: DecisionRule
+    decision: ClipRule
     count_by_class: Mapping[str, int]
-    right_by_class: Mapping[DecisionRule, Mapping[str, int]]
+    right_by_class: Mapping[ClipRule, Mapping[str, int]]
     agreed: int | None = None
 
     @property
@@ -44,7 +44,7 @@ class Tally:
         """The number of right decisions."""
         return self.right_under(self.decision)
 
-    def right_under(self, decision: DecisionRule) -> int:
+    def right_under(self, decision: ClipRule) -> int:
         """Return the number of right decisions under a rule."""
         return sum(self.right_by_class[decision].values())
 
@@ -76,7 +76,7 @@ class Tally:
         return replace(
             self,
             count_by_class=_sum(self.count_by_class, other.count_by_class),
-            right_by_class={d: _sum(self.right_by_class[d], other.right_by_class[d]) for d in DECISION_RULES},
+            right_by_class={d: _sum(self.right_by_class[d], other.right_by_class[d]) for d in CLIP_RULES},
             agreed=(self.agreed or 0) + (other.agreed or 0) if both else None,
         )
 
@@ -86,13 +86,13 @@ class Tally:
             "decision": self.decision,
             "count": self.count,
             "right": self.right,
-            **{f"right_{decision}": self.right_under(decision) for decision in DECISION_RULES},
+            **{f"right_{decision}": self.right_under(decision) for decision in CLIP_RULES},
             "accuracy": self.accuracy,
             "agreement": self.agreement,
             "recall": self.recall,
             "macro_recall": self.macro_recall,
             "count_by_class": dict(self.count_by_class),
-            "right_by_class": {decision: dict(self.right_by_class[decision]) for decision in DECISION_RULES},
+            "right_by_class": {decision: dict(self.right_by_class[decision]) for decision in CLIP_RULES},
         }
 
 
@@ -115,7 +115,7 @@ class LengthResult(Tally):
             seconds=seconds,
             decision="last",
             count_by_class=count_by_class(targets, labels),
-            right_by_class=dict.fromkeys(DECISION_RULES, count_by_class(targets[right], labels)),
+            right_by_class=dict.fromkeys(CLIP_RULES, count_by_class(targets[right], labels)),
             right_clips=tuple(right.tolist()),
         )
 
@@ -179,7 +179,7 @@ class Accuracy:
     engine: str
     clips: int
     labels: tuple[str, ...]
-    decision: DecisionRule
+    decision: ClipRule
     gain: float
     lengths: tuple[LengthResult, ...]
     all_steps: Tally

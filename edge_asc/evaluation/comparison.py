@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edge_asc.contract import DECISION_RULES, DecisionRule, StreamContract
+from edge_asc.contract import StreamContract
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.accuracy import Accuracy, LengthResult, LogitError, Tally, count_by_class
 from edge_asc.evaluation.logits import Indices, clip_logits, decide, steps_at
 from edge_asc.frontend import Array, FrontEnd
 from edge_asc.progress import SILENT, Progress
+from edge_asc.rule import CLIP_RULES, ClipRule
 from edge_asc.runtime import Runtime
 
 
@@ -188,13 +189,13 @@ class _Decided:
     """The outputs of a model and its decisions after every step of each clip, in the common numbering of labels."""
 
     output: ClipLogits
-    decisions: Mapping[DecisionRule, list[Indices]]
+    decisions: Mapping[ClipRule, list[Indices]]
 
     @property
-    def rule(self) -> DecisionRule:
+    def rule(self) -> ClipRule:
         return self.output.contract.decision
 
-    def select(self, rule: DecisionRule, clips: Indices, steps: slice) -> Indices:
+    def select(self, rule: ClipRule, clips: Indices, steps: slice) -> Indices:
         return np.concatenate([self.decisions[rule][clip][steps] for clip in clips])
 
 
@@ -202,8 +203,8 @@ def _decide_all(output: ClipLogits, names: list[str]) -> _Decided:
     common = np.array([names.index(label) for label in output.contract.labels], np.intp)
     if output.contract.form == "windowed":
         last = [common[decide(logits, "last")] for logits in output.logits]
-        return _Decided(output, dict.fromkeys(DECISION_RULES, last))
-    return _Decided(output, {rule: [common[decide(x, rule)] for x in output.logits] for rule in DECISION_RULES})
+        return _Decided(output, dict.fromkeys(CLIP_RULES, last))
+    return _Decided(output, {rule: [common[decide(x, rule)] for x in output.logits] for rule in CLIP_RULES})
 
 
 def _measure(model: _Decided, other: _Decided | None, settings: _Settings) -> Accuracy:
@@ -254,7 +255,7 @@ def _tally(model: _Decided, other: _Decided | None, settings: _Settings, clips: 
     expected = np.concatenate(
         [np.repeat(settings.truth[clip], length)[steps] for clip, length in zip(clips, lengths, strict=True)]
     )
-    selected = {rule: model.select(rule, clips, steps) for rule in DECISION_RULES}
+    selected = {rule: model.select(rule, clips, steps) for rule in CLIP_RULES}
     agreed = None
     if other is not None:
         agreed = int((selected[model.rule] == other.select(other.rule, clips, steps)).sum())
@@ -262,7 +263,7 @@ def _tally(model: _Decided, other: _Decided | None, settings: _Settings, clips: 
         decision=model.rule,
         count_by_class=count_by_class(expected, settings.labels),
         right_by_class={
-            rule: count_by_class(expected[selected[rule] == expected], settings.labels) for rule in DECISION_RULES
+            rule: count_by_class(expected[selected[rule] == expected], settings.labels) for rule in CLIP_RULES
         },
         agreed=agreed,
     )

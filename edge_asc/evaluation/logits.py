@@ -9,12 +9,13 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from edge_asc.contract import DECISION_RULES, DecisionRule, StreamContract
+from edge_asc.contract import StreamContract
 from edge_asc.engines.pytorch import TorchRuntime
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.checkpoints import stream_clips
 from edge_asc.frontend import Array, LogMel
 from edge_asc.progress import SILENT, Progress
+from edge_asc.rule import CLIP_RULES, ClipRule
 from edge_asc.runtime import Runtime
 from edge_asc.streaming import StreamingClassifier, WindowedClassifier
 
@@ -45,7 +46,7 @@ def at_level(log_mel: Array, decibels: float, floor: float) -> Array:
     return scaled
 
 
-def decide(logits: npt.ArrayLike, decision: DecisionRule) -> Indices:
+def decide(logits: npt.ArrayLike, decision: ClipRule) -> Indices:
     """Return the class index decided at each step, (steps,), from logits (steps, classes) since a reset.
 
     "last" takes the logits of the step; "mean" the running mean of log-softmax.
@@ -63,7 +64,7 @@ def decide(logits: npt.ArrayLike, decision: DecisionRule) -> Indices:
         # The sum has its maximum where the mean has.
         x = np.cumsum(x - np.log(np.exp(x).sum(axis=1, keepdims=True)), axis=0)
     elif decision != "last":
-        raise EdgeAscError(f"decision is {decision!r}; expected {' or '.join(map(repr, DECISION_RULES))}")
+        raise EdgeAscError(f"decision is {decision!r}; expected {' or '.join(map(repr, CLIP_RULES))}")
     chosen: Indices = np.argmax(x, axis=1)
     return chosen
 

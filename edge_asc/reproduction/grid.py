@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from edge_asc.contract import DECISION_RULES, Form
+from edge_asc.contract import Form
 from edge_asc.data import Dataset, FeatureCache
 from edge_asc.data.cache import Crop
 from edge_asc.errors import require
@@ -23,6 +23,7 @@ from edge_asc.jsonobject import JsonObject
 from edge_asc.models import ModelConfig
 from edge_asc.progress import SILENT, Progress
 from edge_asc.reproduction.executor import Executor, LocalExecutor, describe_error
+from edge_asc.rule import CLIP_RULES
 from edge_asc.training.checkpoint import is_checkpoint, read_metadata
 from edge_asc.training.compute import Precision, launched
 from edge_asc.training.listener import Listener
@@ -256,8 +257,8 @@ def _read_part(value: JsonObject) -> LengthResult:
     right = value.child("right_by_class")
     return LengthResult(
         seconds=value.number("seconds"),
-        decision=value.choice("decision", DECISION_RULES),
+        decision=value.choice("decision", CLIP_RULES),
         count_by_class=value.child("count_by_class").integer_items(),
-        right_by_class={rule: right.child(rule).integer_items() for rule in DECISION_RULES},
+        right_by_class={rule: right.child(rule).integer_items() for rule in CLIP_RULES},
         right_clips=tuple(digit == "1" for digit in value.text("right_clips")),
     )

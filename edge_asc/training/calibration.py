@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edge_asc.contract import DecisionRule
 from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import Array
+from edge_asc.rule import ClipRule
 
 Floats = npt.NDArray[np.float64]
 
@@ -41,7 +41,7 @@ class Calibration:
     nll_after: float
 
 
-def posteriors(logits: Array, decision: DecisionRule, temperature: float = 1.0) -> Floats:
+def posteriors(logits: Array, decision: ClipRule, temperature: float = 1.0) -> Floats:
     """Probabilities after each step, (steps, classes), of one clip's logits (steps, classes) since a reset.
 
     "last" is the softmax of the step's logits; "mean" that of the running mean of log-softmax.
@@ -52,7 +52,7 @@ def posteriors(logits: Array, decision: DecisionRule, temperature: float = 1.0) 
     return np.exp(x)
 
 
-def fit_temperature(logits: Sequence[Array], targets: Sequence[int], decision: DecisionRule) -> float:
+def fit_temperature(logits: Sequence[Array], targets: Sequence[int], decision: ClipRule) -> float:
     """The temperature with the least mean negative log-likelihood, by ternary search on its logarithm.
 
     Args:
@@ -68,7 +68,7 @@ def fit_temperature(logits: Sequence[Array], targets: Sequence[int], decision: D
     return math.exp(0.5 * (low + high))
 
 
-def calibrate_folds(folds: Sequence[tuple[Sequence[Array], Sequence[int]]], decision: DecisionRule) -> Calibration:
+def calibrate_folds(folds: Sequence[tuple[Sequence[Array], Sequence[int]]], decision: ClipRule) -> Calibration:
     """The temperature of all folds' held-out logits; each fold is judged with that of the others.
 
     Args:
@@ -135,7 +135,7 @@ def _log_softmax(x: Floats) -> Floats:
     return result
 
 
-def _mean_nll(logits: Sequence[Array], targets: Sequence[int], decision: DecisionRule, temperature: float) -> float:
+def _mean_nll(logits: Sequence[Array], targets: Sequence[int], decision: ClipRule, temperature: float) -> float:
     losses = [
         -np.log(np.maximum(posteriors(clip, decision, temperature)[:, target], 1e-12)).mean()
         for clip, target in zip(logits, targets, strict=True)
@@ -144,7 +144,7 @@ def _mean_nll(logits: Sequence[Array], targets: Sequence[int], decision: Decisio
 
 
 def _judge(
-    logits: Sequence[Array], targets: Sequence[int], decision: DecisionRule, temperature: float
+    logits: Sequence[Array], targets: Sequence[int], decision: ClipRule, temperature: float
 ) -> tuple[Floats, Floats]:
     """Confidence of every step's decision, and 1 where it is right."""
     p = [posteriors(clip, decision, temperature) for clip in logits]

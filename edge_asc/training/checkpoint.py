@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from edge_asc.contract import DECISION_RULES, DecisionRule
+from edge_asc.detection.rules import EventRules
 from edge_asc.errors import EdgeAscError, require
 from edge_asc.files import sha256, write_bytes, write_json
 from edge_asc.frontend import FrontEnd
 from edge_asc.jsonobject import JsonObject, parse_json
+from edge_asc.rule import CLIP_RULES, DEFAULT_LIVE, ClipRule, DecisionRule
 from edge_asc.unknown import UnknownRule
 
 if TYPE_CHECKING:
@@ -38,19 +39,23 @@ class Checkpoint:
         temperature: that logits are divided by before a softmax for calibrated confidences, fitted on held-out clips;
             1 where it was not fitted.
         unknown: when a decision is unknown, chosen on held-out clips; None where it was not chosen.
+        live: the decision rule for streams without an end.
+        events: when a label's probability is an event, calibrated on streams; None where it was not calibrated.
     """
 
     name: str
     model: CRNN | CNN
     front_end: FrontEnd
     labels: tuple[str, ...]
-    decision: DecisionRule = "mean"
+    decision: ClipRule = "mean"
     recipe: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     evaluation: dict[str, Any] = field(default_factory=dict)
     quantisation: dict[str, Any] = field(default_factory=dict)
     temperature: float = 1.0
     unknown: UnknownRule | None = None
+    live: DecisionRule = DEFAULT_LIVE
+    events: EventRules | None = None
 
     def save(self, folder: Path) -> None:
         """Write both files; the JSON, which holds the hash of the weights, comes last."""
@@ -73,6 +78,8 @@ class Checkpoint:
                 "quantisation": self.quantisation,
                 "temperature": self.temperature,
                 "unknown": None if self.unknown is None else self.unknown.to_json(),
+                "live": self.live.to_json(),
+                "events": None if self.events is None else self.events.to_json(),
             },
         )
 
@@ -108,7 +115,8 @@ class Checkpoint:
         from edge_asc.models import ModelConfig, build
 
         fields = JsonObject(value, METADATA)
-        model, unknown = build(ModelConfig.from_json(value["model"])), fields.optional_child("unknown")
+        model = build(ModelConfig.from_json(value["model"]))
+        unknown, live, events = map(fields.optional_child, ("unknown", "live", "events"))
         try:
             model.load_state_dict(safetensors.load_file(weights))
         except SafetensorError as error:
@@ -127,6 +135,8 @@ class Checkpoint:
             quantisation=value["quantisation"],
             temperature=fields.number("temperature", 1.0),
             unknown=None if unknown is None else UnknownRule.from_json(unknown),
+            live=DEFAULT_LIVE if live is None else DecisionRule.from_json(live),
+            events=None if events is None else EventRules.from_json(events),
         )
 
 
@@ -164,7 +174,7 @@ def _check_fields(fields: JsonObject) -> None:
     for name in ("model", "front_end", "recipe", "training", "evaluation", "quantisation"):
         fields.child(name)
     fields.texts("labels")
-    fields.choice("decision", DECISION_RULES)
+    fields.choice("decision", CLIP_RULES)
 
 
 def _malformed(path: Path, error: ValueError) -> EdgeAscError:

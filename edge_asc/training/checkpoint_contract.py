@@ -53,6 +53,8 @@ def checkpoint_contract(
         signatures=tuple(signatures),
         temperature=checkpoint.temperature,
         unknown=checkpoint.unknown,
+        live=checkpoint.live,
+        events=checkpoint.events,
         provenance=provenance or Provenance(),
         measured=measured or Measured(),
     )

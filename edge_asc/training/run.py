@@ -7,7 +7,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edge_asc.contract import DecisionRule
 from edge_asc.data.cache import FeatureCache
 from edge_asc.data.dataset import Clip, Credits, Dataset
 from edge_asc.data.split import group_split
@@ -16,6 +15,7 @@ from edge_asc.frontend import FrontEnd
 from edge_asc.models import CRNN, ModelConfig
 from edge_asc.output import claim_folder
 from edge_asc.progress import SILENT
+from edge_asc.rule import ClipRule
 from edge_asc.training.batches import Examples
 from edge_asc.training.checkpoint import Checkpoint, is_checkpoint
 from edge_asc.training.compute import Compute
@@ -65,7 +65,7 @@ class Run:
     fold: int | None = None
     folds_of: Dataset | None = None
     other: OtherSounds | None = None
-    decision: DecisionRule = "mean"
+    decision: ClipRule = "mean"
     name: str = ""
 
     @property

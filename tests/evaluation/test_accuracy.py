@@ -15,12 +15,13 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from edge_asc.cli.console import PlainConsole
 from edge_asc.cli.tables import accuracy_table, loss_table, recall_table
-from edge_asc.contract import DECISION_RULES, DecisionRule, Signature, StreamContract, TensorSpec
+from edge_asc.contract import Signature, StreamContract, TensorSpec
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.accuracy import Accuracy, pool, wilson_interval
 from edge_asc.evaluation.comparison import LabelledClips, evaluate
 from edge_asc.evaluation.logits import BatchRuntime, at_level, decide, steps_at, stream_logits
 from edge_asc.frontend import FrontEnd, LogMel
+from edge_asc.rule import CLIP_RULES, ClipRule
 from edge_asc.runtime import Runtime, Tensors, check_inputs
 
 Array = npt.NDArray[np.float32]
@@ -328,7 +329,7 @@ def test_normalisation_may_differ() -> None:
     assert len(evaluate(models, LabelledClips(clips(24), [0], LABELS), [1])) == 2
 
 
-rules: st.SearchStrategy[DecisionRule] = st.sampled_from(["last", "mean"])
+rules: st.SearchStrategy[ClipRule] = st.sampled_from(["last", "mean"])
 folds = st.lists(
     st.lists(st.tuples(st.integers(0, 3), st.integers(3, 9)), min_size=1, max_size=5), min_size=1, max_size=3
 )
@@ -336,7 +337,7 @@ folds = st.lists(
 
 @settings(max_examples=40, deadline=None)
 @given(folds, rules, st.integers(0, 2**32 - 1))
-def test_pool_equals_whole(folds: list[list[tuple[int, int]]], rule: DecisionRule, seed: int) -> None:
+def test_pool_equals_whole(folds: list[list[tuple[int, int]]], rule: ClipRule, seed: int) -> None:
     def result(drawn: list[tuple[int, int]], base: list[Array], logits: list[Array]) -> Accuracy:
         features = [np.zeros((8 * steps, MELS), np.float32) for _, steps in drawn]
         models = [("base", Scripted(base, decision=rule)), ("model", Scripted(logits, decision=rule))]
@@ -428,7 +429,7 @@ def test_losses_are_against_the_row_above() -> None:
     above, below = results()
     one = above.at(1)
     assert one is not None
-    wrong = replace(one, right_by_class={rule: {} for rule in DECISION_RULES})
+    wrong = replace(one, right_by_class={rule: {} for rule in CLIP_RULES})
     worse = replace(below, model="worse", lengths=(wrong,))
     lines = shown(loss_table([above, replace(above, model="same"), worse])).splitlines()
     same, last = (next(line for line in lines if name in line) for name in ("same", "worse"))

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_asc.contract import DecisionRule
 from edge_asc.errors import EdgeAscError
+from edge_asc.rule import ClipRule
 from edge_asc.training.calibration import (
     auroc,
     calibrate_folds,
@@ -25,7 +25,7 @@ def clips(count: int, sharpness: float, seed: int = 0) -> tuple[list[np.ndarray]
 
 @pytest.mark.parametrize("sharpness", [0.5, 1.0, 3.0])
 @pytest.mark.parametrize("decision", ["last", "mean"])
-def test_the_temperature_undoes_what_is_too_sharp(sharpness: float, decision: DecisionRule) -> None:
+def test_the_temperature_undoes_what_is_too_sharp(sharpness: float, decision: ClipRule) -> None:
     assert fit_temperature(*clips(2000, sharpness), decision) == pytest.approx(sharpness, rel=0.1)
 
 

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,8 @@ from rich.text import Text
 
 from edge_asc.audio.pcm import RAW_FORMATS, PcmFormat, raw_format
 from edge_asc.audio.reader import RATES
-from edge_asc.cli.console import echo, json_option, log, out, quiet_option, threads_option
-from edge_asc.contract import DECISION_RULES, DecisionRule
+from edge_asc.cli.console import Rule, echo, json_option, log, out, quiet_option, threads_option
+from edge_asc.rule import DecisionRule
 from edge_asc.zoo import DEFAULT
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 # 1: first version.
 SCHEMA_VERSION = 1
 BLOCK = 4096
+CLIP = 10.1  # s: longer files are streams; a clip of 10 s may be a few samples longer
 
 
 @click.command("classify", short_help="Classify a recording, a pipe, or the microphone live.")
@@ -43,7 +45,12 @@ BLOCK = 4096
 @click.option("--rate", type=click.IntRange(*RATES), help="With --format: sample rate, Hz.")
 @click.option("--channels", type=click.IntRange(1, 1024), help="With --format: number of channels [default: 1].")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Stop after this much audio, s.")
-@click.option("--decision", type=click.Choice(DECISION_RULES), help="Decision rule [default: the artefact's]")
+@click.option(
+    "--decision",
+    type=Rule(),
+    help="last, mean, forgetting:SECONDS or sticky:SECONDS[:WEIGHT] [default: the artefact's rule for clips of up to "
+    "10 s, and its rule for streams].",
+)
 @click.option(
     "--window", type=click.IntRange(1, 10), help="Window length, s, of a windowed model [default: its shortest]."
 )
@@ -84,6 +91,9 @@ def command(
     A model trained with the label `other` can say that it does not know a sound: a decision is `other` where the
     probability of that label reaches the threshold in the model's contract, which stands for a stated rate of false
     alarms. Elsewhere the decision is the most probable of the other labels.
+
+    A file of up to 10 s is one clip: its decisions are based on all audio since the start. On longer files, pipes and
+    the microphone a decision forgets old audio, so that a new sound shows within seconds.
     """
     from edge_asc import audio
     from edge_asc.engine import open_runtime
@@ -92,18 +102,22 @@ def command(
         raise click.UsageError("give a recording, or --microphone")
     pcm = _parse_raw(raw, rate, channels)
     runtime = open_runtime(model, threads=threads)
-    classifier = _make_classifier(runtime, decision, window, carry)
     target = runtime.contract.front_end.sample_rate
     limit = None if seconds is None else round(seconds * target)
     if recording is None:
+        classifier = _make_classifier(runtime, decision, window, carry)
         log.print(Text(f"listening at {target} Hz with {runtime.engine}; Ctrl-C stops it"))
         number = int(device) if device is not None and device.isdecimal() else device
         _classify_live(_limit(audio.microphone(target, device=number), limit), classifier, as_json=as_json)
         return
     blocks = _limit(audio.stream(recording, target, raw=pcm), limit)
     if audio.is_pipe(recording):
-        _classify_live(blocks, classifier, as_json=as_json)
+        _classify_live(blocks, _make_classifier(runtime, decision, window, carry), as_json=as_json)
     else:
+        if decision is None and runtime.contract.form == "causal":
+            blocks, is_clip = _peek(blocks, round(CLIP * target))
+            decision = DecisionRule(runtime.contract.decision) if is_clip else runtime.contract.live
+        classifier = _make_classifier(runtime, decision, window, carry)
         _classify_file(recording, blocks, classifier, runtime, as_json=as_json)
 
 
@@ -187,6 +201,17 @@ def _make_classifier(
     if decision is not None:
         raise click.UsageError("--decision belongs to a causal model; a windowed one decides each window by itself")
     return WindowedClassifier(runtime, window or runtime.contract.windows[0], carry=carry or "final")
+
+
+def _peek(blocks: Iterable[Array], samples: int) -> tuple[Iterator[Array], bool]:
+    """Return all blocks, and whether they have no more than so many samples together."""
+    blocks, ahead, count = iter(blocks), [], 0
+    for block in blocks:
+        ahead.append(block)
+        count += len(block)
+        if count > samples:
+            break
+    return chain(ahead, blocks), count <= samples
 
 
 def _limit(blocks: Iterable[Array], limit: int | None) -> Iterator[Array]:

@@ -1,0 +1,1 @@
+"""Sound events: when a label's probability in a stream is an event with a start and an end."""

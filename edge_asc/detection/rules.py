@@ -1,0 +1,107 @@
+"""When a label's probability is an event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Self
+
+from edge_asc.errors import ContractError
+from edge_asc.jsonobject import JsonObject, JsonValue
+
+LONGEST = 86_400.0  # s
+QUIETEST = -85.0  # dBFS: quieter than any microphone's noise, louder than the rounding of 16 bits
+# Labels, in lower case, that are no sound of interest.
+BACKGROUND = frozenset({"other", "background", "noise", "silence", "unknown"})
+
+
+@dataclass(frozen=True)
+class EventRules:
+    """When a label's probability is an event.
+
+    An event of a label starts where its probability reaches the label's threshold, and ends where it falls below
+    `release` times the threshold. Events of different labels may overlap.
+
+    Attributes:
+        threshold: probability from which on a label is an event, where `thresholds` does not name the label; above 0,
+            at most 1.
+        thresholds: probability by label.
+        release: an event ends below this share of its threshold, above 0 and at most 1.
+        minimum: shortest event, s; shorter ones are not reported.
+        maximum: longest event, s; a longer one ends there and another one starts. 0 for no limit.
+        ignored: labels that are never reported.
+        false_alarms_per_day: of all labels together, that the thresholds were chosen for; None where they were not.
+        measured_on: the stream that they were chosen on, in words.
+
+    Raises:
+        ContractError: on construction, a number is out of range.
+    """
+
+    threshold: float = 0.5
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    release: float = 0.6
+    minimum: float = 0.5
+    maximum: float = 0.0
+    ignored: tuple[str, ...] = ()
+    false_alarms_per_day: float | None = None
+    measured_on: str = ""
+
+    def __post_init__(self) -> None:
+        for name, value in (("threshold", self.threshold), *self.thresholds.items(), ("release", self.release)):
+            if not 0.0 < value <= 1.0:
+                raise ContractError(f"events: {name} is {value}; expected more than 0 and at most 1")
+        for name, value in (("minimum", self.minimum), ("maximum", self.maximum)):
+            if not 0.0 <= value <= LONGEST:
+                raise ContractError(f"events: {name} is {value} s; expected 0 to {LONGEST:g} s")
+        if self.maximum and self.maximum <= self.minimum:
+            raise ContractError(
+                f"events: maximum is {self.maximum:g} s; expected more than the minimum, {self.minimum:g} s, or 0"
+            )
+        rate = self.false_alarms_per_day
+        if rate is not None and not 0.0 <= rate <= 1e6:
+            raise ContractError(f"events: false_alarms_per_day is {rate}; expected 0 to 1,000,000")
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """The labels that the rules name."""
+        return frozenset(self.thresholds) | frozenset(self.ignored)
+
+    def of(self, label: str) -> float:
+        """Return the threshold of a label."""
+        return self.thresholds.get(label, self.threshold)
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return a JSON object that `from_json` reads."""
+        value: dict[str, JsonValue] = asdict(self)
+        return value | {"thresholds": dict(self.thresholds), "ignored": list(self.ignored)}
+
+    @classmethod
+    def from_json(cls, value: JsonObject) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: a field is missing, unknown or of another type.
+            ContractError: a number is out of range.
+        """
+        value.check_names(tuple(cls.__dataclass_fields__))
+        return cls(
+            threshold=value.number("threshold"),
+            thresholds=value.child_or_empty("thresholds").number_items(),
+            release=value.number("release"),
+            minimum=value.number("minimum"),
+            maximum=value.number("maximum", 0.0),
+            ignored=value.texts("ignored", ()),
+            false_alarms_per_day=value.optional_number("false_alarms_per_day"),
+            measured_on=value.text("measured_on", ""),
+        )
+
+
+def default_rules(labels: tuple[str, ...], unknown: str | None = None) -> EventRules:
+    """Return rules for a model without calibrated ones: labels that mean no sound of interest are ignored.
+
+    Args:
+        labels: of the model.
+        unknown: its label for sounds of no other label.
+    """
+    ignored = tuple(label for label in labels if label == unknown or label.lower() in BACKGROUND)
+    return EventRules(ignored=ignored)
