@@ -22,12 +22,14 @@ class _Run:
 
     Attributes:
         start: s.
+        began: wall-clock time of the start, if it is known.
         peak: highest probability so far.
         total, count: sum and number of probabilities so far.
         reported: whether it has lasted for the shortest time of an event.
     """
 
     start: float
+    began: datetime | None
     peak: float = 0.0
     total: float = 0.0
     count: int = 0
@@ -36,6 +38,9 @@ class _Run:
 
 class EventDetector:
     """Events of one stream.
+
+    Attributes:
+        time: end of the last step, s from the start of the stream.
 
     Args:
         labels: of the probabilities.
@@ -49,10 +54,10 @@ class EventDetector:
         self._reported = [index for index, label in enumerate(labels) if label not in rules.ignored]
         self._runs: dict[int, _Run] = {}
         self._clock: datetime | None = None
-        self._time = 0.0
+        self.time = 0.0
 
     def set_clock(self, now: datetime, time: float) -> None:
-        """Say which wall-clock time belongs to a time of the stream, s, from here on."""
+        """Say which wall-clock time belongs to a time of the stream, s; for events that start from here on."""
         self._clock = now - timedelta(seconds=time)
 
     def update(self, time: float, probabilities: Vector, level: float = 0.0) -> list[SoundEvent]:
@@ -65,7 +70,7 @@ class EventDetector:
             probabilities: (labels,).
             level: of the step's samples, dBFS; no event starts or lasts in digital silence.
         """
-        self._time = time
+        self.time = time
         changes: list[SoundEvent] = []
         for index in self._reported:
             p = float(probabilities[index]) if level > QUIETEST else 0.0
@@ -74,7 +79,7 @@ class EventDetector:
 
     def finish(self) -> list[SoundEvent]:
         """Return the events that still last, with the end of the stream as their end."""
-        return [event for index in list(self._runs) for event in self._end(index, self._time)]
+        return [event for index in list(self._runs) for event in self._end(index, self.time)]
 
     def _follow(self, index: int, time: float, p: float) -> list[SoundEvent]:
         threshold, changes = self._thresholds[index], []
@@ -87,20 +92,22 @@ class EventDetector:
         if run is None:
             if p < threshold:
                 return changes
-            run = self._runs[index] = _Run(time - self.step)
+            run = self._runs[index] = self._begin(time - self.step)
         run.peak, run.total, run.count = max(run.peak, p), run.total + p, run.count + 1
         if not run.reported and time - run.start >= self.rules.minimum - ROUNDING:
             run.reported = True
             changes.append(self._event(index, run))
         return changes
 
+    def _begin(self, start: float) -> _Run:
+        return _Run(start, None if self._clock is None else self._clock + timedelta(seconds=start))
+
     def _end(self, index: int, time: float) -> list[SoundEvent]:
         run = self._runs.pop(index)
         return [replace(self._event(index, run), end=time)] if run.reported else []
 
     def _event(self, index: int, run: _Run) -> SoundEvent:
-        began = None if self._clock is None else self._clock + timedelta(seconds=run.start)
-        return SoundEvent(self.labels[index], run.start, None, run.peak, run.total / run.count, began)
+        return SoundEvent(self.labels[index], run.start, None, run.peak, run.total / run.count, run.began)
 
 
 def find_runs(probabilities: Vector, threshold: float, rules: EventRules, step: float) -> npt.NDArray[np.intp]:

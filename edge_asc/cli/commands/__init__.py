@@ -11,6 +11,11 @@ DOCTOR = Command("edge_asc.cli.commands.doctor", "Show what is installed, what i
 EVALUATE = Command(
     "edge_asc.cli.commands.evaluate", "Measure accuracy at each length of checkpoints and artefacts, side by side."
 )
+LISTEN = Command(
+    "edge_asc.cli.commands.listen",
+    "Report sound events: live, from a pipe, or in recordings.",
+    needs=(Need("sounddevice", "sounddevice", "microphone", "listen to the microphone"),),
+)
 SCENES = Command("edge_asc.cli.commands.scenes", "Write a data set of generated scenes.")
 TRAIN = Command(
     "edge_asc.cli.commands.train",

@@ -16,9 +16,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from edge_asc.audio.pcm import RAW_FORMATS, PcmFormat, raw_format
+from edge_asc.audio.pcm import RAW_FORMATS
 from edge_asc.audio.reader import RATES
 from edge_asc.cli.console import Rule, echo, json_option, log, out, quiet_option, threads_option
+from edge_asc.cli.listening import parse_device, parse_raw
 from edge_asc.rule import DecisionRule
 from edge_asc.zoo import DEFAULT
 
@@ -100,15 +101,16 @@ def command(
 
     if (recording is None) != microphone:
         raise click.UsageError("give a recording, or --microphone")
-    pcm = _parse_raw(raw, rate, channels)
+    pcm = parse_raw(raw, rate, channels)
     runtime = open_runtime(model, threads=threads)
     target = runtime.contract.front_end.sample_rate
     limit = None if seconds is None else round(seconds * target)
     if recording is None:
         classifier = _make_classifier(runtime, decision, window, carry)
         log.print(Text(f"listening at {target} Hz with {runtime.engine}; Ctrl-C stops it"))
-        number = int(device) if device is not None and device.isdecimal() else device
-        _classify_live(_limit(audio.microphone(target, device=number), limit), classifier, as_json=as_json)
+        _classify_live(
+            _limit(audio.microphone(target, device=parse_device(device)), limit), classifier, as_json=as_json
+        )
         return
     blocks = _limit(audio.stream(recording, target, raw=pcm), limit)
     if audio.is_pipe(recording):
@@ -119,17 +121,6 @@ def command(
             decision = DecisionRule(runtime.contract.decision) if is_clip else runtime.contract.live
         classifier = _make_classifier(runtime, decision, window, carry)
         _classify_file(recording, blocks, classifier, runtime, as_json=as_json)
-
-
-def _parse_raw(raw: str | None, rate: int | None, channels: int | None) -> PcmFormat | None:
-    """Return how samples without a header stand in a recording, None for a recording with a header."""
-    if raw is None:
-        if rate is not None or channels is not None:
-            raise click.UsageError("--rate and --channels belong to --format; other recordings have a header")
-        return None
-    if rate is None:
-        raise click.UsageError("--format needs --rate: samples without a header do not say their rate")
-    return raw_format(raw, rate, channels or 1)
 
 
 def _classify_file(

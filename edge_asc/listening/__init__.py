@@ -1,0 +1,1 @@
+"""Listening to streams without an end: sources, events, and where they go."""
