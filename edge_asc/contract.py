@@ -273,7 +273,8 @@ class StreamContract:
             raise ContractError(f"contract: not JSON ({error}); the artefact is damaged") from error
         return cls.from_json(value)
 
-    def dumps(self) -> str:
-        """Return the contract as compact JSON text."""
+    def dumps(self, spare: int = 0) -> str:
+        """Return the contract as compact JSON text, with so many spaces behind it."""
         fields = asdict(self) | {"provenance": self.provenance.to_json(), "measured": self.measured.to_json()}
-        return json.dumps({"schema_version": SCHEMA_VERSION, **fields}, separators=(",", ":"), allow_nan=False)
+        text = json.dumps({"schema_version": SCHEMA_VERSION, **fields}, separators=(",", ":"), allow_nan=False)
+        return text + " " * spare

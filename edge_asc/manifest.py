@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
 from edge_asc.contract import StreamContract
 from edge_asc.errors import ContractError
-from edge_asc.files import sha256, write_json
+from edge_asc.files import sha256, write_bytes, write_json
 from edge_asc.jsonobject import JsonObject, JsonValue, parse_json
+from edge_asc.seal import check_seal, replace_contract
 
 MANIFEST = "manifest.json"
 KIND = "export"
@@ -110,6 +112,32 @@ class Manifest:
         for name in files:
             check_name(name)
         return cls(name=value.text("name"), files=files, plan=value.raw("plan") or {})
+
+
+def update_contract(path: Path, contract: StreamContract) -> None:
+    """Give an artefact another contract, in the file and in the manifest beside it if that lists it.
+
+    Each file is replaced as a whole. The manifest comes first, with the hash of the new file among those that are
+    about to take their place, so that an interruption leaves a bundle that opens.
+
+    Raises:
+        ContractError: the artefact is damaged, or has no room for the contract.
+        OutputError: a file cannot be written.
+    """
+    check_seal(path)
+    data = replace_contract(path.read_bytes(), contract)
+    if not has_manifest(path.parent) or path.name not in (manifest := Manifest.read(path.parent)).files:
+        write_bytes(path, data)
+        return
+    entry = replace(manifest.files[path.name], sha256=hashlib.sha256(data).hexdigest(), contract=contract)
+    updated = replace(manifest, files={**manifest.files, path.name: entry})
+    pending = path.parent / PENDING
+    pending.mkdir(exist_ok=True)
+    updated.write(pending)
+    write_bytes(path, data)
+    updated.write(path.parent)
+    (pending / MANIFEST).unlink()
+    pending.rmdir()
 
 
 def check_name(name: str) -> None:

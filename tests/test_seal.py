@@ -6,13 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from artefacts import Artefacts
+from artefacts import Artefacts, sound
 from edge_asc import engine
+from edge_asc.detection.rules import EventRules
 from edge_asc.engine import ENGINES, open_runtime
 from edge_asc.errors import ContractError
-from edge_asc.seal import check_seal, seal
+from edge_asc.files import sha256
+from edge_asc.manifest import PENDING, Entry, Manifest, update_contract, verify
+from edge_asc.rule import DecisionRule
+from edge_asc.seal import check_seal, replace_contract, seal
 from edge_asc.streaming import StreamingClassifier, WindowedClassifier
 
 FILES = ("step.onnx", "step-int8.onnx", "window_1s.onnx", "step.tflite", "step-int8.tflite", "windows.tflite")
@@ -101,3 +106,45 @@ def test_an_engine_that_fails_is_named_with_its_version(
 def test_a_file_is_sealed_only_if_it_holds_one_contract() -> None:
     with pytest.raises(ContractError, match="holds file_sha256 0 times"):
         seal(b"no contract")
+
+
+@pytest.mark.parametrize("engine", ["onnx", "tflite"])
+def test_a_contract_is_replaced_in_place_and_nothing_else_moves(
+    artefacts: Artefacts, tmp_path: Path, engine: str
+) -> None:
+    before = artefacts.steps[engine].read_bytes()
+    path = tmp_path / artefacts.steps[engine].name
+    path.write_bytes(before)
+    old = open_runtime(path)
+    contract = replace(old.contract, events=EventRules(thresholds=dict.fromkeys(old.contract.labels, 0.25)))
+    path.write_bytes(replace_contract(before, contract))
+    assert len(path.read_bytes()) == len(before)
+    new = open_runtime(path)
+    assert new.contract == contract
+    expected = [decision.logits for decision in StreamingClassifier(old).push(sound(1))]
+    np.testing.assert_array_equal([d.logits for d in StreamingClassifier(new).push(sound(1))], expected)
+    # The shorter contract fits again.
+    assert replace_contract(path.read_bytes(), old.contract) == before
+
+
+def test_a_contract_without_room_is_refused(artefacts: Artefacts) -> None:
+    path = artefacts.steps["onnx"]
+    contract = open_runtime(path).contract
+    long = replace(contract, events=EventRules(measured_on="n" * 3000))
+    with pytest.raises(ContractError, match="has room for"):
+        replace_contract(path.read_bytes(), long)
+    with pytest.raises(ContractError, match="no sealed contract"):
+        replace_contract(b"nothing", contract)
+
+
+def test_a_bundle_gets_another_contract_with_its_manifest(artefacts: Artefacts, tmp_path: Path) -> None:
+    bundle, path = tmp_path, tmp_path / "model.tflite"
+    path.write_bytes(artefacts.steps["tflite"].read_bytes())
+    entry = Entry(sha256(path), path.stat().st_size, "tflite", "litert", open_runtime(path).contract)
+    Manifest("model", {path.name: entry}).write(bundle)
+    contract = replace(open_runtime(path).contract, live=DecisionRule("sticky", 20.0, 0.3))
+    update_contract(path, contract)
+    assert open_runtime(path).contract == contract
+    verify(path)
+    assert Manifest.read(bundle).files[path.name].contract == contract
+    assert not (bundle / PENDING).exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -67,6 +68,16 @@ class LinearHead(nn.Module):
         """Undo what an optimiser did to the rows that do not change."""
         for parameter, rows in zip(self.output.parameters(), self._rows, strict=True):
             parameter[self._kept] = rows
+
+    @torch.no_grad()
+    def shift_prior(self, label: int, stage: Stage) -> None:
+        """Shift the bias of a label from its odds in the loss to those that the stage is made for.
+
+        A posterior learnt under one prior becomes that under another by the difference of their logarithms (Saerens et
+        al., 2002). Rare sounds of the label are learnt better under even odds.
+        """
+        if stage.other_prior:
+            self.output.bias[label] += math.log(stage.other_prior / stage.other_weight)
 
 
 def build_objective(model: CRNN | CNN, stage: Stage, kept: Sequence[int] = ()) -> nn.Module:

@@ -99,8 +99,10 @@ class Stage(Struct, frozen=True, forbid_unknown_fields=True):
         auxiliary_weight: weight of the auxiliary stream's loss in the loss "streams" (paper eq. 5: 1).
         class_balance: exponent of the weights 1 / (clips of the class) in the loss; 0 weighs all clips alike, 1 all
             classes alike, more makes classes of many clips unlikely.
-        other_weight: weight of the label `other` in the loss, times that of its class: less than 1 makes it unlikely
-            beforehand, so that fewer known sounds are taken for it.
+        other_weight: weight of the label `other` in the loss, times that of its class.
+        other_prior: odds of `other` against another label that a linear head is made for: after the stage, the bias of
+            its row is shifted from the odds in the loss, `other_weight`, to these. Less than 1 makes the label unlikely
+            beforehand, so that fewer known sounds are taken for it. 0 leaves the bias as it is.
         class_limit: an epoch draws no more clips of a class than this times the mean of the others; 0 is off.
         clip_gradient: largest gradient norm; 0 is off.
         ema: decay of the exponential moving average of weights and buffers that the stage results in; 0 is off.
@@ -135,6 +137,7 @@ class Stage(Struct, frozen=True, forbid_unknown_fields=True):
     auxiliary_weight: NotNegative = 1.0
     class_balance: Annotated[float, Meta(ge=0.0, le=4.0)] = 0.0
     other_weight: Positive = 1.0
+    other_prior: NotNegative = 0.0
     class_limit: NotNegative = 0.0
     clip_gradient: NotNegative = 0.0
     ema: Share = 0.0
@@ -266,7 +269,7 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
     def for_linear_head(self) -> Self:
         """The recipe with stages of the head for a linear one: labels alone, half the views, no mixed clips.
 
-        The label `other` gets the weight at which it takes few known sounds over the four folds of scenes10.
+        The label `other` is trained with about the weight of ten classes together, and then made unlikely.
         """
         return structs.replace(
             self,
@@ -275,7 +278,8 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
                     stage,
                     loss="time_mean",
                     views=max(1, stage.views // 2),
-                    other_weight=1 / 64,
+                    other_weight=8.0,
+                    other_prior=1 / 64,
                     augmentation=structs.replace(stage.augmentation, mixing=0.0),
                 )
                 if stage.trains == "head"

@@ -180,6 +180,8 @@ class Trainer:
             self.model.load_state_dict(self.best.weights)
         elif self.stage.ema:
             self.model.load_state_dict(self.average.state_dict())
+        if isinstance(self.objective, objectives.LinearHead) and self.examples.other is not None:
+            self.objective.shift_prior(self.examples.other, self.stage)
         self.compute.broadcast(self.model)  # on CPUs each process has normalisation statistics of its own
         self._entered = -1
         self.best = None

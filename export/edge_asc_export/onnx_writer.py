@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from edge_asc.contract import METADATA_KEY, Affine, Signature, StreamContract, TensorSpec
 from edge_asc.errors import ExportError, require
-from edge_asc.seal import seal
+from edge_asc.seal import SPARE, seal
 from edge_asc_export.graph import (
     GRU,
     Add,
@@ -64,7 +64,7 @@ class OnnxFile:
     def finish(self, contract: StreamContract) -> bytes:
         """Return the file with this contract, sealed, in its metadata."""
         helper = require("onnx", "export").helper
-        helper.set_model_props(self._model, {METADATA_KEY: contract.dumps()})
+        helper.set_model_props(self._model, {METADATA_KEY: contract.dumps(SPARE)})
         return seal(self._model.SerializeToString())
 
 

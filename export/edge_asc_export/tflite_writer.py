@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_asc.contract import METADATA_KEY, Signature, StreamContract
-from edge_asc.seal import seal
+from edge_asc.seal import SPARE, seal
 from edge_asc_export.pipeline import Lowered
 from edge_asc_export.signature import Type, signature_of
 from edge_asc_export.tflite_packing import aligned_buffer, load_schema, pack
@@ -41,7 +41,7 @@ class TFLiteFile:
     def finish(self, contract: StreamContract) -> bytes:
         """Return the file with this contract, sealed, in a metadata buffer, its last one."""
         model = copy.copy(self._model)
-        buffer = aligned_buffer()(np.frombuffer(contract.dumps().encode(), np.uint8))
+        buffer = aligned_buffer()(np.frombuffer(contract.dumps(SPARE).encode(), np.uint8))
         metadata = load_schema().MetadataT()
         metadata.name, metadata.buffer = METADATA_KEY, len(model.buffers)
         model.buffers, model.metadata = [*model.buffers, buffer], [metadata]

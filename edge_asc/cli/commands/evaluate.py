@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+from rich.text import Text
 
 from edge_asc.cli.console import (
     ConsoleProgress,
     Lengths,
+    Rule,
     echo,
     json_option,
+    log,
     out,
     print_json,
     quiet_option,
@@ -49,6 +52,40 @@ SCHEMA_VERSION = 1
     help="Also evaluate each checkpoint on whole clips in one pass, and print how much accuracy each row loses to the "
     "row above.",
 )
+@click.option("--stream", is_flag=True, help="Mix the clips into one stream without resets, and report events.")
+@click.option(
+    "--hours", type=click.FloatRange(0.01, 1000), default=1.0, show_default=True, help="With --stream: its length."
+)
+@click.option(
+    "--background",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="With --stream: data set whose clips of other labels are the background [default: faint noise].",
+)
+@click.option(
+    "--sound",
+    type=click.FloatRange(0, 3600),
+    default=0.0,
+    help="With --stream: length of a sound, s [default: one clip].",
+)
+@click.option(
+    "--pause",
+    type=click.FloatRange(0, 86400),
+    default=30.0,
+    show_default=True,
+    help="With --stream: mean time between two sounds, s.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="With --stream: of the mixture.")
+@click.option(
+    "--decision", "decisions", type=Rule(), multiple=True, help="With --stream: decision rule to try; may be repeated."
+)
+@click.option(
+    "--calibrate",
+    "per_day",
+    type=click.FloatRange(0, 100_000, min_open=True),
+    metavar="PER_DAY",
+    help="With --stream: choose thresholds for so many false alarms a day on its first half, and write them into each "
+    "model.",
+)
 @threads_option
 @quiet_option
 @json_option
@@ -62,12 +99,23 @@ def command(
     whole_clip: bool,
     threads: int,
     as_json: bool,
+    **streaming: Any,
 ) -> None:
     """Stream every clip of DATA from a reset through each model, and print the accuracy at each length.
 
     DATA is the folder of a data set. A windowed model gets one window of each length, from the start of a clip.
     Intervals are Wilson's at 95 %. A note names the lengths that no clip reaches.
+
+    With --stream, sounds of DATA follow each other without an end, over a background, and events are compared with
+    them: share of sounds detected, false alarms a day, seconds to detection, label changes a minute.
     """
+    if streaming.pop("stream"):
+        if whole_clip:
+            raise click.UsageError("--whole-clip does not go with --stream")
+        _evaluate_stream(data, fold, models, threads, as_json=as_json, **streaming)
+        return
+    if streaming["per_day"] is not None or streaming["decisions"] or streaming["background"] is not None:
+        raise click.UsageError("--calibrate, --decision and --background belong to --stream")
     from edge_asc.data.recordings import Recordings
     from edge_asc.evaluation.models import measure_models, open_models
 
@@ -80,6 +128,32 @@ def command(
         return
     causal = {name for name, runtime in runtimes if runtime.contract.form == "causal"}
     _print(results, [result for result in results if result.model in causal] if whole_clip else [], recall)
+
+
+def _evaluate_stream(
+    data: Path, fold: int | None, models: tuple[str, ...], threads: int, *, as_json: bool, **given: Any
+) -> None:
+    """Measure models on one endless stream, and write calibrated rules into them if that was asked for."""
+    from edge_asc.cli.stream_evaluation import StreamRequest, label_table, run_stream, stream_table, write_rules
+    from edge_asc.evaluation.models import open_models
+    from edge_asc.evaluation.soundscape import Mixture
+
+    mixture = Mixture(3600.0 * given["hours"], given["sound"], given["pause"], seed=given["seed"])
+    request = StreamRequest(data, fold, given["background"], mixture, given["decisions"], given["per_day"])
+    if request.per_day is not None and len(request.decisions) > 1:
+        raise click.UsageError("--calibrate needs one decision rule; give --decision once, or not at all")
+    evaluation = run_stream(request, models, open_models(models, threads))
+    if request.per_day is not None:
+        for model, result in zip(models, evaluation.results, strict=True):
+            log.print(Text(f"thresholds written to {write_rules(model, result)}"))
+    if as_json:
+        print_json(evaluation.to_json())
+        return
+    out.print(stream_table(evaluation.results))
+    for result in evaluation.results:
+        out.print(label_table(result))
+    for note in evaluation.notes:
+        echo(note)
 
 
 @dataclass(frozen=True)
