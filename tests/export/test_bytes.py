@@ -76,7 +76,7 @@ def draft(model: str, scheme: str) -> Draft:
 
 def hashes(model: str, scheme: str, fmt: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """SHA-256 of each file that a format writes, by file name."""
-    monkeypatch.setattr(StreamContract, "dumps", lambda _: f'{{"file_sha256":"{UNSEALED}"}}')
+    monkeypatch.setattr(StreamContract, "dumps", lambda *_: f'{{"file_sha256":"{UNSEALED}"}}')
     return {a.name: hashlib.sha256(a.data).hexdigest() for a in write(draft(model, scheme), fmt)}
 
 
