@@ -2,8 +2,8 @@
 
     python tests/fuzz/child.py TARGET FOLDER SEED
 
-FOLDER holds the whole inputs in `seeds`. Each line from standard input is the number of a first case, and how many cases
-to run; what came of each goes to standard output.
+FOLDER holds the whole inputs in `seeds`. Each line from standard input holds the number of a first case, and how many
+cases to run. What came of each case goes to standard output.
 """
 
 from __future__ import annotations
