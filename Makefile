@@ -28,7 +28,7 @@ BUNDLES := edge_asc/zoo/fuse/float $(addsuffix /int8,$(ZOO))
 # Other runtimes, in an environment of their own.
 PEERS := .venv-peers/bin
 
-.PHONY: demo test fuzz interrupt proof zoo exported measured gate arm peers android android-assets baselines check house minimum coverage clean $(EXPORTED) $(BUNDLES)
+.PHONY: demo test fuzz interrupt day proof zoo exported measured gate arm peers android android-assets baselines check house minimum coverage clean $(EXPORTED) $(BUNDLES)
 
 demo: $(INSTALLED)
 	$(BIN)/edge-asc doctor
@@ -63,6 +63,10 @@ coverage: $(INSTALLED)
 # Signals end exports and trainings at random moments.
 interrupt: $(INSTALLED)
 	$(BIN)/python tests/interruption/harness.py $(or $(MOMENTS),100)
+
+# A day of audio through `classify`, from a file of 2.8 GB and from a pipe; HOURS=1 takes less.
+day: $(INSTALLED)
+	$(BIN)/python tests/long/streaming.py $(or $(HOURS),24)
 
 proof: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow -s

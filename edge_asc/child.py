@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
-from edge_asc.children import ERROR, PROGRESS, RESULT, TRACEBACK, end_with_stdin, read_message, write_message
+from edge_asc.children import ERROR, PROGRESS, RESULT, TRACEBACK, end_with_stdin, read_pickle, write_message
 from edge_asc.errors import EdgeAscError
 from edge_asc.progress import Phase, Progress
 
@@ -63,8 +63,11 @@ def main() -> None:
     os.dup2(2, 1)  # a library that prints must not break the protocol
     outcome: tuple[int, object]
     try:
-        function, arguments = read_message(sys.stdin.buffer)
+        data = read_pickle(sys.stdin.buffer)
+        if data is None:
+            return  # the parent has ended
         end_with_stdin()
+        function, arguments = pickle.loads(data)
         outcome = RESULT, function(*arguments, _RemoteProgress(send))
     except EdgeAscError as error:
         outcome = ERROR, error

@@ -42,6 +42,8 @@ KEPT_PIP = (
     "PIP_CLIENT_CERT", "PIP_PROXY", "PIP_CACHE_DIR", "PIP_NO_CACHE_DIR", "PIP_CONFIG_FILE", "PIP_TIMEOUT",
     "PIP_DEFAULT_TIMEOUT", "PIP_RETRIES", "PIP_KEYRING_PROVIDER",
 )  # fmt: skip
+# Reads to the end of stdin, then kills the group.
+WATCH = "while read -r _; do :; done; kill -KILL 0"
 # Runs a module like `python -m`. Folders for imports come behind Python's own: they replace none of its modules.
 BOOTSTRAP = (
     "import os, runpy, sys; "
@@ -128,7 +130,15 @@ def kill_group(leader: int) -> None:
 
 
 def end_with_stdin() -> None:
-    """End this process, and its group where it leads one, when its stdin ends: the parent has closed it, or ended."""
+    """End this process, and its group where it leads one, when its stdin ends: the parent has closed it, or ended.
+
+    A thread waits for that. Code that holds the interpreter's lock, such as the import of a large library, keeps the
+    thread waiting, so a shell waits, too, where there is one.
+    """
+    if hasattr(os, "getpgrp") and os.getpgrp() == os.getpid():
+        quiet = [(os.POSIX_SPAWN_OPEN, descriptor, os.devnull, os.O_WRONLY, 0) for descriptor in (1, 2)]
+        with suppress(OSError):
+            os.posix_spawn("/bin/sh", ["sh", "-c", WATCH], os.environ, file_actions=quiet)
 
     def watch() -> None:
         with suppress(OSError):
@@ -258,12 +268,18 @@ def write_message(pipe: IO[bytes], message: object) -> None:
 
 def read_message(pipe: IO[bytes]) -> Any:
     """Read what `write_message` wrote; None at the end."""
+    data = read_pickle(pipe)
+    return None if data is None else pickle.loads(data)
+
+
+def read_pickle(pipe: IO[bytes]) -> bytes | None:
+    """Read the pickle of a message, which may import large libraries; None at the end."""
     header = pipe.read(8)
     if len(header) < 8:
         return None
     (size,) = struct.unpack("<Q", header)
     data = pipe.read(size)
-    return pickle.loads(data) if len(data) == size else None
+    return data if len(data) == size else None
 
 
 class _Replay(ExitStack):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -169,6 +169,7 @@ def _mel_to_hz(mel: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.where(mel < 15.0, 200.0 * mel / 3.0, 1000.0 * np.exp(np.log(6.4) * (mel - 15.0) / 27.0))
 
 
+@lru_cache(maxsize=16)
 def mel_matrix(sample_rate: int, window: int, mels: int, low: float, high: float) -> scipy.sparse.csr_matrix:
     """Return triangular filters of unit area on Slaney's mel scale, (mels, window // 2 + 1), float32, sparse.
 

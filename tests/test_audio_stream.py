@@ -198,3 +198,23 @@ def test_an_hour_through_a_pipe_takes_no_more_memory_than_a_minute(tmp_path: Pat
             samples, memory[seconds] = map(int, process.stdout.read().split())
             assert samples == seconds * 16000
     assert memory[3600] < memory[60] + 10 * 1024 * (1 if sys.platform != "darwin" else 1024)
+
+
+def test_a_small_file_that_decodes_to_half_a_gigabyte_takes_little_memory(tmp_path: Path) -> None:
+    pytest.importorskip("resource", reason="only POSIX tells the memory of a process")
+    code = (
+        "import resource, sys\n"
+        "from edge_asc import audio\n"
+        "samples = sum(len(block) for block in audio.stream(sys.argv[1], 16000))\n"
+        "print(samples, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    memory, path, second = {}, tmp_path / "silence.flac", np.zeros((16000, 2), np.int16)
+    for seconds in (10, 4000):
+        with soundfile.SoundFile(path, "w", 16000, 2, subtype="PCM_16") as file:
+            for _ in range(seconds):
+                file.write(second)
+        done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, check=True)
+        samples, memory[seconds] = map(int, done.stdout.split())
+        assert samples == seconds * 16000
+    assert path.stat().st_size < 2**20
+    assert memory[4000] < memory[10] + 20 * 1024 * (1 if sys.platform != "darwin" else 1024)

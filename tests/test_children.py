@@ -1,6 +1,7 @@
 """Child processes: what they return, report and raise, and that they end."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -129,7 +130,7 @@ import test_children
 from edge_asc.children import run_in_child
 
 if __name__ == "__main__":
-    run_in_child(test_children.announce, {file!r})
+    run_in_child(test_children.{function}, {file!r})
 """
 
 
@@ -138,9 +139,16 @@ def announce(file: Path, progress: Progress) -> None:
     time.sleep(600)
 
 
-def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
+def compute(file: Path, progress: Progress) -> None:
+    """Hold the interpreter's lock for ever, as a slow import does for a while."""
+    Path(file).write_text(str(os.getpid()))
+    re.match(r"(a+)+$", 60 * "a" + "b")
+
+
+@pytest.mark.parametrize("function", ["announce", "compute"])
+def test_a_child_ends_with_its_parent(function: str, tmp_path: Path) -> None:
     file, script = tmp_path / "pid", tmp_path / "parent.py"
-    script.write_text(PARENT.format(tests=str(Path(__file__).parent), file=str(file)))
+    script.write_text(PARENT.format(tests=str(Path(__file__).parent), function=function, file=str(file)))
     parent = subprocess.Popen([sys.executable, str(script)])
     try:
         while not (file.is_file() and file.read_text()):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from edge_asc.errors import require
 from edge_asc.reproduction.figure3 import Figure3
@@ -14,6 +16,9 @@ from edge_asc_bench import figures
 from edge_asc_bench.kinds import Classification, ComparedArtefact, Conformance, Documents, Evaluation, load
 from edge_asc_bench.markup import escape_markdown, to_code
 from edge_asc_bench.section import AccuracyTable, make_machines, make_section, tabulate_accuracy
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 __all__ = ["load", "to_html", "to_markdown"]
 
@@ -37,17 +42,7 @@ def to_markdown(documents: Documents) -> str:
 
 
 def _render(template: str, documents: Documents, *, charts: bool) -> str:
-    jinja2 = require("jinja2", "bench")
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: (files("edge_asc_bench") / name).read_text(encoding="utf-8")),
-        autoescape=template.endswith(".html"),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_to_html_text if template.endswith(".html") else _to_markdown_text,
-    )
-    environment.filters["code"] = lambda text: jinja2.utils.markupsafe.Markup(to_code(text))
-    text: str = environment.get_template(template).render(
+    text: str = _load_template(template).render(
         benches=[make_section(result, charts=charts) for result in documents.benches],
         machines=make_machines(documents.benches),
         exports=documents.exports,
@@ -59,6 +54,22 @@ def _render(template: str, documents: Documents, *, charts: bool) -> str:
         figure4=[_make_figure4(value, charts=charts) for value in documents.figures4],
     )
     return text
+
+
+@cache
+def _load_template(name: str) -> Template:
+    jinja2 = require("jinja2", "bench")
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: (files("edge_asc_bench") / name).read_text(encoding="utf-8")),
+        autoescape=name.endswith(".html"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_to_html_text if name.endswith(".html") else _to_markdown_text,
+    )
+    environment.filters["code"] = lambda text: jinja2.utils.markupsafe.Markup(to_code(text))
+    template: Template = environment.get_template(name)
+    return template
 
 
 def _to_html_text(value: object) -> object:

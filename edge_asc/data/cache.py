@@ -60,9 +60,14 @@ class Features(Sequence[Array]):
     def __len__(self) -> int:
         return len(self._files)
 
+    @property
+    def digests(self) -> list[str]:
+        """The SHA-256 of each clip's file."""
+        return [file.stem for file in self._files]
+
     def digest(self, labels: Iterable[str] = ()) -> str:
         """Return a hash of the audio of all clips, from the hashes of their files, and of their labels."""
-        listed = "\n".join([*(file.stem for file in self._files), *labels])
+        listed = "\n".join([*self.digests, *labels])
         return hashlib.sha256(listed.encode()).hexdigest()
 
     @overload
@@ -153,6 +158,21 @@ class FeatureCache:
                 list_problems(f"{dataset.root}: clips that cannot be read", problems, "Repair or remove these clips.")
             )
         return Features(files)
+
+    def digests(self, dataset: Dataset, clips: Iterable[Clip]) -> list[str]:
+        """Return the SHA-256 of the file of each clip.
+
+        Raises:
+            DatasetError: a file cannot be read.
+        """
+        _make_folder(self.directory)
+        digests = _Digests(self._digests, dataset.root)
+        try:
+            found = [digests.of(clip.filename, dataset.path(clip)) for clip in clips]
+        except OSError as error:
+            raise DatasetError(f"{error.filename}: cannot be read ({error.strerror}); repair this clip") from error
+        digests.save()
+        return found
 
     def _compute(self, extract: LogMel, source: Path, digest: str, crop: Crop | None) -> Array:
         """Return the frames of a file, or of its crop, which needs the length first."""

@@ -42,14 +42,20 @@ def name_models(models: Sequence[str], names: Sequence[str] = ()) -> list[tuple[
     return [(name if count[name] == 1 else long, model) for name, long, model in triples]
 
 
-def leakage_notes(models: Sequence[str], clips: Sequence[Clip]) -> list[str]:
-    """Return a note for each checkpoint that was trained on some of the clips: its accuracy on them means little."""
+def leakage_notes(models: Sequence[str], clips: Sequence[Clip], digests: Sequence[str] = ()) -> list[str]:
+    """Return a note for each checkpoint that was trained on some of the clips: its accuracy on them means little.
+
+    Args:
+        models: artefacts, bundles, checkpoints or pretrained models.
+        clips: that they are evaluated on.
+        digests: SHA-256 of the file of each clip; empty compares names alone.
+    """
     notes = []
     for name, model in name_models(models):
         path = checkpoint_folder(model)
         if path is None:
             continue
-        if count := trained_on(read_metadata(path)["training"], [clip.filename for clip in clips]):
+        if count := trained_on(read_metadata(path)["training"], [clip.filename for clip in clips], digests):
             notes.append(
                 f"{name} was trained on {count} of these {len(clips)} clips: accuracy here shows how similar the "
                 "models are, not how good; the checkpoint's card has the accuracy on held-out clips"
@@ -92,8 +98,8 @@ def measure_models(
     Raises:
         EdgeAscError: a clip cannot be read, or as `evaluate` does.
     """
-    notes = leakage_notes(models, recordings.clips)
     features = recordings.features(runtimes[0][1].contract.front_end, progress)
+    notes = leakage_notes(models, recordings.clips, features.digests)
     clips = LabelledClips(features, recordings.targets, recordings.dataset.labels)
     by_model: dict[str, Accuracy] = {}
     for form in dict.fromkeys(runtime.contract.form for _, runtime in runtimes):

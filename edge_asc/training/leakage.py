@@ -12,6 +12,8 @@ from edge_asc.data.dataset import Clip
 from edge_asc.errors import EdgeAscError
 
 SEEN, TAUGHT = "clips_seen", "clips_seen_by_teachers"
+# Of the files of all these clips, the first DIGITS of each SHA-256: one recording may have two names.
+AUDIO, DIGITS = "audio_seen", 10
 # Checkpoints of version 0.1 carry hashes of names without their folder.
 STEMS, TAUGHT_STEMS = "clip_ids", "taught_clip_ids"
 
@@ -29,15 +31,28 @@ def stem_id(filename: str) -> str:
     return _short_hash(PurePosixPath(filename).stem)
 
 
-def trained_on(training: Mapping[str, Any], filenames: Collection[str]) -> int:
-    """How many of the files a checkpoint or its teachers were trained on, as far as their names show."""
+def trained_on(training: Mapping[str, Any], filenames: Collection[str], digests: Sequence[str] = ()) -> int:
+    """How many of the files a checkpoint or its teachers were trained on, as far as names and content show.
+
+    Args:
+        training: provenance of the checkpoint; that of an older one holds no digests.
+        filenames: of the clips.
+        digests: SHA-256 of each file; empty compares names alone.
+    """
     ids = {*training.get(SEEN, ()), *training.get(TAUGHT, ())}
     stems = {*training.get(STEMS, ()), *training.get(TAUGHT_STEMS, ())}
-    return sum(clip_id(name) in ids or stem_id(name) in stems for name in filenames)
+    audio = set(training.get(AUDIO, ()))
+    same = [digest[:DIGITS] in audio for digest in digests] or [False] * len(filenames)
+    return sum(
+        clip_id(name) in ids or stem_id(name) in stems or seen for name, seen in zip(filenames, same, strict=True)
+    )
 
 
 def record_seen(
-    clips: Iterable[Clip], before: Mapping[str, Any], taught: Sequence[Mapping[str, Any]]
+    clips: Iterable[Clip],
+    before: Mapping[str, Any],
+    taught: Sequence[Mapping[str, Any]],
+    digests: Iterable[str] = (),
 ) -> dict[str, list[str]]:
     """The entries of a checkpoint's provenance: clips seen in this training and those `before`, and by teachers."""
     own = {clip_id(clip.filename) for clip in clips} | set(before.get(SEEN, ()))
@@ -46,23 +61,46 @@ def record_seen(
     stems = set(before.get(STEMS, ()))
     taught_stems = {each for training in taught for name in (STEMS, TAUGHT_STEMS) for each in training.get(name, ())}
     taught_stems |= set(before.get(TAUGHT_STEMS, ()))
-    entries = {SEEN: own, TAUGHT: by_teachers - own, STEMS: stems, TAUGHT_STEMS: taught_stems - stems}
+    audio = {digest[:DIGITS] for digest in digests}
+    audio |= {each for training in (before, *taught) for each in training.get(AUDIO, ())}
+    entries = {SEEN: own, TAUGHT: by_teachers - own, STEMS: stems, TAUGHT_STEMS: taught_stems - stems, AUDIO: audio}
     return {name: sorted(ids) for name, ids in entries.items() if ids or name == SEEN}
 
 
-def check_leakage(used: Iterable[tuple[Path, Mapping[str, Any]]], held_out: Sequence[Clip], fold: int) -> None:
+def check_duplicates(training: Mapping[str, str], held_out: Mapping[str, str], fold: int) -> None:
+    """Make sure that no recording is on both sides of a fold under two names.
+
+    Args:
+        training: SHA-256 of each file that is trained on, and its name.
+        held_out: the same of the fold's held-out clips.
+        fold: its number.
+
+    Raises:
+        EdgeAscError: some are.
+    """
+    if both := sorted(training.keys() & held_out.keys()):
+        raise EdgeAscError(
+            f"{len(both)} of the {len(held_out)} recordings that fold {fold} holds out are trained on under another "
+            f"name, such as {held_out[both[0]]} and {training[both[0]]}; remove one of each pair"
+        )
+
+
+def check_leakage(
+    used: Iterable[tuple[Path, Mapping[str, Any]]], held_out: Sequence[Clip], fold: int, digests: Sequence[str] = ()
+) -> None:
     """Make sure that no checkpoint that a run starts from or learns from has seen the clips that judge it.
 
     Args:
         used: path and provenance of each checkpoint.
         held_out: the fold's held-out clips.
         fold: its number.
+        digests: SHA-256 of the file of each held-out clip.
 
     Raises:
         EdgeAscError: a checkpoint has seen some of them.
     """
     for path, training in used:
-        if count := trained_on(training, [clip.filename for clip in held_out]):
+        if count := trained_on(training, [clip.filename for clip in held_out], digests):
             raise EdgeAscError(
                 f"{path}: was trained on {count} of the {len(held_out)} clips that fold {fold} holds out; expected a "
                 "checkpoint with a folder for this fold, or one trained without these clips"

@@ -88,11 +88,13 @@ class Material:
         clips: with the labels of the model: `other` for those of foreign labels.
         features: raw log-mel of each clip, (frames, mels).
         digest: hash of audio and labels.
+        recorded: SHA-256 of the file of each clip that has one; synthetic clips, which have none, come last.
     """
 
     clips: tuple[Clip, ...]
     features: Sequence[Array]
     digest: str
+    recorded: tuple[str, ...] = ()
 
     def targets(self, labels: Sequence[str]) -> list[int]:
         """The number of each clip's label."""
@@ -103,11 +105,13 @@ def gather(parts: Sequence[Part], synthetic: int, cache: FeatureCache, *, progre
     """Read the features of the first part under its own labels, and of all others as `other`."""
     clips: list[Clip] = []
     features: list[Sequence[Array]] = []
-    digests = []
+    digests: list[str] = []
+    recorded: list[str] = []
     for number, part in enumerate(parts):
         read: Features = cache.features(part.dataset, part.clips, progress=progress)
         labelled = [replace(clip, label=OTHER) if number else clip for clip in part.clips]
         digests.append(read.digest(clip.label for clip in labelled))
+        recorded += read.digests
         clips += labelled
         features.append(read)
     if synthetic:
@@ -116,8 +120,9 @@ def gather(parts: Sequence[Part], synthetic: int, cache: FeatureCache, *, progre
         features.append(sounds)
         digests.append(f"synthetic {synthetic}")
     if len(features) == 1:
-        return Material(tuple(clips), features[0], digests[0])
-    return Material(tuple(clips), Joined(features), hashlib.sha256("\n".join(digests).encode()).hexdigest())
+        return Material(tuple(clips), features[0], digests[0], tuple(recorded))
+    digest = hashlib.sha256("\n".join(digests).encode()).hexdigest()
+    return Material(tuple(clips), Joined(features), digest, tuple(recorded))
 
 
 def credit(parts: Sequence[Part]) -> Credits:

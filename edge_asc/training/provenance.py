@@ -51,7 +51,7 @@ def describe_training(
         "teachers": [path.name for path in run.teachers],
         "started_from": run.initial.name if run.initial else None,
         "before": [{"name": run.initial.name, **_brief(before)}, *before.get("before", ())] if run.initial else [],
-        **record_seen(clips, before, taught),
+        **record_seen(clips, before, taught, material.recorded),
         "credits": credits,
         "computed_with": f"torch {torch.__version__}, {compute}",
         "seconds": round(sum(epoch.seconds for epoch in history), 1),

@@ -19,7 +19,7 @@ from edge_asc.rule import ClipRule
 from edge_asc.training.batches import Examples
 from edge_asc.training.checkpoint import Checkpoint, is_checkpoint
 from edge_asc.training.compute import Compute
-from edge_asc.training.leakage import check_leakage, trained_on
+from edge_asc.training.leakage import check_duplicates, check_leakage, trained_on
 from edge_asc.training.listener import Listener
 from edge_asc.training.material import OTHER, Material, OtherSounds, Part, credit, gather
 from edge_asc.training.normalisation import measure_normalisation
@@ -183,7 +183,7 @@ def _fit(
         return _load_finished(run, cache, listener)
     material, checked, selects = _read_material(run, cache, compute, listener)
     _warn_of_labels(run, material, listener)
-    basis = _load_basis(run, material, cache.front_end)
+    basis = _load_basis(run, material, cache)
     validation = None
     if checked.clips:
         validation = Validation(checked.features, checked.targets(run.labels), basis.front_end, selects=selects)
@@ -220,12 +220,18 @@ class _Basis:
         return [teacher.model for teacher in self.teachers if isinstance(teacher.model, CRNN)]
 
 
-def _load_basis(run: Run, material: Material, front_end: FrontEnd) -> _Basis:
+def _load_basis(run: Run, material: Material, cache: FeatureCache) -> _Basis:
     """Load what a training builds on.
 
     Raises:
-        EdgeAscError: a checkpoint cannot be used, or was trained on clips that the fold holds out.
+        EdgeAscError: a checkpoint cannot be used, or was trained on clips that the fold holds out; or this training
+            has some of them under another name.
     """
+    judging, digests, front_end = run.judging_clips(), [], cache.front_end
+    if run.fold is not None:
+        digests = cache.digests(run.folds_of or run.dataset, judging)
+        names = dict(zip(material.recorded, (clip.filename for clip in material.clips), strict=False))
+        check_duplicates(names, dict(zip(digests, (clip.filename for clip in judging), strict=True)), run.fold)
     initial = Checkpoint.load(run.of_same_fold(run.initial)) if run.initial else None
     if initial or run.teachers:
         front_end = (initial or Checkpoint.load(run.of_same_fold(run.teachers[0]))).front_end
@@ -234,7 +240,7 @@ def _load_basis(run: Run, material: Material, front_end: FrontEnd) -> _Basis:
     teachers = [(path, _load_teacher(path, run, front_end)) for path in run.teachers]
     if run.fold is not None:
         used = [*([(run.initial, initial)] if run.initial and initial else []), *teachers]
-        check_leakage([(path, checkpoint.training) for path, checkpoint in used], run.judging_clips(), run.fold)
+        check_leakage([(path, checkpoint.training) for path, checkpoint in used], judging, run.fold, digests)
     return _Basis(front_end, initial, tuple(teacher for _, teacher in teachers))
 
 

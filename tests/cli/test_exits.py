@@ -107,6 +107,15 @@ def test_colours_in_a_file_are_those_that_were_asked_for() -> None:
     assert "\x1b" not in shell("EDGE doctor | cat", FORCE_COLOR="").stdout
 
 
+def test_a_gate_needs_no_home() -> None:
+    baseline = DOCS.parent / "benchmarks/baselines/recordings/fuse.json"
+    done = shell(
+        f"env -u HOME -u XDG_CACHE_HOME EDGE check {baseline} --baseline {baseline}", EDGE_ASC_CACHE="~no-such-user/x"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "comparisons hold" in done.stdout
+
+
 def test_a_signal_ends_a_command_with_its_number() -> None:
     code = "import os, signal, sys, edge_asc.cli.exits as e\n"
     code += "e.exit_with(lambda: os.kill(os.getpid(), int(sys.argv[1])))"

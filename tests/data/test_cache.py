@@ -293,6 +293,15 @@ def test_cache_without_a_home(monkeypatch: pytest.MonkeyPatch, folder: str | Non
         default_cache()
 
 
+def test_a_tilde_in_the_name_of_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("EDGE_ASC_CACHE", "~/own")
+    assert default_cache() == tmp_path / "own"
+    monkeypatch.setenv("EDGE_ASC_CACHE", "~no-such-user/own")
+    with pytest.raises(EdgeAscError, match="expected a home folder: set EDGE_ASC_CACHE"):
+        default_cache()
+
+
 def test_cache_in_a_folder_that_cannot_be_made(dataset: Dataset, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(EdgeAscError, match="set EDGE_ASC_CACHE"):

@@ -525,3 +525,13 @@ def test_whole_clips_in_one_pass_equal_steps(artefacts: Artefacts) -> None:
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
     assert whole.engine == f"{steps.engine}, whole clip"
     assert stream_clips(whole, [clips(1, 4)[0]])[0].shape == (0, 10)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_of_onnxruntime_sleep_between_steps(artefacts: Artefacts, threads: int) -> None:
+    """Spinning threads would keep their cores busy between decisions."""
+    runtime: Any = open_runtime(artefacts.folder / "step-int8.onnx", threads=threads)
+    options = runtime._session.get_session_options()
+    spins = [options.get_session_config_entry(f"session.{kind}_op.allow_spinning") for kind in ("intra", "inter")]
+    assert spins == ["0", "0"]
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (threads, 1)

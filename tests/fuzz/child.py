@@ -2,8 +2,8 @@
 
     python tests/fuzz/child.py TARGET FOLDER SEED
 
-FOLDER holds the whole inputs in `seeds`. Case numbers come one a line from standard input; what came of them goes to
-standard output.
+FOLDER holds the whole inputs in `seeds`. Each line from standard input holds the number of a first case, and how many
+cases to run. What came of each case goes to standard output.
 """
 
 from __future__ import annotations
@@ -76,14 +76,15 @@ def serve(name: str, folder: Path, seed: int) -> None:
     before = peak()
     answers.write(json.dumps(["ready"]) + "\n")
     for line in sys.stdin:
-        case = int(line)
-        key, data = damaged(target, seeds, seed, case)
-        path = folder / "cases" / key
-        path.write_bytes(data)
-        kind, detail = outcome(target, path, whole[key])
-        if peak() > before + target.memory:
-            kind, detail = "memory", f"{peak() - before:.0f} MiB more than before"
-        answers.write(json.dumps([kind, case, detail]) + "\n")
+        first, count = map(int, line.split())
+        for case in range(first, first + count):
+            key, data = damaged(target, seeds, seed, case)
+            path = folder / "cases" / key
+            path.write_bytes(data)
+            kind, detail = outcome(target, path, whole[key])
+            if peak() > before + target.memory:
+                kind, detail = "memory", f"{peak() - before:.0f} MiB more than before"
+            answers.write(json.dumps([kind, case, detail]) + "\n")
 
 
 if __name__ == "__main__":

@@ -31,6 +31,9 @@ CHILD = Path(__file__).with_name("child.py")
 TESTS = CHILD.parents[1]
 START = 300.0  # s until a child has read the whole inputs
 SHOWN = 5
+BATCH = 64  # cases that a child is asked for at once
+# A file system in memory: a disk takes milliseconds for each case.
+MEMORY = Path("/dev/shm")
 
 # What may come of a damaged input, and what none may do.
 GOOD = ("error", "unchanged")
@@ -103,16 +106,20 @@ class Child:
             self.close()
             raise RuntimeError(f"the child process of {target} does not start:\n{text}") from error
 
-    def run(self, case: int, timeout: float) -> tuple[str, str]:
-        """Return what came of a case, and a detail."""
+    def ask(self, first: int, count: int) -> None:
+        """Ask for `count` cases from case `first` on."""
         assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(f"{case}\n".encode())
+        with suppress(BrokenPipeError):  # a process that has ended has no answers, either
+            self._process.stdin.write(f"{first} {count}\n".encode())
             self._process.stdin.flush()
+
+    def answer(self, timeout: float) -> tuple[str, str]:
+        """Return what came of the next case, and a detail."""
+        try:
             kind, _, detail = json.loads(self._line(timeout))
         except TimeoutError:
             return "hang", f"no answer within {timeout:g} s"
-        except (EOFError, BrokenPipeError):
+        except EOFError:
             code = self._process.wait()
             text = self._said()
             return ("memory" if "bad_alloc" in text or "MemoryError" in text else "crash"), f"exit code {code}\n{text}"
@@ -149,7 +156,7 @@ class Child:
 @contextmanager
 def prepared(target: Target) -> Iterator[tuple[Path, Seeds]]:
     """Yield a folder with the whole inputs of a target, and these."""
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=MEMORY if MEMORY.is_dir() else None) as name:
         folder = Path(name)
         for part in ("seeds", "cases", "work"):
             (folder / part).mkdir()
@@ -164,21 +171,24 @@ def fuzz(name: str, *, cases: int, seconds: float, seed: int = 0, keep: Path | N
     target, tally = load_target(name), Tally(name)
     with prepared(target) as (folder, seeds):
         child, end = Child(name, folder, seed), time.monotonic() + seconds
+        case, asked = first, first  # the next case, and the first one that was not asked for
         try:
-            for case in range(first, first + cases):
-                kind, detail = child.run(case, target.timeout)
+            while case < first + cases and time.monotonic() < end:
+                if case == asked:
+                    asked = min(case + BATCH, first + cases)
+                    child.ask(case, asked - case)
+                kind, detail = child.answer(target.timeout)
                 again = kind
                 if kind in ("crash", "hang", "memory"):
                     child.close()
                     again = _run_alone(name, folder, seed, case)
-                    child = Child(name, folder, seed)
+                    child, asked = Child(name, folder, seed), case + 1
                 tally.counts[kind] += 1
                 if kind in BAD and not (kind == "other" and target.other_answers):
                     tally.failures.append(Failure(name, seed, case, kind, detail, again))
                     if keep is not None:
                         _keep(keep, tally.failures[-1], damaged(target, seeds, seed, case))
-                if time.monotonic() > end:
-                    break
+                case += 1
         finally:
             child.close()
     return tally
@@ -187,7 +197,8 @@ def fuzz(name: str, *, cases: int, seconds: float, seed: int = 0, keep: Path | N
 def _run_alone(name: str, folder: Path, seed: int, case: int) -> str:
     child = Child(name, folder, seed)
     try:
-        return child.run(case, load_target(name).timeout)[0]
+        child.ask(case, 1)
+        return child.answer(load_target(name).timeout)[0]
     finally:
         child.close()
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from functools import lru_cache
 from random import Random
 from typing import Any
 
@@ -96,8 +97,8 @@ def mutate_json(random: Random, data: bytes, seeds: Mapping[str, bytes]) -> byte
     if random.random() < 0.25:
         return mutate_bytes(random, data, seeds)
     value = json.loads(data)
-    for _ in range(random.choice((1, 1, 1, 2, 3))):
-        value = _change(random, value)
+    for i in range(random.choice((1, 1, 1, 2, 3))):
+        value = _change(random, value, _Places(value, _whole_paths(data) if i == 0 else _paths(value)))
     text = json.dumps(value)
     if random.random() < 0.03:
         depth = random.choice((50, 500, 100_000))
@@ -107,9 +108,8 @@ def mutate_json(random: Random, data: bytes, seeds: Mapping[str, bytes]) -> byte
     return text.encode("utf-8", "surrogatepass")
 
 
-def _change(random: Random, value: Any) -> Any:
+def _change(random: Random, value: Any, places: _Places) -> Any:
     """Change a random place of a JSON value; deep places are as likely as shallow ones."""
-    places = list(_places(value))
     if not places or random.random() < 0.01:
         return deepcopy(random.choice(VALUES))
     holder, key = random.choice(places)
@@ -138,14 +138,38 @@ def _third(number: float) -> float:
         return number // 3
 
 
-def _places(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield the containers of a JSON value with each of their keys; of long lists, a few items stand for all."""
+class _Places(Sequence[tuple[Any, Any]]):
+    """The containers of a JSON value with each of their keys, by the paths to them."""
+
+    def __init__(self, value: Any, paths: Sequence[tuple[Any, ...]]) -> None:
+        self._value, self._paths = value, paths
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: Any) -> Any:
+        holder, (*path, key) = self._value, self._paths[index]
+        for part in path:
+            holder = holder[part]
+        return holder, key
+
+
+@lru_cache(maxsize=64)
+def _whole_paths(data: bytes) -> list[tuple[Any, ...]]:
+    """Return the paths of a whole input, which most cases begin with."""
+    return _paths(json.loads(data))
+
+
+def _paths(value: Any, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the keys that lead to each child of a JSON value; of long lists, a few items stand for all."""
     if isinstance(value, dict):
         children = list(value.items())
     elif isinstance(value, list):
         children = list(enumerate(value[:8]))
     else:
         children = []
+    paths = []
     for key, child in children:
-        yield value, key
-        yield from _places(child)
+        path = (*before, key)
+        paths += [path, *_paths(child, path)]
+    return paths

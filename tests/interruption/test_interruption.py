@@ -44,7 +44,7 @@ def test_a_benchmark_that_is_ended_leaves_no_process(number: signal.Signals, tmp
     try:
         events = scratch.glob
         wait_until(lambda: any('"times"' in path.read_text() for path in events(".edge-asc-*/events.jsonl")), process)
-        assert len(find_processes(mark)) == 3, "the command, its runner and a worker"
+        assert len(find_processes(mark)) == 4, "the command, its runner, the shell that watches it and a worker"
         process.send_signal(number)
         process.wait(LIMIT)
         end = time.monotonic() + LIMIT

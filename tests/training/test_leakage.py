@@ -48,3 +48,22 @@ def test_leakage_is_an_error() -> None:
     check_leakage(used, [clip("3.wav")], 1)
     with pytest.raises(EdgeAscError, match="dirty: was trained on 1 of the 2 clips that fold 4 holds out; expected"):
         check_leakage(used, [clip("2.wav"), clip("3.wav")], 4)
+
+
+def test_a_recording_under_another_name_is_known_by_its_content() -> None:
+    digests = ["1" * 64, "2" * 64]
+    first = record_seen([clip("1.wav"), clip("2.wav")], {}, [], digests)
+    assert first["audio_seen"] == ["1" * 10, "2" * 10]
+    assert trained_on(first, ["other.wav", "2.wav", "3.wav"], ["1" * 64, "2" * 64, "3" * 64]) == 2
+    assert trained_on(first, ["other.wav"]) == 0
+    continued = record_seen([clip("3.wav")], first, [], ["3" * 64])
+    pupil = record_seen([clip("4.wav")], {}, [first], ["4" * 64])
+    assert [trained_on(each, ["other.wav"], ["1" * 64]) for each in (continued, pupil)] == [1, 1]
+    with pytest.raises(EdgeAscError, match="all: was trained on 1 of the 1 clips that fold 2 holds out"):
+        check_leakage([(Path("all"), first)], [clip("other.wav")], 2, ["2" * 64])
+
+
+def test_a_checkpoint_without_digests_is_compared_by_name() -> None:
+    old = record_seen([clip("1.wav")], {}, [])
+    assert "audio_seen" not in old
+    assert trained_on(old, ["1.wav", "2.wav"], ["1" * 64, "2" * 64]) == 1

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -205,6 +206,25 @@ def test_what_was_trained_on_the_held_out_clips_is_not_built_on(data: Any, tmp_p
     names = [clip.filename for clip in dataset.clips]
     assert "clips_seen_by_teachers" in pupil.training or pupil.training["clips_seen"]
     assert trained_on(pupil.training, names) == len(names)
+
+
+def test_a_recording_on_both_sides_of_a_fold_is_an_error(data: Any, tmp_path: Path) -> None:
+    """Under two names, in two data sets: the folds of one are followed while the other is trained on."""
+    dataset, cache = data
+    shutil.copytree(dataset.root, tmp_path / "copy")
+    renamed = []
+    for i, clip in enumerate(dataset.clips):
+        name = f"audio/renamed-{i}.wav"
+        (tmp_path / "copy" / clip.filename).rename(tmp_path / "copy" / name)
+        renamed.append(replace(clip, filename=name, group=f"renamed {i}"))
+    copy = replace(dataset, root=tmp_path / "copy", clips=tuple(renamed))
+    run = run_of(copy, tmp_path / "one", fold=1, folds_of=dataset)
+    with pytest.raises(EdgeAscError, match=r"10 of the 10 recordings that fold 1 holds out are trained on under ano"):
+        train(run, cache, Listener(), resume=False, record=recorded)
+    train(run_of(copy, tmp_path / "all"), cache, Listener(), resume=False, record=recorded)
+    run = run_of(dataset, tmp_path / "two", fold=1, initial=tmp_path / "all")
+    with pytest.raises(EdgeAscError, match=r"was trained on 10 of the 10 clips that fold 1 holds out"):
+        train(run, cache, Listener(), resume=False, record=recorded)
 
 
 def test_a_pupil_credits_the_clips_of_its_teacher(data: Any, tmp_path: Path) -> None:

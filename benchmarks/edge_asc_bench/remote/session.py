@@ -33,7 +33,8 @@ PIP_UNSET = (
     "ONLY_BINARY PLATFORM REQUIRE_VIRTUALENV REPORT IGNORE_INSTALLED LOG VERBOSE ABI IMPLEMENTATION PYTHON_VERSION"
 )
 UNSET = (*(f"PYTHON{name}" for name in PYTHON_UNSET.split()), *(f"PIP_{name}" for name in PIP_UNSET.split()))
-CLEAN = " ".join(["env", *(f"-u {name}" for name in UNSET)])
+# Names of files are UTF-8 there, too, whatever the locale of a login is.
+CLEAN = " ".join(["env", *(f"-u {name}" for name in UNSET), "PYTHONUTF8=1"])
 
 
 @dataclass

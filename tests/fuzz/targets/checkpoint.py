@@ -45,7 +45,7 @@ def read(path: Path) -> str:
     whole = path.parents[1] / "seeds"
     files = {name: (whole / name).read_bytes() for name in (METADATA, WEIGHTS)}
     files[path.name.removeprefix("resealed-")] = path.read_bytes()
-    with TemporaryDirectory() as name:
+    with TemporaryDirectory(dir=path.parents[1] / "work") as name:
         folder = Path(name)
         for key, data in files.items():
             (folder / key).write_bytes(data)

@@ -18,7 +18,7 @@ object TfliteMetadata {
     private const val BUFFER_DATA = 0
 
     /**
-     * Returns the contract in a TFLite file.
+     * Returns the contract in a TFLite file, whose digest is verified first.
      *
      * @throws ContractException not a TFLite file, a damaged one, or one without a usable contract.
      */
@@ -26,6 +26,7 @@ object TfliteMetadata {
         if (file.size < 8 || String(file, 4, 4, Charsets.ISO_8859_1) != IDENTIFIER) {
             throw ContractException("not a TFLite file (no $IDENTIFIER mark); expected one that edge-asc exported")
         }
+        Seal.check(file)
         val text = try {
             find(ByteBuffer.wrap(file).order(ByteOrder.LITTLE_ENDIAN))
         } catch (error: IndexOutOfBoundsException) {

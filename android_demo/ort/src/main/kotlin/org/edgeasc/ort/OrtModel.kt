@@ -11,6 +11,7 @@ import org.edgeasc.core.Contract
 import org.edgeasc.core.ContractException
 import org.edgeasc.core.ElementType
 import org.edgeasc.core.Model
+import org.edgeasc.core.Seal
 import org.edgeasc.core.TensorSpec
 import org.edgeasc.core.alternate
 import org.edgeasc.core.clear
@@ -85,11 +86,12 @@ class OrtModel private constructor(
 
     companion object {
         /**
-         * Opens an artefact.
+         * Opens an artefact, whose digest is verified before the engine sees it.
          *
          * @throws ContractException not an ONNX file, or one without a usable contract.
          */
         fun open(file: ByteArray, threads: Int = 1): OrtModel {
+            Seal.check(file)
             val environment = OrtEnvironment.getEnvironment()
             val session = OrtSession.SessionOptions().use { options ->
                 options.setIntraOpNumThreads(threads)
