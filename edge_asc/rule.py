@@ -94,8 +94,10 @@ class DecisionRule:
         )
 
 
-# The rule of live decisions where a contract names none.
+# The rule of live decisions where a contract names none, as those of version 1.
 DEFAULT_LIVE = DecisionRule("forgetting", 2.0)
+# The rule of models that are trained now, the best on endless streams of held-out clips (docs/results/endless.md).
+BEST_LIVE = DecisionRule("sticky", 1000.0, 0.17)
 
 
 def parse_rule(text: str) -> DecisionRule:

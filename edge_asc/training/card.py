@@ -93,6 +93,7 @@ def card(checkpoint: Checkpoint, credited: str = CREDITS[0]) -> str:
         "## Accuracy",
         "",
         *_accuracy(checkpoint),
+        *_streams(checkpoint),
         "## Limits",
         "",
         ("" if OTHER in checkpoint.labels else "One of the labels is always chosen, also for sounds of none of them. ")
@@ -161,6 +162,20 @@ def _accuracy(checkpoint: Checkpoint) -> list[str]:
             recognised = f", and {100 * other['unknown_recognised']:.0f} % of the unknown ones" if other else ""
             text += f"{recognised}."
         lines += [text, ""]
+    return lines
+
+
+def _streams(checkpoint: Checkpoint) -> list[str]:
+    """How the model decides in a stream without an end, and when a label is an event."""
+    if checkpoint.model.config.form != "causal":
+        return []
+    lines = ["## Streams", "", f"In a stream without an end the decision rule is `{checkpoint.live}`.", ""]
+    if (events := checkpoint.events) is not None and events.false_alarms_per_day is not None:
+        lines += [
+            f"The thresholds of events (`edge-asc listen`) are for {events.false_alarms_per_day:g} false alarms a day "
+            f"on {events.measured_on}.",
+            "",
+        ]
     return lines
 
 

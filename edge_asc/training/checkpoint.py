@@ -11,7 +11,7 @@ from edge_asc.errors import EdgeAscError, require
 from edge_asc.files import sha256, write_bytes, write_json
 from edge_asc.frontend import FrontEnd
 from edge_asc.jsonobject import JsonObject, parse_json
-from edge_asc.rule import CLIP_RULES, DEFAULT_LIVE, ClipRule, DecisionRule
+from edge_asc.rule import BEST_LIVE, CLIP_RULES, ClipRule, DecisionRule
 from edge_asc.unknown import UnknownRule
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Checkpoint:
     quantisation: dict[str, Any] = field(default_factory=dict)
     temperature: float = 1.0
     unknown: UnknownRule | None = None
-    live: DecisionRule = DEFAULT_LIVE
+    live: DecisionRule = BEST_LIVE
     events: EventRules | None = None
 
     def save(self, folder: Path) -> None:
@@ -135,7 +135,7 @@ class Checkpoint:
             quantisation=value["quantisation"],
             temperature=fields.number("temperature", 1.0),
             unknown=None if unknown is None else UnknownRule.from_json(unknown),
-            live=DEFAULT_LIVE if live is None else DecisionRule.from_json(live),
+            live=BEST_LIVE if live is None else DecisionRule.from_json(live),
             events=None if events is None else EventRules.from_json(events),
         )
 
