@@ -10,12 +10,16 @@ import pytest
 from click.testing import CliRunner
 
 from edge_asc.cli import cli
-from edge_asc.contract import METADATA_KEY, SCHEMA_VERSION, TensorSpec
+from edge_asc.contract import METADATA_KEY, OLDEST_VERSION, SCHEMA_VERSION, TensorSpec
+from edge_asc.detection.detector import EventDetector
+from edge_asc.detection.rules import EventRules
 from edge_asc.engine import open_runtime
 from edge_asc.errors import EdgeAscError
 from edge_asc.files import sha256
 from edge_asc.frontend import LogMel
-from edge_asc_android import assets, demo, golden
+from edge_asc.jsonobject import JsonObject
+from edge_asc.rule import RULE_NAMES, Belief, DecisionRule
+from edge_asc_android import assets, decisions, demo, golden
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +72,41 @@ def test_golden_vectors_are_those_of_a_stream(bundles: Path, tmp_path: Path) -> 
         logits = np.fromfile(output / entry["logits"], "<f4").reshape(entry["steps"], -1)
         assert entry["steps"] == len(samples) // step.samples
         np.testing.assert_array_equal(logits, np.stack(assets.stream(runtime, pcm)))
+        probabilities = np.fromfile(output / entry["probabilities"], "<f8").reshape(entry["steps"], -1)
+        period = step.samples / runtime.contract.front_end.sample_rate
+        belief = Belief(runtime.contract.live, len(runtime.contract.labels), period, runtime.contract.temperature)
+        np.testing.assert_array_equal(probabilities, [belief.update(row) for row in logits])
         # The state after the first step, put into the engine by hand, gives the logits of the second.
         frames = LogMel(runtime.contract.front_end)(samples)[step.frames : 2 * step.frames]
         inputs = {spec.name: _quantise(spec, output / entry["states"][spec.name]) for spec in step.states()}
         inputs[step.input("features").name] = frames.reshape(step.input("features").shape)
         result = runtime.run("step", inputs)[step.output("logits").name]
         np.testing.assert_array_equal(np.ravel(result), logits[1])
+
+
+def test_golden_vectors_of_decisions_hold_all_rules_and_all_changes_of_events(tmp_path: Path) -> None:
+    document = json.loads(json.dumps(decisions.write(tmp_path).to_json()))
+    labels, step = document["labels"], document["step"]
+    logits = np.fromfile(tmp_path / document["logits"], "<f4").reshape(-1, len(labels))
+    levels = np.fromfile(tmp_path / document["levels"], "<f8")
+    assert len(logits) == len(levels) == 400
+    rules = [DecisionRule.from_json(JsonObject(entry["rule"], "rule")) for entry in document["rules"]]
+    assert {rule.name for rule in rules} == set(RULE_NAMES)
+    for rule, entry in zip(rules, document["rules"], strict=True):
+        probabilities = np.fromfile(tmp_path / entry["probabilities"], "<f8").reshape(logits.shape)
+        belief = Belief(rule, len(labels), step, document["temperature"])
+        np.testing.assert_array_equal(probabilities, [belief.update(row) for row in logits])
+        for detected in entry["events"]:
+            detector = EventDetector(labels, EventRules.from_json(JsonObject(detected["rules"], "events")), step)
+            rows = enumerate(zip(probabilities, levels, strict=True), 1)
+            events = [event for i, (row, level) in rows for event in detector.update(i * step, row, level)]
+            expected = [(change["label"], change["start"], change["end"]) for change in detected["changes"]]
+            assert expected == [(event.label, event.start, event.end) for event in events + detector.finish()]
+    # Every rule that forgets finds starts and ends with each detector, so that a comparison of them means something.
+    for rule, entry in zip(rules, document["rules"], strict=True):
+        for detected in entry["events"]:
+            ends = [change["end"] for change in detected["changes"]]
+            assert not rule.forgets or {end is None for end in ends} == {True, False}
 
 
 def _quantise(spec: TensorSpec, path: Path) -> Any:
@@ -102,10 +135,13 @@ def test_a_build_needs_assets(tmp_path: Path) -> None:
     assert "run: edge-asc android assets" in str(done.exception)
 
 
-def test_the_app_reads_the_version_of_contracts_that_python_writes() -> None:
+def test_the_app_reads_the_versions_of_contracts_that_python_reads() -> None:
     source = (demo.Demo.find().kotlin("core", "main") / "org/edgeasc/core/Contract.kt").read_text()
     version, key = re.search(r"SCHEMA_VERSION = (\d+)", source), re.search(r'METADATA_KEY = "(\w+)"', source)
+    oldest = re.search(r"OLDEST_VERSION = (\d+)", source)
     assert version is not None
     assert version[1] == str(SCHEMA_VERSION)
+    assert oldest is not None
+    assert oldest[1] == str(OLDEST_VERSION)
     assert key is not None
     assert key[1] == METADATA_KEY

@@ -1,7 +1,7 @@
 """Golden vectors: samples, and Python's results on them, for tests in other languages.
 
-`golden.json` names the files beside it, all little-endian: samples (16 bits); log-mel, logits, probabilities and states
-(single precision, integer states dequantised). It also holds the largest allowed differences.
+`golden.json` names the files beside it, all little-endian: samples (16 bits); log-mel, logits and states (single
+precision, integer states dequantised); probabilities (double precision). It also holds the largest allowed differences.
 """
 
 from __future__ import annotations
@@ -20,14 +20,24 @@ from edge_asc.frontend import Array, FrontEnd, LogMel
 from edge_asc.progress import SILENT, Progress
 from edge_asc.runtime import Runtime, Tensors
 from edge_asc.streaming import StreamingClassifier
+from edge_asc_android import decisions
 from edge_asc_android.assets import generate_clip, list_artefacts
+from edge_asc_android.decisions import DecisionVectors
 
 SECONDS = 4
-# 1: first version.
-SCHEMA_VERSION = 1
+# 1: first version. 2: `decisions`, and probabilities in double precision.
+SCHEMA_VERSION = 2
 # Largest differences. An integer state is compared by the share of its values that differ: features that differ in
 # their last bit, and another version of the engine, round some of them differently.
-TOLERANCES = {"log_mel": 1e-4, "logits": 1e-4, "probabilities": 1e-4, "states": 1e-4, "integer_states": 0.02}
+# "decisions" are probabilities on the same logits.
+TOLERANCES = {
+    "log_mel": 1e-4,
+    "logits": 1e-4,
+    "probabilities": 1e-4,
+    "decisions": 1e-12,
+    "states": 1e-4,
+    "integer_states": 0.02,
+}
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,7 @@ class ArtefactVectors:
         answers: index of the label to report after each step.
         unknown: whether each step is unknown.
         features: file of the normalised log-mel of each step, (steps, frames, mels).
-        logits, probabilities: files, (steps, classes).
+        logits, probabilities: files, (steps, classes); probabilities by the contract's rule for streams.
         states: file of each state, (steps, *shape), by the state's name.
     """
 
@@ -68,6 +78,7 @@ class GoldenVectors:
         log_mel: file, (frames, mels).
         tolerances: largest difference by kind of vector.
         artefacts: vectors of each artefact.
+        decisions: vectors of decision rules and events.
     """
 
     front_end: FrontEnd
@@ -75,6 +86,7 @@ class GoldenVectors:
     log_mel: str
     tolerances: Mapping[str, float]
     artefacts: tuple[ArtefactVectors, ...]
+    decisions: DecisionVectors
 
     def to_json(self) -> dict[str, object]:
         """Return the JSON object that tests read."""
@@ -85,6 +97,7 @@ class GoldenVectors:
             "log_mel": self.log_mel,
             "tolerances": dict(self.tolerances),
             "artefacts": [asdict(artefact) for artefact in self.artefacts],
+            "decisions": self.decisions.to_json(),
         }
 
 
@@ -112,7 +125,9 @@ def write(bundles: Path, models: Sequence[str], output: Path, progress: Progress
             shutil.copyfile(path, output / path.name)
             if path.suffix == ".onnx":
                 vectors.append(_write_steps(path, open_runtime(path), samples, output))
-    document = GoldenVectors(FrontEnd(), "samples.pcm", "logmel.f32", TOLERANCES, tuple(vectors))
+    document = GoldenVectors(
+        FrontEnd(), "samples.pcm", "logmel.f32", TOLERANCES, tuple(vectors), decisions.write(output)
+    )
     (output / "golden.json").write_text(json.dumps(document.to_json(), indent=1))
 
 
@@ -120,24 +135,22 @@ def _write_steps(path: Path, runtime: Runtime, samples: Array, output: Path) -> 
     """Write the logits, probabilities and states of an artefact after each step."""
     step = runtime.contract.signature("step")
     classifier, log_mel = StreamingClassifier(runtime), LogMel(runtime.contract.front_end)
-    features, logits, probabilities, decisions, answers, unknown = [], [], [], [], [], []
+    features, logits, probabilities, indices, answers, unknown = [], [], [], [], [], []
     states: dict[str, list[Array]] = {spec.name: [] for spec in step.states()}
     for begin in range(0, len(samples) - step.samples + 1, step.samples):
         (decision,) = classifier.push(samples[begin : begin + step.samples])
         features.append(log_mel.push(samples[begin : begin + step.samples]))
         logits.append(decision.logits)
         probabilities.append(decision.probabilities)
-        decisions.append(decision.index)
+        indices.append(decision.index)
         answers.append(classifier.labels.index(decision.answer))
         unknown.append(decision.unknown)
         (loop,) = classifier.loops
         for spec in step.states():
             states[spec.name].append(_dequantise(spec, loop.state))
-    stacked: dict[str, Array] = {
-        "features": np.stack(features),
-        "logits": np.stack(logits),
-        "probabilities": np.stack(probabilities),
-    }
+    likely = f"{path.stem}.probabilities.f64"
+    (output / likely).write_bytes(np.stack(probabilities).astype("<f8").tobytes())
+    stacked: dict[str, Array] = {"features": np.stack(features), "logits": np.stack(logits)}
     stacked |= {name: np.stack(arrays) for name, arrays in states.items()}
     files = {name: f"{path.stem}.{name}.f32" for name in stacked}
     for name, array in stacked.items():
@@ -146,12 +159,12 @@ def _write_steps(path: Path, runtime: Runtime, samples: Array, output: Path) -> 
         file=path.name,
         scheme=runtime.contract.scheme,
         steps=len(logits),
-        decisions=tuple(decisions),
+        decisions=tuple(indices),
         answers=tuple(answers),
         unknown=tuple(unknown),
         features=files["features"],
         logits=files["logits"],
-        probabilities=files["probabilities"],
+        probabilities=likely,
         states={name: files[name] for name in states},
     )
 

@@ -1,6 +1,5 @@
 package org.edgeasc.core
 
-import org.json.JSONArray
 import org.json.JSONException
 import org.json.JSONObject
 
@@ -20,9 +19,6 @@ enum class ElementType(val bytes: Int) {
 
 /** Purpose of a tensor. */
 enum class Role { FEATURES, STATE, EMBEDDING, LOGITS }
-
-/** Scores that become probabilities: the last logits, or their mean since the reset. */
-enum class Rule { LAST, MEAN }
 
 /**
  * A decision is unknown where the probability of [label] is at least [threshold], which was chosen so that [falseAlarmRate] of the
@@ -158,16 +154,27 @@ class Contract private constructor(
     val scheme: String,
     val labels: List<String>,
     val frontEnd: FrontEnd,
-    val rule: Rule,
-    /** Divisor of the scores before the softmax. */
+    /** The rule for one clip from a reset. */
+    val decision: DecisionRule,
+    /** The rule for streams without an end. */
+    val live: DecisionRule,
+    /** Divisor of the logits before the softmax. */
     val temperature: Double,
     /** When a decision is unknown; null for a model without a label for unknown sounds. */
     val unknown: UnknownRule?,
+    /** When a label's probability is an event; null where it was not calibrated. */
+    val events: EventRules?,
     val step: Signature,
 ) {
+    /** Audio of one step, s. */
+    val stepSeconds: Double = step.samples.toDouble() / frontEnd.sampleRate
+
     companion object {
-        /** The version of contracts that this app reads. */
-        const val SCHEMA_VERSION = 1
+        /** The newest version of contracts that this app reads. */
+        const val SCHEMA_VERSION = 2
+
+        /** The oldest version, which lacks `live` and `events`. */
+        const val OLDEST_VERSION = 1
 
         /** Name of the ONNX metadata property and of the TFLite metadata buffer that hold the contract. */
         const val METADATA_KEY = "edge_asc_contract"
@@ -187,9 +194,11 @@ class Contract private constructor(
         private fun read(value: JSONObject): Contract {
             val version = value.opt("schema_version")
                 ?: throw ContractException("contract: no schema_version; this is not an edge-asc stream contract")
-            if (version != SCHEMA_VERSION) {
+            if (version !is Int || version !in OLDEST_VERSION..SCHEMA_VERSION) {
                 val advice = if (version is Int && version > SCHEMA_VERSION) "update this app" else AGAIN
-                throw ContractException("contract: schema version $version; this app reads $SCHEMA_VERSION: $advice")
+                throw ContractException(
+                    "contract: schema version $version; this app reads $OLDEST_VERSION to $SCHEMA_VERSION: $advice",
+                )
             }
             val name = value.getString("name")
             val form = value.getString("form")
@@ -197,8 +206,8 @@ class Contract private constructor(
                 throw ContractException("$name: a $form model has no steps; expected a causal one")
             }
             val labels = value.getJSONArray("labels").strings()
-            if (labels.isEmpty() || labels.toSet().size != labels.size) {
-                throw ContractException("contract: labels are $labels; expected distinct names; $AGAIN")
+            if (labels.size < 2 || labels.toSet().size != labels.size) {
+                throw ContractException("contract: labels are $labels; expected 2 or more distinct names; $AGAIN")
             }
             val frontEnd = FrontEnd.of(value.getJSONObject("front_end"))
             val signatures = value.getJSONArray("signatures").objects().map(::signature)
@@ -212,9 +221,11 @@ class Contract private constructor(
                 value.getString("scheme"),
                 labels,
                 frontEnd,
-                choice("decision", value.getString("decision")),
+                DecisionRule(choice("decision", value.getString("decision"), RuleName.entries.filter { it.isForClips })),
+                if (value.isNull("live")) DecisionRule.DEFAULT_LIVE else DecisionRule.of(value.getJSONObject("live")),
                 temperature(value),
                 unknown(value, labels),
+                events(value, labels),
                 step,
             )
         }
@@ -239,6 +250,18 @@ class Contract private constructor(
                 throw ContractException("contract: threshold of unknown is ${rule.threshold}; expected above 0, at most 1; $AGAIN")
             }
             return rule
+        }
+
+        private fun events(value: JSONObject, labels: List<String>): EventRules? {
+            if (value.isNull("events")) return null
+            val rules = EventRules.of(value.getJSONObject("events"))
+            val strange = (rules.labels - labels).sorted()
+            if (strange.isNotEmpty()) {
+                throw ContractException(
+                    "contract: events have rules for ${strange.joinToString()}; expected some of ${labels.joinToString()}; $AGAIN",
+                )
+            }
+            return rules
         }
 
         /** Refuses features whose order in memory is not that of consecutive frames. */
@@ -276,19 +299,7 @@ class Contract private constructor(
                 feeds = if (value.isNull("feeds")) null else value.getString("feeds"),
             )
         }
-
-        private inline fun <reified T : Enum<T>> choice(field: String, name: String): T =
-            enumValues<T>().singleOrNull { it.name.lowercase() == name }
-                ?: throw ContractException(
-                    "contract: $field is $name; expected ${enumValues<T>().joinToString { it.name.lowercase() }}; $AGAIN",
-                )
     }
 }
 
-private const val AGAIN = "export the artefact again"
-
-internal fun JSONArray.strings(): List<String> = List(length(), ::getString)
-
-internal fun JSONArray.objects(): List<JSONObject> = List(length(), ::getJSONObject)
-
-internal fun JSONArray.floats(): FloatArray = FloatArray(length()) { getDouble(it).toFloat() }
+internal const val AGAIN = "export the artefact again"

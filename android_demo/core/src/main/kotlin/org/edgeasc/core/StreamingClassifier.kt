@@ -1,7 +1,5 @@
 package org.edgeasc.core
 
-import kotlin.math.exp
-
 /** One classification result. The next decision overwrites it. */
 class Decision internal constructor(
     /** Labels, in the order of [probabilities] and [logits]. */
@@ -15,8 +13,8 @@ class Decision internal constructor(
     var index = 0
         internal set
 
-    /** Probability of each class, under the contract's temperature. */
-    val probabilities = FloatArray(labels.size)
+    /** Probability of each class, by the classifier's rule and under the contract's temperature. */
+    val probabilities = DoubleArray(labels.size)
 
     /** Logits of the last step. */
     val logits = FloatArray(labels.size)
@@ -49,8 +47,11 @@ class Decision internal constructor(
  *
  * A classifier does not share its model. A step allocates nothing besides the allocations of the engine's own interface. Not safe
  * for use by several threads.
+ *
+ * @param rule turns logits into probabilities; by default the contract's rule for streams without an end. For a clip from a reset,
+ *   [Contract.decision] is better.
  */
-class StreamingClassifier(private val model: Model) {
+class StreamingClassifier(private val model: Model, val rule: DecisionRule = model.contract.live) {
     val contract: Contract = model.contract
 
     private val step = contract.step
@@ -59,8 +60,7 @@ class StreamingClassifier(private val model: Model) {
     private val decision = Decision(contract.labels)
     private val other = contract.unknown?.let { contract.labels.indexOf(it.label) } ?: -1
     private val threshold = contract.unknown?.threshold ?: 1.0
-    private val total = DoubleArray(contract.labels.size)
-    private val scores = DoubleArray(contract.labels.size)
+    private val belief = Belief(rule, contract.labels.size, contract.stepSeconds, contract.temperature)
     private var frames = 0
     private var steps = 0
     private var spent = 0L
@@ -88,7 +88,7 @@ class StreamingClassifier(private val model: Model) {
     fun reset() {
         model.reset()
         logMel.reset()
-        total.fill(0.0)
+        belief.reset()
         frames = 0
         steps = 0
         spent = 0
@@ -111,44 +111,30 @@ class StreamingClassifier(private val model: Model) {
         val begun = System.nanoTime()
         model.step(features, decision.logits)
         steps++
-        for (i in scores.indices) {
-            total[i] += decision.logits[i]
-            // Log-softmax subtracts one number from all logits; the softmax of the mean does not depend on it.
-            scores[i] = if (contract.rule == Rule.MEAN) total[i] / steps else decision.logits[i].toDouble()
-        }
-        softmax()
+        belief.update(decision.logits).copyInto(decision.probabilities)
         answer()
         decision.time = steps.toDouble() * step.samples / contract.frontEnd.sampleRate
         decision.modelNanos = System.nanoTime() - begun
         return decision
     }
 
-    private fun softmax() {
-        var best = 0
-        for (i in scores.indices) if (scores[i] > scores[best]) best = i
-        val highest = scores[best]
-        var sum = 0.0
-        for (i in scores.indices) {
-            scores[i] = exp((scores[i] - highest) / contract.temperature)
-            sum += scores[i]
+    /** Chooses the most probable label, and applies the rule for unknown sounds. */
+    private fun answer() {
+        decision.index = best(without = -1)
+        decision.unknown = other >= 0 && decision.probabilities[other] >= threshold
+        decision.answer = when {
+            decision.unknown -> other
+            decision.index == other -> best(without = other)
+            else -> decision.index
         }
-        for (i in scores.indices) {
-            scores[i] /= sum
-            decision.probabilities[i] = scores[i].toFloat()
-        }
-        decision.index = best
     }
 
-    /** Applies the rule for unknown sounds to the probabilities, which are in [scores]. */
-    private fun answer() {
-        decision.unknown = other >= 0 && scores[other] >= threshold
-        decision.answer = decision.index
-        if (decision.unknown) {
-            decision.answer = other
-        } else if (decision.index == other) {
-            var best = -1
-            for (i in scores.indices) if (i != other && (best < 0 || scores[i] > scores[best])) best = i
-            if (best >= 0) decision.answer = best
+    /** Returns the index of the most probable label but one. */
+    private fun best(without: Int): Int {
+        var best = -1
+        for (i in decision.probabilities.indices) {
+            if (i != without && (best < 0 || decision.probabilities[i] > decision.probabilities[best])) best = i
         }
+        return best
     }
 }

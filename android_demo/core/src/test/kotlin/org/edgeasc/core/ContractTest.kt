@@ -25,14 +25,57 @@ class ContractTest {
         assertEquals(listOf("park", "rain", "tram"), contract.labels)
         assertEquals(64, contract.frontEnd.hop)
         assertEquals("hidden_next", contract.step.feeders.getValue("hidden").name)
-        assertEquals(Rule.LAST, contract.rule)
+        assertEquals(DecisionRule(RuleName.LAST), contract.decision)
+        assertEquals(0.008, contract.stepSeconds, 0.0)
     }
 
     @Test
-    fun `refuses a newer schema`() = assertRefused("update this app") { put("schema_version", 2) }
+    fun `refuses a newer schema`() = assertRefused("reads 1 to 2: update this app") { put("schema_version", 3) }
 
     @Test
-    fun `refuses an unknown schema`() = assertRefused("export the artefact again") { put("schema_version", "one") }
+    fun `refuses an unknown schema`() {
+        assertRefused("export the artefact again") { put("schema_version", "one") }
+        assertRefused("schema version 0; this app reads 1 to 2: export the artefact again") { put("schema_version", 0) }
+    }
+
+    @Test
+    fun `a contract of version 1 has the default rule for streams, and no rules of events`() {
+        val contract = Contract.parse(contractJson().put("schema_version", 1).toString())
+        assertEquals(DecisionRule.DEFAULT_LIVE, contract.live)
+        assertEquals(null, contract.events)
+        val empty = contractJson().put("live", JSONObject.NULL).put("events", JSONObject.NULL)
+        assertEquals(DecisionRule.DEFAULT_LIVE, Contract.parse(empty.toString()).live)
+        assertEquals(null, Contract.parse(empty.toString()).events)
+    }
+
+    @Test
+    fun `reads the rule for streams, and the rules of events`() {
+        val live = JSONObject().put("name", "sticky").put("seconds", 20).put("weight", 0.25)
+        val events = eventRules().put("ignored", JSONArray(listOf("tram")))
+        val contract = Contract.parse(contractJson().put("live", live).put("events", events).toString())
+        assertEquals(DecisionRule(RuleName.STICKY, 20.0, 0.25), contract.live)
+        val rules = contract.events!!
+        assertEquals(listOf("tram"), rules.ignored)
+        assertEquals(listOf(0.7, 0.4), listOf("rain", "park").map(rules::of))
+    }
+
+    @Test
+    fun `refuses rules for streams that cannot hold`() {
+        assertRefused("live.name is vote; expected last, mean, forgetting, sticky") { put("live", JSONObject().put("name", "vote")) }
+        assertRefused("decision rule sticky: seconds is 0.0") { put("live", JSONObject().put("name", "sticky")) }
+        assertRefused("malformed (live.name: got nothing, expected a string)") { put("live", JSONObject()) }
+        assertRefused("malformed") { put("live", "mean") }
+    }
+
+    @Test
+    fun `refuses rules of events that cannot hold`() {
+        assertRefused("events have rules for other; expected some of park, rain, tram") { put("events", eventRules()) }
+        assertRefused("events: minimum is -1.0 s") { put("events", eventRules().put("minimum", -1)) }
+        assertRefused("malformed (events: got unknown fields colour)") { put("events", eventRules().put("colour", 1)) }
+        assertRefused("malformed (events.release: got nothing, expected a number)") {
+            put("events", eventRules().apply { remove("release") })
+        }
+    }
 
     @Test
     fun `refuses text that is not a contract`() {
@@ -46,7 +89,7 @@ class ContractTest {
 
     @Test
     fun `refuses labels that are not distinct`() =
-        assertRefused("expected distinct names") { put("labels", JSONArray(listOf("park", "park", "tram"))) }
+        assertRefused("expected 2 or more distinct names") { put("labels", JSONArray(listOf("park", "park", "tram"))) }
 
     @Test
     fun `refuses a hop that the steps do not have`() =
@@ -68,7 +111,10 @@ class ContractTest {
     fun `refuses a windowed model`() = assertRefused("has no steps") { put("form", "windowed") }
 
     @Test
-    fun `refuses another decision`() = assertRefused("decision is vote; expected last, mean") { put("decision", "vote") }
+    fun `refuses another decision, and a rule that is not one for clips`() {
+        assertRefused("decision is vote; expected last, mean; export") { put("decision", "vote") }
+        assertRefused("decision is forgetting; expected last, mean; export") { put("decision", "forgetting") }
+    }
 
     @Test
     fun `an older contract has the temperature 1 and no rule for unknown sounds`() {

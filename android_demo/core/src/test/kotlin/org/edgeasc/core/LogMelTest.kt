@@ -124,6 +124,6 @@ class LogMelTest {
         var frames = 0
         val sink = FrameSink { frames++ }
         assertAllocatesNothing { logMel.push(samples, 0, samples.size, sink) }
-        assertEquals(8000, frames)
+        assertEquals(16_000, frames)
     }
 }

@@ -7,6 +7,7 @@ import kotlin.math.PI
 import kotlin.math.abs
 import kotlin.math.exp
 import kotlin.math.sin
+import org.json.JSONObject
 import org.junit.Assert.assertArrayEquals
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertFalse
@@ -14,9 +15,13 @@ import org.junit.Assert.assertTrue
 import org.junit.Test
 
 class StreamingTest {
-    private fun decisions(rule: String, samples: FloatArray, chunk: Int): List<Pair<Double, FloatArray>> {
-        val classifier = StreamingClassifier(FakeModel(contractJson().put("decision", rule)))
-        val actual = mutableListOf<Pair<Double, FloatArray>>()
+    private val last = JSONObject().put("name", "last")
+
+    /** Decisions by the rule for a clip. */
+    private fun decisions(rule: String, samples: FloatArray, chunk: Int): List<Pair<Double, DoubleArray>> {
+        val model = FakeModel(contractJson().put("decision", rule))
+        val classifier = StreamingClassifier(model, model.contract.decision)
+        val actual = mutableListOf<Pair<Double, DoubleArray>>()
         for (offset in samples.indices step chunk) {
             classifier.push(samples, offset, minOf(chunk, samples.size - offset)) {
                 actual += it.time to it.probabilities.copyOf()
@@ -31,14 +36,32 @@ class StreamingTest {
         assertEquals(listOf(0.008, 0.016, 0.024, 0.032), actual.map { it.first })
         // The logits of silence are ln(floor) throughout, the number of steps, and 0.
         val scores = doubleArrayOf(Math.log(1e-8), 4.0, 0.0).map(::exp)
-        for (i in 0..2) assertEquals(scores[i] / scores.sum(), actual.last().second[i].toDouble(), 1e-6)
+        for (i in 0..2) assertEquals(scores[i] / scores.sum(), actual.last().second[i], 1e-6)
     }
 
     @Test
     fun `by the mean of all logits`() {
         val actual = decisions("mean", FloatArray(128 * 4), 100)
         val scores = doubleArrayOf(Math.log(1e-8), 2.5, 0.0).map(::exp)
-        for (i in 0..2) assertEquals(scores[i] / scores.sum(), actual.last().second[i].toDouble(), 1e-6)
+        for (i in 0..2) assertEquals(scores[i] / scores.sum(), actual.last().second[i], 1e-6)
+    }
+
+    @Test
+    fun `by the rule for streams, unless another one is given`() {
+        val live = JSONObject().put("name", "forgetting").put("seconds", 0.008)
+        val model = FakeModel(contractJson().put("live", live))
+        fun first(vararg rule: DecisionRule): Double {
+            val classifier = rule.singleOrNull()?.let { StreamingClassifier(model, it) } ?: StreamingClassifier(model)
+            classifier.decide(FloatArray(32))
+            return classifier.decide(FloatArray(32)).probabilities[1]
+        }
+
+        // The logits of "rain" are 1 and 2, the others 0.
+        fun expected(mean: Double) = exp(mean) / (2 + exp(mean))
+        val keep = exp(-1.0)
+        assertEquals(expected((keep + 2) / (keep + 1)), first(), 1e-12)
+        assertEquals(expected(2.0), first(model.contract.decision), 1e-12)
+        assertEquals(expected(1.5), first(DecisionRule(RuleName.MEAN)), 1e-12)
     }
 
     @Test
@@ -46,10 +69,10 @@ class StreamingTest {
         for (rule in listOf("last", "mean")) {
             val model = FakeModel(contractJson().put("decision", rule).put("temperature", 4.0))
             lateinit var decision: Decision
-            StreamingClassifier(model).push(FloatArray(128 * 4), 0, 128 * 4) { decision = it }
+            StreamingClassifier(model, model.contract.decision).push(FloatArray(128 * 4), 0, 128 * 4) { decision = it }
             val silence = Math.log(1e-8)
             val scores = doubleArrayOf(silence, if (rule == "last") 4.0 else 2.5, 0.0).map { exp(it / 4) }
-            for (i in 0..2) assertEquals(scores[i] / scores.sum(), decision.probabilities[i].toDouble(), 1e-6)
+            for (i in 0..2) assertEquals(scores[i] / scores.sum(), decision.probabilities[i], 1e-6)
             assertArrayEquals(floatArrayOf(silence.toFloat(), 4f, 0f), decision.logits, 1e-5f)
             assertEquals(1, decision.index)
             assertFalse(decision.unknown)
@@ -62,7 +85,7 @@ class StreamingTest {
         // The logits of "park", "rain" and "tram": about −18, the number of steps, and 0.
         fun last(label: String, threshold: Double): Triple<Boolean, Int, Int> {
             lateinit var decision: Decision
-            val model = FakeModel(contractJson().put("unknown", unknown(label, threshold)))
+            val model = FakeModel(contractJson().put("live", last).put("unknown", unknown(label, threshold)))
             StreamingClassifier(model).push(FloatArray(128), 0, 128) { decision = it }
             return Triple(decision.unknown, decision.answer, decision.index)
         }
@@ -81,7 +104,7 @@ class StreamingTest {
         for (chunk in listOf(1, 63, 64, 129, 1000)) {
             val actual = decisions("last", samples, chunk)
             assertEquals(whole.map { it.first }, actual.map { it.first })
-            whole.zip(actual).forEach { (a, b) -> assertArrayEquals(a.second, b.second, 0f) }
+            whole.zip(actual).forEach { (a, b) -> assertArrayEquals(a.second, b.second, 0.0) }
         }
     }
 
@@ -99,12 +122,14 @@ class StreamingTest {
 
     @Test
     fun `a step allocates nothing`() {
-        val classifier = StreamingClassifier(FakeModel())
-        val samples = FloatArray(128)
-        var count = 0
-        val listener: (Decision) -> Unit = { count += 1 }
-        assertAllocatesNothing { classifier.push(samples, 0, samples.size, listener) }
-        assertEquals(4000, count)
+        for (rule in listOf(DecisionRule.DEFAULT_LIVE, DecisionRule(RuleName.MEAN), DecisionRule(RuleName.STICKY, 20.0))) {
+            val classifier = StreamingClassifier(FakeModel(), rule)
+            val samples = FloatArray(128)
+            var count = 0
+            val listener: (Decision) -> Unit = { count += 1 }
+            assertAllocatesNothing { classifier.push(samples, 0, samples.size, listener) }
+            assertEquals(8000, count)
+        }
     }
 
     @Test

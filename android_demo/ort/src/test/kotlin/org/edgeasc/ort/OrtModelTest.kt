@@ -1,6 +1,8 @@
 package org.edgeasc.ort
 
 import java.io.File
+import java.nio.ByteBuffer
+import java.nio.ByteOrder
 import kotlin.math.abs
 import org.edgeasc.core.ContractException
 import org.edgeasc.core.StreamingClassifier
@@ -26,6 +28,11 @@ class OrtModelTest {
 
     private fun floats(name: String): FloatArray = floats(bytes(name))
 
+    private fun doubles(name: String): DoubleArray {
+        val values = ByteBuffer.wrap(bytes(name)).order(ByteOrder.LITTLE_ENDIAN).asDoubleBuffer()
+        return DoubleArray(values.limit()) { values[it] }
+    }
+
     private val golden by lazy { JSONObject(String(bytes("golden.json"))) }
     private val artefacts by lazy { golden.getJSONArray("artefacts").run { List(length(), ::getJSONObject) } }
     private val samples by lazy { pcm(bytes(golden.getString("samples"))) }
@@ -35,18 +42,21 @@ class OrtModelTest {
     private fun largest(expected: FloatArray, row: Int, actual: FloatArray) =
         actual.indices.maxOf { abs(expected[row * actual.size + it] - actual[it]) }
 
+    private fun largest(expected: DoubleArray, row: Int, actual: DoubleArray) =
+        actual.indices.maxOf { abs(expected[row * actual.size + it] - actual[it]) }
+
     @Test
     fun `streams the same decisions as Python`() {
         assertTrue(artefacts.isNotEmpty())
         for (entry in artefacts) {
             val isFloat = entry.getString("scheme") == "none"
             val logits = floats(entry.getString("logits"))
-            val probabilities = floats(entry.getString("probabilities"))
+            val probabilities = doubles(entry.getString("probabilities"))
             val decisions = entry.getJSONArray("decisions")
             val answers = entry.getJSONArray("answers")
             val unknown = entry.getJSONArray("unknown")
             var worst = 0f
-            var likely = 0f
+            var likely = 0.0
             var step = 0
             OrtModel.open(bytes(entry.getString("file"))).use { model ->
                 StreamingClassifier(model).push(samples, 0, samples.size) { decision ->
@@ -71,7 +81,7 @@ class OrtModelTest {
         for (entry in artefacts) {
             val features = floats(entry.getString("features"))
             val logits = floats(entry.getString("logits"))
-            val probabilities = floats(entry.getString("probabilities"))
+            val probabilities = doubles(entry.getString("probabilities"))
             val steps = entry.getInt("steps")
             val size = features.size / steps
             OrtModel.open(bytes(entry.getString("file"))).use { model ->
@@ -168,7 +178,7 @@ class OrtModelTest {
     fun `refuses a contract of a newer schema, or none`() {
         val file = String(bytes(artefacts[0].getString("file")), Charsets.ISO_8859_1)
         for ((from, to) in listOf(
-            "\"schema_version\":1," to "\"schema_version\":7,",
+            "\"schema_version\":2," to "\"schema_version\":7,",
             "edge_asc_contract" to "edge_asc_contrast",
         )) {
             assertTrue(from in file)
