@@ -7,16 +7,20 @@ import java.util.concurrent.Executors
 import kotlin.math.log10
 import kotlin.math.max
 import kotlin.math.sqrt
+import org.edgeasc.core.EventLog
 import org.edgeasc.core.RingBuffer
+import org.edgeasc.core.SoundEvent
 import org.edgeasc.core.StreamingClassifier
 
-/** The immutable content of the screen after one decision. */
+/** The immutable content of the screen after one decision, which is based on audio up to [time], s. */
 class Snapshot(
+    val time: Double,
     val labels: List<String>,
-    val probabilities: List<Float>,
+    val probabilities: List<Double>,
     val index: Int,
     val history: List<Int>,
     val historyCapacity: Int,
+    val events: List<SoundEvent>,
     val levelDb: Float,
     val frontEndMs: Double,
     val modelMs: Double,
@@ -24,7 +28,10 @@ class Snapshot(
     val lostSamples: Long,
 )
 
-/** Classifies the microphone with one model. It calls back on the main thread, and outlives an activity that is rotated. */
+/**
+ * Classifies the microphone with one model, by the contract's rules for streams and for events. It calls back on the main thread,
+ * and outlives an activity that is rotated.
+ */
 class Listener {
     /** Receives each decision. */
     var onSnapshot: (Snapshot) -> Unit = {}
@@ -108,9 +115,9 @@ class Listener {
             val microphone = Microphone(rate, buffer, ::report)
             microphone.start()
             try {
-                val stepSeconds = contract.step.samples.toDouble() / rate
-                val capacity = (HISTORY_SECONDS / stepSeconds).toInt()
+                val capacity = (HISTORY_SECONDS / contract.stepSeconds).toInt()
                 val history = ArrayDeque<Int>(capacity)
+                val log = EventLog(contract, EVENT_SECONDS)
                 val chunk = FloatArray(contract.frontEnd.hop)
                 var level = 0f
                 var gaps = buffer.gaps
@@ -119,21 +126,26 @@ class Listener {
                     if (buffer.gaps != gaps) {
                         gaps = buffer.gaps
                         classifier.reset()
+                        log.restart()
                     }
+                    log.push(chunk, 0, chunk.size)
                     level = max(level * LEVEL_DECAY, rms(chunk))
                     classifier.push(chunk, 0, chunk.size) { decision ->
                         if (history.size == capacity) history.removeFirst()
                         history.addLast(decision.answer)
+                        log.update(decision, System.currentTimeMillis())
                         val snapshot = Snapshot(
+                            decision.time,
                             decision.labels,
                             decision.probabilities.toList(),
                             decision.answer,
                             history.toList(),
                             capacity,
+                            log.events(),
                             20 * log10(max(level, 1e-5f)),
                             decision.frontEndNanos / 1e6,
                             decision.modelNanos / 1e6,
-                            1000 * stepSeconds,
+                            1000 * contract.stepSeconds,
                             buffer.lost,
                         )
                         post {
@@ -160,6 +172,7 @@ class Listener {
         val sessions: ExecutorService = Executors.newSingleThreadExecutor()
         const val BUFFER_SECONDS = 4
         const val HISTORY_SECONDS = 60
+        const val EVENT_SECONDS = 300.0
         const val LEVEL_DECAY = 0.9f
     }
 }

@@ -21,7 +21,7 @@ import android.widget.Spinner
 import android.widget.Switch
 import android.widget.TextView
 
-/** Shows the scene at the microphone. */
+/** Shows the scene and the sound events at the microphone. */
 class MainActivity : Activity() {
     private lateinit var artefacts: Artefacts
     private lateinit var listener: Listener
@@ -32,6 +32,7 @@ class MainActivity : Activity() {
     private lateinit var allow: Button
     private lateinit var bars: BarsView
     private lateinit var history: HistoryView
+    private lateinit var events: EventsView
     private lateinit var level: LevelView
     private lateinit var cost: TextView
     private var asked = false
@@ -136,6 +137,7 @@ class MainActivity : Activity() {
         if (scene.text.toString() != name) scene.text = name
         bars.show(now.labels, now.probabilities)
         history.show(now.history, now.historyCapacity, now.labels.size)
+        events.show(now.events, now.time, now.labels)
         level.show(now.levelDb)
         cost.text = getString(R.string.cost, now.frontEndMs + now.modelMs, now.frontEndMs, now.modelMs, now.stepMs) +
             if (now.lostSamples > 0) "\n" + getString(R.string.lost, now.lostSamples) else ""
@@ -146,6 +148,7 @@ class MainActivity : Activity() {
         scene.text = getString(R.string.nothing_yet)
         bars.show(emptyList(), emptyList())
         history.show(emptyList(), 1, 1)
+        events.show(emptyList(), 0.0, emptyList())
         cost.text = ""
     }
 
@@ -195,6 +198,7 @@ class MainActivity : Activity() {
         }
         bars = BarsView(this)
         history = HistoryView(this).apply { contentDescription = getString(R.string.history) }
+        events = EventsView(this)
         level = LevelView(this)
         cost = TextView(this)
         val chooser = LinearLayout(this)
@@ -208,6 +212,7 @@ class MainActivity : Activity() {
             level to space / 2,
             bars to WRAP_CONTENT,
             history to 2 * space,
+            events to WRAP_CONTENT,
             cost to WRAP_CONTENT,
         )
         for ((view, height) in heights) {

@@ -13,6 +13,9 @@ import kotlin.math.min
 /** A colour for each class. */
 fun colourOf(index: Int, count: Int): Int = Color.HSVToColor(floatArrayOf(360f * index / max(1, count), 0.6f, 0.8f))
 
+/** A translucent colour, on which text keeps its contrast. */
+fun faint(colour: Int, alpha: Int = 40): Int = Color.argb(alpha, Color.red(colour), Color.green(colour), Color.blue(colour))
+
 /** A view that draws itself. */
 abstract class Drawn(context: Context) : View(context) {
     protected val paint = Paint(Paint.ANTI_ALIAS_FLAG)
@@ -29,23 +32,19 @@ abstract class Drawn(context: Context) : View(context) {
 
     protected fun sp(value: Float): Float =
         TypedValue.applyDimension(TypedValue.COMPLEX_UNIT_SP, value, resources.displayMetrics)
-
-    /** A translucent colour, on which text keeps its contrast. */
-    protected fun faint(colour: Int, alpha: Int = 40): Int =
-        Color.argb(alpha, Color.red(colour), Color.green(colour), Color.blue(colour))
 }
 
 /** A bar for the probability of each class. */
 class BarsView(context: Context) : Drawn(context) {
     private var labels = emptyList<String>()
-    private var values = emptyList<Float>()
+    private var values = emptyList<Double>()
 
     init {
         paint.textSize = sp(14f)
     }
 
     /** Shows probabilities. */
-    fun show(labels: List<String>, values: List<Float>) {
+    fun show(labels: List<String>, values: List<Double>) {
         if (labels.size != this.labels.size) requestLayout()
         this.labels = labels
         this.values = values
@@ -69,7 +68,7 @@ class BarsView(context: Context) : Drawn(context) {
             box.set(0f, top + dp(1f), width.toFloat(), top + row - dp(1f))
             canvas.drawRoundRect(box, dp(4f), dp(4f), paint)
             paint.color = faint(colourOf(i, labels.size), 100)
-            box.right = width * values[i]
+            box.right = width * values[i].toFloat()
             canvas.drawRoundRect(box, dp(4f), dp(4f), paint)
             paint.color = ink
             val line = top + row / 2 - (paint.ascent() + paint.descent()) / 2
