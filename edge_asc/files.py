@@ -27,8 +27,8 @@ LOCKED_BYTE = 2**30
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success, sync it to disk and move it to `path`.
+def atomic_path(path: Path, mode: int = 0o644) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success, sync it to disk and move it to `path`, with this mode.
 
     On any error, and on Ctrl-C, the temporary file is removed and `path` stays unchanged. What a process that was
     killed has left is removed by the next one that writes to the same folder.
@@ -40,14 +40,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep_once(path.parent)
-        temporary.touch(exist_ok=False)
+        temporary.touch(mode, exist_ok=False)
     except OSError as error:
         raise explain_failure(path, error) from error
     try:
         yield temporary
         with temporary.open("r+b") as file:  # Windows syncs writable files alone
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod(mode)
         temporary.replace(path)
     except OSError as error:
         if isinstance(error, OutputError) or (error.errno not in FULL and str(temporary) != error.filename):
@@ -143,9 +143,9 @@ def _release(file: BinaryIO) -> None:
         msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path` atomically."""
-    with atomic_path(path) as temporary:
+def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Write `data` to `path` atomically, with this mode."""
+    with atomic_path(path, mode) as temporary:
         temporary.write_bytes(data)
 
 

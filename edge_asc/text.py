@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 # Control characters, line and paragraph separators, marks that reorder the text around them, and surrogates.
@@ -18,6 +19,23 @@ def escape_controls(text: str, keep: str = "") -> str:
         keep: characters that stay, such as "\n" in a message of several lines.
     """
     return UNSAFE.sub(lambda match: match[0] if match[0] in keep else _escape(match[0]), text)
+
+
+def make_slug(text: str) -> str:
+    """Return a name of a-z, 0-9 and underscores for a text; different texts have different names.
+
+    A text that is such a name already is returned as it is; others get a digest at the end.
+    """
+    slug = "_".join(re.findall("[a-z0-9]+", text.lower()))
+    if slug and slug == text:
+        return slug
+    digest = hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:6]
+    return f"{slug[:40]}_{digest}" if slug else digest
+
+
+def replace_surrogates(text: str) -> str:
+    """Return text that any encoding of Unicode takes; a byte of a file name that is not UTF-8 becomes `\\udcdf`."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _escape(character: str) -> str:

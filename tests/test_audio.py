@@ -487,6 +487,24 @@ def test_microphone_that_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fake.closed
 
 
+def test_microphone_that_falls_silent_has_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unplugged device may call back no more, without saying that it has ended."""
+    monkeypatch.setattr(sys.modules["edge_asc.audio.microphone"], "STALL", 0.05)
+    plug_in(monkeypatch, [[0.0]])
+    blocks = audio.microphone(block=1)
+    next(blocks)
+    with pytest.raises(AudioError, match="the device stopped; expected"):
+        next(blocks)
+
+
+def test_devices_are_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake, calls = plug_in(monkeypatch, []), []
+    fake._terminate = lambda: calls.append("end")  # type: ignore[attr-defined]
+    fake._initialize = lambda: calls.append("start")  # type: ignore[attr-defined]
+    audio.refresh_devices()
+    assert calls == ["end", "start"]
+
+
 @pytest.mark.parametrize("error", [FakeSoundDevice.PortAudioError("Invalid sample rate"), ValueError("No input")])
 def test_microphone_that_cannot_record(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     plug_in(monkeypatch, [], error)

@@ -16,6 +16,7 @@ from edge_asc.frontend import Array
 logger = logging.getLogger(__name__)
 
 BACKLOG = 64  # microphone blocks kept for a slow reader
+STALL = 5.0  # s without a block, after which a device counts as stopped: an unplugged one may just fall silent
 
 
 @dataclass
@@ -79,6 +80,16 @@ def microphone(sample_rate: int = 16000, block: int = 1024, device: int | str | 
     raise AudioError(f"{source.name}: the device stopped; expected audio until closed: check that it is plugged in")
 
 
+def refresh_devices() -> None:
+    """Make PortAudio look for devices again; it keeps the list of its start. No device may be open."""
+    sounddevice = require("sounddevice", "microphone")
+    try:
+        sounddevice._terminate()
+        sounddevice._initialize()
+    except sounddevice.PortAudioError as error:  # the next try to open a device says what is wrong
+        logger.debug("microphone: %s", error)
+
+
 def _own_settings(sounddevice: Any, source: _Input) -> _Input:
     """Return a device's own rate, and one channel or two."""
     about = sounddevice.query_devices(source.device, "input")
@@ -110,7 +121,13 @@ def _record(sounddevice: Any, source: _Input) -> Iterator[Array]:
         callback=callback,
         finished_callback=lambda: blocks.put(None),
     ):
-        while (item := blocks.get()) is not None:
+        while True:
+            try:
+                item = blocks.get(timeout=STALL + source.block / source.rate)
+            except queue.Empty:
+                return
+            if item is None:
+                return
             samples, gap = item
             if gap:
                 logger.warning("%s: overflow, audio was lost before this block", source.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from edge_asc.detection.detector import EventDetector
 from edge_asc.detection.event import SoundEvent
 from edge_asc.detection.rules import EventRules
 from edge_asc.frontend import Array
-from edge_asc.listening.sink import Change, Moment, Sink
+from edge_asc.listening.sink import Change, Moment, Sink, deliver
 from edge_asc.streaming import Decision, StreamingClassifier
 
 Clock = Callable[[], datetime]
@@ -30,8 +30,11 @@ class Listener:
         source: name of the stream.
         classifier: at the start of a stream.
         rules: when a probability is an event.
-        sinks: receive what is found, in this order.
+        sinks: receive what is found, in this order. One that fails does not keep it from the others.
         clock: gives the time of day of live audio; None for a recording, whose time nobody knows.
+
+    Raises:
+        OSError: from every method, a sink failed.
     """
 
     def __init__(
@@ -48,59 +51,65 @@ class Listener:
         self._size = contract.signature("step").samples
         self._detector = EventDetector(contract.labels, rules, self._size / self._rate)
         self._step = np.empty(0, np.float32)
-        self._offset = 0.0
+        self._offset, self._count = 0.0, 0
 
     @property
     def time(self) -> float:
-        """Seconds of audio so far, those before a gap included."""
-        return self._detector.time
-
-    def start_at(self, moment: datetime) -> None:
-        """Say when the first sample of a recording was recorded."""
-        self._detector.set_clock(moment, 0.0)
+        """Seconds since the start of the stream, gaps included."""
+        return self._offset + self._count / self._rate
 
     def push(self, samples: Array) -> None:
-        """Take samples, (n,), at the model's rate.
+        """Take samples, (n,), at the model's rate; the last one of live audio was recorded just now.
 
         Raises:
             AudioError, ContractError: as `StreamingClassifier.push`.
         """
+        end = None if self._clock is None else self._clock()
         while len(samples):
             part, samples = samples[: self._size - len(self._step)], samples[self._size - len(self._step) :]
             self._step = np.concatenate((self._step, part))
+            self._count += len(part)
+            wall = None if end is None else end - timedelta(seconds=len(samples) / self._rate)
             # Parts end where steps do, so that each makes one decision at most.
             for decision in self._classifier.push(part):
-                self._follow(decision)
+                self._follow(decision, wall)
             if len(self._step) == self._size:
                 self._step = np.empty(0, np.float32)
 
     def interrupt(self, seconds: float) -> None:
         """Take note of a gap in the audio of so many seconds: events end, and the model starts anew."""
-        self._send(self._detector.finish())
-        self._offset = self._detector.time + seconds
+        events = self._detector.finish()
+        self._offset, self._count = self.time + seconds, 0
         self._classifier.reset()
         self._step = np.empty(0, np.float32)
+        self._send(events)
+
+    def note(self, text: str) -> None:
+        """Pass a remark on the stream to the sinks."""
+        deliver(self._sinks, lambda sink: sink.note(self.source, text))
 
     def finish(self) -> None:
         """End the events that still last."""
         self._send(self._detector.finish())
 
-    def _follow(self, decision: Decision) -> None:
-        time, wall = self._offset + decision.time, None
-        if self._clock is not None:
-            wall = self._clock()
+    def _follow(self, decision: Decision, wall: datetime | None) -> None:
+        time = self._offset + decision.time
+        if wall is not None:
             self._detector.set_clock(wall, time)
         level = measure_level(self._step)
         changes = self._detector.update(time, decision.probabilities, level)
-        moment = Moment(self.source, decision, level, self._step, wall)
-        for sink in self._sinks:
-            sink.observe(moment)
+        moment = Moment(self.source, time, decision, level, self._step, wall)
         self._send(changes)
+        deliver(self._sinks, lambda sink: sink.observe(moment))
 
     def _send(self, events: Sequence[SoundEvent]) -> None:
-        for event in events:
-            for sink in self._sinks:
-                sink.receive(Change(self.source, event))
+        changes = [Change(self.source, event) for event in events]
+
+        def send(sink: Sink) -> None:
+            for change in changes:
+                sink.receive(change)
+
+        deliver(self._sinks, send)
 
 
 def measure_level(samples: Array) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from edge_asc.detection.event import SoundEvent
 from edge_asc.jsonobject import JsonValue
 from edge_asc.streaming import Decision
+from edge_asc.text import replace_surrogates
 
 Array = npt.NDArray[np.float32]
 
@@ -21,6 +23,7 @@ class Moment:
 
     Attributes:
         source: name of the stream, such as "microphone" or a file name.
+        time: end of the step, seconds from the start of the stream, gaps included.
         decision: made on the audio up to now.
         level: of the step's samples, dBFS; negative infinity for digital silence.
         samples: of the step, (n,).
@@ -28,6 +31,7 @@ class Moment:
     """
 
     source: str
+    time: float
     decision: Decision
     level: float
     samples: Array
@@ -48,7 +52,7 @@ class Change:
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return a JSON object of the change."""
-        return {"source": self.source, **self.event.to_json()}
+        return {"source": replace_surrogates(self.source), **self.event.to_json()}
 
 
 class Sink:
@@ -68,3 +72,19 @@ class Sink:
 
     def close(self) -> None:
         """Write what is left, and end."""
+
+
+def deliver(sinks: Sequence[Sink], send: Callable[[Sink], None]) -> None:
+    """Call `send` with each sink, also after one of them has failed.
+
+    Raises:
+        OSError: the first failure, such as a full disk or an output that nobody reads any more.
+    """
+    failure: OSError | None = None
+    for sink in sinks:
+        try:
+            send(sink)
+        except OSError as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure

@@ -14,7 +14,10 @@ EVALUATE = Command(
 LISTEN = Command(
     "edge_asc.cli.commands.listen",
     "Report sound events: live, from a pipe, or in recordings.",
-    needs=(Need("sounddevice", "sounddevice", "microphone", "listen to the microphone"),),
+    needs=(
+        Need("sounddevice", "sounddevice", "microphone", "listen to the microphone"),
+        Need("paho-mqtt", "paho", "service", "listen --mqtt"),
+    ),
 )
 SCENES = Command("edge_asc.cli.commands.scenes", "Write a data set of generated scenes.")
 TRAIN = Command(

@@ -2,120 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.text import Text
 
-from edge_asc.audio.pcm import RAW_FORMATS, PcmFormat
+from edge_asc.audio.pcm import RAW_FORMATS
 from edge_asc.audio.reader import RATES, STDIN
 from edge_asc.cli.console import ConsoleProgress, Rule, log, quiet_option, threads_option
+from edge_asc.cli.listening import ListenOptions, Size, Thresholds, parse_device
 from edge_asc.cli.output import OutputPath
 from edge_asc.detection.tables import FORMATS
-from edge_asc.errors import AudioError, EdgeAscError
+from edge_asc.errors import AudioError, EdgeAscError, MissingExtraError
 from edge_asc.zoo import DEFAULT
 
 if TYPE_CHECKING:
-    from edge_asc.detection.rules import EventRules
     from edge_asc.frontend import Array
     from edge_asc.listening.folder import Search
     from edge_asc.listening.sink import Sink
-    from edge_asc.rule import DecisionRule
-    from edge_asc.runtime import Runtime
+    from edge_asc.listening.source import Gap
 
-
-@dataclass(frozen=True)
-class _Options:
-    """The arguments and options of the command, by their names."""
-
-    sources: tuple[Path, ...]
-    model: str
-    device: str | None
-    raw: str | None
-    rate: int | None
-    channels: int | None
-    decision: DecisionRule | None
-    thresholds: Mapping[str, float]
-    release: float | None
-    minimum: float | None
-    maximum: float | None
-    ignored: tuple[str, ...]
-    output: Path | None
-    formats: tuple[str, ...]
-    journal: Path | None
-    threads: int
-    as_json: bool
-
-    def find_pipe(self) -> Path | None:
-        """Return the pipe to read; None where the sources are files and folders, or there are none.
-
-        Raises:
-            click.UsageError: a pipe among several sources.
-        """
-        from edge_asc import audio
-
-        pipes = [path for path in self.sources if str(path) == STDIN or (path.exists() and _is_stream(path))]
-        if pipes and len(self.sources) > 1:
-            raise click.UsageError(f"{pipes[0]} is a pipe; expected it alone, or several files and folders")
-        return pipes[0] if pipes and audio.is_pipe(pipes[0]) else None
-
-    def make_rules(self, runtime: Runtime) -> EventRules:
-        """Return the contract's rules for events with the changes asked for.
-
-        Raises:
-            click.UsageError: a label that the model does not have.
-        """
-        from edge_asc.detection.rules import default_rules
-
-        contract = runtime.contract
-        unknown = None if contract.unknown is None else contract.unknown.label
-        rules = contract.events or default_rules(contract.labels, unknown)
-        thresholds = dict(self.thresholds)
-        if strange := sorted({*thresholds, *self.ignored} - {"", *contract.labels}):
-            raise click.UsageError(
-                f"{contract.name} has no label {', '.join(strange)}; expected some of {', '.join(contract.labels)}"
-            )
-        everywhere = thresholds.pop("", None)
-        if everywhere is not None:
-            rules = replace(rules, threshold=everywhere, thresholds={})
-        if thresholds or everywhere is not None:
-            rules = replace(
-                rules,
-                thresholds={**rules.thresholds, **thresholds},
-                false_alarms_per_day=None,
-                measured_on="",
-                ignored=tuple(label for label in rules.ignored if label not in thresholds),
-            )
-        return replace(
-            rules,
-            release=rules.release if self.release is None else self.release,
-            minimum=rules.minimum if self.minimum is None else self.minimum,
-            maximum=rules.maximum if self.maximum is None else self.maximum,
-            ignored=tuple(dict.fromkeys((*rules.ignored, *self.ignored))),
-        )
-
-
-class Thresholds(click.ParamType):  # type: ignore[type-arg]
-    """A probability for all labels, "0.6", or for one, "rain=0.6"."""
-
-    name = "threshold"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float]:
-        """Return the label, "" for all, and the probability."""
-        if isinstance(value, tuple):
-            return value
-        label, _, number = str(value).rpartition("=")
-        try:
-            threshold = float(number)
-        except ValueError:
-            threshold = 0.0
-        if not 0.0 < threshold <= 1.0:
-            self.fail(f"{value!r}: expected a probability such as 0.6, or LABEL=0.6; above 0, at most 1", param, ctx)
-        return label, threshold
+INPUT_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 @click.command("listen", short_help="Report sound events: live, from a pipe, or in recordings.")
@@ -161,6 +70,46 @@ class Thresholds(click.ParamType):  # type: ignore[type-arg]
     type=OutputPath(append=True),
     help="Append each event to this file, as JSON lines; its size is bounded.",
 )
+@click.option(
+    "--mqtt",
+    metavar="URL",
+    help="Publish to a broker, mqtt[s]://[USER@]HOST[:PORT][/PREFIX], as Home Assistant finds it. The password never "
+    "stands in the URL, which other users can read: it comes from EDGE_ASC_MQTT_PASSWORD or a file.",
+)
+@click.option("--mqtt-password-file", type=INPUT_FILE, help="File with the broker's password in its first line.")
+@click.option("--mqtt-ca", type=INPUT_FILE, help="Certificate authorities (PEM) to trust instead of the system's.")
+@click.option(
+    "--http",
+    metavar="ADDRESS:PORT",
+    help="Serve a page with the events of the last hour, such as 127.0.0.1:8080. An address beyond this machine needs "
+    "a token: of EDGE_ASC_HTTP_TOKEN, of a file, or one that is made and printed.",
+)
+@click.option("--http-token-file", type=INPUT_FILE, help="File with the page's token in its first line.")
+@click.option(
+    "--keep-clips",
+    "clips",
+    type=OutputPath(folder=True),
+    help="Keep the audio around each event in this folder, as FLAC. Without it, no audio is kept.",
+)
+@click.option(
+    "--keep-clips-size",
+    "clips_size",
+    type=Size(),
+    default="500M",
+    show_default=True,
+    help="Limit of all clips together; then the oldest are removed.",
+)
+@click.option(
+    "--keep-clips-seconds",
+    "clips_seconds",
+    type=click.FloatRange(0, 60),
+    default=5.0,
+    show_default=True,
+    help="Seconds before and after the event.",
+)
+@click.option("--install-service", is_flag=True, help="Write a systemd unit that runs with these options.")
+@click.option("--user", "as_user", is_flag=True, help="With --install-service: for your user, without root.")
+@click.option("--dry-run", is_flag=True, help="With --install-service: print the unit alone.")
 @threads_option
 @quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line on stdout.")
@@ -179,45 +128,44 @@ def command(**given: Any) -> None:
     are those of the artefact where it was calibrated (`edge-asc evaluate --stream --calibrate`). The label `other` and
     silence are never reported.
     """
-    from edge_asc.cli.listening import open_sinks, parse_raw
-    from edge_asc.engine import open_runtime
-
-    options = _Options(**{**given, "thresholds": dict(given["thresholds"])})
+    options = ListenOptions(**{**given, "thresholds": dict(given["thresholds"])})
     pipe = options.find_pipe()
-    pcm = parse_raw(options.raw, options.rate, options.channels)
     is_live = pipe is not None or not options.sources
-    if is_live and (options.output or options.formats):
-        raise click.UsageError("--output and --table belong to files and folders; for a live source use --journal")
-    if not is_live and (pcm or options.device):
-        raise click.UsageError("--format and --device belong to a live source")
-    if options.formats and not options.output:
-        raise click.UsageError("--table needs --output")
-    runtime = open_runtime(options.model, threads=options.threads)
-    if runtime.contract.form != "causal":
-        raise click.UsageError(f"{runtime.contract.name} is a windowed model; events need a causal one")
+    options.check(is_live=is_live)
+    options.parse_raw()
+    if options.install_service:
+        from edge_asc.cli.service import install_service
+
+        install_service(options)
+        return
+    _listen(options, pipe, is_live=is_live)
+
+
+def _listen(options: ListenOptions, pipe: Path | None, *, is_live: bool) -> None:
+    from edge_asc.engine import find_engine, open_runtime
+    from edge_asc.files import identity
     from edge_asc.listening.folder import Search
 
-    search = Search(runtime, options.decision or runtime.contract.live, options.make_rules(runtime))
+    runtime = open_runtime(options.model, threads=options.threads)
+    contract = runtime.contract
+    if contract.form != "causal":
+        raise click.UsageError(f"{contract.name} is a windowed model; events need a causal one")
+    digest = identity(find_engine(Path(options.model))[0])[0] if options.output else ""
+    search = Search(runtime, options.decision or contract.live, options.make_rules(contract), digest)
     with ExitStack() as stack:
-        sinks = open_sinks(stack, options.journal, as_json=options.as_json, is_live=is_live)
+        sinks = options.open_sinks(stack, contract, search.rules, is_live=is_live)
         if is_live:
-            _listen_live(search, pipe, pcm, options, sinks)
+            _listen_live(search, pipe, options, sinks)
         else:
             _search_files(search, options, sinks)
 
 
-def _is_stream(path: Path) -> bool:
-    return not path.is_file() and not path.is_dir()
-
-
-def _listen_live(
-    search: Search, pipe: Path | None, pcm: PcmFormat | None, options: _Options, sinks: Sequence[Sink]
-) -> None:
+def _listen_live(search: Search, pipe: Path | None, options: ListenOptions, sinks: Sequence[Sink]) -> None:
     """Follow a pipe to its end, or the microphone until Ctrl-C."""
     from edge_asc import audio
     from edge_asc.audio.bytestream import display
-    from edge_asc.cli.listening import parse_device
     from edge_asc.listening.listener import Listener, now
+    from edge_asc.listening.notify import Notifier
     from edge_asc.listening.source import Gap, follow_microphone
     from edge_asc.streaming import StreamingClassifier
 
@@ -227,24 +175,27 @@ def _listen_live(
     listener = Listener(name, classifier, search.rules, sinks, clock=now)
     if pipe is None:
         blocks: Iterable[Array | Gap] = follow_microphone(rate, parse_device(options.device))
-        log.print(Text(f"listening at {rate} Hz with {search.runtime.engine}; Ctrl-C stops it"))
+        log.print(f"listening at {rate} Hz with {search.runtime.engine}; Ctrl-C stops it")
     else:
-        blocks = audio.stream(pipe, rate, raw=pcm)
+        blocks = audio.stream(pipe, rate, raw=options.parse_raw())
+    manager = Notifier()
+    manager.say_ready()
     try:
         for block in blocks:
             if isinstance(block, Gap):
                 listener.interrupt(block.seconds)
-                for sink in sinks:
-                    sink.note(name, block.reason)
+                listener.note(block.reason)
             else:
                 listener.push(block)
+            manager.keep_alive()
     except KeyboardInterrupt:
         pass  # the way to stop
     finally:
+        manager.say_stopping()
         listener.finish()
 
 
-def _search_files(search: Search, options: _Options, sinks: Sequence[Sink]) -> None:
+def _search_files(search: Search, options: ListenOptions, sinks: Sequence[Sink]) -> None:
     """Search recordings one after another; with --output, skip those that have results.
 
     Raises:
@@ -271,7 +222,7 @@ def _search_files(search: Search, options: _Options, sinks: Sequence[Sink]) -> N
                         if folder:
                             folder.save(recording, result)
                     results.append(result)
-                except AudioError as error:
+                except (AudioError, MissingExtraError) as error:
                     failures.append(str(error))
                     progress.note(str(error))
                 phase.advance(1)
