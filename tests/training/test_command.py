@@ -132,7 +132,7 @@ def test_many_foreign_clips_are_weighed_down(
     result = train("--output", tmp_path / "model", "--other", scenes / "data", "--stages", "head", *options)
     assert result.exit_code == 0, result.output
     assert given[0].recipe.stages[0].class_balance == balance
-    assert given[0].recipe.stages[0].other_weight == 1 / 64
+    assert (given[0].recipe.stages[0].other_weight, given[0].recipe.stages[0].other_prior) == (8.0, 1 / 64)
     result = train(
         "--output", tmp_path / "x", "--other", scenes / "data", "--stages", "head", "--set", "head.views=3", *options
     )
