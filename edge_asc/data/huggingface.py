@@ -21,7 +21,10 @@ from edge_asc.progress import SILENT, Progress
 class Rows(Protocol):
     """One part of such a data set: rows with a column of audio and one of labels, and the names of the labels."""
 
-    features: Mapping[str, Any]
+    @property
+    def features(self) -> Mapping[str, Any]:
+        """What each column holds, by its name."""
+        ...
 
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[Mapping[str, Any]]: ...

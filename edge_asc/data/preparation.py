@@ -97,7 +97,7 @@ def prepare(dataset: Dataset, settings: Settings | None = None, progress: Progre
     warnings = list(dataset.notes)
     problems = [*dataset.problems, *_find_problems(dataset)]
     if settings.skip and unusable:
-        warnings.append(f"{len(unusable)} files are left out: {_shorten([*unusable.values()])}")
+        warnings.append(f"files left out ({len(unusable)}): {_shorten([*unusable.values()])}")
     elif unusable:
         problems += unusable.values()
     dataset = dataset.with_clips(clip for clip in dataset.clips if clip.filename in measures)
@@ -141,7 +141,7 @@ def read_features(prepared: Prepared, cache: FeatureCache, *, skip: bool, progre
         left = dataset.with_clips(clip for clip in dataset.clips if clip.filename not in error.problems)
         if left.labels != dataset.labels:
             raise
-        warning = f"{len(error.problems)} files are left out: {_shorten([*error.problems.values()])}"
+        warning = f"files left out ({len(error.problems)}): {_shorten([*error.problems.values()])}"
         return replace(prepared, dataset=left, warnings=(*prepared.warnings, warning))
     return prepared
 

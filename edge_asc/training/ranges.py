@@ -14,9 +14,11 @@ from edge_asc.training.recorder import Record
 if TYPE_CHECKING:
     from edge_asc.training.run import Run
 
-# Clips whose activation ranges are recorded, and how many times the work of a trained frame a recorded one is.
+# Clips whose activation ranges are recorded, and how many times the work of a trained frame a recorded one is. Of a
+# head's stage, the trunk computes each view once and is not trained: a third of that work.
 FEWEST_RECORDED, MOST_RECORDED = 16, 128
 RECORDING_COST = 6
+VIEW_COST = 1 / 3
 
 
 def record_ranges(
@@ -26,9 +28,12 @@ def record_ranges(
     if not isinstance(checkpoint.model, CRNN):
         return checkpoint
     count = len(material.clips)
-    trained = count * sum(stage.epochs * stage.crops * stage.frames[0] for stage in run.recipe.stages)
+    trained = count * sum(
+        stage.frames[0] * (stage.views * VIEW_COST if stage.views else stage.epochs * stage.crops)
+        for stage in run.recipe.stages
+    )
     longest = max(map(len, material.features))
-    most = min(count, max(FEWEST_RECORDED, min(MOST_RECORDED, trained // (longest * RECORDING_COST))))
+    most = min(count, max(FEWEST_RECORDED, min(MOST_RECORDED, int(trained / (longest * RECORDING_COST)))))
     chosen = sorted({round(i * (count - 1) / max(1, most - 1)) for i in range(most)})
     source = {
         "data": run.dataset.name,
