@@ -22,7 +22,7 @@ class Rows(Protocol):
     """One part of such a data set: rows with a column of audio and one of labels, and the names of the labels."""
 
     @property
-    def features(self) -> Mapping[str, Any]:
+    def features(self) -> Mapping[str, object]:
         """What each column holds, by its name."""
         ...
 

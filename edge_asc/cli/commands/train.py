@@ -109,6 +109,16 @@ class _Options:
         return "gru" if is_paper or not self.auxiliary else "linear"
 
     @property
+    def checkpoint_folder(self) -> Path:
+        """The folder to write to, of completed options."""
+        assert self.output is not None
+        return self.output
+
+    def make_settings(self, seed: int) -> Settings:
+        """Return how data that are not in TAU layout are prepared."""
+        return Settings(self.clip_seconds, self.folds, seed, self.group, skip=self.skip_unreadable)
+
+    @property
     def start(self) -> Path | None:
         """The checkpoint to start from."""
         return self.initial if isinstance(self.initial, Path) else None
@@ -166,7 +176,6 @@ class _Options:
         from edge_asc.training.run import Run
 
         head = self.choose_head()
-        assert self.output is not None
         sounds = OtherSounds(Dataset.open(self.other), self.excluded) if self.other else None
         config = ModelConfig(
             backbone=self.backbone,
@@ -182,7 +191,7 @@ class _Options:
             dataset=dataset,
             config=config,
             recipe=recipe,
-            output=self.output,
+            output=self.checkpoint_folder,
             licences=self.licences,
             teachers=self.teachers,
             initial=self.start,
@@ -284,21 +293,18 @@ def command(**given: Any) -> None:
     from edge_asc.training.compute import launched
     from edge_asc.training.state import OUTPUT_BYTES, check_folder
 
-    run = options.make_run(recipe, dataset)
     with launched(options.device, options.precision, options.num_workers) as compute, ExitStack() as stack:
+        output, is_own = options.checkpoint_folder, dataset.layout != TAU
         if compute.is_main_process:
-            stack.enter_context(claim_folder(run.output, OUTPUT_BYTES))
-            check_folder(run.output, resume=options.resume)
-            find_card_path(run.output)
-        is_own = dataset.layout != TAU
+            stack.enter_context(claim_folder(output, OUTPUT_BYTES))
+            check_folder(output, resume=options.resume)
+            find_card_path(output)
         if is_own:
-            settings = Settings(
-                options.clip_seconds, options.folds, recipe.seed, options.group, skip=options.skip_unreadable
-            )
+            settings = options.make_settings(recipe.seed)
             with compute.main_process_first():
-                prepared = prepare_own(dataset, settings, run.output if compute.is_main_process else None)
-            options = options.choose_folds(prepared)
-            run = options.make_run(recipe, prepared.dataset)
+                prepared = prepare_own(dataset, settings, output if compute.is_main_process else None)
+            options, dataset = options.choose_folds(prepared), prepared.dataset
+        run = options.make_run(recipe, dataset)
         runs = _chain(run, Dataset.open(options.wide)) if options.wide else [run]
         for each in runs:
             if compute.is_main_process:
