@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from edge_asc.contract import STEP_FRAMES
+from edge_asc.frontend import Array
 from edge_asc.models import CRNN
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc.training.listener import Listener
@@ -19,6 +24,8 @@ if TYPE_CHECKING:
 FEWEST_RECORDED, MOST_RECORDED = 16, 128
 RECORDING_COST = 6
 VIEW_COST = 1 / 3
+# Each length of clips is a graph to be lowered: clips of more lengths than this are brought to one.
+MOST_LENGTHS = 8
 
 
 def record_ranges(
@@ -44,8 +51,17 @@ def record_ranges(
     ranges = record(
         checkpoint.model,
         checkpoint.front_end,
-        [material.features[i] for i in chosen],
+        _even_out([material.features[i] for i in chosen]),
         source,
         listener,
     )
     return replace(checkpoint, quantisation=ranges)
+
+
+def _even_out(features: Sequence[Array]) -> list[Array]:
+    """Return clips of many lengths as clips of the median one, whole steps: others end early or repeat."""
+    lengths = sorted(len(clip) for clip in features)
+    if len(set(lengths)) <= MOST_LENGTHS:
+        return list(features)
+    frames = max(STEP_FRAMES, lengths[len(lengths) // 2] // STEP_FRAMES * STEP_FRAMES)
+    return [np.asarray(clip[np.arange(frames) % len(clip)]) for clip in features]
