@@ -8,6 +8,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -75,23 +76,44 @@ def probe(path: str | Path) -> None:
         _check(next(_parts(file, path, name, None), None), name)
 
 
-def duration(path: str | Path) -> float:
-    """Return the seconds of audio in a sound file: by its header where that is exact, or else by decoding it.
+@dataclass(frozen=True)
+class Measures:
+    """What a sound file holds.
+
+    Attributes:
+        seconds: length of the audio.
+        rate: sample rate, Hz; that of the first part where several files were joined.
+        channels: number of channels, likewise.
+    """
+
+    seconds: float
+    rate: int
+    channels: int
+
+
+def measure(path: str | Path) -> Measures:
+    """Return length, rate and channels of a sound file: by its header where that is exact, or else by decoding it.
 
     Raises:
         AudioError: the file is missing, empty, not audio, or visibly truncated.
         MissingExtraError: the format needs PyAV, which is not installed.
     """
     name = display(path)
-    seconds = 0.0
+    seconds, rate, channels = 0.0, 0, 0
     with _open(path, name) as file:
         for index, part in enumerate(_parts(file, path, name, None)):
             if index == 0:
                 _check(part, name)
+                rate, channels = part.rate, part.channels
             frames = part.frames
             counted = sum(len(block) for block in part.blocks) if frames is None else frames
             seconds += counted / part.rate
-    return seconds
+    return Measures(seconds, rate, channels)
+
+
+def duration(path: str | Path) -> float:
+    """Return the seconds of audio in a sound file, as `measure` does."""
+    return measure(path).seconds
 
 
 @contextmanager

@@ -1,18 +1,26 @@
-"""Options of the commands that train: recipe and device."""
+"""What the commands that train share: options of recipe and device, and progress."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from edge_asc.cli.console import ConsoleProgress
 from edge_asc.errors import EdgeAscError, require
+from edge_asc.progress import Phase
 
 if TYPE_CHECKING:
+    from edge_asc.training.listener import Listener
     from edge_asc.training.recipe import Recipe
+
+# Between two lines about epochs, at least, s.
+QUIET_SECONDS = 5.0
 
 
 def _parse_settings(_: click.Context, __: click.Parameter, values: Sequence[str]) -> dict[str, Any]:
@@ -41,6 +49,18 @@ class CheckpointFolder(click.ParamType):  # type: ignore[type-arg]  # generic fr
         if path is None:
             self.fail(f"got {value}; expected the folder of a checkpoint, or one of {', '.join(zoo())}", param, ctx)
         return path
+
+
+class StartFolder(click.ParamType):  # type: ignore[type-arg]
+    """The folder of a checkpoint, the name of a pretrained model, or "none"."""
+
+    name = "checkpoint"
+
+    def convert(
+        self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path | Literal["none"]:
+        """Return the folder, or "none"."""
+        return "none" if value == "none" else CheckpointFolder().convert(value, param, ctx)
 
 
 recipe_option = click.option(
@@ -103,3 +123,46 @@ def chosen_recipe(name: str, settings: dict[str, Any], epochs: int | None = None
     if epochs is not None:
         recipe = recipe.with_epochs(epochs)
     return recipe.override(settings)
+
+
+@contextmanager
+def console_listener() -> Iterator[Listener]:
+    """Yield a listener with a bar for all batches, and a line after the first and the last epoch and now and then."""
+    from edge_asc.training.listener import Epoch, Listener
+
+    console = ConsoleProgress()
+    with ExitStack() as stack:
+
+        class ConsoleListener(Listener):
+            @contextmanager
+            def phase(self, title: str, total: float | None = None) -> Iterator[Phase]:
+                with console.phase(title, total) as phase:
+                    yield phase
+
+            def note(self, text: str) -> None:
+                console.note(text)
+
+            def started(self, name: str, folder: Path, epochs: int, steps: int, clips: int) -> None:
+                stack.close()
+                self.name, self.epochs, self.done = name, epochs, 0
+                self.begun = self.noted = 0.0
+                self.batches = stack.enter_context(console.phase(f"{name}: {clips} clips, {epochs} epochs", steps))
+
+            def stepped(self, loss: float) -> None:
+                self.begun = self.begun or time.monotonic()
+                self.batches.advance(1, loss=loss)
+
+            def ended(self, epoch: Epoch) -> None:
+                self.done += 1
+                left = (time.monotonic() - self.begun) / self.done * (self.epochs - epoch.number)
+                if self.done > 1 and left and time.monotonic() - self.noted < QUIET_SECONDS:
+                    return
+                self.noted = time.monotonic()
+                checked = "" if epoch.validation is None else f", held-out {epoch.validation:.1%}"
+                console.note(
+                    f"{self.name} epoch {epoch.number} of {self.epochs} ({epoch.stage}): loss {epoch.loss:.3f}, "
+                    f"accuracy {epoch.accuracy:.1%}{checked}, {epoch.crops / max(epoch.seconds, 1e-9):.0f} crops/s, "
+                    f"{left / 60:.0f} min left"
+                )
+
+        yield ConsoleListener()

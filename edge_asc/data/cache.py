@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
@@ -47,15 +47,28 @@ def default_cache() -> Path:
         ) from error
 
 
+class UnreadableClipsError(DatasetError):
+    """Clips that cannot be read; `problems` has a sentence for each file, by its name."""
+
+    def __init__(self, root: str, problems: Mapping[str, str]) -> None:
+        self.problems = problems
+        advice = "Repair or remove these clips."
+        super().__init__(list_problems(f"{root}: clips that cannot be read", [*problems.values()], advice))
+
+
 class Features(Sequence[Array]):
     """Raw log-mel of clips, each (frames, mels) float32, read-only and memory-mapped on access.
 
     A mapping lives as long as the array that was handed out: a mapped file needs a descriptor, and a data set
-    has more files than a process may have descriptors.
+    has more files than a process may have descriptors. A clip that is a piece of a file is a slice of its frames.
+
+    Args:
+        files: of each clip.
+        pieces: the frames of each clip; None for all.
     """
 
-    def __init__(self, files: Sequence[Path]) -> None:
-        self._files = files
+    def __init__(self, files: Sequence[Path], pieces: Sequence[slice | None]) -> None:
+        self._files, self._pieces = files, pieces
 
     def __len__(self) -> int:
         return len(self._files)
@@ -67,7 +80,11 @@ class Features(Sequence[Array]):
 
     def digest(self, labels: Iterable[str] = ()) -> str:
         """Return a hash of the audio of all clips, from the hashes of their files, and of their labels."""
-        listed = "\n".join([*self.digests, *labels])
+        names = (
+            digest if piece is None else f"{digest} {piece.start} {piece.stop}"
+            for digest, piece in zip(self.digests, self._pieces, strict=True)
+        )
+        listed = "\n".join([*names, *labels])
         return hashlib.sha256(listed.encode()).hexdigest()
 
     @overload
@@ -76,8 +93,9 @@ class Features(Sequence[Array]):
     def __getitem__(self, index: slice) -> Features: ...
     def __getitem__(self, index: int | slice) -> Array | Features:
         if isinstance(index, slice):
-            return Features(self._files[index])
-        return _load(self._files[index])
+            return Features(self._files[index], self._pieces[index])
+        frames, piece = _load(self._files[index]), self._pieces[index]
+        return frames if piece is None else frames[piece]
 
 
 @dataclass(frozen=True)
@@ -121,12 +139,15 @@ class FeatureCache:
         With a `crop`, features are those of the crop alone: zeros stand before its first sample. An interruption loses
         one clip at most. `progress` has a phase only where something is computed.
 
+        A clip that is a piece of a file has the frames of the whole file's features from its start to its end.
+
         Raises:
-            DatasetError: one error that lists every clip whose audio cannot be read.
+            UnreadableClipsError: one error that lists every file that cannot be read.
         """
-        problems: list[str] = []
+        problems: dict[str, str] = {}
         files: list[Path] = []
-        missing: dict[Path, Path] = {}
+        pieces: list[slice | None] = []
+        missing: dict[Path, tuple[str, Path]] = {}
         _make_folder(self.directory)
         digests = _Digests(self._digests, dataset.root)
         folder = self.directory / f"crop-{crop.seconds:g}s-{crop.seed}" if crop else self.directory
@@ -135,18 +156,19 @@ class FeatureCache:
             try:
                 file = folder / f"{digests.of(clip.filename, source)}.npy"
             except OSError as error:
-                problems.append(f"{source}: {error.strerror}")
+                problems[clip.filename] = f"{source}: {error.strerror}"
                 continue
             files.append(file)
+            pieces.append(self._piece(clip))
             if file not in missing and not self._is_whole(file):
-                missing[file] = source
+                missing[file] = clip.filename, source
         digests.save()
         extract = LogMel(self.front_end)
-        for file, source in progress.track(missing.items(), "Computing features") if missing else ():
+        for file, (name, source) in progress.track(missing.items(), "Computing features") if missing else ():
             try:
                 frames = self._compute(extract, source, file.stem, crop)
             except AudioError as error:
-                problems.append(str(error))
+                problems[name] = str(error)
                 continue
             with atomic_path(file) as temporary:
                 np.save(temporary, frames)
@@ -154,10 +176,15 @@ class FeatureCache:
                 with temporary.open("ab") as stored:
                     stored.write(checksum)
         if problems:
-            raise DatasetError(
-                list_problems(f"{dataset.root}: clips that cannot be read", problems, "Repair or remove these clips.")
-            )
-        return Features(files)
+            raise UnreadableClipsError(str(dataset.root), problems)
+        return Features(files, pieces)
+
+    def _piece(self, clip: Clip) -> slice | None:
+        """Return the frames of a clip that is a piece of a file; None for a whole file."""
+        if not clip.start and clip.end is None:
+            return None
+        rate = self.front_end.sample_rate / self.front_end.hop
+        return slice(round(clip.start * rate), None if clip.end is None else round(clip.end * rate))
 
     def digests(self, dataset: Dataset, clips: Iterable[Clip]) -> list[str]:
         """Return the SHA-256 of the file of each clip.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -17,6 +17,8 @@ from edge_asc.registry import Registry
 
 Part = Literal["train", "evaluate"]
 Credits = dict[str, dict[str, list[str]]]
+# The label for sounds of no other label.
+OTHER = "other"
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,15 @@ class Clip:
         label: the scene; "" where it is missing.
         group: the place or the recording that the clip is cut from; a group never lies on both sides of a split.
         device: the recording device; "" where it is not known.
+        start, end: the piece of the file, s; end is None where it is that of the file.
     """
 
     filename: str
     label: str
     group: str
     device: str = ""
+    start: float = 0.0
+    end: float | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,9 @@ class Dataset:
         folds: splits by number, ascending; empty where there are none.
         credits: author and licence by file name; empty where they are not known.
         problems: contradictions in the lists, one sentence each, which `check` reports.
+        notes: what the layout has left out, one sentence each.
+        columns: further columns of the lists, by name: the value of each file by its name.
+        layout: name of the layout that it was read in; "" where it was made otherwise.
     """
 
     name: str
@@ -80,22 +88,25 @@ class Dataset:
     folds: Mapping[int, Fold] = field(default_factory=dict, repr=False)
     credits: Mapping[str, Credit] = field(default_factory=dict, repr=False)
     problems: tuple[str, ...] = field(default=(), repr=False)
+    notes: tuple[str, ...] = field(default=(), repr=False)
+    columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    layout: str = ""
 
     @staticmethod
     def open(root: str | Path) -> Dataset:
-        """Read the data set in a folder, in any of the registered layouts.
+        """Read the data set in a folder, in the first of the registered layouts that fits, by their precedence.
 
         Raises:
             DatasetError: no layout fits the folder, or the data set is damaged.
         """
         root = Path(root)
-        layouts = LAYOUTS.all()
-        for layout in layouts.values():
+        layouts = list_layouts()
+        for layout in layouts:
             if (dataset := layout.read(root)) is not None:
-                return dataset
+                return replace(dataset, layout=layout.name)
         if not root.is_dir():
             raise DatasetError(f"{root}: no such folder; expected the folder of a data set: check the path")
-        expected = "\n".join(f"  {layout.title}: {layout.expects}" for layout in layouts.values())
+        expected = "\n".join(f"  {layout.title}: {layout.expects}" for layout in layouts)
         raise DatasetError(f"{root}: not a data set in a known layout; expected one of:\n{expected}")
 
     def split(self, fold: int, part: Part) -> tuple[Clip, ...]:
@@ -131,7 +142,7 @@ class Dataset:
         problems = [
             *self._clip_problems(),
             *self.problems,
-            *self._group_problems(),
+            *self.find_split_groups(),
             *self._audio_problems(progress),
         ]
         if problems:
@@ -164,6 +175,27 @@ class Dataset:
                 links.append(credit.url)
         return links_by_author
 
+    def with_clips(self, clips: Iterable[Clip]) -> Dataset:
+        """Return the data set with these clips of its files; each part of a fold keeps its files.
+
+        Labels without a clip are left out.
+        """
+        clips = tuple(clips)
+        by_file: dict[str, list[Clip]] = {}
+        for clip in clips:
+            by_file.setdefault(clip.filename, []).append(clip)
+
+        def select(part: tuple[Clip, ...]) -> tuple[Clip, ...]:
+            return tuple(clip for name in dict.fromkeys(old.filename for old in part) for clip in by_file.get(name, ()))
+
+        folds = {
+            number: replace(fold, train=select(fold.train), evaluate=select(fold.evaluate))
+            for number, fold in self.folds.items()
+        }
+        present = {clip.label for clip in clips}
+        labels = tuple(label for label in self.labels if label in present)
+        return replace(self, labels=labels, clips=clips, folds=folds)
+
     def unrelated(self, clips: Iterable[Clip], other: Dataset, others: Iterable[Clip]) -> tuple[Clip, ...]:
         """Return those of `clips` that share neither group nor author with `others`, clips of `other`.
 
@@ -192,14 +224,15 @@ class Dataset:
         return "" if credit is None else credit.author
 
     def _clip_problems(self) -> Iterator[str]:
-        for name, count in Counter(clip.filename for clip in self.clips).items():
+        for (name, _), count in Counter((clip.filename, clip.start) for clip in self.clips).items():
             if count > 1:
                 yield f"{name} is listed {count} times"
         for clip in self.clips:
             if not clip.label:
                 yield f"{clip.filename} has no label"
 
-    def _group_problems(self) -> Iterator[str]:
+    def find_split_groups(self) -> Iterator[str]:
+        """Yield a sentence for each group that is in both parts of a fold."""
         for number, fold in self.folds.items():
             train, evaluate = ({clip.group for clip in clips} for clips in (fold.train, fold.evaluate))
             for group in sorted(train & evaluate):
@@ -229,12 +262,19 @@ class Layout:
         expects: what the folder must hold, as a message says where no layout fits.
         read: reads the data set in a folder; returns None where the folder has another layout, and raises a
             DatasetError where it has this one but is damaged.
+        precedence: layouts are tried in ascending order of it; the first that fits is used.
     """
 
     name: str
     title: str
     expects: str
     read: Callable[[Path], Dataset | None]
+    precedence: int = 50
 
 
 LAYOUTS: Registry[Layout] = Registry("edge_asc.layouts", Layout, "LAYOUT", "layout")
+
+
+def list_layouts() -> list[Layout]:
+    """Return the layouts in the order in which they are tried."""
+    return sorted(LAYOUTS.all().values(), key=lambda layout: (layout.precedence, layout.name))

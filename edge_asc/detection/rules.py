@@ -11,8 +11,8 @@ from edge_asc.jsonobject import JsonObject, JsonValue
 
 LONGEST = 86_400.0  # s
 QUIETEST = -85.0  # dBFS: quieter than any microphone's noise, louder than the rounding of 16 bits
-# Labels, in lower case, that are no sound of interest.
-BACKGROUND = frozenset({"other", "background", "noise", "silence", "unknown"})
+# Names, in lower case, of the class that is none: no sound of interest.
+BACKGROUND = frozenset({"other", "background", "background_noise", "noise", "silence", "unknown"})
 
 
 @dataclass(frozen=True)

@@ -53,15 +53,16 @@ def stream_clips(runtime: TorchRuntime, features: Sequence[Array]) -> list[Array
             raise ContractError(f"features are {clip.shape}; expected (frames, {mels})")
         if not np.isfinite(clip).all():
             raise ContractError("features hold NaN or infinite values; expected finite ones")
-    by_steps: dict[int, list[int]] = {}
-    for i, clip in enumerate(features):
-        by_steps.setdefault(len(clip) // step, []).append(i)
+    steps = [len(clip) // step for clip in features]
+    order = sorted(range(len(features)), key=steps.__getitem__)
     logits: dict[int, Array] = {}
-    for steps, clips in by_steps.items():
-        for start in range(0, len(clips), STREAMS):
-            batch = clips[start : start + STREAMS]
-            stacked = np.stack([np.asarray(features[i][: steps * step], np.float32) for i in batch])
-            logits.update(zip(batch, _stream(runtime, stacked, step), strict=True))
+    for start in range(0, len(order), STREAMS):
+        batch = order[start : start + STREAMS]
+        # Shorter clips are followed by zeros, which change nothing before them: the model is causal.
+        stacked = np.zeros((len(batch), steps[batch[-1]] * step, mels), np.float32)
+        for row, i in zip(stacked, batch, strict=True):
+            row[: steps[i] * step] = features[i][: steps[i] * step]
+        logits.update({i: rows[: steps[i]] for i, rows in zip(batch, _stream(runtime, stacked, step), strict=True)})
     return [logits[i] for i in range(len(features))]
 
 

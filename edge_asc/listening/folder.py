@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from edge_asc import audio
+from edge_asc.data.folder import Folder
 from edge_asc.detection.event import SoundEvent
 from edge_asc.detection.rules import EventRules
 from edge_asc.detection.tables import CSV_COLUMNS, FORMATS, format_csv
@@ -28,11 +29,6 @@ SCHEMA_VERSION = 1
 KIND = "events"
 SUFFIX = ".events.json"
 TABLE = "events.csv"
-AUDIO = frozenset(
-    f".{name}"
-    for names in ("wav wave w64 rf64 flac ogg oga opus mp3 aif aiff au caf", "m4a mp4 aac wma webm amr 3gp")
-    for name in names.split()
-)
 
 
 @dataclass(frozen=True)
@@ -63,13 +59,7 @@ def find_recordings(places: Sequence[Path]) -> tuple[Recording, ...]:
         if not place.is_dir():
             recordings.append(_make_recording(place, place.name))
             continue
-        below = [
-            path
-            for path in sorted(place.rglob("*"))
-            if path.suffix.lower() in AUDIO
-            and not any(part.startswith(".") for part in path.relative_to(place).parts)
-            and path.is_file()
-        ]
+        below = [place / path for path in Folder.scan(place).sounds]
         if not below:
             raise EdgeAscError(f"{place}: no sound files below it; expected some such as .wav, .flac or .mp3")
         recordings += [_make_recording(path, path.relative_to(place).as_posix()) for path in below]

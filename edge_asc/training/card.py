@@ -9,12 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from edge_asc.data.dataset import Credits
+from edge_asc.data.dataset import OTHER, Credits
 from edge_asc.errors import OutputError
 from edge_asc.files import write_bytes
 from edge_asc.models.complexity import complexity
 from edge_asc.training.checkpoint import Checkpoint
-from edge_asc.training.material import OTHER
 
 DECISIONS = {"mean": "the mean of log-softmax since the reset", "last": "the last output"}
 HEADS = {"gru": "CRNN", "linear": "CNN with a linear layer on each embedding", "gap": "CNN with global average pooling"}

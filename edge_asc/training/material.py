@@ -8,13 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any, overload
 
 from edge_asc.data.cache import FeatureCache, Features
-from edge_asc.data.dataset import Clip, Credits, Dataset
+from edge_asc.data.dataset import OTHER, Clip, Credits, Dataset
 from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import Array
 from edge_asc.progress import SILENT, Progress
 from edge_asc.training.synthetic import synthesise_clips
 
-OTHER = "other"
 SYNTHETIC_EACH = 100
 
 

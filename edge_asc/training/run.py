@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge_asc.data.cache import FeatureCache
-from edge_asc.data.dataset import Clip, Credits, Dataset
+from edge_asc.data.dataset import OTHER, Clip, Credits, Dataset
 from edge_asc.data.split import group_split
 from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import FrontEnd
@@ -21,7 +21,7 @@ from edge_asc.training.checkpoint import Checkpoint, is_checkpoint
 from edge_asc.training.compute import Compute
 from edge_asc.training.leakage import check_duplicates, check_leakage, trained_on
 from edge_asc.training.listener import Listener
-from edge_asc.training.material import OTHER, Material, OtherSounds, Part, credit, gather
+from edge_asc.training.material import Material, OtherSounds, Part, credit, gather
 from edge_asc.training.normalisation import measure_normalisation
 from edge_asc.training.provenance import describe_training
 from edge_asc.training.ranges import record_ranges
@@ -71,7 +71,8 @@ class Run:
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels in the order of the model's outputs."""
-        return (*self.dataset.labels, OTHER) if self.other else self.dataset.labels
+        labels = self.dataset.labels
+        return (*labels, OTHER) if self.other and OTHER not in labels else labels
 
     @property
     def trains_output(self) -> bool:
@@ -112,6 +113,12 @@ class Run:
     def held_out_foreign(self) -> tuple[Clip, ...]:
         """Clips of the foreign labels that are kept back, by which the label `other` is judged."""
         return self._foreign(kept_back=True) if self.other else ()
+
+    @property
+    def judging_labels(self) -> list[str]:
+        """The labels by whose clips the label `other` is judged."""
+        own = [OTHER] if OTHER in self.dataset.labels else []
+        return [*(self.other.excluded if self.other else ()), *own]
 
     def monitored(self) -> tuple[Clip, ...]:
         """Clips whose accuracy is reported while the model is trained; empty where all are trained on."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from functools import reduce
+from operator import add
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge_asc.contract import STEP_FRAMES
 from edge_asc.data.cache import FeatureCache
-from edge_asc.data.dataset import Clip, Dataset
+from edge_asc.data.dataset import OTHER, Clip, Dataset
 from edge_asc.evaluation.accuracy import Accuracy, pool
 from edge_asc.evaluation.comparison import LabelledClips, evaluate
+from edge_asc.evaluation.confusions import Confusions
 from edge_asc.evaluation.logits import stream_logits
 from edge_asc.frontend import Array
 from edge_asc.training.calibration import (
@@ -23,7 +27,6 @@ from edge_asc.training.calibration import (
     posteriors,
 )
 from edge_asc.training.checkpoint import Checkpoint
-from edge_asc.training.material import OTHER
 from edge_asc.unknown import UnknownRule
 
 if TYPE_CHECKING:
@@ -42,7 +45,8 @@ def evaluate_levels(
 
     features = cache.features(dataset, clips)
     longest, rate, hop = max(len(clip) for clip in features), cache.front_end.sample_rate, cache.front_end.hop
-    lengths = [seconds for seconds in LENGTHS if seconds * rate // hop <= longest]
+    lengths: list[float] = [seconds for seconds in LENGTHS if seconds * rate // hop <= longest]
+    lengths = lengths or [longest // STEP_FRAMES * STEP_FRAMES * hop / rate]
     runtime = TorchRuntime(checkpoint)
     targets = [dataset.labels.index(clip.label) for clip in clips]
     labelled = LabelledClips(features, targets, dataset.labels)
@@ -54,10 +58,12 @@ def fold_evaluation(checkpoint: Checkpoint, run: Run, cache: FeatureCache) -> Ch
     held_out = run.held_out()
     results = evaluate_levels(checkpoint, run.dataset, held_out, cache)
     evaluation = _to_json(run.dataset, f"fold {run.fold}, {len(held_out)} held-out clips", results)
-    causal = checkpoint.model.config.form == "causal"
-    if causal and run.other and (unknown := _stream_foreign(checkpoint, run, cache)):
-        known = _stream(checkpoint, run.dataset, held_out, cache)
-        evaluation["other"] = {"labels": list(run.other.excluded), **score_unknown(checkpoint, known, unknown)}
+    if checkpoint.model.config.form == "causal":
+        streamed = _Streamed.of(checkpoint, run, cache)
+        evaluation["confusions"] = streamed.confusions.to_json()
+        if streamed.known and streamed.unknown:
+            scores = score_unknown(checkpoint, streamed.known, streamed.unknown)
+            evaluation["other"] = {"labels": run.judging_labels, **scores}
     return replace(checkpoint, evaluation=evaluation)
 
 
@@ -69,16 +75,13 @@ def cross_evaluation(final: Checkpoint, folds: Sequence[tuple[Run, Checkpoint]],
     """
     dataset = folds[0][0].dataset
     levels: dict[int, list[Accuracy]] = {level: [] for level in LEVELS}
-    logits: list[tuple[list[Array], list[int]]] = []
-    foreign: list[list[Array]] = []
+    streamed: list[_Streamed] = []
     for run, checkpoint in folds:
         held_out = run.held_out()
         for level, result in evaluate_levels(checkpoint, dataset, held_out, cache).items():
             levels[level].append(result)
         if checkpoint.model.config.form == "causal":
-            targets = [checkpoint.labels.index(clip.label) for clip in held_out]
-            logits.append((_stream(checkpoint, dataset, held_out, cache), targets))
-            foreign.append(_stream_foreign(checkpoint, run, cache))
+            streamed.append(_Streamed.of(checkpoint, run, cache))
     count = sum(len(run.held_out()) for run, _ in folds)
     pooled = {level: replace(pool(results), model=final.name) for level, results in levels.items()}
     protocol = (
@@ -86,12 +89,13 @@ def cross_evaluation(final: Checkpoint, folds: Sequence[tuple[Run, Checkpoint]],
         "that was trained without it; the shipped weights are trained on all folds"
     )
     evaluation = _to_json(dataset, protocol, pooled)
-    if not logits:
+    if not streamed:
         return replace(final, evaluation=evaluation)
-    calibration = calibrate_folds(logits, final.decision)
+    evaluation["confusions"] = reduce(add, (fold.confusions for fold in streamed)).to_json()
+    calibration = calibrate_folds([(fold.logits, fold.targets) for fold in streamed], final.decision)
     evaluation["calibration"] = {name: round(value, 4) for name, value in asdict(calibration).items()}
     final = replace(final, evaluation=evaluation, temperature=calibration.temperature)
-    return add_unknown_rule(final, [clips for clips, _ in logits], foreign, folds[0][0])
+    return add_unknown_rule(final, [fold.known for fold in streamed], [fold.unknown for fold in streamed], folds[0][0])
 
 
 def add_unknown_rule(
@@ -99,16 +103,19 @@ def add_unknown_rule(
 ) -> Checkpoint:
     """Return the checkpoint with a threshold for unknown sounds; as it is if it has no label `other`.
 
+    Folds without known clips are left out; without two that have some, no threshold can be judged, and none is chosen.
     Its evaluation gets `unknown`: the threshold, the share of known clips that reach the threshold of the other folds,
     and the number of clips. With foreign clips it also gets `other`, as `score_unknown` gives it.
 
     Args:
         final: with its temperature.
         known: logits, (steps, classes), of the held-out clips of each fold.
-        foreign: logits of the clips of the labels that were kept back, by the model of each fold.
+        foreign: logits of the unknown clips, by the model of each fold: those of the labels that were kept back, and
+            the held-out ones of the data set's own label `other`.
         run: the settings of a fold.
     """
-    if OTHER not in final.labels:
+    known = [clips for clips in known if clips]
+    if OTHER not in final.labels or len(known) < 2:
         return final
     other = final.labels.index(OTHER)
     scores = [_ends(final, clips)[:, other] for clips in known]
@@ -122,9 +129,9 @@ def add_unknown_rule(
     unknown = {"threshold": threshold, "false_alarm_rate": round(false_alarms / count, 4), "known_clips": count}
     evaluation: dict[str, Any] = {**final.evaluation, "unknown": unknown}
     final = replace(final, unknown=rule)
-    if run.other and all(foreign):
-        pooled = [[clip for part in parts for clip in part] for parts in (known, foreign)]
-        evaluation["other"] = {"labels": list(run.other.excluded), **score_unknown(final, *pooled)}
+    pooled = [[clip for part in parts for clip in part] for parts in (known, foreign)]
+    if pooled[1]:
+        evaluation["other"] = {"labels": run.judging_labels, **score_unknown(final, *pooled)}
     return replace(final, evaluation=evaluation)
 
 
@@ -157,6 +164,41 @@ def score_unknown(checkpoint: Checkpoint, known: Sequence[Array], unknown: Seque
 def _ends(checkpoint: Checkpoint, clips: Sequence[Array]) -> Floats:
     """Probabilities at the end of each clip, (clips, classes), under the checkpoint's temperature."""
     return np.array([posteriors(clip, checkpoint.decision, checkpoint.temperature)[-1] for clip in clips])
+
+
+@dataclass(frozen=True)
+class _Streamed:
+    """The held-out clips of a fold, streamed through its model.
+
+    Attributes:
+        logits, targets: logits, (steps, classes), of each clip, and the index of its label.
+        foreign: logits of clips of the labels that were kept back from the label `other`.
+        labels: of the model.
+        confusions: of the clips.
+    """
+
+    logits: list[Array]
+    targets: list[int]
+    foreign: list[Array]
+    labels: tuple[str, ...]
+    confusions: Confusions
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, run: Run, cache: FeatureCache) -> _Streamed:
+        clips, labels = run.held_out(), checkpoint.labels
+        logits = _stream(checkpoint, run.dataset, clips, cache)
+        targets = [labels.index(clip.label) for clip in clips]
+        confusions = Confusions.of(logits, targets, labels, checkpoint.decision)
+        return cls(logits, targets, _stream_foreign(checkpoint, run, cache), labels, confusions)
+
+    @property
+    def known(self) -> list[Array]:
+        return [clip for clip, target in zip(self.logits, self.targets, strict=True) if self.labels[target] != OTHER]
+
+    @property
+    def unknown(self) -> list[Array]:
+        own = [clip for clip, target in zip(self.logits, self.targets, strict=True) if self.labels[target] == OTHER]
+        return [*self.foreign, *own]
 
 
 def _stream_foreign(checkpoint: Checkpoint, run: Run, cache: FeatureCache) -> list[Array]:

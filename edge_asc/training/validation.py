@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ class Validation:
     ) -> None:
         self.features, self.front_end, self.selects = features, front_end, selects
         self.targets = torch.tensor(targets)
+        self._embedded: tuple[str, list[Tensor]] = ("", [])
 
     @property
     def digest(self) -> str:
@@ -54,24 +55,39 @@ class Validation:
         was_training = model.training
         model.eval()
         right = 0
-        for numbers, x in self._batches():
-            with compute.autocast():
-                scores = _scores(model, x.to(compute.device), stage)
-            right += int((scores.argmax(1).cpu() == self.targets[numbers]).sum())
+        with compute.autocast():
+            for numbers, x in self._inputs(model, stage, compute):
+                right += int((_scores(model, x, stage).argmax(1).cpu() == self.targets[numbers]).sum())
         model.train(was_training)
         return right / len(self.targets)
 
-    def _batches(self) -> list[tuple[list[int], Tensor]]:
-        """Numbers of clips of one length, and their normalised features (B, 1, mel, time)."""
+    def _inputs(self, model: CRNN | CNN, stage: Stage, compute: Compute) -> Iterator[tuple[list[int], Tensor]]:
+        """Yield numbers of clips, and their features for a CNN, or their embeddings (B, n, channels) for a CRNN.
+
+        A stage that trains the head does not change the embeddings: they are computed once.
+        """
+        kept = stage.trains == "head" and isinstance(model, CRNN)
+        if kept and self._embedded[0] == stage.name:
+            yield from zip((numbers for numbers, _ in self._parts()), self._embedded[1], strict=True)
+            return
+        embedded = []
+        for numbers, frames in self._parts():
+            x = self._normalise(numbers, frames).to(compute.device)
+            x = model.embed(x) if isinstance(model, CRNN) else x
+            embedded += [x] if kept else []
+            yield numbers, x
+        self._embedded = (stage.name if kept else "", embedded)
+
+    def _parts(self) -> list[tuple[list[int], int]]:
+        """Numbers of clips of one length, and that length, frames."""
         by_length: dict[int, list[int]] = defaultdict(list)
         for number, clip in enumerate(self.features):
             by_length[max(8, len(clip) // 8 * 8)].append(number)
-        batches = []
-        for frames, numbers in sorted(by_length.items()):
-            for first in range(0, len(numbers), BATCH):
-                part = numbers[first : first + BATCH]
-                batches.append((part, self._normalise(part, frames)))
-        return batches
+        return [
+            (numbers[first : first + BATCH], frames)
+            for frames, numbers in sorted(by_length.items())
+            for first in range(0, len(numbers), BATCH)
+        ]
 
     def _normalise(self, numbers: Sequence[int], frames: int) -> Tensor:
         clips = [self.features[number] for number in numbers]
@@ -84,15 +100,15 @@ class Validation:
 
 
 def _scores(model: CRNN | CNN, x: Tensor, stage: Stage) -> Tensor:
-    """Scores of whole clips, (B, classes)."""
+    """Scores of whole clips, (B, classes), from the embeddings of a CRNN or the features of a CNN."""
     if isinstance(model, CNN):
         logits: Tensor = model(x)
         return logits
     if stage.trains == "trunk" and model.readout is not None:
-        pooled: Tensor = model.readout(model.embed(x).mean(1))
+        pooled: Tensor = model.readout(x.mean(1))
         return pooled
-    output = model(x)
+    logits = model.output(model.gru(x)[0])
     if model.config.output == "single":
-        last: Tensor = output.logits[:, -1]
+        last: Tensor = logits[:, -1]
         return last
-    return F.log_softmax(output.logits, 2).mean(1)
+    return F.log_softmax(logits, 2).mean(1)

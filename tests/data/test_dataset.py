@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edge_asc import audio
-from edge_asc.data.dataset import LAYOUTS, Clip, Dataset
+from edge_asc.data.dataset import Clip, Dataset, list_layouts
 from edge_asc.data.layouts.tau import TAU_LABELS
 from edge_asc.data.split import group_split
 from edge_asc.errors import SHOWN, DatasetError
@@ -109,6 +109,7 @@ def test_guessed_name(tmp_path: Path, folder: str, name: str | None) -> None:
     ],
 )
 def test_bad_meta(tmp_path: Path, meta: str | bytes, message: str) -> None:
+    (tmp_path / "evaluation_setup").mkdir()  # only the TAU layout has it
     (tmp_path / "meta.csv").write_bytes(meta if isinstance(meta, bytes) else meta.encode())
     with pytest.raises(DatasetError, match=message):
         Dataset.open(tmp_path)
@@ -121,7 +122,7 @@ def test_a_folder_without_meta(tmp_path: Path) -> None:
         Dataset.open(tmp_path)
     lines = str(caught.value).splitlines()
     assert "not a data set in a known layout" in lines[0]
-    assert lines[1:] == [f"  {layout.title}: {layout.expects}" for layout in LAYOUTS.all().values()]
+    assert lines[1:] == [f"  {layout.title}: {layout.expects}" for layout in list_layouts()]
     assert any("TAU Urban Acoustic Scenes: meta.csv" in line for line in lines)
     (tmp_path / "evaluation_setup").mkdir()
     with pytest.raises(DatasetError, match=r"meta\.csv: cannot be read \(No such file"):
@@ -298,6 +299,7 @@ def test_tables_quoted_as_r_writes_them(tmp_path: Path) -> None:
 
 
 def test_tables_of_another_form_name_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "evaluation_setup").mkdir()
     (tmp_path / "meta.csv").write_text("filename;scene_label\na.wav;bus\n")
     with pytest.raises(DatasetError, match="separated by semicolons"):
         Dataset.open(tmp_path)

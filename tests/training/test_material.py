@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from edge_asc.data import FeatureCache
+from edge_asc.data.dataset import OTHER
 from edge_asc.data.generated import write_scenes
 from edge_asc.frontend import FrontEnd
-from edge_asc.training.material import OTHER, Joined, Part, gather, merge_credits
+from edge_asc.training.material import Joined, Part, gather, merge_credits
 from edge_asc.training.synthetic import KINDS, synthesise, synthesise_clips
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from edge_asc.data import Dataset, FeatureCache
-from edge_asc.data.dataset import Credit
+from edge_asc.data.dataset import OTHER, Credit
 from edge_asc.data.generated import write_scenes
 from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import FrontEnd
@@ -20,7 +20,7 @@ from edge_asc.training.card import credits as list_credits
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc.training.leakage import trained_on
 from edge_asc.training.listener import Listener
-from edge_asc.training.material import OTHER, OtherSounds
+from edge_asc.training.material import OtherSounds
 from edge_asc.training.recipe import PAPER, STAGED
 from edge_asc.training.run import Run, cross_validate, fit, train
 from edge_asc.training.scoring import LEVELS

@@ -7,6 +7,7 @@ CLASSIFY = Command(
     "Classify a recording, or the microphone live.",
     needs=(Need("sounddevice", "sounddevice", "microphone", "classify --microphone"),),
 )
+DATA = Command("edge_asc.cli.commands.data", "Show what is understood of a folder of recordings.")
 DOCTOR = Command("edge_asc.cli.commands.doctor", "Show what is installed, what is missing, and how to get it.")
 EVALUATE = Command(
     "edge_asc.cli.commands.evaluate", "Measure accuracy at each length of checkpoints and artefacts, side by side."

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import re
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from edge_asc.backbone import BACKBONES
 from edge_asc.cli.console import ConsoleProgress, json_option, out, print_json, threads_option
-from edge_asc.cli.training import CheckpointFolder, chosen_recipe, compute_options, settings_option
+from edge_asc.cli.own import START, own_options, prepare_own, print_accuracy, print_next_steps
+from edge_asc.cli.training import (
+    CheckpointFolder,
+    StartFolder,
+    chosen_recipe,
+    compute_options,
+    console_listener,
+    settings_option,
+)
+from edge_asc.data.dataset import OTHER
+from edge_asc.data.preparation import TAU, Settings
 from edge_asc.errors import require
-from edge_asc.progress import Phase
+from edge_asc.zoo import zoo_path
 
 if TYPE_CHECKING:
     from edge_asc.data import Dataset
+    from edge_asc.data.preparation import Prepared
     from edge_asc.models.crnn import Head
     from edge_asc.training.checkpoint import Checkpoint
     from edge_asc.training.compute import Compute
@@ -37,7 +47,7 @@ class _Options:
     """The arguments and options of the command, by their names."""
 
     data: Path
-    output: Path
+    output: Path | None
     backbone: str
     form: Any
     head: Head | None
@@ -52,7 +62,7 @@ class _Options:
     cross_validate: bool
     licences: tuple[str, ...]
     teachers: tuple[Path, ...]
-    initial: Path | None
+    initial: Path | Literal["none"] | None
     wide: Path | None
     folds_of: Path | None
     other: Path | None
@@ -64,6 +74,10 @@ class _Options:
     device: str
     precision: Any
     num_workers: int | None
+    group: str
+    folds: int
+    clip_seconds: float
+    skip_unreadable: bool
     threads: int
     as_json: bool
 
@@ -80,7 +94,7 @@ class _Options:
             raise click.UsageError("--fold and --cross-validate exclude each other")
         if self.folds_of and self.fold is None and not self.cross_validate:
             raise click.UsageError("--folds-of belongs to --fold or --cross-validate")
-        if self.wide and (self.initial or self.folds_of):
+        if self.wide and (isinstance(self.initial, Path) or self.folds_of):
             raise click.UsageError("--pretrain excludes --from and --folds-of")
         if self.wide and head == "gap":
             raise click.UsageError("--pretrain belongs to --head gru or linear")
@@ -94,12 +108,59 @@ class _Options:
         is_paper = self.recipe == "paper" or self.form == "windowed" or self.outputs == "single"
         return "gru" if is_paper or not self.auxiliary else "linear"
 
-    def choose_recipe(self) -> Recipe:
+    @property
+    def checkpoint_folder(self) -> Path:
+        """The folder to write to, of completed options."""
+        assert self.output is not None
+        return self.output
+
+    def make_settings(self, seed: int) -> Settings:
+        """Return how data that are not in TAU layout are prepared."""
+        return Settings(self.clip_seconds, self.folds, seed, self.group, skip=self.skip_unreadable)
+
+    @property
+    def start(self) -> Path | None:
+        """The checkpoint to start from."""
+        return self.initial if isinstance(self.initial, Path) else None
+
+    def complete(self, dataset: Dataset) -> _Options:
+        """Return the options with those that are left open filled in.
+
+        Data in TAU layout are trained as the options say. Other data start from a pretrained model, and train the head
+        alone, unless an option asks for another model or recipe.
+        """
+        name = re.sub(r"[^\w.-]+", "-", dataset.name).strip("-.") or "own"
+        output = self.output or Path("runs") / name
+        if dataset.layout == TAU:
+            return replace(self, output=output)
+        model = (self.backbone, self.form, self.head, self.outputs, self.auxiliary, self.res_norm)
+        is_open = model == ("fuse", "causal", None, "multi", True, False) and not (self.recipe or self.stages)
+        initial = self.initial
+        if initial is None and is_open and not self.wide and not self.teachers:
+            initial = zoo_path(START)
+        stages = "head" if isinstance(initial, Path) and not self.recipe else None
+        return replace(self, output=output, initial=initial, stages=self.stages or stages, name=self.name or name)
+
+    def choose_folds(self, prepared: Prepared) -> _Options:
+        """Return the options with the folds to train, unless they are given: all where the clips are few, or else one.
+
+        Where nothing can be held out, there are none.
+        """
+        folds = prepared.dataset.folds
+        if self.fold is not None or self.cross_validate or self.folds_of or not folds:
+            return self
+        if prepared.is_cross_validated:
+            return replace(self, cross_validate=True)
+        return replace(self, fold=next(iter(folds)))
+
+    def choose_recipe(self, dataset: Dataset) -> Recipe:
         """Return the recipe with the settings and the stages asked for."""
         head = self.choose_head()
         default = "staged" if head == "linear" or (self.auxiliary and head == "gru") else "paper"
         recipe = chosen_recipe(self.recipe or default, self.settings, self.epochs, is_linear=head == "linear")
-        if self.other and not any(setting.endswith("class_balance") for setting in self.settings):
+        if (self.other or OTHER in dataset.labels) and not any(
+            setting.endswith("class_balance") for setting in self.settings
+        ):
             recipe = recipe.override({"class_balance": 1.0})  # or the many foreign clips draw known sounds to `other`
         if self.stages:
             recipe = recipe.only(tuple(self.stages.split(",")))
@@ -107,7 +168,7 @@ class _Options:
             recipe = recipe.without_head()
         return recipe
 
-    def make_run(self, recipe: Recipe) -> Run:
+    def make_run(self, recipe: Recipe, dataset: Dataset) -> Run:
         """Return the training that the options describe."""
         from edge_asc.data import Dataset
         from edge_asc.models import ModelConfig
@@ -115,7 +176,6 @@ class _Options:
         from edge_asc.training.run import Run
 
         head = self.choose_head()
-        dataset = Dataset.open(self.data)
         sounds = OtherSounds(Dataset.open(self.other), self.excluded) if self.other else None
         config = ModelConfig(
             backbone=self.backbone,
@@ -123,7 +183,7 @@ class _Options:
             head=head,
             output=self.outputs,
             auxiliary=self.auxiliary and head == "gru",
-            classes=len(dataset.labels) + (sounds is not None),
+            classes=len(dataset.labels) + (sounds is not None and OTHER not in dataset.labels),
             res_norm=self.res_norm,
             dropout=recipe.dropout,
         )
@@ -131,10 +191,10 @@ class _Options:
             dataset=dataset,
             config=config,
             recipe=recipe,
-            output=self.output,
+            output=self.checkpoint_folder,
             licences=self.licences,
             teachers=self.teachers,
-            initial=self.initial,
+            initial=self.start,
             fold=self.fold,
             folds_of=Dataset.open(self.folds_of) if self.folds_of else None,
             other=sounds,
@@ -145,7 +205,9 @@ class _Options:
 
 @click.command("train", short_help="Train a classifier.")
 @click.argument("data", type=folder_type)
-@click.option("--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="Checkpoint folder.")
+@click.option(
+    "--output", type=click.Path(file_okay=False, path_type=Path), help="Checkpoint folder [default: runs/NAME of DATA]."
+)
 @click.option("--backbone", type=click.Choice(BACKBONES.names()), default="fuse", show_default=True)
 @click.option("--form", type=click.Choice(["causal", "windowed"]), default="causal", show_default=True)
 @click.option(
@@ -177,8 +239,9 @@ class _Options:
 @click.option(
     "--from",
     "initial",
-    type=CheckpointFolder(),
-    help="Checkpoint or pretrained model to start from, of the same or other labels.",
+    type=StartFolder(),
+    help="Checkpoint or pretrained model to start from, of the same or other labels, or none [default: fuse-50; none "
+    "for data in TAU layout].",
 )
 @click.option(
     "--pretrain",
@@ -203,36 +266,52 @@ class _Options:
 @click.option("--name", default="", help="Of the model [default: the backbone].")
 @click.option("--resume", is_flag=True, help="Continue an interrupted training.")
 @click.option("--tensorboard", is_flag=True, help="Write curves for TensorBoard below the checkpoint folder.")
+@own_options
 @compute_options
 @threads_option
 @json_option
 def command(**given: Any) -> None:
-    """Train a classifier on DATA, a folder in TAU layout.
+    """Train a classifier on DATA, a folder of recordings.
+
+    DATA has a folder for each class, a table of labels, or the TAU layout; `edge-asc data DATA` shows how it is read.
+    Unless DATA has the TAU layout, the pretrained model fuse-50 gets a new last layer, folds are made where there are
+    none, fewer than 2000 clips are cross-validated, and long recordings are cut.
 
     The state is saved after every epoch: an interrupted training continues with --resume and ends with the same
     weights. Where torchrun launches this command, its processes, on one machine or several, share each batch.
     """
     options = _Options(**given)
     options.check()
-    recipe = options.choose_recipe()
-    require("torch", "train").set_num_threads(options.threads)
     from edge_asc.data import Dataset
+
+    dataset = Dataset.open(options.data)
+    options = options.complete(dataset)
+    recipe = options.choose_recipe(dataset)
+    require("torch", "train").set_num_threads(options.threads)
     from edge_asc.output import claim_folder
     from edge_asc.training.card import find_card_path
     from edge_asc.training.compute import launched
     from edge_asc.training.state import OUTPUT_BYTES, check_folder
 
-    run = options.make_run(recipe)
-    runs = _chain(run, Dataset.open(options.wide)) if options.wide else [run]
     with launched(options.device, options.precision, options.num_workers) as compute, ExitStack() as stack:
+        output, is_own = options.checkpoint_folder, dataset.layout != TAU
         if compute.is_main_process:
-            stack.enter_context(claim_folder(options.output, OUTPUT_BYTES))
-            for each in runs:
-                check_folder(each.output, resume=options.resume)
-                find_card_path(each.output)
+            stack.enter_context(claim_folder(output, OUTPUT_BYTES))
+            check_folder(output, resume=options.resume)
+            find_card_path(output)
+        if is_own:
+            settings = options.make_settings(recipe.seed)
+            with compute.main_process_first():
+                prepared = prepare_own(dataset, settings, output if compute.is_main_process else None)
+            options, dataset = options.choose_folds(prepared), prepared.dataset
+        run = options.make_run(recipe, dataset)
+        runs = _chain(run, Dataset.open(options.wide)) if options.wide else [run]
         for each in runs:
             if compute.is_main_process:
-                each.dataset.check(ConsoleProgress())
+                check_folder(each.output, resume=options.resume)
+                find_card_path(each.output)
+                if not is_own or each.dataset is not run.dataset:
+                    each.dataset.check(ConsoleProgress())
             checkpoint = _train(
                 each,
                 compute,
@@ -241,7 +320,9 @@ def command(**given: Any) -> None:
                 tensorboard=options.tensorboard,
             )
     if compute.is_main_process:
-        _print(checkpoint, options.output, as_json=options.as_json)
+        _print(checkpoint, run.output, as_json=options.as_json)
+        if is_own and not options.as_json:
+            print_next_steps(checkpoint, run.output)
 
 
 def _chain(run: Run, wide: Dataset) -> list[Run]:
@@ -274,7 +355,7 @@ def _train(run: Run, compute: Compute, *, resume: bool, cross_validate: bool, te
 
     cache = FeatureCache(default_cache(), FrontEnd())
     function = runs.cross_validate if cross_validate else runs.train
-    with _console_listener() as console:
+    with console_listener() as console:
         listener = Listener()
         if compute.is_main_process:
             listener = Listeners(console, *([TensorBoardListener()] if tensorboard else []))
@@ -296,48 +377,11 @@ def _find_recorder(listener: Listener) -> Record | None:
     return RECORDERS.load(RANGES).record
 
 
-@contextmanager
-def _console_listener() -> Iterator[Listener]:
-    """Yield a listener with a bar for all batches, and a line after each epoch."""
-    from edge_asc.training.listener import Epoch, Listener
-
-    console = ConsoleProgress()
-    with ExitStack() as stack:
-
-        class ConsoleListener(Listener):
-            @contextmanager
-            def phase(self, title: str, total: float | None = None) -> Iterator[Phase]:
-                with console.phase(title, total) as phase:
-                    yield phase
-
-            def note(self, text: str) -> None:
-                console.note(text)
-
-            def started(self, name: str, folder: Path, epochs: int, steps: int, clips: int) -> None:
-                stack.close()
-                self.name, self.epochs, self.begun, self.done = name, epochs, time.monotonic(), 0
-                self.batches = stack.enter_context(console.phase(f"{name}: {clips} clips, {epochs} epochs", steps))
-
-            def stepped(self, loss: float) -> None:
-                self.batches.advance(1, loss=loss)
-
-            def ended(self, epoch: Epoch) -> None:
-                self.done += 1
-                left = (time.monotonic() - self.begun) / self.done * (self.epochs - epoch.number)
-                checked = "" if epoch.validation is None else f", held-out {epoch.validation:.1%}"
-                console.note(
-                    f"{self.name} epoch {epoch.number} of {self.epochs} ({epoch.stage}): loss {epoch.loss:.3f}, "
-                    f"accuracy {epoch.accuracy:.1%}{checked}, {epoch.crops / max(epoch.seconds, 1e-9):.0f} crops/s, "
-                    f"{left / 60:.0f} min left"
-                )
-
-        yield ConsoleListener()
-
-
 def _print(checkpoint: Checkpoint, output: Path, *, as_json: bool) -> None:
     if as_json:
         print_json({"output": str(output), "training": checkpoint.training, "evaluation": checkpoint.evaluation})
         return
+    print_accuracy(checkpoint)
     for level, result in checkpoint.evaluation.get("levels_db", {}).items():
         shares = ", ".join(f"{row['seconds']} s {100 * row['accuracy']:.1f} %" for row in result["lengths"])
         out.print(f"accuracy at {level} dB: {shares}")

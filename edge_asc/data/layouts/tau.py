@@ -37,6 +37,8 @@ GENERATED = "scenes.json"  # marks a folder of generated scenes
 def read(root: Path) -> Dataset | None:
     """Read a data set in the TAU layout; None where the folder holds neither meta.csv nor evaluation_setup/.
 
+    Without evaluation_setup/, a meta.csv with other columns, or with other separators, is another table of labels.
+
     The name is guessed from the folder: a TAU set has the ten TAU labels in their order; labels of other sets are
     sorted.
 
@@ -45,7 +47,7 @@ def read(root: Path) -> Dataset | None:
             folder is named after a TAU set and has other labels.
     """
     meta = root / META
-    if not meta.exists() and not (root / SETUP).is_dir():
+    if not (root / SETUP).is_dir() and not _is_tau(meta):
         return None
     clips = tuple(
         Clip(
@@ -77,6 +79,16 @@ def read(root: Path) -> Dataset | None:
         credits=_read_credits(root),
         problems=tuple(problem for each in lists for problem in each.problems),
     )
+
+
+def _is_tau(meta: Path) -> bool:
+    """Whether a table may be one of the TAU layout: that it is damaged is said later."""
+    try:
+        with meta.open(encoding="utf-8-sig") as file:
+            header = [column.strip(' "\r\n') for column in file.readline().split("\t")]
+    except (OSError, UnicodeDecodeError):
+        return meta.exists()
+    return header == [""] or "scene_label" in header
 
 
 @dataclass(frozen=True)
@@ -219,4 +231,5 @@ LAYOUT = Layout(
     title="TAU Urban Acoustic Scenes",
     expects=f"{META} with the columns filename and scene_label, separated by tabs",
     read=read,
+    precedence=10,
 )

@@ -1,0 +1,171 @@
+"""Training on a folder of your own sounds: options, preparation, results and what to do next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edge_asc.cli.console import ConsoleProgress, echo, out
+from edge_asc.data.dataset import OTHER, Dataset
+from edge_asc.data.preparation import CLIP_SECONDS, FOLDS, Prepared, Settings, prepare, read_features
+from edge_asc.text import escape_controls
+
+if TYPE_CHECKING:
+    from edge_asc.training.checkpoint import Checkpoint
+
+# The pretrained model that gets a new last layer.
+START = "fuse-50"
+# Confusions that are printed.
+SHOWN = 5
+
+
+def own_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of the commands that prepare data which are not in TAU layout."""
+    for option in (
+        click.option(
+            "--skip-unreadable", is_flag=True, help="Leave out files that cannot be read, instead of listing them."
+        ),
+        click.option(
+            "--clip-seconds",
+            type=click.FloatRange(1.0, 60.0),
+            default=CLIP_SECONDS,
+            show_default=True,
+            help="Cut recordings of more than twice this length into clips of it.",
+        ),
+        click.option(
+            "--folds",
+            type=click.IntRange(2, 20),
+            default=FOLDS,
+            show_default=True,
+            help="Folds to make where DATA has none.",
+        ),
+        click.option(
+            "--group",
+            default="",
+            metavar="COLUMN",
+            help="What belongs to one recording: a column of the table of labels; file, each file; name, files whose "
+            "names are equal up to the last number [default: what DATA shows].",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def prepare_own(dataset: Dataset, settings: Settings, output: Path | None) -> Prepared:
+    """Prepare a data set, compute all features, and write the folds.
+
+    Args:
+        dataset: not in TAU layout.
+        settings: how it is prepared.
+        output: folder of the model, beside which the folds are written; None writes and prints nothing.
+
+    Raises:
+        DatasetError: the data set cannot be trained on.
+        OutputError: the folds cannot be written.
+    """
+    from edge_asc.data.cache import FeatureCache, default_cache
+    from edge_asc.data.folds import write_folds
+    from edge_asc.frontend import FrontEnd
+    from edge_asc.progress import SILENT
+
+    progress = SILENT if output is None else ConsoleProgress()
+    prepared = prepare(dataset, settings, progress)
+    known = len(prepared.warnings)
+    if output is not None:
+        progress.note(describe(prepared))
+        print_warnings(prepared.warnings)
+    prepared.check()
+    prepared = read_features(prepared, FeatureCache(default_cache(), FrontEnd()), skip=settings.skip, progress=progress)
+    if output is not None:
+        print_warnings(prepared.warnings[known:])
+        if prepared.dataset.folds:
+            write_folds(output, prepared.dataset)
+        else:
+            progress.note("warning: nothing can be held out, so the accuracy of this model will not be known")
+    return prepared
+
+
+def describe(prepared: Prepared) -> str:
+    """Return a line on a data set: layout, clips, length."""
+    from edge_asc.data.dataset import list_layouts
+
+    dataset = prepared.dataset
+    titles = {layout.name: layout.title for layout in list_layouts()}
+    files, clips = len(dataset.by_filename), len(dataset.clips)
+    minutes = sum(prepared.seconds(clip) for clip in dataset.clips) / 60.0
+    groups = len({clip.group for clip in dataset.clips})
+    return (
+        f"{dataset.name}: {titles.get(dataset.layout, dataset.layout)}; {len(dataset.labels)} classes, {files} files, "
+        f"{clips} clips, {minutes:.1f} min, {groups} recordings or groups"
+    )
+
+
+def describe_plan(prepared: Prepared) -> str:
+    """Return a line on what `edge-asc train` does with data that are not in TAU layout."""
+    dataset = prepared.dataset
+    folds = len(dataset.folds)
+    if prepared.is_cross_validated:
+        judged = f"cross-validated over {folds} folds, then trained on all {len(dataset.clips)} clips"
+    elif folds:
+        fold = next(iter(dataset.folds.values()))
+        judged = f"trained on {len(fold.train)} clips and judged by the {len(fold.evaluate)} others"
+    else:
+        judged = f"trained on all {len(dataset.clips)} clips, without a held-out accuracy"
+    return f"edge-asc train {quote(dataset.root)}: the pretrained {START} with a new last layer, {judged}"
+
+
+def print_warnings(warnings: tuple[str, ...]) -> None:
+    """Print each warning as a note."""
+    for warning in warnings:
+        ConsoleProgress().note(f"warning: {warning}")
+
+
+def quote(path: Path) -> str:
+    """Return a path as a shell reads it."""
+    return shlex.quote(escape_controls(str(path)))
+
+
+def print_accuracy(checkpoint: Checkpoint) -> None:
+    """Print the accuracy by length, the recall of each class, and the largest confusions."""
+    from rich.table import Table
+
+    evaluation = checkpoint.evaluation
+    if not (level := evaluation.get("levels_db", {}).get("0")):
+        return
+    lengths = Table(title=f"Accuracy on held-out clips of {evaluation['data']}")
+    for column in ("after", "clips", "accuracy, %", "95 % interval"):
+        lengths.add_column(column, justify="right")
+    for row in level["lengths"]:
+        interval = f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
+        lengths.add_row(f"{row['seconds']:g} s", str(row["count"]), f"{100 * row['accuracy']:.1f}", interval)
+    out.print(lengths)
+    if not (counted := evaluation.get("confusions")):
+        return
+    import numpy as np
+
+    from edge_asc.evaluation.confusions import Confusions
+
+    confusions = Confusions(tuple(counted["labels"]), np.asarray(counted["counts"], np.intp))
+    echo(f"at the end of each clip, {confusions.right} of {confusions.clips} are right")
+    largest = confusions.largest()
+    for each in largest[:SHOWN]:
+        echo(f"  {each.label} taken for {each.decided}: {each.count} of {each.clips}")
+    if len(largest) > SHOWN:
+        echo(f"  and {sum(each.count for each in largest[SHOWN:])} others")
+
+
+def print_next_steps(checkpoint: Checkpoint, output: Path) -> None:
+    """Print the commands that come after a training on own sounds."""
+    bundle = output / "int8"
+    if OTHER not in checkpoint.labels:
+        echo(
+            f"the model always chooses one of its {len(checkpoint.labels)} classes; a folder {OTHER} of other sounds "
+            "lets it say none of them"
+        )
+    echo("next:")
+    echo(f"  edge-asc export {quote(output)} --quantize int8 --output {quote(bundle)}")
+    echo(f"  edge-asc classify RECORDING --model {quote(bundle)}")
