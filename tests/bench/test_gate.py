@@ -640,10 +640,10 @@ def test_findings_on_worsened_baselines_are_those_recorded(path: Path) -> None:
 WORSENED = {
     "baselines/arm": (105, "389d1b3349870ade"),
     "generated/bcresnet": (6, "ca49de1c020330d6"),
-    "generated/fuse": (7, "7a268233c2ea4021"),
+    "generated/fuse": (7, "8ea14a9f4d64fe0b"),
     "generated/resnet": (7, "f138d2f2ee2d45a1"),
     "recordings/bcresnet": (17, "45dd1df42ed4b929"),
-    "recordings/fuse": (17, "5ce76a7031eac267"),
+    "recordings/fuse": (17, "fb61379284b12e20"),
     "recordings/resnet": (16, "fe4ea6eea0e7ea67"),
 }
 
