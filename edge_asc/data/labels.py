@@ -8,7 +8,6 @@ from edge_asc.data.dataset import OTHER
 from edge_asc.detection.rules import BACKGROUND
 from edge_asc.tensors import LONGEST_NAME
 
-
 TRAINING = frozenset({"train", "training"})
 VALIDATION = frozenset({"dev", "val", "valid", "validation"})
 EVALUATION = frozenset({"eval", "evaluation", "test", "testing"})
