@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_asc.cli.stream_evaluation import choose_rules, mix_stream
 from edge_asc.detection.rules import EventRules
 from edge_asc.engine import open_runtime
 from edge_asc.evaluation.endless import DAY, Followed, LabelScore, calibrate, follow, score_stream
+from edge_asc.evaluation.mixing import choose_rules, mix_stream
 from edge_asc.evaluation.soundscape import Interval, Mixture
 from edge_asc.files import write_json
 from edge_asc.rule import DecisionRule, parse_rule

@@ -5,6 +5,7 @@ from __future__ import annotations
 from edge_asc.errors import EdgeAscError
 from edge_asc_bench.limits import Limits
 from edge_asc_bench.result import Latency, Result
+from edge_asc_bench.streamscore import Stream
 
 # Properties that make two machines the same one, for times.
 MACHINE = ("architecture", "cpu", "board", "cores", "features")
@@ -36,6 +37,9 @@ def check_comparable(result: Result, baseline: Result, *, allow_missing: bool = 
         )
     if sorted(own.labels) != sorted(expected.labels):
         raise IncomparableError("the result's data have other labels than the baseline's; measure on the same ones")
+    streams = [value.stream.sha256 for value in (result, baseline) if isinstance(value.stream, Stream)]
+    if len(set(streams)) > 1:
+        raise IncomparableError("the result's stream is another than the baseline's; use the same --stream options")
     threads = result.settings.threads, baseline.settings.threads
     if threads[0] != threads[1]:
         raise IncomparableError(f"measured with {threads[0]} threads, the baseline with {threads[1]}; use as many")

@@ -62,6 +62,10 @@ def _check_variant(place: str, variant: Variant) -> None:
         agreement = variant.agreement
         _check_ordered(f"{place}.agreement: mean_error, max_error", [agreement.mean_error, agreement.max_error])
         _check_finite(f"{place}.agreement", agreement.max_error)
+    if (stream := variant.stream) and stream.detected > stream.sounds:
+        raise ValueError(
+            f"{place}.stream.detected: got {stream.detected}, expected at most {stream.sounds}, the sounds"
+        )
     for processor, counts in (variant.instructions or {}).items():
         parts = counts.front_end + counts.model
         if not math.isclose(counts.total, parts, rel_tol=TIME_ROUNDING):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,12 +18,14 @@ from edge_asc_bench.comparability import (
 from edge_asc_bench.finding import Comparison, Finding, Skip, Verdict
 from edge_asc_bench.limits import Limits
 from edge_asc_bench.result import Latency, Result, Variant, describe_form
+from edge_asc_bench.streamscore import StreamScore
 
 __all__ = ["IncomparableError", "check"]
 
 # A median of rounds is uncertain where its standard error is above this share of the limit on latency.
 LARGEST_ERROR = 0.25
 FEWEST_ROUNDS = 5
+ROUNDING = 1e-9
 
 AGREEMENT = "agreement with the reference"
 
@@ -59,6 +62,7 @@ def check(result: Result, baseline: Result, limits: Limits, *, allow_missing: bo
         if tests:
             compared += _compare_accuracy(before, after, limits.false_alarms / tests)
         compared += _compare_agreement(before, after, limits)
+        compared += _compare_streams(before, after, limits)
         compared += _compare_size(before, after, limits)
         compared += _compare_operations(before, after)
         compared += _compare_instructions(before, after, limits)
@@ -98,6 +102,7 @@ def _list_new(before: Variant, after: Variant, reference: str | None) -> Iterato
     for processor in sorted((after.instructions or {}).keys() - (before.instructions or {}).keys()):
         yield Skip(before.name, f"instructions on {processor}", why)
     pairs = {
+        "events on a stream": (before.stream or None, after.stream or None),
         AGREEMENT: (before.agreed_share, after.agreed_share),
         "operations": (before.graph, after.graph),
         "memory": (before.memory, after.memory),
@@ -138,6 +143,26 @@ def _compare_agreement(before: Variant, after: Variant, limits: Limits) -> Itera
     if old is not None:
         new = _require(before, after.agreed_share, AGREEMENT)
         yield _judge(before, AGREEMENT, (old, new), old - new <= limits.agreement, limits.agreement)
+
+
+def _compare_streams(before: Variant, after: Variant, limits: Limits) -> Iterator[Finding]:
+    """Compare events on an endless stream with the baseline's, and false alarms with those of the float artefact."""
+    old, new = before.stream, after.stream
+    if isinstance(new, StreamScore) and new.twin_false_alarms is not None:
+        most = (1 + limits.events) * new.twin_false_alarms
+        matched = math.inf if new.matched_false_alarms is None else float(new.matched_false_alarms)
+        what = f"false alarms at the detections of {new.float_twin}"
+        yield _judge(before, what, (new.twin_false_alarms, matched), matched <= most, limits.events)
+    if not isinstance(old, StreamScore):
+        return
+    if not isinstance(new, StreamScore):
+        raise IncomparableError(f"{before.name}: the baseline has events on a stream, the result has not; add --stream")
+    holds = new.false_alarms <= (1 + limits.events) * old.false_alarms
+    per_day = old.false_alarms_per_day, new.false_alarms_per_day
+    yield _judge(before, "false alarms a day", per_day, holds, limits.events)
+    was, now = (score.detected / max(1, score.sounds) for score in (old, new))
+    holds = was - now <= limits.events + ROUNDING
+    yield _judge(before, "share of sounds detected", (was, now), holds, limits.events)
 
 
 def _compare_size(before: Variant, after: Variant, limits: Limits) -> Iterator[Finding]:

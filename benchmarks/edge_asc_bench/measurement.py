@@ -33,6 +33,7 @@ from edge_asc_bench.quality import (
 )
 from edge_asc_bench.reference import HostReference, find_reference
 from edge_asc_bench.result import Accuracy, Data, Made, MeasuredSettings, Result, Variant
+from edge_asc_bench.streams import Streamed, StreamPlan, add_streams, run_stream
 from edge_asc_bench.target import AppTarget, Target, TargetLostError
 from edge_asc_bench.variant import describe_model, make_variant
 
@@ -48,12 +49,14 @@ class Benchmark:
         clips: that accuracy is measured on.
         settings: of the benchmark.
         command: that measures the same again, for the record.
+        stream: endless stream that events are measured on, by this machine; None for none.
     """
 
     models: Sequence[tuple[str, Path]]
     clips: Clips
     settings: Settings
     command: str = ""
+    stream: StreamPlan | None = None
 
 
 def bench(
@@ -87,6 +90,7 @@ def bench(
         # Before anything is timed: this machine may be one of the targets.
         needed = not all(target.runs_torch for target in targets)
         host = HostReference(models, clips, settings, needed=needed)
+    streamed = None if benchmark.stream is None else run_stream(models, benchmark.stream, progress)
     with ExitStack() as stack:
         runs = []
         for target in targets:
@@ -100,12 +104,19 @@ def bench(
         finally:
             for run in (run for run in runs if run.ended):
                 try:
-                    results.append(_make_result(run, models, benchmark, host))
+                    results.append(_with_stream(_make_result(run, models, benchmark, host), streamed))
                     finished(run.target.name, results[-1])
                 except Exception as error:
                     run.error = error
     _raise_errors([run.error for run in runs if run.error])
     return results
+
+
+def _with_stream(result: Result, streamed: Streamed | None) -> Result:
+    """Return a result with the scores of its models on the stream."""
+    if streamed is None:
+        return result
+    return msgspec.structs.replace(result, variants=add_streams(result.variants, streamed), stream=streamed.stream)
 
 
 def bench_app(target: AppTarget, model: str, settings: Settings, command: str, phase: Phase) -> Result:

@@ -9,30 +9,21 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from edge_asc_bench import consistency, document
 from edge_asc_bench.latency import Distribution
 from edge_asc_bench.machine import Machine
+from edge_asc_bench.part import Count, Counts, NotNegative, Part, Positive, Share, Size
+from edge_asc_bench.streamscore import Stream, StreamScore
 
 KIND: Final = "bench"
 # 1: first version. 2: measured on any target: conditions over the run, incomplete results, models without times.
 SCHEMA_VERSION: Final = 2
 ADVICE = "measure again with this version"
 
-Count = Annotated[int, Meta(ge=0)]
-Size = Annotated[int, Meta(gt=0)]
-Share = Annotated[float, Meta(ge=0, le=1)]
-NotNegative = Annotated[float, Meta(ge=0)]
-Positive = Annotated[float, Meta(gt=0)]
-Counts = dict[str, Count]
 
-
-class _Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A part of a result; an unknown field is an error."""
-
-
-class Made(_Part, frozen=True, kw_only=True):
+class Made(Part, frozen=True, kw_only=True):
     """Origin of the result.
 
     Attributes:
@@ -50,7 +41,7 @@ class Made(_Part, frozen=True, kw_only=True):
     command: str
 
 
-class Sample(_Part, frozen=True, kw_only=True):
+class Sample(Part, frozen=True, kw_only=True):
     """The machine's conditions at one moment; None where they are unknown.
 
     Attributes:
@@ -72,7 +63,7 @@ class Sample(_Part, frozen=True, kw_only=True):
     thermal_status: int | UnsetType = UNSET
 
 
-class MeasuredSettings(_Part, frozen=True, kw_only=True):
+class MeasuredSettings(Part, frozen=True, kw_only=True):
     """The benchmark settings; see `edge_asc_bench.job.Settings`. A count of instructions has `threads` alone."""
 
     threads: Size
@@ -85,7 +76,7 @@ class MeasuredSettings(_Part, frozen=True, kw_only=True):
     window_burst: Size | UnsetType = UNSET
 
 
-class Data(_Part, frozen=True, kw_only=True):
+class Data(Part, frozen=True, kw_only=True):
     """The clips.
 
     Attributes:
@@ -101,7 +92,7 @@ class Data(_Part, frozen=True, kw_only=True):
     labels: tuple[str, ...] = ()
 
 
-class Graph(_Part, frozen=True, kw_only=True):
+class Graph(Part, frozen=True, kw_only=True):
     """The operations inside an artefact; see `edge_asc_export.inspection.Inspection`."""
 
     operations: dict[str, Counts]
@@ -111,7 +102,7 @@ class Graph(_Part, frozen=True, kw_only=True):
     outside: Count | None
 
 
-class Sustained(_Part, frozen=True, kw_only=True):
+class Sustained(Part, frozen=True, kw_only=True):
     """Inference without a pause.
 
     Attributes:
@@ -132,7 +123,7 @@ class Sustained(_Part, frozen=True, kw_only=True):
     medians_ms: Annotated[tuple[Positive, ...], Meta(min_length=1)]
 
 
-class Latency(_Part, frozen=True, kw_only=True):
+class Latency(Part, frozen=True, kw_only=True):
     """The times of a model in one form.
 
     Attributes:
@@ -162,7 +153,7 @@ class Latency(_Part, frozen=True, kw_only=True):
     unstable: tuple[str, ...]
 
 
-class Memory(_Part, frozen=True, kw_only=True):
+class Memory(Part, frozen=True, kw_only=True):
     """Resident memory of a process with one model, bytes; None where the system does not report it.
 
     Attributes:
@@ -180,7 +171,7 @@ class Memory(_Part, frozen=True, kw_only=True):
     imported: Size | None
 
 
-class StepAccuracy(_Part, frozen=True, kw_only=True):
+class StepAccuracy(Part, frozen=True, kw_only=True):
     """Accuracy of some decisions; see `edge_asc.evaluation.accuracy.Tally`."""
 
     decision: str
@@ -208,7 +199,7 @@ class LengthAccuracy(StepAccuracy, frozen=True, kw_only=True):
     right_clips: Annotated[str, Meta(pattern="^[01]+$")]
 
 
-class LogitError(_Part, frozen=True, kw_only=True):
+class LogitError(Part, frozen=True, kw_only=True):
     """Absolute differences from the reference's logits."""
 
     mean: NotNegative
@@ -216,7 +207,7 @@ class LogitError(_Part, frozen=True, kw_only=True):
     count: Size
 
 
-class Accuracy(_Part, frozen=True, kw_only=True):
+class Accuracy(Part, frozen=True, kw_only=True):
     """Accuracy of a model by length; see `edge_asc.evaluation.accuracy.Accuracy`."""
 
     schema_version: Literal[1]
@@ -237,7 +228,7 @@ class Accuracy(_Part, frozen=True, kw_only=True):
         return next((row for row in self.lengths if row.seconds == seconds), None)
 
 
-class Agreement(_Part, frozen=True, kw_only=True):
+class Agreement(Part, frozen=True, kw_only=True):
     """Agreement with the reference on unlabelled clips: the share of equal decisions, and errors of logits."""
 
     steps: Size
@@ -246,7 +237,7 @@ class Agreement(_Part, frozen=True, kw_only=True):
     max_error: NotNegative
 
 
-class Loss(_Part, frozen=True, kw_only=True):
+class Loss(Part, frozen=True, kw_only=True):
     """Points of accuracy lost by each step of a deployment, by length ("1", "2" …) and in all ("all").
 
     A part is None where the rows that it compares were not measured together.
@@ -257,7 +248,7 @@ class Loss(_Part, frozen=True, kw_only=True):
     quantisation: dict[str, float] | None
 
 
-class Instructions(_Part, frozen=True, kw_only=True):
+class Instructions(Part, frozen=True, kw_only=True):
     """aarch64 instructions of a decision on one processor."""
 
     front_end: Count
@@ -268,7 +259,7 @@ class Instructions(_Part, frozen=True, kw_only=True):
     matrix_products: Count
 
 
-class Variant(_Part, frozen=True, kw_only=True):
+class Variant(Part, frozen=True, kw_only=True):
     """One model.
 
     Attributes:
@@ -291,6 +282,7 @@ class Variant(_Part, frozen=True, kw_only=True):
         loss: None where there is nothing to compare with.
         instructions: by processor; None where they were not counted.
         failed: why the model failed, and nothing of it was measured.
+        stream: events on an endless stream; absent where none was run.
     """
 
     name: str
@@ -312,6 +304,7 @@ class Variant(_Part, frozen=True, kw_only=True):
     loss: Loss | None
     instructions: dict[str, Instructions] | None
     failed: str | UnsetType = UNSET
+    stream: StreamScore | UnsetType = UNSET
 
     @property
     def agreed_share(self) -> float | None:
@@ -327,14 +320,14 @@ class Variant(_Part, frozen=True, kw_only=True):
         return chosen[-1] if chosen else None
 
 
-class Conversions(_Part, frozen=True, kw_only=True):
+class Conversions(Part, frozen=True, kw_only=True):
     """Conversions to other runtimes: largest errors of a logit by name, and reasons why some are absent."""
 
     errors: dict[str, NotNegative]
     absent: dict[str, str]
 
 
-class Result(_Part, frozen=True, kw_only=True):
+class Result(Part, frozen=True, kw_only=True):
     """The result of a benchmark on one target.
 
     Attributes:
@@ -349,6 +342,7 @@ class Result(_Part, frozen=True, kw_only=True):
         whole_clip: accuracy of the reference on whole clips in one pass.
         variants: the models.
         peers: of a comparison with other runtimes.
+        stream: the endless stream of the variants' scores; absent where none was run.
     """
 
     kind: Literal["bench"] = KIND
@@ -364,6 +358,7 @@ class Result(_Part, frozen=True, kw_only=True):
     whole_clip: Accuracy | None
     variants: tuple[Variant, ...]
     peers: Conversions | UnsetType = UNSET
+    stream: Stream | UnsetType = UNSET
 
     def variant(self, name: str) -> Variant | None:
         """Return the variant of this name; None if there is none."""

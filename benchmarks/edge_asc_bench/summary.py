@@ -42,6 +42,13 @@ def list_notes(result: Result) -> Iterator[str]:
         yield f"emulated by {result.machine.emulated}: times and memory are not the device's, and left out"
     if not result.complete:
         yield f"incomplete: {result.incomplete}"
+    for variant in result.variants:
+        if score := variant.stream:
+            yield (
+                f"{variant.name} on {score.seconds / 3600:.1f} h of stream: {score.detected} of {score.sounds} sounds "
+                f"detected, {score.false_alarms_per_day:.1f} false alarms a day, "
+                f"{score.changes_per_minute:.1f} label changes a minute"
+            )
     for variant in () if result.machine.emulated else result.variants:
         for form, latency in variant.latency.items():
             for doubt in latency.unstable:

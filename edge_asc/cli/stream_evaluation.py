@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 from rich.table import Table
 
-from edge_asc.audio import read
 from edge_asc.cli.console import ConsoleProgress
 from edge_asc.data.dataset import Dataset
-from edge_asc.data.recordings import Recordings
-from edge_asc.detection.rules import EventRules, default_rules
+from edge_asc.detection.rules import EventRules
 from edge_asc.engine import open_runtime
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.endless import DAY, StreamScore, calibrate, follow, score_stream
+from edge_asc.evaluation.mixing import choose_rules, mix_stream
 from edge_asc.evaluation.models import leakage_notes
-from edge_asc.evaluation.soundscape import Mixture, Soundscape
+from edge_asc.evaluation.soundscape import Mixture
 from edge_asc.files import write_json
-from edge_asc.frontend import Array
 from edge_asc.jsonobject import JsonValue
 from edge_asc.manifest import Manifest, update_contract
 from edge_asc.rule import DecisionRule
@@ -29,8 +26,6 @@ from edge_asc.training.checkpoint import METADATA, is_checkpoint, read_metadata
 
 # 1: first version.
 SCHEMA_VERSION = 1
-# Decoded clips that are kept: 320 KB each at 5 s.
-CLIPS = 512
 
 
 @dataclass(frozen=True)
@@ -116,44 +111,6 @@ class StreamEvaluation:
         }
 
 
-def mix_stream(data: Path, fold: int | None, background: Path | None, mixture: Mixture) -> Soundscape:
-    """Return a stream of a data set's clips over those of another one whose labels it does not have.
-
-    Raises:
-        DatasetError: a data set is damaged or has no such fold, or a clip cannot be read.
-        EdgeAscError: the other data set has no clips of other labels.
-    """
-    progress = ConsoleProgress()
-    recordings = Recordings.open(data, fold, progress)
-    sounds: dict[str, list[str]] = {}
-    for clip in recordings.clips:
-        sounds.setdefault(clip.label, []).append(str(recordings.dataset.path(clip)))
-    behind: list[str] = []
-    if background is not None:
-        other = Dataset.open(background)
-        other.check(progress)
-        foreign = [clip for clip in other.clips if clip.label not in recordings.dataset.labels]
-        if fold is not None:
-            # Those of recordings or authors that the fold holds out: its models have seen none of them.
-            seen = set(other.unrelated(foreign, recordings.dataset, recordings.clips))
-            foreign = [clip for clip in foreign if clip not in seen]
-        if not foreign:
-            raise EdgeAscError(f"{background}: has no clips of labels that {data} lacks; expected some as background")
-        behind = [str(other.path(clip)) for clip in foreign]
-    return Soundscape(sounds, behind, _read_clip, mixture)
-
-
-@lru_cache(maxsize=CLIPS)
-def _read_clip(path: str) -> Array:
-    return read(path)
-
-
-def choose_rules(runtime: Runtime) -> EventRules:
-    """Return the rules for events of a model's contract, or those for a model without any."""
-    contract = runtime.contract
-    return contract.events or default_rules(contract.labels, contract.unknown.label if contract.unknown else None)
-
-
 def run_stream(
     request: StreamRequest, models: Sequence[str], runtimes: Sequence[tuple[str, Runtime]]
 ) -> StreamEvaluation:
@@ -166,7 +123,7 @@ def run_stream(
         EdgeAscError: a windowed model, labels of the data that a model does not know, or a stream that is too short.
     """
     progress = ConsoleProgress()
-    soundscape = mix_stream(request.data, request.fold, request.background, request.mixture)
+    soundscape = mix_stream(request.data, request.fold, request.background, request.mixture, progress)
     pairs = []
     for name, runtime in runtimes:
         contract = runtime.contract

@@ -28,6 +28,8 @@ DAY = 86_400.0  # s
 TOLERANCE = 3.0  # s after a sound in which its detection may still start: the rule's memory
 # Thresholds that a calibration tries: even steps of the logit.
 THRESHOLDS = tuple(float(1.0 / (1.0 + np.exp(-x))) for x in np.arange(-3.0, 9.01, 0.1))
+# Shifts of the logits of thresholds, from high thresholds to low ones.
+SHIFTS = tuple(float(x) for x in np.arange(3.0, -3.01, -0.05))
 
 
 @dataclass(frozen=True)
@@ -297,6 +299,37 @@ def calibrate(
             threshold = 1.0
         thresholds[label] = round(threshold, 4)
     return replace(rules, threshold=0.5, thresholds=thresholds, false_alarms_per_day=per_day, measured_on=measured_on)
+
+
+def match_detections(
+    followed: Followed, intervals: Sequence[Interval], rules: EventRules, detected: int
+) -> LabelScore | None:
+    """Return the score of all labels at thresholds that detect at least so many sounds, the highest that do.
+
+    The logits of all thresholds are shifted by one number. With the detections of another model, both models can be
+    compared by their false alarms. None where even low thresholds detect fewer.
+
+    Args:
+        followed: what the model found.
+        intervals: the sounds of the stream.
+        rules: when a probability is an event.
+        detected: number of sounds.
+    """
+    intervals = followed.select(intervals)
+    labels = [label for label in followed.contract.labels if label not in rules.ignored]
+    for offset in SHIFTS:
+        scores = [score_label(followed, label, intervals, rules, _shift(rules.of(label), offset)) for label in labels]
+        total = sum(scores, LabelScore(0, 0, 0))
+        if total.detected >= detected:
+            return total
+    return None
+
+
+def _shift(threshold: float, offset: float) -> float:
+    """Return a threshold whose logit is shifted; one of 1 stays."""
+    if threshold >= 1.0:
+        return threshold
+    return float(1.0 / (1.0 + np.exp(-(np.log(threshold / (1.0 - threshold)) + offset))))
 
 
 def _steps_within(interval: Interval, followed: Followed) -> tuple[int, int]:

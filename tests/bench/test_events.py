@@ -158,4 +158,4 @@ def test_the_schema_of_a_result_has_the_fields_of_a_baseline() -> None:
     assert set(definitions["Result"]["required"]) <= set(baseline)
     for variant in baseline["variants"]:
         assert set(variant) == set(definitions["Variant"]["required"])
-    assert set(definitions["Variant"]["properties"]) - set(definitions["Variant"]["required"]) == {"failed"}
+    assert set(definitions["Variant"]["properties"]) - set(definitions["Variant"]["required"]) == {"failed", "stream"}

@@ -20,10 +20,11 @@ from edge_asc.errors import require
 if TYPE_CHECKING:
     from edge_asc_bench.job import Settings
     from edge_asc_bench.result import Result
+    from edge_asc_bench.streams import StreamPlan
     from edge_asc_bench.target import AppTarget, Target, TargetOptions
 
 # Options that an application on a device cannot apply: it has clips and settings of its own.
-NOT_FOR_APPS = ("lengths", "data", "fold", "python", "torch", "clean", "ssh_config", "threads")
+NOT_FOR_APPS = ("lengths", "data", "fold", "hours", "background", "python", "torch", "clean", "ssh_config", "threads")
 
 
 class BenchCommand(click.Command):
@@ -48,6 +49,18 @@ class BenchCommand(click.Command):
     help="Labelled data set in TAU layout, for accuracy [default: only agreement, on generated scenes].",
 )
 @click.option("--fold", type=int, help="Of --data: only the held-out clips of this fold.")
+@click.option(
+    "--stream",
+    "hours",
+    type=click.FloatRange(0.01, 1000),
+    metavar="HOURS",
+    help="Of --data: also measure events on an endless stream of its clips, on this machine.",
+)
+@click.option(
+    "--background",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="With --stream: data set whose clips of other labels are the background [default: faint noise].",
+)
 @click.option("--rounds", type=click.IntRange(1), default=25, show_default=True, help="Interleaved rounds.")
 @click.option(
     "--duration",
@@ -89,6 +102,8 @@ def command(
     lengths: tuple[int, ...],
     data: Path | None,
     fold: int | None,
+    hours: float | None,
+    background: Path | None,
     rounds: int,
     duration: float,
     output: Path,
@@ -126,7 +141,11 @@ def command(
     else:
         if fold is not None and data is None:
             raise click.UsageError("--fold belongs to --data")
-        results = _bench(models, _Subject(data, fold), machines, settings, saver)
+        if hours is not None and data is None:
+            raise click.UsageError("--stream belongs to --data")
+        if background is not None and hours is None:
+            raise click.UsageError("--background belongs to --stream")
+        results = _bench(models, _Subject(data, fold, hours, background), machines, settings, saver)
     if as_json:
         documents = [result.to_json() for result in results]
         print_json(documents[0] if len(documents) == 1 else documents)
@@ -156,10 +175,28 @@ def _check_app_usage(models: Sequence[str], targets: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class _Subject:
-    """The clips that a user names."""
+    """The clips that a user names, and the stream to mix from them.
+
+    Attributes:
+        data: folder of a data set; None for generated scenes.
+        fold: whose held-out clips are used; None for all.
+        hours: of the stream; None for no stream.
+        background: folder of the data set of its background; None for faint noise.
+    """
 
     data: Path | None
     fold: int | None
+    hours: float | None = None
+    background: Path | None = None
+
+    def plan_stream(self) -> StreamPlan | None:
+        """Return the stream to measure on; None for none."""
+        from edge_asc.evaluation.soundscape import Mixture
+        from edge_asc_bench.streams import StreamPlan
+
+        if self.data is None or self.hours is None:
+            return None
+        return StreamPlan(self.data, self.fold, self.background, Mixture(3600.0 * self.hours))
 
 
 def _bench(
@@ -172,7 +209,7 @@ def _bench(
     entries = all_models_from(models)
     progress = ConsoleProgress()
     clips = clips_from(entries[0][1], subject.data, subject.fold, progress)
-    benchmark = Benchmark(entries, clips, settings, _command_line())
+    benchmark = Benchmark(entries, clips, settings, _command_line(), subject.plan_stream())
     return bench(benchmark, targets, progress=progress, finished=saver.save)
 
 
