@@ -79,13 +79,14 @@ class TestStreamingClassifier:
             assert found.probability == found.probabilities[found.index]
 
     def test_the_rule_for_streams_is_the_default(self, runtime: Runtime) -> None:
-        mean, short, long = (
+        mean, short, long, live = (
             StreamingClassifier(runtime, decision=rule).push(sound(1))[-1]
-            for rule in ("mean", "forgetting:2", DecisionRule("forgetting", 1e4))
+            for rule in ("mean", "forgetting:2", DecisionRule("forgetting", 1e4), runtime.contract.live)
         )
         assert not np.array_equal(mean.probabilities, short.probabilities)
         np.testing.assert_allclose(long.probabilities, mean.probabilities, rtol=1e-3)
-        assert_same(StreamingClassifier(runtime).push(sound(1))[-1:], [short])
+        assert not np.array_equal(mean.probabilities, live.probabilities)
+        assert_same(StreamingClassifier(runtime).push(sound(1))[-1:], [live])
         (other,) = StreamingClassifier(with_contract(runtime, live=DecisionRule("mean"))).push(sound(1))[-1:]
         assert_same([other], [mean])
 
