@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal, Self, get_args
 
-from edge_asc.detection.rules import EventRules
+from edge_asc.detection.rules import EventRules, default_rules
 from edge_asc.errors import ContractError
 from edge_asc.frontend import FrontEnd
 from edge_asc.jsonobject import JsonObject, JsonValue, parse_json
@@ -204,6 +204,11 @@ class StreamContract:
         """Window lengths, s, that a windowed artefact offers, ascending."""
         names = (s.name for s in self.signatures if WINDOW.fullmatch(s.name))
         return tuple(sorted(int(name[7:-1]) for name in names))
+
+    @property
+    def event_rules(self) -> EventRules:
+        """The rules for events: `events`, or those for a model without calibrated ones."""
+        return self.events or default_rules(self.labels, None if self.unknown is None else self.unknown.label)
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return a JSON object that `from_json` reads back to an equal contract."""

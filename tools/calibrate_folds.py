@@ -20,7 +20,7 @@ import numpy as np
 from edge_asc.detection.rules import EventRules
 from edge_asc.engine import open_runtime
 from edge_asc.evaluation.endless import DAY, Followed, LabelScore, calibrate, follow, score_stream
-from edge_asc.evaluation.mixing import choose_rules, mix_stream
+from edge_asc.evaluation.mixing import mix_stream
 from edge_asc.evaluation.soundscape import Interval, Mixture
 from edge_asc.files import write_json
 from edge_asc.rule import DecisionRule, parse_rule
@@ -64,7 +64,7 @@ def main() -> None:
     folds = sorted(int(path.name[4:]) for path in options.run.glob("fold[0-9]"))
     mixture = Mixture(3600.0 * options.hours)
     parts = [follow_fold(options.run, options.data, options.background, k, mixture, options.decision) for k in folds]
-    first = choose_rules(open_runtime(options.run / f"fold{folds[0]}" / "artefact"))
+    first = open_runtime(options.run / f"fold{folds[0]}" / "artefact").contract.event_rules
     first = replace(first, threshold=EventRules.threshold, thresholds={})
     measured_on = (
         f"{options.hours * len(folds):g} h of held-out clips of {options.data.name} over held-out clips of "

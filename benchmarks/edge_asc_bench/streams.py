@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from edge_asc.evaluation.endless import DAY, Followed, follow, match_detections, score_stream
-from edge_asc.evaluation.mixing import choose_rules, mix_stream
+from edge_asc.evaluation.mixing import mix_stream
 from edge_asc.evaluation.soundscape import Interval, Mixture
 from edge_asc.progress import SILENT, Progress
 from edge_asc_bench.inputs import Model
@@ -38,7 +38,7 @@ class StreamPlan:
 
 @dataclass(frozen=True)
 class Streamed:
-    """What models made of a stream.
+    """A stream, and the decisions of models on it.
 
     Attributes:
         stream: it, described.
@@ -90,7 +90,7 @@ def add_streams(variants: Sequence[Variant], streamed: Streamed) -> tuple[Varian
         if twin is not None and twin.name in scored:
             model, followed = streamed.followed[variant.name]
             detected = scored[twin.name].detected
-            matched = match_detections(followed, streamed.intervals, choose_rules(model.runtime), detected)
+            matched = match_detections(followed, streamed.intervals, model.contract.event_rules, detected)
             score = msgspec.structs.replace(
                 score,
                 float_twin=twin.name,
@@ -103,7 +103,7 @@ def add_streams(variants: Sequence[Variant], streamed: Streamed) -> tuple[Varian
 
 def _score(name: str, streamed: Streamed) -> StreamScore:
     model, followed = streamed.followed[name]
-    score = score_stream(followed, streamed.intervals, choose_rules(model.runtime))
+    score = score_stream(followed, streamed.intervals, model.contract.event_rules)
     total = score.total
     return StreamScore(
         decision=str(followed.decision),

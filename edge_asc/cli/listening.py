@@ -18,7 +18,7 @@ from edge_asc.audio.reader import STDIN
 from edge_asc.cli.console import log
 from edge_asc.cli.lines import JsonLines, Lines
 from edge_asc.contract import StreamContract
-from edge_asc.detection.rules import BACKGROUND, EventRules, default_rules
+from edge_asc.detection.rules import BACKGROUND, EventRules
 from edge_asc.listening.sink import Sink
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class ListenOptions:
             ContractError: numbers that contradict each other.
         """
         unknown = None if contract.unknown is None else contract.unknown.label
-        rules = contract.events or default_rules(contract.labels, unknown)
+        rules = contract.event_rules
         thresholds = dict(self.thresholds)
         if strange := sorted({*thresholds, *self.ignored} - {"", *contract.labels}):
             raise click.UsageError(

@@ -14,7 +14,7 @@ from edge_asc.detection.rules import EventRules
 from edge_asc.engine import open_runtime
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.endless import DAY, StreamScore, calibrate, follow, score_stream
-from edge_asc.evaluation.mixing import choose_rules, mix_stream
+from edge_asc.evaluation.mixing import mix_stream
 from edge_asc.evaluation.models import leakage_notes
 from edge_asc.evaluation.soundscape import Mixture
 from edge_asc.files import write_json
@@ -30,7 +30,7 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class StreamRequest:
-    """What `evaluate --stream` is asked for.
+    """A request for `evaluate --stream`.
 
     Attributes:
         data: folder of the data set of the sounds.
@@ -136,7 +136,7 @@ def run_stream(
     measured_on = describe_stream(request)
     results = []
     for (name, runtime, rule), each in zip(pairs, followed, strict=True):
-        rules = choose_rules(runtime)
+        rules = runtime.contract.event_rules
         if request.per_day is not None:
             first, each = each.split()
             rules = calibrate(first, soundscape.intervals, rules, request.per_day, measured_on)

@@ -8,12 +8,10 @@ from pathlib import Path
 from edge_asc.audio import read
 from edge_asc.data.dataset import Clip, Dataset
 from edge_asc.data.recordings import Recordings
-from edge_asc.detection.rules import EventRules, default_rules
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.soundscape import Mixture, Soundscape
 from edge_asc.frontend import Array
 from edge_asc.progress import SILENT, Progress
-from edge_asc.runtime import Runtime
 
 # Decoded files that are kept: 320 KB each at 5 s.
 FILES = 512
@@ -54,12 +52,6 @@ def mix_stream(
             raise EdgeAscError(f"{background}: has no clips of labels that {data} lacks; expected some as background")
         behind = [_keep(clips, other, clip) for clip in foreign]
     return Soundscape(sounds, behind, lambda name: _read_clip(*clips[name]), mixture, RATE)
-
-
-def choose_rules(runtime: Runtime) -> EventRules:
-    """Return the rules for events of a model's contract, or those for a model without any."""
-    contract = runtime.contract
-    return contract.events or default_rules(contract.labels, contract.unknown.label if contract.unknown else None)
 
 
 def _keep(clips: dict[str, tuple[Path, Clip]], dataset: Dataset, clip: Clip) -> str:

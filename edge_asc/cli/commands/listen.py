@@ -116,8 +116,8 @@ INPUT_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 def command(**given: Any) -> None:
     """Report when sounds start and end.
 
-    Without SOURCES, the microphone is heard until Ctrl-C. SOURCES are a pipe (`-`, a FIFO), or any number of recordings
-    and folders of recordings:
+    Without SOURCES, the command listens to the microphone until Ctrl-C. SOURCES are a pipe (`-`, a FIFO), or any number
+    of recordings and folders of recordings:
 
     \b
         edge-asc listen
