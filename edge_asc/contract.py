@@ -208,7 +208,7 @@ class StreamContract:
     @property
     def event_rules(self) -> EventRules:
         """The rules for events: `events`, or those for a model without calibrated ones."""
-        return self.events or default_rules(self.labels, None if self.unknown is None else self.unknown.label)
+        return self.events or default_rules(self.labels, self.unknown)
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return a JSON object that `from_json` reads back to an equal contract."""

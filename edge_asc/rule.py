@@ -128,11 +128,20 @@ class Belief:
         classes: number of labels.
         step: time between two outputs of the model, s.
         temperature: divisor of the logits.
+        log_odds: added to the logits of each step after their division, (classes,); zeros where it is not given.
     """
 
-    def __init__(self, rule: DecisionRule, classes: int, step: float, temperature: float = 1.0) -> None:
+    def __init__(
+        self,
+        rule: DecisionRule,
+        classes: int,
+        step: float,
+        temperature: float = 1.0,
+        log_odds: npt.ArrayLike = 0.0,
+    ) -> None:
         self.rule = rule
         self._temperature = temperature
+        self._shift: Vector = temperature * np.asarray(log_odds, np.float64)
         # "last" and "mean" are the limits of forgetting.
         limits = {"last": 0.0, "mean": 1.0}
         self._keep = limits[rule.name] if rule.name in limits else math.exp(-step / rule.seconds)
@@ -147,7 +156,7 @@ class Belief:
 
     def update(self, logits: npt.ArrayLike) -> Vector:
         """Take the logits of a step, (classes,); return the probabilities after it, (classes,)."""
-        x = np.asarray(logits, np.float64)
+        x = np.asarray(logits, np.float64) + self._shift
         if self.rule.name == "sticky":
             expected = self._keep * self._probabilities + (1.0 - self._keep) / self._classes
             self._probabilities = softmax(np.log(expected) + x * (self.rule.weight / self._temperature))

@@ -11,11 +11,12 @@ from edge_asc.detection.rules import EventRules
 from edge_asc.frontend import Array
 from edge_asc.listening.listener import Clock, Listener
 from edge_asc.listening.sink import Change, Moment, Sink
+from edge_asc.rule import DecisionRule
 from edge_asc.streaming import Decision, StreamingClassifier
 
 LABELS = ("rain", "church_bells", "other")
 RATE, STEP = 16_000, 4000  # 0.25 s
-RULES = EventRules(ignored=("other",))
+RULES = EventRules(ignored=("other",), decision=DecisionRule("last"))
 QUIET = 0.001  # amplitude in which there is no label
 
 
@@ -31,7 +32,12 @@ class FakeClassifier:
     def __init__(self) -> None:
         front_end = SimpleNamespace(sample_rate=RATE)
         self.contract = SimpleNamespace(
-            labels=LABELS, name="fake", front_end=front_end, signature=lambda _: SimpleNamespace(samples=STEP)
+            labels=LABELS,
+            name="fake",
+            front_end=front_end,
+            temperature=1.0,
+            unknown=None,
+            signature=lambda _: SimpleNamespace(samples=STEP),
         )
         self.reset()
 
@@ -51,8 +57,7 @@ class FakeClassifier:
     def _decide(self, step: Array) -> Decision:
         index = round(float(step.mean()) / 0.1) - 1
         p = np.full(len(LABELS), 0.05)
-        if index >= 0:
-            p[index] = 0.9
+        p[index] = 0.9  # the last one, "other", without a label
         best = int(p.argmax())
         time = self._count * STEP / RATE
         return Decision(time, LABELS[best], best, p[best], p, np.log(p), False, LABELS[best], p[best])

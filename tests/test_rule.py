@@ -126,3 +126,13 @@ def test_a_rule_of_no_sense_is_refused(text: str) -> None:
 def test_only_the_mean_never_forgets() -> None:
     rules = [DecisionRule(name, 0.0 if name in ("last", "mean") else 2.0) for name in RULE_NAMES]
     assert [rule.name for rule in rules if not rule.forgets] == ["mean"]
+
+
+@pytest.mark.parametrize(
+    "rule", [DecisionRule("last"), DecisionRule("forgetting", 1.5), DecisionRule("sticky", 4.0, 0.5)]
+)
+def test_log_odds_shift_the_logits_of_every_step(rule: DecisionRule) -> None:
+    odds, temperature = np.log([1.0, 20.0, 1.0]), 1.7
+    shifted, plain = Belief(rule, 3, 0.256, temperature, odds), Belief(rule, 3, 0.256, temperature)
+    for row in np.random.default_rng(0).normal(size=(5, 3)):
+        np.testing.assert_allclose(shifted.update(row), plain.update(row + temperature * odds))

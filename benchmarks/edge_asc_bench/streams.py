@@ -59,19 +59,21 @@ def run_stream(models: Sequence[Model], plan: StreamPlan, progress: Progress = S
     """
     soundscape = mix_stream(plan.data, plan.fold, plan.background, plan.mixture, progress)
     causal = [model for model in models if model.contract.form == "causal"]
-    results = follow(soundscape, [(model.runtime, model.contract.live) for model in causal], progress)
+    followed = [(model.runtime, model.contract.live, model.contract.event_rules) for model in causal]
+    results = follow(soundscape, followed, progress)
     listed = "".join(f"{each.label} {each.start:.6f} {each.end:.6f}\n" for each in soundscape.intervals)
     stream = Stream(
         data=plan.data.name,
         fold=plan.fold,
         background=None if plan.background is None else plan.background.name,
+        background_pause=plan.mixture.background_pause,
         seconds=plan.mixture.seconds,
         seed=plan.mixture.seed,
         sounds=len(soundscape.intervals),
         sha256=hashlib.sha256(listed.encode()).hexdigest(),
     )
-    followed = {model.name: (model, each) for model, each in zip(causal, results, strict=True)}
-    return Streamed(stream, tuple(soundscape.intervals), followed)
+    by_name = {model.name: (model, each) for model, each in zip(causal, results, strict=True)}
+    return Streamed(stream, tuple(soundscape.intervals), by_name)
 
 
 def add_streams(variants: Sequence[Variant], streamed: Streamed) -> tuple[Variant, ...]:

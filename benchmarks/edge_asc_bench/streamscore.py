@@ -42,6 +42,7 @@ class Stream(Part, frozen=True, kw_only=True):
         data: data set of the sounds.
         fold: whose held-out clips were used; None for all clips.
         background: data set of the background; None for faint noise.
+        background_pause: mean time between two of its clips, s.
         seconds: length.
         seed: of everything random.
         sounds: number of sounds.
@@ -51,6 +52,7 @@ class Stream(Part, frozen=True, kw_only=True):
     data: str
     fold: int | None
     background: str | None
+    background_pause: NotNegative
     seconds: Positive
     seed: Count
     sounds: Count

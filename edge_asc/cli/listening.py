@@ -74,6 +74,7 @@ class ListenOptions:
     rate: int | None
     channels: int | None
     decision: DecisionRule | None
+    event_decision: DecisionRule | None
     thresholds: Mapping[str, float]
     release: float | None
     minimum: float | None
@@ -189,8 +190,10 @@ class ListenOptions:
         everywhere = thresholds.pop("", None)
         if everywhere is not None:
             rules = replace(rules, threshold=everywhere, thresholds={})
-        # What false alarms were measured for are the calibrated thresholds with their release and lengths.
-        if self.thresholds or (self.release, self.minimum, self.maximum) != (None, None, None):
+        # What false alarms were measured for are the calibrated thresholds with all that belongs to them.
+        if self.thresholds or any(
+            given is not None for given in (self.release, self.minimum, self.maximum, self.event_decision)
+        ):
             rules = replace(rules, false_alarms_per_day=None, measured_on="")
         wanted = tuple(label for label in rules.ignored if label not in thresholds)
         return replace(
@@ -200,6 +203,7 @@ class ListenOptions:
             minimum=rules.minimum if self.minimum is None else self.minimum,
             maximum=rules.maximum if self.maximum is None else self.maximum,
             ignored=tuple(dict.fromkeys((*wanted, *self.ignored))),
+            decision=self.event_decision or rules.decision,
         )
 
     def open_sinks(self, stack: ExitStack, contract: StreamContract, rules: EventRules, *, is_live: bool) -> list[Sink]:

@@ -38,6 +38,7 @@ class StreamRequest:
         background: folder of a data set; its clips of labels that `data` lacks are the background.
         mixture: how the stream is mixed.
         decisions: rules to try; empty for each model's own.
+        event_decision: rule of events; None for each model's own.
         per_day: false alarms a day that thresholds are chosen for; None for the models' own thresholds.
     """
 
@@ -46,6 +47,7 @@ class StreamRequest:
     background: Path | None
     mixture: Mixture
     decisions: tuple[DecisionRule, ...] = ()
+    event_decision: DecisionRule | None = None
     per_day: float | None = None
 
 
@@ -101,6 +103,7 @@ class StreamEvaluation:
                 "pause": mixture.pause,
                 "gain": list(mixture.gain),
                 "background": mixture.background,
+                "background_pause": mixture.background_pause,
                 "seed": mixture.seed,
             },
             "results": [
@@ -131,12 +134,14 @@ def run_stream(
             raise EdgeAscError(f"{name} is a windowed model; a stream without an end needs a causal one")
         if strange := sorted(set(soundscape.labels) - set(contract.labels)):
             raise EdgeAscError(f"{name} does not know {', '.join(strange)}; evaluate it on clips of its own labels")
-        pairs += [(name, runtime, rule) for rule in request.decisions or (contract.live,)]
-    followed = follow(soundscape, [(runtime, rule) for _, runtime, rule in pairs], progress)
+        rules = contract.event_rules
+        if request.event_decision is not None:
+            rules = replace(rules, decision=request.event_decision, false_alarms_per_day=None, measured_on="")
+        pairs += [(name, runtime, rule, rules) for rule in request.decisions or (contract.live,)]
+    followed = follow(soundscape, [(runtime, rule, rules) for _, runtime, rule, rules in pairs], progress)
     measured_on = describe_stream(request)
     results = []
-    for (name, runtime, rule), each in zip(pairs, followed, strict=True):
-        rules = runtime.contract.event_rules
+    for (name, _, rule, rules), each in zip(pairs, followed, strict=True):
         if request.per_day is not None:
             first, each = each.split()
             rules = calibrate(first, soundscape.intervals, rules, request.per_day, measured_on)
@@ -157,8 +162,11 @@ def run_stream(
 def describe_stream(request: StreamRequest) -> str:
     """Return the stream in words."""
     part = "all clips" if request.fold is None else f"the held-out clips of fold {request.fold}"
-    behind = "faint noise" if request.background is None else request.background.name
-    return f"{request.mixture.seconds / 3600:g} h of {part} of {request.data.name} over {behind}"
+    mixture = request.mixture
+    text = f"{mixture.seconds / 3600:g} h of {part} of {request.data.name}, pauses of {mixture.pause:g} s"
+    if request.background is None:
+        return text
+    return f"{text}, and of other sounds of {request.background.name}, pauses of {mixture.background_pause:g} s"
 
 
 def write_rules(model: str, result: StreamResult) -> Path:

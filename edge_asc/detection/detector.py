@@ -9,11 +9,27 @@ from datetime import datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 
+from edge_asc.contract import StreamContract
 from edge_asc.detection.event import SoundEvent
 from edge_asc.detection.rules import QUIETEST, EventRules
+from edge_asc.rule import Belief
 
 Vector = npt.NDArray[np.float64]
 ROUNDING = 1e-9  # s, of times that are sums of steps
+
+
+def make_event_belief(contract: StreamContract, rules: EventRules) -> Belief:
+    """Return what turns the logits of a stream into the probabilities that events are found in.
+
+    Args:
+        contract: of a causal model.
+        rules: its rules, or other ones for its labels.
+    """
+    log_odds = np.zeros(len(contract.labels))
+    if contract.unknown is not None:
+        log_odds[contract.labels.index(contract.unknown.label)] = np.log(rules.other_odds)
+    step = contract.signature("step").samples / contract.front_end.sample_rate
+    return Belief(rules.decision, len(contract.labels), step, contract.temperature, log_odds)
 
 
 @dataclass
@@ -44,7 +60,7 @@ class EventDetector:
 
     Args:
         labels: of the probabilities.
-        rules: when a probability is an event.
+        rules: when a probability is an event. Its own decision rule gives the probabilities: `make_event_belief`.
         step: seconds of audio of one decision.
     """
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_asc.contract import StreamContract
-from edge_asc.detection.detector import find_runs
+from edge_asc.detection.detector import find_runs, make_event_belief
 from edge_asc.detection.rules import QUIETEST, EventRules
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.soundscape import Interval, Soundscape
@@ -28,6 +28,7 @@ DAY = 86_400.0  # s
 TOLERANCE = 3.0  # s after a sound in which its detection may still start: the rule's memory
 # Thresholds that a calibration tries: even steps of the logit.
 THRESHOLDS = tuple(float(1.0 / (1.0 + np.exp(-x))) for x in np.arange(-3.0, 9.01, 0.1))
+FEWEST = 5.0  # false alarms in a stream that a rate can be judged by
 # Shifts of the logits of thresholds, from high thresholds to low ones.
 SHIFTS = tuple(float(x) for x in np.arange(3.0, -3.01, -0.05))
 
@@ -40,7 +41,7 @@ class Followed:
         contract: of the model.
         decision: the rule of its decisions.
         step: seconds of one step.
-        probabilities: after each step, (steps, labels); zeros in digital silence.
+        probabilities: of events after each step, (steps, labels); zeros in digital silence.
         answers: index of the label reported after each step, (steps,).
         start: number of the first step in the whole stream.
     """
@@ -75,24 +76,25 @@ class Followed:
 
 
 def follow(
-    soundscape: Soundscape, models: Sequence[tuple[Runtime, DecisionRule]], progress: Progress = SILENT
+    soundscape: Soundscape, models: Sequence[tuple[Runtime, DecisionRule, EventRules]], progress: Progress = SILENT
 ) -> list[Followed]:
     """Run models over a stream side by side; memory grows by the probabilities alone.
 
     Args:
         soundscape: the stream.
-        models: causal models of one front end, and the rule of each.
+        models: causal models of one front end, each with the rule of its decisions and its rules for events.
         progress: one unit for each second of audio.
 
     Raises:
         EdgeAscError: models with different front ends.
     """
-    contracts = [runtime.contract for runtime, _ in models]
+    contracts = [runtime.contract for runtime, _, _ in models]
     first = contracts[0]
     raw = first.front_end.raw
     if any(replace(c.front_end.raw, clip=1.0) != replace(raw, clip=1.0) for c in contracts):
         raise EdgeAscError("the models have different front ends; evaluate them one at a time")
-    classifiers = [StreamingClassifier(runtime, decision=rule) for runtime, rule in models]
+    classifiers = [StreamingClassifier(runtime, decision=rule) for runtime, rule, _ in models]
+    beliefs = [make_event_belief(runtime.contract, rules) for runtime, _, rules in models]
     normalise = [LogMel(contract.front_end).normalise for contract in contracts]
     rows: list[list[Array]] = [[] for _ in models]
     answers: list[list[int]] = [[] for _ in models]
@@ -104,11 +106,13 @@ def follow(
             pending = np.concatenate((pending, log_mel.push(block)))
             steps = len(rest) // size
             loud = [measure_level(rest[i * size : (i + 1) * size]) > QUIETEST for i in range(steps)]
-            for classifier, to_input, mine, said in zip(classifiers, normalise, rows, answers, strict=True):
+            for classifier, belief, to_input, mine, said in zip(
+                classifiers, beliefs, normalise, rows, answers, strict=True
+            ):
                 x = to_input(pending[: steps * frames].copy())
                 for i in range(steps):
                     decision = classifier.push_features(x[i * frames : (i + 1) * frames])
-                    mine.append(decision.probabilities.astype(np.float32) * np.float32(loud[i]))
+                    mine.append(belief.update(decision.logits).astype(np.float32) * np.float32(loud[i]))
                     said.append(classifier.labels.index(decision.answer))
             rest, pending = rest[steps * size :], pending[steps * frames :]
             phase.advance(len(block) / raw.sample_rate)
@@ -120,7 +124,7 @@ def follow(
             np.array(mine, np.float32).reshape(-1, len(runtime.contract.labels)),
             np.array(said, np.int16),
         )
-        for (runtime, rule), mine, said in zip(models, rows, answers, strict=True)
+        for (runtime, rule, _), mine, said in zip(models, rows, answers, strict=True)
     ]
 
 
@@ -268,13 +272,16 @@ def score_label(
 def calibrate(
     followed: Followed, intervals: Sequence[Interval], rules: EventRules, per_day: float, measured_on: str
 ) -> EventRules:
-    """Return the rules with the lowest threshold of each label that gives at most its share of false alarms a day.
+    """Return the rules with the thresholds that detect most sounds at so many false alarms a day.
+
+    A label that is easily told from others gets more of the false alarms than one that is not: step by step, that
+    threshold is lowered which finds most sounds for a false alarm.
 
     Args:
         followed: what the model found.
         intervals: the sounds of the stream.
         rules: all but the thresholds.
-        per_day: false alarms of all reported labels together; each label gets the same share.
+        per_day: false alarms of all reported labels together.
         measured_on: the stream, in words.
 
     Raises:
@@ -282,22 +289,28 @@ def calibrate(
     """
     labels = [label for label in followed.contract.labels if label not in rules.ignored]
     intervals = followed.select(intervals)
-    share = per_day / len(labels)
-    if share * followed.seconds < DAY:
+    budget = per_day * followed.seconds / DAY
+    if budget < FEWEST:
         raise EdgeAscError(
-            f"{per_day:g} false alarms a day of {len(labels)} labels cannot be seen in "
-            f"{followed.seconds / 3600:.1f} h; use a stream of {len(labels) / per_day * 24:.0f} h or more, or a "
-            "higher rate"
+            f"{per_day:g} false alarms a day cannot be judged in {followed.seconds / 3600:.1f} h; use a stream of "
+            f"{FEWEST / per_day * 24:.0f} h or more, or a higher rate"
         )
-    thresholds = {}
-    for label in labels:
-        for threshold in THRESHOLDS:
-            score = score_label(followed, label, intervals, rules, threshold)
-            if score.false_alarms * DAY / followed.seconds <= share:
-                break
-        else:
-            threshold = 1.0
-        thresholds[label] = round(threshold, 4)
+    levels = (*THRESHOLDS, 1.0)
+    # Sounds and false alarms of each label at each threshold, (labels, thresholds, 2).
+    scores = [[score_label(followed, label, intervals, rules, level) for level in THRESHOLDS] for label in labels]
+    curves = np.array([[[each.detected, each.false_alarms] for each in row] + [[0, 0]] for row in scores], float)
+    chosen = np.full(len(labels), len(levels) - 1)
+    while True:
+        found, false = curves[np.arange(len(labels)), chosen].T
+        gain, price = curves[:, :, 0] - found[:, None], curves[:, :, 1] - false[:, None]
+        possible = (gain > 0) & (price <= budget - false.sum())
+        if not possible.any():
+            break
+        # Where a step costs nothing, the largest gain counts.
+        worth = np.where(possible, gain / np.maximum(price, 1e-6), -1.0)
+        label, level = np.unravel_index(int(worth.argmax()), worth.shape)
+        chosen[label] = level
+    thresholds = {label: round(levels[i], 5) for label, i in zip(labels, chosen, strict=True)}
     return replace(rules, threshold=0.5, thresholds=thresholds, false_alarms_per_day=per_day, measured_on=measured_on)
 
 

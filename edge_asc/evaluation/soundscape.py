@@ -14,6 +14,7 @@ Reader = Callable[[str], Array]
 
 FADE = 0.02  # s at both ends of a clip
 CHUNK = 10.0  # s of one block
+FAINT = -70.0  # dBFS of the noise where there is no background
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Mixture:
         gain: range of the gain of a sound, dB; drawn uniformly.
         background: gain of the background, dB.
         seed: of everything random.
+        background_pause: mean time between two clips of the background, s, exponentially distributed; 0 for one after
+            another. The pauses are faint noise.
     """
 
     seconds: float
@@ -35,9 +38,11 @@ class Mixture:
     gain: tuple[float, float] = (-12.0, 0.0)
     background: float = -20.0
     seed: int = 0
+    background_pause: float = 30.0
 
     def __post_init__(self) -> None:
-        if not self.seconds > 0.0 or self.event < 0.0 or self.pause < 0.0 or self.gain[0] > self.gain[1]:
+        times = self.event, self.pause, self.background_pause
+        if not self.seconds > 0.0 or min(times) < 0.0 or self.gain[0] > self.gain[1]:
             raise EdgeAscError(
                 f"a stream of {self.seconds:g} s with sounds of {self.event:g} s, pauses of {self.pause:g} s and gains "
                 f"of {self.gain[0]:g} to {self.gain[1]:g} dB cannot be mixed; expected positive times, and gains in "
@@ -124,9 +129,10 @@ class Soundscape:
         low, high = self.mixture.gain
         while True:
             if self.mixture.pause:
-                pause = np.zeros(round(generator.exponential(self.mixture.pause) * self._rate), np.float32)
-                yield pause
-                position += len(pause)
+                pause = round(generator.exponential(self.mixture.pause) * self._rate)
+                for count in self._split(pause):
+                    yield np.zeros(count, np.float32)
+                position += pause
             others = [label for label in labels if label != previous] or labels
             previous = label = others[int(generator.integers(len(others)))]
             gain = np.float32(10.0 ** (generator.uniform(low, high) / 20.0))
@@ -150,10 +156,23 @@ class Soundscape:
     def _play_background(self, generator: np.random.Generator) -> Iterator[Array]:
         gain = np.float32(10.0 ** (self.mixture.background / 20.0))
         while True:
-            if self._background:
-                yield gain * self._faded(self._background, generator)
-            else:
-                yield generator.normal(0.0, 10.0 ** (-70.0 / 20.0), self._rate).astype(np.float32)
+            if not self._background:
+                yield self._make_noise(self._rate, generator)
+                continue
+            if self.mixture.background_pause:
+                pause = round(generator.exponential(self.mixture.background_pause) * self._rate)
+                for count in self._split(pause):
+                    yield self._make_noise(count, generator)
+            yield gain * self._faded(self._background, generator)
+
+    def _split(self, count: int) -> Iterator[int]:
+        """Yield the sizes of the blocks of a pause of so many samples: it may last for hours."""
+        size = round(CHUNK * self._rate)
+        yield from (min(size, count - begin) for begin in range(0, count, size))
+
+    @staticmethod
+    def _make_noise(count: int, generator: np.random.Generator) -> Array:
+        return generator.normal(0.0, 10.0 ** (FAINT / 20.0), count).astype(np.float32)
 
     def _faded(self, names: Sequence[str], generator: np.random.Generator) -> Array:
         """Return the samples of a random clip with short fades, so that joints do not click."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from edge_asc.detection.detector import EventDetector
+from edge_asc.detection.detector import EventDetector, make_event_belief
 from edge_asc.detection.event import SoundEvent
 from edge_asc.detection.rules import EventRules
 from edge_asc.frontend import Array
@@ -49,6 +49,7 @@ class Listener:
         contract = classifier.contract
         self._rate = contract.front_end.sample_rate
         self._size = contract.signature("step").samples
+        self._belief = make_event_belief(contract, rules)
         self._detector = EventDetector(contract.labels, rules, self._size / self._rate)
         self._step = np.empty(0, np.float32)
         self._offset, self._count = 0.0, 0
@@ -81,6 +82,7 @@ class Listener:
         events = self._detector.finish()
         self._offset, self._count = self.time + seconds, 0
         self._classifier.reset()
+        self._belief.reset()
         self._step = np.empty(0, np.float32)
         self._send(events)
 
@@ -97,7 +99,7 @@ class Listener:
         if wall is not None:
             self._detector.set_clock(wall, time)
         level = measure_level(self._step)
-        changes = self._detector.update(time, decision.probabilities, level)
+        changes = self._detector.update(time, self._belief.update(decision.logits), level)
         moment = Moment(self.source, time, decision, level, self._step, wall)
         self._send(changes)
         deliver(self._sinks, lambda sink: sink.observe(moment))

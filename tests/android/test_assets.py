@@ -96,17 +96,18 @@ def test_golden_vectors_of_decisions_hold_all_rules_and_all_changes_of_events(tm
         probabilities = np.fromfile(tmp_path / entry["probabilities"], "<f8").reshape(logits.shape)
         belief = Belief(rule, len(labels), step, document["temperature"])
         np.testing.assert_array_equal(probabilities, [belief.update(row) for row in logits])
-        for detected in entry["events"]:
-            detector = EventDetector(labels, EventRules.from_json(JsonObject(detected["rules"], "events")), step)
-            rows = enumerate(zip(probabilities, levels, strict=True), 1)
-            events = [event for i, (row, level) in rows for event in detector.update(i * step, row, level)]
-            expected = [(change["label"], change["start"], change["end"]) for change in detected["changes"]]
-            assert expected == [(event.label, event.start, event.end) for event in events + detector.finish()]
-    # Every rule that forgets finds starts and ends with each detector, so that a comparison of them means something.
-    for rule, entry in zip(rules, document["rules"], strict=True):
-        for detected in entry["events"]:
-            ends = [change["end"] for change in detected["changes"]]
-            assert not rule.forgets or {end is None for end in ends} == {True, False}
+    for detected in document["events"]:
+        event_rules = EventRules.from_json(JsonObject(detected["rules"], "events"))
+        log_odds = np.zeros(len(labels))
+        log_odds[labels.index(document["unknown"]["label"])] = np.log(event_rules.other_odds)
+        belief = Belief(event_rules.decision, len(labels), step, document["temperature"], log_odds)
+        detector = EventDetector(labels, event_rules, step)
+        rows = enumerate(zip(logits, levels, strict=True), 1)
+        events = [event for i, (row, level) in rows for event in detector.update(i * step, belief.update(row), level)]
+        expected = [(change["label"], change["start"], change["end"]) for change in detected["changes"]]
+        assert expected == [(event.label, event.start, event.end) for event in events + detector.finish()]
+        # Each finds starts and ends, so that a comparison of them means something.
+        assert {change["end"] is None for change in detected["changes"]} == {True, False}
 
 
 def _quantise(spec: TensorSpec, path: Path) -> Any:

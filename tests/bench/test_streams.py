@@ -27,7 +27,9 @@ from edge_asc_bench.result import Result, read
 from edge_asc_bench.streamscore import Stream, StreamScore
 
 BASELINE = Path(__file__).parents[2] / "benchmarks/baselines/generated/fuse.json"
-STREAM = Stream(data="d", fold=None, background=None, seconds=86400.0, seed=0, sounds=100, sha256="0" * 64)
+STREAM = Stream(
+    data="d", fold=None, background=None, background_pause=30.0, seconds=86400.0, seed=0, sounds=100, sha256="0" * 64
+)
 SCORE = StreamScore(
     decision="last",
     seconds=86400.0,

@@ -32,7 +32,8 @@ from test_light import GOLDEN, samples
 
 MODEL = ("--model", str(GOLDEN / "fuse-int8.tflite"))
 # The recording has no clear sound: at this threshold it has events.
-EVENTS = ("--decision", "last", "--threshold", "0.1")
+STEPS = ("--decision", "last", "--event-decision", "last")
+EVENTS = (*STEPS, "--threshold", "0.01")
 PROGRAM = [sys.executable, "-m", "edge_asc", "listen", *MODEL]
 RAW = ("--format", "s16le", "--rate", "16000")
 PATIENCE = 60.0  # s, of a busy machine
@@ -135,7 +136,7 @@ def test_a_folder_is_searched_once_and_resumes(recordings: Path, tmp_path: Path)
     damaged = run(recordings, *EVENTS, "--output", out)
     assert b" 2 of them searched before: " in damaged.stderr
     assert (out / "events.csv").read_bytes() == table
-    other = run(recordings, "--decision", "last", "--threshold", "0.2", "--output", out, "--table", "audacity")
+    other = run(recordings, *STEPS, "--threshold", "0.02", "--output", out, "--table", "audacity")
     assert b" 0 of them searched before: " in other.stderr
     assert not [path for path in out.rglob("*") if path.name.startswith(".")]
 
@@ -165,7 +166,7 @@ def test_the_journal_takes_the_events_of_files(recordings: Path, tmp_path: Path)
 def test_thresholds_are_by_label(recordings: Path, expected: list[tuple[str, float, float]]) -> None:
     label = expected[0][0]
     recording = recordings / "one.wav"
-    _, output, _ = invoke(recording, "--json", "--decision", "last", "--threshold", "1", "--threshold", f"{label}=0.1")
+    _, output, _ = invoke(recording, "--json", *STEPS, "--threshold", "1", "--threshold", f"{label}=0.01")
     assert {e["label"] for e in events(output)} == {label}
     _, output, _ = invoke(recording, "--json", *EVENTS, "--ignore", label)
     assert ended(events(output)) == [event for event in expected if event[0] != label]
@@ -173,7 +174,7 @@ def test_thresholds_are_by_label(recordings: Path, expected: list[tuple[str, flo
     assert output == ""
     _, output, _ = invoke(recording, "--json", *EVENTS, "--minimum", "0.2", "--maximum", "0.6")
     assert all(end - start <= 0.6 for _, start, end in ended(events(output)))
-    _, output, _ = invoke(recording, "--json", "--decision", "last", "--threshold", "0.000001")
+    _, output, _ = invoke(recording, "--json", *STEPS, "--threshold", "0.000001")
     assert "other" not in {e["label"] for e in events(output)}
 
 

@@ -14,6 +14,8 @@ from edge_asc.detection.event import SoundEvent
 from edge_asc.detection.rules import EventRules, default_rules
 from edge_asc.errors import ContractError
 from edge_asc.jsonobject import JsonObject
+from edge_asc.rule import DecisionRule
+from edge_asc.unknown import UnknownRule
 
 STEP = 0.25
 LABELS = ("rain", "bells", "other")
@@ -95,7 +97,9 @@ def test_events_of_a_whole_stream_are_those_of_the_detector(
 
 
 def test_rules_are_read_back() -> None:
-    rules = EventRules(0.4, {"rain": 0.7}, 0.5, 1.0, 60.0, ("other",), 2.5, "a stream")
+    rules = EventRules(
+        0.4, {"rain": 0.7}, 0.5, 1.0, 60.0, ("other",), DecisionRule("sticky", 9.0, 0.5), 3.0, 2.5, "a stream"
+    )
     assert EventRules.from_json(JsonObject(rules.to_json(), "events")) == rules
     assert EventRules.from_json(JsonObject(EventRules().to_json(), "events")) == EventRules()
 
@@ -110,6 +114,8 @@ def test_rules_are_read_back() -> None:
         {"minimum": -1.0},
         {"minimum": 2.0, "maximum": 2.0},
         {"maximum": float("inf")},
+        {"other_odds": 0.0},
+        {"other_odds": float("inf")},
         {"false_alarms_per_day": -1.0},
     ],
 )
@@ -119,4 +125,10 @@ def test_rules_of_no_sense_are_refused(wrong: dict[str, float]) -> None:
 
 
 def test_a_model_without_rules_ignores_what_is_no_sound_of_interest() -> None:
-    assert default_rules(("rain", "Silence", "none"), "none").ignored == ("Silence", "none")
+    labels = ("rain", "none", "Silence")
+    assert default_rules(labels) == EventRules(ignored=("Silence",))
+    rules = default_rules(labels, UnknownRule("none", 0.01, 0.05))
+    assert set(rules.ignored) == {"Silence", "none"}
+    assert rules.other_odds == pytest.approx(99.0)
+    # A threshold above one half asks for no less evidence than the model's own odds.
+    assert default_rules(labels, UnknownRule("none", 0.9, 0.05)).other_odds == 1.0

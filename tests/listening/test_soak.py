@@ -59,7 +59,8 @@ def test_memory_is_flat_and_the_journal_complete(tmp_path: Path) -> None:
             connection.request("GET", "/events.json")
             assert len(json.loads(connection.getresponse().read())["events"]) == 2 * SCENES
     kept = list((tmp_path / "clips").iterdir())  # written by now
-    assert kept and sum(path.stat().st_size for path in kept) <= 200_000
+    assert kept
+    assert sum(path.stat().st_size for path in kept) <= 200_000
     lines = [json.loads(line) for line in (tmp_path / "journal").read_text().splitlines()]
     assert len(lines) == 4 * SCENES
     ends = [(line["label"], line["start"], line["end"]) for line in lines if line["event"] == "end"]

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_asc.detection.detector import EventDetector
 from edge_asc.detection.event import SoundEvent
 from edge_asc.detection.rules import QUIETEST, EventRules, default_rules
 from edge_asc.frontend import Array
 from edge_asc.rule import DEFAULT_LIVE, Belief, DecisionRule, Vector
+from edge_asc.unknown import UnknownRule
 
 LABELS = ("bells", "other", "rain", "siren", "Silence")
-UNKNOWN = "other"
+UNKNOWN = UnknownRule("other", 0.04, 0.05)
 STEPS = 400
 STEP = 0.256  # s
 TEMPERATURE = 1.7
@@ -32,14 +32,22 @@ RULES = (
 EVENT_RULES = (
     default_rules(LABELS, UNKNOWN),
     # Events that are cut, with no hysteresis and no shortest duration.
-    EventRules(threshold=0.4, release=1.0, minimum=0.0, maximum=3.0),
-    EventRules(thresholds={"bells": 0.2, "rain": 0.8}, release=0.3, minimum=1.5, maximum=20.0, ignored=("siren",)),
+    EventRules(threshold=0.4, release=1.0, minimum=0.0, maximum=3.0, decision=DecisionRule("last")),
+    EventRules(
+        thresholds={"bells": 0.2, "rain": 0.8},
+        release=0.3,
+        minimum=1.5,
+        maximum=20.0,
+        ignored=("siren",),
+        decision=DecisionRule("sticky", 10.0, 0.3),
+        other_odds=20.0,
+    ),
 )
 
 
 @dataclass(frozen=True)
 class DetectedEvents:
-    """What one detector returned on one rule's probabilities.
+    """What one detector returned.
 
     Attributes:
         rules: of the detector.
@@ -65,38 +73,37 @@ class RuleVectors:
     Attributes:
         rule: the rule.
         probabilities: file, (steps, classes), double precision.
-        events: of each detector.
     """
 
     rule: DecisionRule
     probabilities: str
-    events: tuple[DetectedEvents, ...]
 
     def to_json(self) -> dict[str, object]:
         """Return the JSON object that tests read."""
-        events = [detected.to_json() for detected in self.events]
-        return {"rule": self.rule.to_json(), "probabilities": self.probabilities, "events": events}
+        return {"rule": self.rule.to_json(), "probabilities": self.probabilities}
 
 
 @dataclass(frozen=True)
 class DecisionVectors:
-    """The stream, and the results of each rule.
+    """The stream, and what rules and detectors make of it.
 
     Attributes:
         logits: file, (steps, classes), single precision.
         levels: file, dBFS of each step, (steps,), double precision.
         rules: results of each rule.
+        events: results of each detector.
     """
 
     logits: str
     levels: str
     rules: tuple[RuleVectors, ...]
+    events: tuple[DetectedEvents, ...]
 
     def to_json(self) -> dict[str, object]:
         """Return the JSON object that tests read."""
         return {
             "labels": list(LABELS),
-            "unknown": UNKNOWN,
+            "unknown": UNKNOWN.to_json(),
             "step": STEP,
             "temperature": TEMPERATURE,
             "default_live": DEFAULT_LIVE.to_json(),
@@ -104,6 +111,7 @@ class DecisionVectors:
             "logits": self.logits,
             "levels": self.levels,
             "rules": [vectors.to_json() for vectors in self.rules],
+            "events": [detected.to_json() for detected in self.events],
         }
 
 
@@ -118,9 +126,9 @@ def write(output: Path) -> DecisionVectors:
         probabilities = np.stack([belief.update(row) for row in logits])
         name = f"decisions.{str(rule).replace(':', '-')}.f64"
         (output / name).write_bytes(probabilities.astype("<f8").tobytes())
-        events = tuple(DetectedEvents(rules, tuple(_detect(rules, probabilities, levels))) for rules in EVENT_RULES)
-        vectors.append(RuleVectors(rule, name, events))
-    return DecisionVectors("decisions.logits.f32", "decisions.levels.f64", tuple(vectors))
+        vectors.append(RuleVectors(rule, name))
+    events = tuple(DetectedEvents(rules, tuple(_detect(rules, logits, levels))) for rules in EVENT_RULES)
+    return DecisionVectors("decisions.logits.f32", "decisions.levels.f64", tuple(vectors), events)
 
 
 def _generate_stream() -> tuple[Array, Vector]:
@@ -144,9 +152,11 @@ def _generate_stream() -> tuple[Array, Vector]:
     return logits, levels
 
 
-def _detect(rules: EventRules, probabilities: npt.NDArray[np.float64], levels: Vector) -> Iterator[SoundEvent]:
+def _detect(rules: EventRules, logits: Array, levels: Vector) -> Iterator[SoundEvent]:
     """Yield starts and ends of events."""
+    log_odds = [np.log(rules.other_odds) if label == UNKNOWN.label else 0.0 for label in LABELS]
+    belief = Belief(rules.decision, len(LABELS), STEP, TEMPERATURE, log_odds)
     detector = EventDetector(LABELS, rules, STEP)
-    for i, (row, level) in enumerate(zip(probabilities, levels, strict=True), 1):
-        yield from detector.update(i * STEP, row, float(level))
+    for i, (row, level) in enumerate(zip(logits, levels, strict=True), 1):
+        yield from detector.update(i * STEP, belief.update(row), float(level))
     yield from detector.finish()

@@ -74,9 +74,19 @@ SCHEMA_VERSION = 1
     show_default=True,
     help="With --stream: mean time between two sounds, s.",
 )
+@click.option(
+    "--background-pause",
+    type=click.FloatRange(0, 86400),
+    default=30.0,
+    show_default=True,
+    help="With --background: mean time between two of its clips, s.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="With --stream: of the mixture.")
 @click.option(
     "--decision", "decisions", type=Rule(), multiple=True, help="With --stream: decision rule to try; may be repeated."
+)
+@click.option(
+    "--event-decision", type=Rule(), help="With --stream: decision rule of events [default: each model's own]."
 )
 @click.option(
     "--calibrate",
@@ -114,8 +124,10 @@ def command(
             raise click.UsageError("--whole-clip does not go with --stream")
         _evaluate_stream(data, fold, models, threads, as_json=as_json, **streaming)
         return
-    if streaming["per_day"] is not None or streaming["decisions"] or streaming["background"] is not None:
-        raise click.UsageError("--calibrate, --decision and --background belong to --stream")
+    if streaming["decisions"] or any(
+        streaming[name] is not None for name in ("per_day", "event_decision", "background")
+    ):
+        raise click.UsageError("--calibrate, --decision, --event-decision and --background belong to --stream")
     from edge_asc.data.recordings import Recordings
     from edge_asc.evaluation.models import measure_models, open_models
 
@@ -138,8 +150,16 @@ def _evaluate_stream(
     from edge_asc.evaluation.models import open_models
     from edge_asc.evaluation.soundscape import Mixture
 
-    mixture = Mixture(3600.0 * given["hours"], given["sound"], given["pause"], seed=given["seed"])
-    request = StreamRequest(data, fold, given["background"], mixture, given["decisions"], given["per_day"])
+    mixture = Mixture(
+        3600.0 * given["hours"],
+        given["sound"],
+        given["pause"],
+        seed=given["seed"],
+        background_pause=given["background_pause"],
+    )
+    request = StreamRequest(
+        data, fold, given["background"], mixture, given["decisions"], given["event_decision"], given["per_day"]
+    )
     if request.per_day is not None and len(request.decisions) > 1:
         raise click.UsageError("--calibrate needs one decision rule; give --decision once, or not at all")
     evaluation = run_stream(request, models, open_models(models, threads))

@@ -42,6 +42,11 @@ INPUT_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     help="last, mean, forgetting:SECONDS or sticky:SECONDS[:WEIGHT] [default: the artefact's rule for streams].",
 )
 @click.option(
+    "--event-decision",
+    type=Rule(),
+    help="The same for the probabilities that events are found in [default: the artefact's, or forgetting:1.5].",
+)
+@click.option(
     "--threshold",
     "thresholds",
     multiple=True,

@@ -72,14 +72,22 @@ data class DecisionRule(val name: RuleName, val seconds: Double = 0.0, val weigh
  * @param classes number of labels.
  * @param step time between two outputs of the model, s.
  * @param temperature divisor of the logits.
+ * @param logOdds added to the logits of each step after their division.
  */
-class Belief(val rule: DecisionRule, classes: Int, step: Double, private val temperature: Double = 1.0) {
+class Belief(
+    val rule: DecisionRule,
+    classes: Int,
+    step: Double,
+    private val temperature: Double = 1.0,
+    logOdds: DoubleArray = DoubleArray(classes),
+) {
     // "last" and "mean" are the limits of forgetting.
     private val keep = when (rule.name) {
         RuleName.LAST -> 0.0
         RuleName.MEAN -> 1.0
         RuleName.FORGETTING, RuleName.STICKY -> exp(-step / rule.seconds)
     }
+    private val shift = DoubleArray(classes) { temperature * logOdds[it] }
     private val total = DoubleArray(classes)
     private var count = 0.0
 
@@ -107,7 +115,7 @@ class Belief(val rule: DecisionRule, classes: Int, step: Double, private val tem
         val evidence = rule.weight / temperature
         val moved = (1.0 - keep) / probabilities.size
         for (i in probabilities.indices) {
-            probabilities[i] = ln(keep * probabilities[i] + moved) + logits[i] * evidence
+            probabilities[i] = ln(keep * probabilities[i] + moved) + (logits[i] + shift[i]) * evidence
         }
         softmax(probabilities)
     }
@@ -116,7 +124,7 @@ class Belief(val rule: DecisionRule, classes: Int, step: Double, private val tem
         count = keep * count + 1.0
         for (i in total.indices) {
             // Log-softmax subtracts one number from all logits of a step, which the softmax of their mean ignores.
-            total[i] = keep * total[i] + logits[i]
+            total[i] = keep * total[i] + (logits[i] + shift[i])
             probabilities[i] = total[i] / count
         }
         softmax(probabilities, temperature)

@@ -25,7 +25,7 @@ data class SoundEvent(
  * Events of one stream. A step in which no event changes allocates nothing.
  *
  * @param labels of the probabilities.
- * @param rules when a probability is an event.
+ * @param rules when a probability is an event; the probabilities come from its own decision rule, [EventRules.makeBelief].
  * @param step seconds of audio of one decision.
  */
 class EventDetector(val labels: List<String>, val rules: EventRules, val step: Double) {

@@ -11,11 +11,9 @@ import kotlin.math.log10
  * @param capacity largest number of ended events that are kept.
  */
 class EventLog(contract: Contract, private val seconds: Double, private val capacity: Int = 20) {
-    private val detector = EventDetector(
-        contract.labels,
-        contract.events ?: EventRules.defaults(contract.labels, contract.unknown?.label),
-        contract.stepSeconds,
-    )
+    private val rules = contract.events ?: EventRules.defaults(contract.labels, contract.unknown)
+    private val belief = rules.makeBelief(contract)
+    private val detector = EventDetector(contract.labels, rules, contract.stepSeconds)
     private val ended = ArrayDeque<SoundEvent>()
     private var energy = 0.0
     private var count = 0
@@ -39,13 +37,14 @@ class EventLog(contract: Contract, private val seconds: Double, private val capa
         if (count > 0) level = 10 * log10(energy / count)
         energy = 0.0
         count = 0
-        keep(detector.update(decision.time, decision.probabilities, level))
+        keep(detector.update(decision.time, belief.update(decision.logits), level))
         while (ended.isNotEmpty() && (ended.size > capacity || isOld(ended.last(), now))) ended.removeLast()
     }
 
     /** Ends all events: the next samples are those of a new stream, such as after a gap. */
     fun restart() {
         keep(detector.finish())
+        belief.reset()
         energy = 0.0
         count = 0
         started = false

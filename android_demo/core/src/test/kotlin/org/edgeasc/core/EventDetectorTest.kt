@@ -1,5 +1,6 @@
 package org.edgeasc.core
 
+import kotlin.math.ln
 import org.json.JSONException
 import org.json.JSONObject
 import org.junit.Assert.assertEquals
@@ -18,6 +19,10 @@ class EventDetectorTest {
 
     private fun rain(vararg probabilities: Double) = probabilities.map { doubleArrayOf(it, 0.0, 0.0) }
 
+    private fun unknown(vectors: JSONObject) = vectors.getJSONObject("unknown").let {
+        UnknownRule(it.getString("label"), it.getDouble("threshold"), it.getDouble("false_alarm_rate"))
+    }
+
     private fun ended(changes: List<SoundEvent>) = changes.filter { it.end != null }.map { Triple(it.label, it.start, it.end) }
 
     @Test
@@ -30,26 +35,25 @@ class EventDetectorTest {
         val step = vectors.getDouble("step")
         val logits = Golden.floats(vectors.getString("logits")).toList().chunked(names.size).map { it.toFloatArray() }
         val levels = Golden.doubles(vectors.getString("levels"))
+        val unknown = unknown(vectors)
         var count = 0
-        for (entry in vectors.getJSONArray("rules").objects()) {
-            val rule = DecisionRule.of(entry.getJSONObject("rule"))
-            for (detected in entry.getJSONArray("events").objects()) {
-                val rules = EventRules.of(detected.getJSONObject("rules"))
-                val belief = Belief(rule, names.size, step, vectors.getDouble("temperature"))
-                val detector = EventDetector(names, rules, step)
-                val actual = logits.flatMapIndexed { i, row ->
-                    detector.update((i + 1) * step, belief.update(row), levels[i])
-                } + detector.finish()
-                val expected = detected.getJSONArray("changes").objects()
-                count += expected.size
-                assertEquals("$rule, $rules", expected.size, actual.size)
-                for ((one, other) in expected.zip(actual)) {
-                    assertEquals(one.getString("label"), other.label)
-                    assertEquals(one.getDouble("start"), other.start, 0.0)
-                    assertEquals(if (one.isNull("end")) null else one.getDouble("end"), other.end)
-                    assertEquals(one.getDouble("peak"), other.peak, tolerance)
-                    assertEquals(one.getDouble("mean"), other.mean, tolerance)
-                }
+        for (detected in vectors.getJSONArray("events").objects()) {
+            val rules = EventRules.of(detected.getJSONObject("rules"))
+            val logOdds = DoubleArray(names.size) { if (names[it] == unknown.label) ln(rules.otherOdds) else 0.0 }
+            val belief = Belief(rules.decision, names.size, step, vectors.getDouble("temperature"), logOdds)
+            val detector = EventDetector(names, rules, step)
+            val actual = logits.flatMapIndexed { i, row ->
+                detector.update((i + 1) * step, belief.update(row), levels[i])
+            } + detector.finish()
+            val expected = detected.getJSONArray("changes").objects()
+            count += expected.size
+            assertEquals("$rules", expected.size, actual.size)
+            for ((one, other) in expected.zip(actual)) {
+                assertEquals(one.getString("label"), other.label)
+                assertEquals(one.getDouble("start"), other.start, 0.0)
+                assertEquals(if (one.isNull("end")) null else one.getDouble("end"), other.end)
+                assertEquals(one.getDouble("peak"), other.peak, tolerance)
+                assertEquals(one.getDouble("mean"), other.mean, tolerance)
             }
         }
         println("$count starts and ends of events, all equal to Python's")
@@ -61,8 +65,11 @@ class EventDetectorTest {
         assumeTrue("no golden vectors: see the README", Golden.folder != null)
         val vectors = Golden.document().getJSONObject("decisions")
         val expected = EventRules.of(vectors.getJSONObject("default_events"))
-        assertEquals(expected, EventRules.defaults(vectors.getJSONArray("labels").strings(), vectors.getString("unknown")))
-        assertEquals(listOf("Silence", "none"), EventRules.defaults(listOf("rain", "Silence", "none"), "none").ignored)
+        assertEquals(expected, EventRules.defaults(vectors.getJSONArray("labels").strings(), unknown(vectors)))
+        val rules = EventRules.defaults(listOf("rain", "none", "Silence"), UnknownRule("none", 0.01, 0.05))
+        assertEquals(setOf("Silence", "none"), rules.ignored.toSet())
+        assertEquals(99.0, rules.otherOdds, 1e-9)
+        assertEquals(1.0, EventRules.defaults(listOf("none"), UnknownRule("none", 0.9, 0.05)).otherOdds, 0.0)
     }
 
     @Test
@@ -149,6 +156,7 @@ class EventDetectorTest {
         assertRefused("minimum is -1.0 s; expected 0 to 86400.0 s") { EventRules(minimum = -1.0) }
         assertRefused("maximum is Infinity s; expected 0 to 86400.0 s") { EventRules(maximum = Double.POSITIVE_INFINITY) }
         assertRefused("maximum is 2.0 s; expected more than the minimum, 2.0 s, or 0") { EventRules(minimum = 2.0, maximum = 2.0) }
+        assertRefused("other_odds is 0.0; expected more than 0 and at most 1,000,000") { EventRules(otherOdds = 0.0) }
         assertRefused("false_alarms_per_day is -1.0; expected 0 to 1,000,000") { EventRules(falseAlarmsPerDay = -1.0) }
     }
 
@@ -159,12 +167,15 @@ class EventDetectorTest {
             EventRules.of(JSONObject("""{"threshold": 0.4, "release": 0.5, "minimum": 1, "ignored": null}""")),
         )
         assertEquals(
-            EventRules(0.4, mapOf("rain" to 0.7), 0.5, 1.0, 60.0, listOf("other"), 2.5, "a stream"),
+            EventRules(
+                0.4, mapOf("rain" to 0.7), 0.5, 1.0, 60.0, listOf("other"), DecisionRule(RuleName.STICKY, 9.0, 0.5), 3.0, 2.5, "a stream",
+            ),
             EventRules.of(eventRules()),
         )
         for ((expected, change) in listOf<Pair<String, JSONObject.() -> Unit>>(
             "events.threshold: got nothing, expected a number" to { remove("threshold") },
             "events.minimum: got 1, expected a number" to { put("minimum", "1") },
+            "events.decision.name: got nothing, expected a string" to { put("decision", JSONObject()) },
             "events.thresholds.rain: got true, expected a number" to { getJSONObject("thresholds").put("rain", true) },
             "events: got unknown fields colour" to { put("colour", 1) },
         )) {

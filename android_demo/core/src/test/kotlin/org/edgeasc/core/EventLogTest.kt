@@ -6,7 +6,7 @@ import org.junit.Test
 
 class EventLogTest {
     // Steps of 8 ms; the model is sure of "rain" or of "park", as its features say.
-    private val rules = JSONObject("""{"threshold": 0.9, "release": 0.9, "minimum": 0.008}""")
+    private val rules = JSONObject("""{"threshold": 0.9, "release": 0.9, "minimum": 0.008, "decision": {"name": "last"}}""")
     private val model = FakeModel(contractJson().put("live", JSONObject("""{"name": "last"}""")).put("events", rules))
     private val classifier = StreamingClassifier(model)
     private val log = EventLog(model.contract, seconds = 10.0, capacity = 3)

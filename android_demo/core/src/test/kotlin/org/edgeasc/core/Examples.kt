@@ -67,6 +67,8 @@ fun eventRules(): JSONObject = JSONObject()
     .put("minimum", 1)
     .put("maximum", 60.0)
     .put("ignored", JSONArray(listOf("other")))
+    .put("decision", JSONObject().put("name", "sticky").put("seconds", 9).put("weight", 0.5))
+    .put("other_odds", 3)
     .put("false_alarms_per_day", 2.5)
     .put("measured_on", "a stream")
 
