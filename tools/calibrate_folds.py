@@ -1,11 +1,11 @@
-"""Choose the thresholds for events of a cross-validated model on streams that its folds hold out.
+"""Choose the threshold for events of a cross-validated model on streams that its folds hold out.
 
-python tools/calibrate_folds.py RUN DATA BACKGROUND [--hours 6] [--per-day 24]
+python tools/calibrate_folds.py RUN DATA BACKGROUND [--hours 6] [--per-day 50]
 
 RUN is the folder of a cross-validated training, with the float TFLite artefact of each fold in RUN/fold1/artefact and
 so on (`edge-asc export RUN/fold1 --format tflite --output RUN/fold1/artefact`). Each fold's model follows a stream of
-the clips that it has not seen. The thresholds of all streams together are written to RUN/checkpoint.json, with the
-false alarms a day that each fold has with the thresholds of the other folds.
+the clips that it has not seen. The threshold of all streams together is written to RUN/checkpoint.json, with the
+false alarms a day that each fold has with the threshold of the other folds.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("background", type=Path)
     parser.add_argument("--hours", type=float, default=6.0, help="of each fold's stream")
-    parser.add_argument("--per-day", type=float, default=24.0, help="false alarms of all labels together")
+    parser.add_argument("--per-day", type=float, default=50.0, help="false alarms of all labels together")
     parser.add_argument("--event-decision", type=parse_rule, help="decision rule of events")
     parser.add_argument("--other-odds", type=float, help="factor on the odds of the label for unknown sounds")
     parser.add_argument("--minimum", type=float, help="shortest event, s")
@@ -86,9 +86,9 @@ def main() -> None:
         total, seconds = total + score.total, seconds + score.seconds
     judged = total.false_alarms * DAY / seconds
     rules = replace(calibrate(*join(parts), rules, options.per_day, measured_on), false_alarms_per_day=round(judged, 1))
-    print(rules.thresholds)
+    print(f"threshold {rules.threshold}")
     print(
-        f"each fold with the thresholds of the others: {judged:.1f} false alarms a day, "
+        f"each fold with the threshold of the others: {judged:.1f} false alarms a day, "
         f"{total.detected} of {total.sounds} sounds detected, {total.delay} s to detection"
     )
     write_json(options.run / METADATA, {**checkpoint, "events": rules.to_json()})

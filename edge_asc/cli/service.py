@@ -95,6 +95,7 @@ def _arguments(options: ListenOptions) -> Iterator[Argument]:
         ("--rate", options.rate),
         ("--channels", options.channels),
         ("--decision", options.decision),
+        ("--event-decision", options.event_decision),
         *(("--threshold", f"{label}={p}" if label else p) for label, p in options.thresholds.items()),
         ("--release", options.release),
         ("--minimum", options.minimum),

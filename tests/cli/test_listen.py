@@ -410,6 +410,8 @@ def test_a_service_is_printed_and_systemd_accepts_it(scope: list[str], tmp_path:
             "1",
             "--decision",
             "sticky:5",
+            "--event-decision",
+            "forgetting:2",
         ),
         *("--keep-clips", clips, "--keep-clips-size", "1G", "--json"),
     ]
