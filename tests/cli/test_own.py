@@ -169,8 +169,7 @@ def test_options_choose_another_start(
         chosen.update(settings)
 
     monkeypatch.setattr("edge_asc.cli.commands.train._train", keep)
-    monkeypatch.setattr("edge_asc.cli.commands.train._print", lambda *_, **__: None)
-    monkeypatch.setattr("edge_asc.cli.commands.train.print_next_steps", lambda *_: None)
+    monkeypatch.setattr("edge_asc.cli.commands.train.print_trained", lambda *_, **__: None)
     output = tmp_path / "model"
     result = CliRunner().invoke(train_command, [str(work / "my sounds"), "--output", str(output), *options])
     assert result.exit_code == 0, result.output
