@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
@@ -57,16 +58,11 @@ def read_log(folder: Path) -> list[Epoch]:
 def _parse(row: Sequence[str], line: int) -> Epoch:
     try:
         number, stage, loss, accuracy, learning_rate, seconds, crops, validation = row
-        return Epoch(
-            int(number),
-            stage,
-            float(loss),
-            float(accuracy),
-            float(learning_rate),
-            float(seconds),
-            int(crops),
-            float(validation) if validation else None,
-        )
+        figures = [float(text) for text in (loss, accuracy, learning_rate, seconds, validation or "0")]
+        if not all(map(math.isfinite, figures)):
+            raise ValueError("got a number that is not finite")
+        checked = figures[4] if validation else None
+        return Epoch(int(number), stage, figures[0], figures[1], figures[2], figures[3], int(float(crops)), checked)
     except ValueError as error:
         raise ValueError(f"line {line}: {error}") from error
 
