@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -118,9 +119,10 @@ class EvaluationSection:
 
 
 def _make_evaluation(value: Evaluation, players: Players) -> EvaluationSection:
-    folder = str(players.find_folder(value.folder))
+    folder = players.find_folder(value.folder)
+    place = "" if folder is None else os.path.normpath(folder)
     return EvaluationSection(
-        value, tabulate_accuracy(value.results), list_errors(value, players), folder, players.embeds
+        value, tabulate_accuracy(value.results), list_errors(value, players), place, players.embeds
     )
 
 

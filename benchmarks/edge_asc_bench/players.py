@@ -55,18 +55,15 @@ class Players:
         """Whether audio is put inside the page."""
         return self._embed
 
-    def find_folder(self, folder: str) -> Path:
-        """Return the folder of the recordings, where a document names `folder`."""
-        return self._data or Path(folder)
+    def find_folder(self, folder: str) -> Path | None:
+        """Return the folder of the recordings, where a document names `folder`; None where it names none."""
+        return self._data or (Path(folder) if folder else None)
 
     def make(self, folder: str, clip: Prediction) -> Player:
-        """Return the player of a clip of the recordings in a folder."""
-        path = find_file(self.find_folder(folder), clip.file)
-        try:
-            is_file = path.is_file()
-        except (OSError, ValueError):  # a name that no file can have
-            is_file = False
-        if not is_file:
+        """Return the player of a clip of the recordings that a document names."""
+        root = self.find_folder(folder)
+        path = None if root is None else _find_file(root, clip.file)
+        if path is None:
             self.missing += 1
             return Player()
         link = self._link(path)
@@ -102,6 +99,15 @@ class Players:
             return ""
         self._left -= len(source)
         return source
+
+
+def _find_file(root: Path, name: str) -> Path | None:
+    """Return a sound file of the recordings, or None where it is not there."""
+    try:
+        path = find_file(root, name)
+        return path if path.is_file() else None
+    except (OSError, ValueError):  # a name that no file can have
+        return None
 
 
 def _read_piece(path: Path, clip: Prediction) -> np.typing.NDArray[np.float32]:

@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -119,6 +120,12 @@ def test_confusions_recall_and_precision(run: Path) -> None:
     assert "with the temperature 1.25" in text
 
 
+def test_classes_are_in_markdown(run: Path) -> None:
+    text = report(run, "--markdown").output
+    assert "2 of 6 are right (tiny)." in text
+    assert r"| dog \<b\> | 1 | 1 | 100.0 | 2 | 50.0 |" in text
+
+
 def test_wrong_clips_have_players_that_play_the_files(run: Path) -> None:
     text = write_page(run)
     suspicious, _, others = text.partition("Other misclassified clips")
@@ -202,6 +209,36 @@ def test_run_and_recordings_move_together(run: Path, tmp_path: Path) -> None:
     assert len(find_audio(write_page(place / "runs/my"))) == 3
 
 
+@pytest.mark.parametrize("name", ["cat/\0.wav", f"cat/{'x' * 5000}.wav", "cat/\udcff.wav", "cat/\u202egpj.wav"])
+def test_names_that_no_file_has(run: Path, name: str) -> None:
+    value = json.loads((run / HELD_OUT).read_text())
+    value["predictions"][0]["clips"][0]["file"] = name
+    (run / HELD_OUT).write_text(json.dumps(value))
+    text = write_page(run)
+    assert "2 of 4 sound files were not found" in text
+    assert not set(text) & set("\0\u202e")
+
+
+def test_a_name_that_is_not_unicode_is_played(run: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(b"cat/h\xfchner.wav")
+    (tmp_path / "my sounds/cat/a b#1.wav").rename(tmp_path / "my sounds" / name)
+    make_evaluation(tmp_path / "my sounds", [(name, *CLIPS[0][1:]), *CLIPS[1:]]).write(run)
+    (source, label), *_ = find_audio(write_page(run))
+    assert source == "../../my%20sounds/cat/h%FChner.wav"
+    assert label.startswith("cat/h\\xfchner.wav, labelled cat")
+
+
+def test_without_a_folder_nothing_is_searched(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    value = json.loads((run / HELD_OUT).read_text())
+    (run / HELD_OUT).write_text(json.dumps({**value, "folder": ""}))
+    monkeypatch.chdir(run / "../../my sounds")
+    text = write_page(run)
+    assert find_audio(text) == []
+    assert "not found in an unknown folder" in text
+    (run / HELD_OUT).write_text(json.dumps({**value, "folder": "\0"}))
+    assert find_audio(write_page(run)) == []
+
+
 def test_a_file_that_is_no_sound_is_linked(run: Path, tmp_path: Path) -> None:
     (tmp_path / "my sounds/cat/a b#1.wav").write_bytes(b"no sound at all")
     source, _ = find_audio(write_page(run, "--embed-audio"))[0]
@@ -248,8 +285,9 @@ def test_an_evaluation_without_single_clips_is_shown_as_before(run: Path, tmp_pa
     result = report(older, *(["--markdown"] if markdown else ["--output", run / "errors.html"]))
     assert result.exception is None
     text = result.output if markdown else (run / "errors.html").read_text()
-    assert "Accuracy on sounds" in text or "Accuracy: sounds" in text or "sounds" in text
+    assert "Accuracy on sounds" in text
     assert "Errors of" not in text
+    assert "are right" not in text
 
 
 @pytest.mark.parametrize(
