@@ -189,7 +189,7 @@ def test_lists_are_bounded(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_files_that_are_not_there_are_counted(run: Path, tmp_path: Path) -> None:
     result = report(run, "--output", run / "errors.html")
-    assert "1 sound files of listed clips were not found; give their folder with --data" in result.output
+    assert "sound files that were not found: 1; give the folder of the recordings with --data" in result.output
     text = (run / "errors.html").read_text()
     assert "1 of 4 sound files were not found in" in text
     assert "the file was not found" in text

@@ -45,7 +45,9 @@ def command(
         players = Players(output, data, embed=embed_audio)
         save(output, page.to_html(documents, players).encode(errors="backslashreplace"))
         if players.missing:
-            log.print(f"{players.missing} sound files of listed clips were not found; give their folder with --data")
+            log.print(
+                f"sound files that were not found: {players.missing}; give the folder of the recordings with --data"
+            )
         log.print(f"written to {output}")
     if markdown:
         echo(page.to_markdown(documents), newline=False)
