@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
-from msgspec import Struct
+import msgspec
+from msgspec import Meta, Struct
 
 from edge_asc.errors import EdgeAscError
+from edge_asc.evaluation import document as evaluations
+from edge_asc.evaluation.predictions import Predictions
 from edge_asc.manifest import SCHEMA_VERSION as MANIFEST_VERSION
 from edge_asc.reproduction.figure3 import Figure3
 from edge_asc.reproduction.figure4 import Figure4
 from edge_asc.reproduction.table1 import Table1
 from edge_asc_bench import document, plausibility
+from edge_asc_bench.part import Count
 from edge_asc_bench.result import KIND, Accuracy, Result, read
+from edge_asc_bench.training import Training, load_training
 
 EXPECTED = "what bench, conformance, cost and reproduce write, or what export, classify or evaluate print with --json"
 ADVICE = "make it again with this version"
@@ -39,12 +45,23 @@ class Classification(Struct, frozen=True):
 
 
 class Evaluation(Struct, frozen=True):
-    """The JSON of `edge-asc evaluate`."""
+    """Models on the clips of a data set: the JSON of `edge-asc evaluate`, and of a training about its held-out clips.
+
+    Attributes:
+        data: name of the data set's folder.
+        clips: number of clips.
+        fold: fold whose held-out clips were used; None for all clips.
+        results: accuracy of each model.
+        folder: of the data set, absolute or relative to that of the document; "" where it is not known.
+        predictions: the decisions of each model on single clips.
+    """
 
     data: str
-    clips: int
+    clips: Count
     fold: int | None
-    results: tuple[Accuracy, ...]
+    results: Annotated[tuple[Accuracy, ...], Meta(min_length=1)]
+    folder: str = ""
+    predictions: tuple[Predictions, ...] = ()
 
 
 class Parity(Struct, frozen=True):
@@ -135,13 +152,20 @@ class Documents:
     tables1: list[Table1] = field(default_factory=list)
     figures3: list[Figure3] = field(default_factory=list)
     figures4: list[Figure4] = field(default_factory=list)
+    trainings: list[Training] = field(default_factory=list)
 
     def add(self, path: Path) -> None:
-        """Read a document and add it.
+        """Read a document and add it; of the folder of a training, its logs and the document about its held-out clips.
 
         Raises:
-            EdgeAscError: not JSON, not the JSON of a command, or a damaged one.
+            EdgeAscError: not JSON, not the JSON of a command, or a damaged one; a folder that no training has written.
         """
+        if path.is_dir():
+            training = load_training(path)
+            self.trainings.append(training)
+            if not training.has_predictions:
+                return
+            path /= evaluations.HELD_OUT
         value = document.load(path, EXPECTED)
         kind = value["kind"]
         if kind == KIND:
@@ -162,6 +186,13 @@ def _convert(
     return converted
 
 
+def _read_evaluation(path: Path, value: document.Document) -> Evaluation:
+    """Return an evaluation with the data set's folder as a path from here."""
+    evaluation = _convert(path, value, Evaluation, plausibility.check_evaluation, evaluations.SCHEMA_VERSION)
+    folder = str(path.parent / evaluation.folder) if evaluation.folder else ""
+    return msgspec.structs.replace(evaluation, folder=folder)
+
+
 Reader = Callable[[Documents, Path, document.Document], None]
 READERS: dict[str, Reader] = {
     "export": lambda to, path, value: to.exports.append(
@@ -170,9 +201,7 @@ READERS: dict[str, Reader] = {
     "classification": lambda to, path, value: to.classifications.append(
         _convert(path, value, Classification, plausibility.check_classification)
     ),
-    "evaluation": lambda to, path, value: to.evaluations.append(
-        _convert(path, value, Evaluation, plausibility.check_evaluation)
-    ),
+    evaluations.KIND: lambda to, path, value: to.evaluations.append(_read_evaluation(path, value)),
     "conformance": lambda to, path, value: to.conformances.append(
         _convert(path, value, Conformance, plausibility.check_conformance)
     ),

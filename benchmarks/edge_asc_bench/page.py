@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,9 +14,13 @@ from edge_asc.reproduction.figure3 import Figure3
 from edge_asc.reproduction.figure4 import Curve, Figure4
 from edge_asc.text import escape_controls
 from edge_asc_bench import figures
+from edge_asc_bench.chart import learning_curves
+from edge_asc_bench.errors import Errors, list_errors
 from edge_asc_bench.kinds import Classification, ComparedArtefact, Conformance, Documents, Evaluation, load
 from edge_asc_bench.markup import escape_markdown, to_code
+from edge_asc_bench.players import Players
 from edge_asc_bench.section import AccuracyTable, make_machines, make_section, tabulate_accuracy
+from edge_asc_bench.training import Training
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -23,13 +28,17 @@ if TYPE_CHECKING:
 __all__ = ["load", "to_html", "to_markdown"]
 
 
-def to_html(documents: Documents) -> str:
+def to_html(documents: Documents, players: Players | None = None) -> str:
     """Return the HTML page of documents.
+
+    Args:
+        documents: to show.
+        players: makes the players of clips; None for links to the files as the documents name them.
 
     Raises:
         MissingExtraError: jinja2 or matplotlib is not installed.
     """
-    return _render("page.html", documents, charts=True)
+    return _render("page.html", documents, players or Players(), charts=True)
 
 
 def to_markdown(documents: Documents) -> str:
@@ -38,16 +47,17 @@ def to_markdown(documents: Documents) -> str:
     Raises:
         MissingExtraError: jinja2 is not installed.
     """
-    return _render("page.md", documents, charts=False)
+    return _render("page.md", documents, Players(), charts=False)
 
 
-def _render(template: str, documents: Documents, *, charts: bool) -> str:
+def _render(template: str, documents: Documents, players: Players, *, charts: bool) -> str:
     text: str = _load_template(template).render(
         benches=[make_section(result, charts=charts) for result in documents.benches],
         machines=make_machines(documents.benches),
         exports=documents.exports,
         streams=[_make_stream(value) for value in documents.classifications],
-        evaluations=[EvaluationSection(value, tabulate_accuracy(value.results)) for value in documents.evaluations],
+        evaluations=[_make_evaluation(value, players) for value in documents.evaluations],
+        trainings=[_make_training(value, charts=charts) for value in documents.trainings],
         conformances=[_make_conformance(value) for value in documents.conformances],
         table1=documents.tables1,
         figure3=[Figure3Section(value, figures.state_maps(value) if charts else "") for value in documents.figures3],
@@ -99,10 +109,33 @@ def _make_stream(value: Classification) -> Stream:
 
 @dataclass(frozen=True)
 class EvaluationSection:
-    """An evaluation, and its table."""
+    """An evaluation, its table, the errors of each model, where the recordings are, and whether audio is embedded."""
 
     value: Evaluation
     by_length: AccuracyTable
+    errors: list[Errors]
+    folder: str
+    embeds: bool
+
+
+def _make_evaluation(value: Evaluation, players: Players) -> EvaluationSection:
+    folder = players.find_folder(value.folder)
+    place = "" if folder is None else os.path.normpath(folder)
+    return EvaluationSection(
+        value, tabulate_accuracy(value.results), list_errors(value, players), place, players.embeds
+    )
+
+
+@dataclass(frozen=True)
+class TrainingSection:
+    """A training, and a picture of its learning curves; "" where none is drawn."""
+
+    value: Training
+    picture: str
+
+
+def _make_training(value: Training, *, charts: bool) -> TrainingSection:
+    return TrainingSection(value, learning_curves(value.curves) if charts and value.curves else "")
 
 
 @dataclass(frozen=True)

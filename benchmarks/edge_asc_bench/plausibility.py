@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+from edge_asc.data.dataset import is_inside
+from edge_asc.evaluation.predictions import Predictions
 from edge_asc.reproduction.figure3 import Figure3
 from edge_asc.reproduction.figure4 import CARRIES, Curve, Figure4
 from edge_asc.reproduction.table1 import Table1
@@ -29,9 +32,34 @@ def check_classification(value: Classification) -> None:
 
 
 def check_evaluation(value: Evaluation) -> None:
-    """Check the accuracy of each model."""
+    """Check the accuracy of each model, and its decisions on single clips."""
     for i, accuracy in enumerate(value.results):
         check_accuracy(f"results[{i}] ({accuracy.model})", accuracy)
+    for i, predictions in enumerate(value.predictions):
+        _check_predictions(f"predictions[{i}] ({predictions.model})", predictions)
+
+
+def _check_predictions(place: str, value: Predictions) -> None:
+    """Check that clips are inside the folder and have probabilities, and that the confusions count them."""
+    labels, counts = value.confusions.labels, value.confusions.counts
+    if {len(labels)} != {len(counts), *map(len, counts)} or any(count < 0 for row in counts for count in row):
+        raise ValueError(f"{place}.confusions: expected a row of {len(labels)} counts for each of as many labels")
+    left = [list(row) for row in counts]
+    for i, clip in enumerate(value.clips):
+        where = f"{place}.clips[{i}]"
+        if not is_inside(clip.file):
+            raise ValueError(f"{where}.file: got {clip.file[:80]!r}, expected a path inside the data set")
+        if not 0 <= clip.start < (math.inf if clip.end is None else clip.end):
+            raise ValueError(f"{where}.start: got {clip.start:g}, expected 0 s or later, and before the end")
+        shares = list(clip.probabilities.values())
+        if not shares or shares != sorted(shares, reverse=True) or not 0 <= min(*shares, clip.given) <= shares[0] <= 1:
+            raise ValueError(f"{where}.probabilities: expected shares from 1 to 0 in descending order")
+        if unknown := {clip.label, *clip.probabilities} - set(labels):
+            raise ValueError(f"{where}: got {', '.join(sorted(unknown))[:80]!r}, expected labels of the confusions")
+        row, column = labels.index(clip.label), labels.index(clip.decided)
+        left[row][column] -= 1
+        if left[row][column] < 0:
+            raise ValueError(f"{where}: is a clip more than the confusions count")
 
 
 def check_export(value: Export) -> None:

@@ -13,11 +13,13 @@ from typing import Any
 import msgspec
 
 from edge_asc import contract, manifest, provenance
+from edge_asc.evaluation import document
 from edge_asc.files import write_bytes
-from edge_asc_bench import result
+from edge_asc_bench import kinds, result
 
 # Fields whose name in JSON differs from the attribute's.
 RENAMED = {"Provenance": {"float_parts": "float"}}
+BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -44,6 +46,11 @@ KINDS = {
         manifest.Manifest,
         {"kind": manifest.KIND, "schema_version": manifest.SCHEMA_VERSION},
     ),
+    "evaluation.json": Kind(
+        "Models on labelled clips",
+        kinds.Evaluation,
+        {"kind": document.KIND, "schema_version": document.SCHEMA_VERSION},
+    ),
 }
 
 
@@ -60,7 +67,14 @@ def describe(kind: Kind) -> str:
         if each.type.__name__ in components:
             _add_constants(components[each.type.__name__], each.constants)
     schema = {"$schema": DIALECT, "title": kind.title, **root, "$defs": dict(sorted(components.items()))}
-    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+    plain = json.loads(json.dumps(schema), object_hook=_shorten_bounds)
+    return json.dumps(plain, indent=1, ensure_ascii=False) + "\n"
+
+
+def _shorten_bounds(schema: dict[str, object]) -> dict[str, object]:
+    """Write bounds alike, whether they were 1 or 1.0: Python takes two such types for one, the first that it meets."""
+    whole = {name: int(bound) for name in BOUNDS if isinstance(bound := schema.get(name), float) and bound % 1 == 0}
+    return {**schema, **whole}
 
 
 @contextmanager

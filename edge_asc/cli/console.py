@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -61,6 +63,11 @@ out = PlainConsole()
 def echo(text: str, *, newline: bool = True) -> None:
     """Print text on stdout; line ends in it stay, what would act on the terminal is escaped."""
     click.echo(escape_controls(text, keep="\n"), nl=newline)
+
+
+def quote(path: Path) -> str:
+    """Return a path as a shell reads it."""
+    return shlex.quote(escape_controls(str(path)))
 
 
 # Between two lines of a phase where stderr is not a terminal, s.

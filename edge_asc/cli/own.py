@@ -1,26 +1,19 @@
-"""Training on a folder of your own sounds: options, preparation, results and what to do next."""
+"""Training on a folder of your own sounds: options and preparation."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from edge_asc.cli.console import ConsoleProgress, echo, out
-from edge_asc.data.dataset import OTHER, Dataset
+from edge_asc.cli.console import ConsoleProgress, quote
+from edge_asc.data.dataset import Dataset
 from edge_asc.data.preparation import CLIP_SECONDS, FOLDS, Prepared, Settings, prepare, read_features
-from edge_asc.text import escape_controls
-
-if TYPE_CHECKING:
-    from edge_asc.training.checkpoint import Checkpoint
 
 # The pretrained model that gets a new last layer.
 START = "fuse-50"
-# Confusions that are printed.
-SHOWN = 5
 
 
 def own_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -122,50 +115,3 @@ def print_warnings(warnings: tuple[str, ...]) -> None:
     """Print each warning as a note."""
     for warning in warnings:
         ConsoleProgress().note(f"warning: {warning}")
-
-
-def quote(path: Path) -> str:
-    """Return a path as a shell reads it."""
-    return shlex.quote(escape_controls(str(path)))
-
-
-def print_accuracy(checkpoint: Checkpoint) -> None:
-    """Print the accuracy by length, the recall of each class, and the largest confusions."""
-    from rich.table import Table
-
-    evaluation = checkpoint.evaluation
-    if not (level := evaluation.get("levels_db", {}).get("0")):
-        return
-    lengths = Table(title=f"Accuracy on held-out clips of {evaluation['data']}")
-    for column in ("after", "clips", "accuracy, %", "95 % interval"):
-        lengths.add_column(column, justify="right")
-    for row in level["lengths"]:
-        interval = f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
-        lengths.add_row(f"{row['seconds']:g} s", str(row["count"]), f"{100 * row['accuracy']:.1f}", interval)
-    out.print(lengths)
-    if not (counted := evaluation.get("confusions")):
-        return
-    import numpy as np
-
-    from edge_asc.evaluation.confusions import Confusions
-
-    confusions = Confusions(tuple(counted["labels"]), np.asarray(counted["counts"], np.intp))
-    echo(f"at the end of each clip, {confusions.right} of {confusions.clips} are right")
-    largest = confusions.largest()
-    for each in largest[:SHOWN]:
-        echo(f"  {each.label} taken for {each.decided}: {each.count} of {each.clips}")
-    if len(largest) > SHOWN:
-        echo(f"  and {sum(each.count for each in largest[SHOWN:])} others")
-
-
-def print_next_steps(checkpoint: Checkpoint, output: Path) -> None:
-    """Print the commands that come after a training on own sounds."""
-    bundle = output / "int8"
-    if OTHER not in checkpoint.labels:
-        echo(
-            f"the model always chooses one of its {len(checkpoint.labels)} classes; a folder {OTHER} of other sounds "
-            "lets it say none of them"
-        )
-    echo("next:")
-    echo(f"  edge-asc export {quote(output)} --quantize int8 --output {quote(bundle)}")
-    echo(f"  edge-asc classify RECORDING --model {quote(bundle)}")

@@ -124,11 +124,8 @@ class Dataset:
         return chosen.train if part == "train" else chosen.evaluate
 
     def path(self, clip: Clip) -> Path:
-        """Return the audio file of a clip.
-
-        A name whose accents are composed in the lists and decomposed on disk, or the other way round, is the same name.
-        """
-        return self._resolve(clip.filename)
+        """Return the audio file of a clip; see `find_file`."""
+        return find_file(self.root, clip.filename)
 
     def check(self, progress: Progress = SILENT) -> None:
         """Check clips and folds, and open the header of every audio file.
@@ -210,15 +207,6 @@ class Dataset:
         """The clips by their file names."""
         return {clip.filename: clip for clip in self.clips}
 
-    def _resolve(self, name: str) -> Path:
-        path = self.root / name
-        if not path.exists() and not name.isascii():
-            for form in ("NFC", "NFD"):
-                other = self.root / unicodedata.normalize(form, name)
-                if other.exists():
-                    return other
-        return path
-
     def _author(self, clip: Clip) -> str:
         credit = self.credits.get(clip.filename)
         return "" if credit is None else credit.author
@@ -240,16 +228,35 @@ class Dataset:
 
     def _audio_problems(self, progress: Progress) -> Iterator[str]:
         for name in progress.track(list(self.by_filename), "Checking audio"):
-            relative = PurePosixPath(name)
-            if not name or relative.is_absolute() or ".." in relative.parts:
+            if not is_inside(name):
                 yield f"{name!r}: not a path inside the data set"
-            elif not (path := self._resolve(name)).is_file():
+            elif not (path := find_file(self.root, name)).is_file():
                 yield f"{name}: no such file"
             else:
                 try:
                     audio.probe(path)
                 except (AudioError, OSError) as error:
                     yield str(error)
+
+
+def is_inside(name: str) -> bool:
+    """Return whether the name of a file is a path inside the folder of its data set."""
+    relative = PurePosixPath(name)
+    return bool(name) and not relative.is_absolute() and ".." not in relative.parts
+
+
+def find_file(root: Path, name: str) -> Path:
+    """Return the file of a data set; `name` is relative to the folder.
+
+    A name whose accents are composed in the lists and decomposed on disk, or the other way round, is the same name.
+    """
+    path = root / name
+    if not path.exists() and not name.isascii():
+        for form in ("NFC", "NFD"):
+            other = root / unicodedata.normalize(form, name)
+            if other.exists():
+                return other
+    return path
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Self
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.logits import Indices
+from edge_asc.evaluation.predictions import Ends
 from edge_asc.jsonobject import JsonValue
 from edge_asc.rule import CLIP_RULES, ClipRule
 
@@ -173,6 +174,7 @@ class Accuracy:
         reference: name of the model that it is compared with, if any.
         logit_error: difference from the reference; None without one, or if the models have other labels.
         notes: remarks on lengths or clips that were left out.
+        ends: the probabilities of the last decision on each clip; None where they are not known.
     """
 
     model: str
@@ -186,13 +188,14 @@ class Accuracy:
     reference: str | None = None
     logit_error: LogitError | None = None
     notes: tuple[str, ...] = ()
+    ends: Ends | None = field(default=None, repr=False, compare=False)
 
     def at(self, seconds: float) -> LengthResult | None:
         """Return the result at a length; None if no clip was that long."""
         return next((result for result in self.lengths if result.seconds == seconds), None)
 
     def to_json(self) -> dict[str, JsonValue]:
-        """Return a JSON object with all results."""
+        """Return a JSON object with all results; `Predictions` has those of single clips."""
         error = self.logit_error
         return {
             "schema_version": SCHEMA_VERSION,
@@ -257,6 +260,7 @@ def pool(results: Sequence[Accuracy]) -> Accuracy:
         reference=None if None in references else _join(filter(None, references)),
         logit_error=None if None in errors else reduce(LogitError.__add__, filter(None, errors)),
         notes=tuple(dict.fromkeys(note for result in results for note in result.notes)),
+        ends=None,
     )
 
 

@@ -11,6 +11,7 @@ from edge_asc.contract import StreamContract
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.accuracy import Accuracy, LengthResult, LogitError, Tally, count_by_class
 from edge_asc.evaluation.logits import Indices, clip_logits, decide, steps_at
+from edge_asc.evaluation.predictions import Ends
 from edge_asc.frontend import Array, FrontEnd
 from edge_asc.progress import SILENT, Progress
 from edge_asc.rule import CLIP_RULES, ClipRule
@@ -230,7 +231,14 @@ def _measure(model: _Decided, other: _Decided | None, settings: _Settings) -> Ac
         reference=None if other is None else other.output.name,
         logit_error=None if other is None else _logit_error(model.output, other.output),
         notes=tuple(notes),
+        ends=_find_ends(model.output),
     )
+
+
+def _find_ends(output: ClipLogits) -> Ends:
+    contract = output.contract
+    rule: ClipRule = "last" if contract.form == "windowed" else contract.decision
+    return Ends.of(output.logits, contract.labels, rule, contract.temperature)
 
 
 def _measure_length(

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
-from edge_asc.evaluation.logits import decide
-from edge_asc.frontend import Array
+from edge_asc.evaluation.logits import Indices
 from edge_asc.jsonobject import JsonValue
-from edge_asc.rule import ClipRule
 
 
 @dataclass(frozen=True)
@@ -32,6 +29,33 @@ class Confusion:
 
 
 @dataclass(frozen=True)
+class ClassCounts:
+    """Numbers of clips of one label.
+
+    Attributes:
+        label: the label.
+        clips: number of clips of the label.
+        decided: number of clips for which it was decided.
+        right: number of clips of the label for which it was decided.
+    """
+
+    label: str
+    clips: int
+    decided: int
+    right: int
+
+    @property
+    def recall(self) -> float | None:
+        """The share of the label's clips for which it was decided, 0 to 1; None without such clips."""
+        return self.right / self.clips if self.clips else None
+
+    @property
+    def precision(self) -> float | None:
+        """The share of right decisions among those for the label, 0 to 1; None where it was never decided."""
+        return self.right / self.decided if self.decided else None
+
+
+@dataclass(frozen=True)
 class Confusions:
     """Numbers of clips by label and by the last decision on each.
 
@@ -41,48 +65,57 @@ class Confusions:
     """
 
     labels: tuple[str, ...]
-    counts: npt.NDArray[np.intp]
+    counts: tuple[tuple[int, ...], ...]
 
     @classmethod
-    def of(cls, logits: Sequence[Array], targets: Sequence[int], labels: Sequence[str], decision: ClipRule) -> Self:
-        """Count the last decision on each clip; clips without a decision are left out.
+    def of(cls, decided: Indices, targets: Indices, labels: Sequence[str]) -> Self:
+        """Count decisions.
 
         Args:
-            logits: (steps, classes) of each clip.
-            targets: index into `labels` of each clip.
+            decided: index into `labels` of the last decision on each clip.
+            targets: that of the label given to each clip.
             labels: of the model.
-            decision: the rule that turns logits into decisions.
         """
         counts = np.zeros((len(labels), len(labels)), np.intp)
-        for clip, target in zip(logits, targets, strict=True):
-            if len(clip):
-                counts[target, decide(clip, decision)[-1]] += 1
-        return cls(tuple(labels), counts)
-
-    def __add__(self, other: Self) -> Self:
-        """Return the counts of both, which are of disjoint clips and the same labels."""
-        return type(self)(self.labels, self.counts + other.counts)
+        np.add.at(counts, (targets, decided), 1)
+        return cls(tuple(labels), tuple(map(tuple, counts.tolist())))
 
     @property
     def clips(self) -> int:
         """The number of clips."""
-        return int(self.counts.sum())
+        return sum(map(sum, self.counts))
 
     @property
     def right(self) -> int:
         """The number of clips for which their label was decided."""
-        return int(np.trace(self.counts))
+        return sum(row[i] for i, row in enumerate(self.counts))
+
+    def occurring(self) -> Self:
+        """Return the counts of the labels that a clip has or that were decided."""
+        kept = [i for i, row in enumerate(self.counts) if any(row) or any(each[i] for each in self.counts)]
+        return type(self)(
+            tuple(self.labels[i] for i in kept), tuple(tuple(self.counts[i][k] for k in kept) for i in kept)
+        )
+
+    def by_class(self) -> list[ClassCounts]:
+        """Return the counts of each label."""
+        columns = [sum(column) for column in zip(*self.counts, strict=True)]
+        return [
+            ClassCounts(label, sum(row), columns[i], row[i])
+            for i, (label, row) in enumerate(zip(self.labels, self.counts, strict=True))
+        ]
 
     def largest(self) -> list[Confusion]:
         """Return all confusions, the one of the largest share of its label first."""
-        clips = self.counts.sum(1)
         found = [
-            Confusion(self.labels[row], self.labels[column], int(self.counts[row, column]), int(clips[row]))
-            for row, column in np.argwhere(self.counts)
-            if row != column
+            Confusion(label, self.labels[k], count, sum(row))
+            for i, (label, row) in enumerate(zip(self.labels, self.counts, strict=True))
+            for k, count in enumerate(row)
+            if count and i != k
         ]
         return sorted(found, key=lambda each: (-each.count / each.clips, -each.count, each.label, each.decided))
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return a JSON object: the labels, and a row of counts for each true label."""
-        return {"labels": list(self.labels), "counts": self.counts.tolist()}
+        value: dict[str, JsonValue] = asdict(self)
+        return value

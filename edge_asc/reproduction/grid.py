@@ -27,9 +27,9 @@ from edge_asc.rule import CLIP_RULES
 from edge_asc.training.checkpoint import is_checkpoint, read_metadata
 from edge_asc.training.compute import Precision, launched
 from edge_asc.training.listener import Listener
+from edge_asc.training.log import LOG
 from edge_asc.training.recipe import Recipe
 from edge_asc.training.run import Run, fit
-from edge_asc.training.state import LOG
 
 # The paper's systems: name, and settings of the model.
 VARIANTS = {

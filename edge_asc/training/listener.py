@@ -6,8 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_asc.progress import Phase, Progress
+
+if TYPE_CHECKING:
+    from edge_asc.evaluation.document import Evaluation
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,9 @@ class Listener(Progress):
     def ended(self, epoch: Epoch) -> None:
         """Note that an epoch ended, and that the state on disk is whole."""
 
+    def evaluated(self, evaluation: Evaluation) -> None:
+        """Note that a cross-validation has judged all clips."""
+
 
 class Listeners(Listener):
     """Shows progress on the first listener and passes the events of a training on to all of them."""
@@ -77,3 +84,8 @@ class Listeners(Listener):
         """Pass the event on."""
         for listener in self._all:
             listener.ended(epoch)
+
+    def evaluated(self, evaluation: Evaluation) -> None:
+        """Pass the event on."""
+        for listener in self._all:
+            listener.evaluated(evaluation)

@@ -340,7 +340,8 @@ def _evaluate(checkpoint: Checkpoint, run: Run, cache: FeatureCache, listener: L
         listener.note("not evaluated: a CNN with global average pooling does not stream")
     elif run.held_out():
         listener.note("evaluating on the held-out clips")
-        checkpoint = fold_evaluation(checkpoint, run, cache)
+        checkpoint, document = fold_evaluation(checkpoint, run, cache)
+        document.write(run.output)  # first: a checkpoint with an evaluation is not evaluated again
         checkpoint.save(run.output)
     return checkpoint
 
@@ -370,8 +371,10 @@ def cross_validate(
     final = train(run, cache, listener, resume=resume, record=record, compute=compute)
     if run.folds_of or not run.trains_output or (compute and not compute.is_main_process):
         return final
-    final = cross_evaluation(final, trained, cache)
+    final, document = cross_evaluation(final, trained, cache)
+    document.write(run.output)
     final.save(run.output)
+    listener.evaluated(document)
     return final
 
 

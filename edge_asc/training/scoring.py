@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import reduce
-from operator import add
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +13,9 @@ from edge_asc.data.cache import FeatureCache
 from edge_asc.data.dataset import OTHER, Clip, Dataset
 from edge_asc.evaluation.accuracy import Accuracy, pool
 from edge_asc.evaluation.comparison import LabelledClips, evaluate
-from edge_asc.evaluation.confusions import Confusions
+from edge_asc.evaluation.document import Evaluation
 from edge_asc.evaluation.logits import stream_logits
+from edge_asc.evaluation.predictions import Ends, Predictions
 from edge_asc.frontend import Array
 from edge_asc.training.calibration import (
     FALSE_ALARM_RATE,
@@ -24,7 +23,6 @@ from edge_asc.training.calibration import (
     auroc,
     calibrate_folds,
     choose_threshold,
-    posteriors,
 )
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc.unknown import UnknownRule
@@ -53,22 +51,27 @@ def evaluate_levels(
     return {level: evaluate([(checkpoint.name, runtime)], labelled, lengths, gain=float(level))[0] for level in LEVELS}
 
 
-def fold_evaluation(checkpoint: Checkpoint, run: Run, cache: FeatureCache) -> Checkpoint:
-    """The checkpoint with its evaluation on the clips that its fold holds out."""
+def fold_evaluation(checkpoint: Checkpoint, run: Run, cache: FeatureCache) -> tuple[Checkpoint, Evaluation]:
+    """The checkpoint with its evaluation on the clips that its fold holds out, and the document about them."""
     held_out = run.held_out()
     results = evaluate_levels(checkpoint, run.dataset, held_out, cache)
     evaluation = _to_json(run.dataset, f"fold {run.fold}, {len(held_out)} held-out clips", results)
+    predictions = []
     if checkpoint.model.config.form == "causal":
         streamed = _Streamed.of(checkpoint, run, cache)
-        evaluation["confusions"] = streamed.confusions.to_json()
+        predictions = [_predict(checkpoint, [streamed])]
+        evaluation["confusions"] = predictions[0].confusions.to_json()
         if streamed.known and streamed.unknown:
             scores = score_unknown(checkpoint, streamed.known, streamed.unknown)
             evaluation["other"] = {"labels": run.judging_labels, **scores}
-    return replace(checkpoint, evaluation=evaluation)
+    checkpoint = replace(checkpoint, evaluation=evaluation)
+    return checkpoint, _document(run.dataset, run.fold, results, predictions)
 
 
-def cross_evaluation(final: Checkpoint, folds: Sequence[tuple[Run, Checkpoint]], cache: FeatureCache) -> Checkpoint:
-    """The checkpoint of all clips with the pooled evaluation of the folds' checkpoints.
+def cross_evaluation(
+    final: Checkpoint, folds: Sequence[tuple[Run, Checkpoint]], cache: FeatureCache
+) -> tuple[Checkpoint, Evaluation]:
+    """The checkpoint of all clips with the pooled evaluation of the folds' checkpoints, and the document about it.
 
     It also gets the temperature that fits their held-out logits and, if it has the label `other`, the threshold on
     that label's probability that calls 5 % of the held-out known clips unknown.
@@ -90,12 +93,16 @@ def cross_evaluation(final: Checkpoint, folds: Sequence[tuple[Run, Checkpoint]],
     )
     evaluation = _to_json(dataset, protocol, pooled)
     if not streamed:
-        return replace(final, evaluation=evaluation)
-    evaluation["confusions"] = reduce(add, (fold.confusions for fold in streamed)).to_json()
+        return replace(final, evaluation=evaluation), _document(dataset, None, pooled, [])
     calibration = calibrate_folds([(fold.logits, fold.targets) for fold in streamed], final.decision)
     evaluation["calibration"] = {name: round(value, 4) for name, value in asdict(calibration).items()}
-    final = replace(final, evaluation=evaluation, temperature=calibration.temperature)
-    return add_unknown_rule(final, [fold.known for fold in streamed], [fold.unknown for fold in streamed], folds[0][0])
+    final = replace(final, temperature=calibration.temperature)
+    predictions = _predict(final, streamed)
+    evaluation["confusions"] = predictions.confusions.to_json()
+    final = replace(final, evaluation=evaluation)
+    known, unknown = [fold.known for fold in streamed], [fold.unknown for fold in streamed]
+    final = add_unknown_rule(final, known, unknown, folds[0][0])
+    return final, _document(dataset, None, pooled, [predictions])
 
 
 def add_unknown_rule(
@@ -163,7 +170,16 @@ def score_unknown(checkpoint: Checkpoint, known: Sequence[Array], unknown: Seque
 
 def _ends(checkpoint: Checkpoint, clips: Sequence[Array]) -> Floats:
     """Probabilities at the end of each clip, (clips, classes), under the checkpoint's temperature."""
-    return np.array([posteriors(clip, checkpoint.decision, checkpoint.temperature)[-1] for clip in clips])
+    return Ends.of(clips, checkpoint.labels, checkpoint.decision, checkpoint.temperature).probabilities
+
+
+def _predict(checkpoint: Checkpoint, folds: Sequence[_Streamed]) -> Predictions:
+    """The decisions on the held-out clips of folds, under the checkpoint's temperature."""
+    logits = [clip for fold in folds for clip in fold.logits]
+    ends = Ends.of(logits, checkpoint.labels, checkpoint.decision, checkpoint.temperature)
+    clips = [clip for fold in folds for clip in fold.clips]
+    numbers = [fold.number for fold in folds for _ in fold.clips]
+    return Predictions.of(checkpoint.name, ends, clips, numbers, held_out=True)
 
 
 @dataclass(frozen=True)
@@ -171,25 +187,26 @@ class _Streamed:
     """The held-out clips of a fold, streamed through its model.
 
     Attributes:
+        number: of the fold.
+        clips: its held-out clips.
         logits, targets: logits, (steps, classes), of each clip, and the index of its label.
         foreign: logits of clips of the labels that were kept back from the label `other`.
         labels: of the model.
-        confusions: of the clips.
     """
 
+    number: int | None
+    clips: Sequence[Clip]
     logits: list[Array]
     targets: list[int]
     foreign: list[Array]
     labels: tuple[str, ...]
-    confusions: Confusions
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, run: Run, cache: FeatureCache) -> _Streamed:
         clips, labels = run.held_out(), checkpoint.labels
         logits = _stream(checkpoint, run.dataset, clips, cache)
         targets = [labels.index(clip.label) for clip in clips]
-        confusions = Confusions.of(logits, targets, labels, checkpoint.decision)
-        return cls(logits, targets, _stream_foreign(checkpoint, run, cache), labels, confusions)
+        return cls(run.fold, clips, logits, targets, _stream_foreign(checkpoint, run, cache), labels)
 
     @property
     def known(self) -> list[Array]:
@@ -220,3 +237,9 @@ def _to_json(dataset: Dataset, protocol: str, results: dict[int, Accuracy]) -> d
         "protocol": protocol,
         "levels_db": {str(level): result.to_json() for level, result in results.items()},
     }
+
+
+def _document(
+    dataset: Dataset, fold: int | None, results: dict[int, Accuracy], predictions: Sequence[Predictions]
+) -> Evaluation:
+    return Evaluation(dataset.name, dataset.root, fold, (results[0],), tuple(predictions))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import os
 import pickle
@@ -14,12 +13,13 @@ import torch
 from torch import Tensor
 
 from edge_asc.errors import EdgeAscError, OutputError
+from edge_asc.evaluation.document import HELD_OUT
 from edge_asc.files import write_bytes
 from edge_asc.training.checkpoint import WEIGHTS, is_checkpoint
 from edge_asc.training.listener import Epoch
+from edge_asc.training.log import LOG, write_log
 
 STATE = "training-state.pt"
-LOG = "log.csv"
 VERSION = 2
 # Room that a training needs: its state, twice while it is written, and the checkpoint.
 OUTPUT_BYTES = 1 << 24
@@ -77,7 +77,7 @@ def check_folder(folder: Path, *, resume: bool) -> None:
                 f"{folder}: holds an interrupted training; add --resume to continue it, or choose another --output"
             )
         return
-    if taken := [name for name in (LOG, WEIGHTS) if os.path.lexists(folder / name)]:
+    if taken := [name for name in (LOG, WEIGHTS, HELD_OUT) if os.path.lexists(folder / name)]:
         raise OutputError(
             f"{folder}: holds {' and '.join(taken)}, which no training has left; move it, or choose another --output"
         )
@@ -95,11 +95,7 @@ def save_state(folder: Path, state: TrainingState) -> None:
     data = io.BytesIO()  # torch's own writer reports a full disk as an internal error
     torch.save({"version": VERSION, **value}, data)
     write_bytes(folder / STATE, data.getvalue())
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(field.name for field in fields(Epoch))
-    writer.writerows([_format(value) for value in astuple(epoch)] for epoch in state.history)
-    write_bytes(folder / LOG, text.getvalue().encode())
+    write_log(folder, state.history)
 
 
 def load_state(folder: Path, fingerprint: dict[str, Any], device: str) -> TrainingState | None:
@@ -128,9 +124,3 @@ def load_state(folder: Path, fingerprint: dict[str, Any], device: str) -> Traini
             "start it with the same settings, or choose another --output"
         )
     return state
-
-
-def _format(value: object) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else f"{value:.6g}"

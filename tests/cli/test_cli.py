@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -245,6 +246,7 @@ def test_train_evaluate_export_and_report(tmp_path: Path, monkeypatch: pytest.Mo
         "checkpoint.json",
         "README.md",
         "log.csv",
+        "held_out.json",
     }
     again = run(*common, "--fold", 1)
     assert again.returncode == 2
@@ -277,7 +279,21 @@ def test_train_evaluate_export_and_report(tmp_path: Path, monkeypatch: pytest.Mo
     assert value["clips"] == 20
     assert "model was trained on 10 of these 20 clips" in value["results"][0]["notes"][-1]
     assert value["results"][1]["all_steps"]["agreement"] > 0.5
-    shown = run("evaluate", data, "--model", model, "--model", artefact, "--lengths", 1, "--whole-clip")
+    assert value["folder"] == str(data.resolve())
+    for result_of, predictions in zip(value["results"], value["predictions"], strict=True):
+        assert (predictions["model"], predictions["held_out"]) == (result_of["model"], False)
+        assert len(predictions["clips"]) == sum(map(sum, predictions["confusions"]["counts"])) == 20
+        right = [next(iter(clip["probabilities"])) == clip["label"] for clip in predictions["clips"]]
+        assert sum(right) == result_of["lengths"][0]["right"]
+        assert not any(clip["suspicious"] for clip in predictions["clips"])
+    alone = run("evaluate", data, "--model", model, "--lengths", 1, "--fold", 1, "--errors", 2)
+    assert "Classes at the end of each clip: model" in alone.stdout
+    assert "at the end of each clip, " in alone.stdout
+    listed = alone.stdout.partition("wrong at the end of the clip")[2].splitlines()
+    assert [line.startswith("  audio/") for line in listed[1:]] == [True, True, False]
+    assert re.fullmatch(r"  and \d more: a page shows them .*", listed[3])
+    shown = run("evaluate", data, "--model", model, "--model", artefact, "--lengths", 1, "--whole-clip", "--errors", 0)
+    assert "wrong at the end" not in shown.stdout
     assert "model, whole clip" in shown.stdout
     assert "Accuracy lost to the row above" in shown.stdout
     refused = run("evaluate", data, "--model", artefact, "--lengths", 1, "--whole-clip")
@@ -290,12 +306,13 @@ def test_train_evaluate_export_and_report(tmp_path: Path, monkeypatch: pytest.Mo
     classified = tmp_path / "classified.json"
     classified.write_text(run("classify", clip, "--model", artefact, "--json").stdout)
     page = tmp_path / "report.html"
-    result = run("report", exported, evaluated, classified, "--output", page)
+    result = run("report", exported, evaluated, classified, model, "--output", page)
     assert result.returncode == 0, result.stderr
     text = page.read_text()
     assert "tiny-int8.tflite" in text
     assert "polyline" in text
-    assert "http" not in text
+    assert "Errors of tiny-int8.tflite" in text
+    assert "Learning curves of model" in text
 
 
 def test_evaluate_names_labels_that_a_model_does_not_know(

@@ -14,7 +14,9 @@ import pytest
 import soundfile
 
 from edge_asc.cli.commands.train import command as train_command
-from edge_asc.data.dataset import Dataset
+from edge_asc.cli.errors import print_suspicious
+from edge_asc.data.dataset import Clip, Dataset
+from edge_asc.evaluation.predictions import Ends, Predictions
 from edge_asc.manifest import has_manifest
 from edge_asc.training.checkpoint import Checkpoint
 
@@ -90,7 +92,8 @@ def test_two_commands_to_an_artefact(work: Path) -> None:
     assert checkpoint.unknown is not None
     assert "Accuracy on held-out clips of my sounds" in trained.stdout
     assert "95 % interval" in trained.stdout
-    export, classify = [line.strip() for line in trained.stdout.splitlines() if line.startswith("  edge-asc")]
+    report, export, classify = [line.strip() for line in trained.stdout.splitlines() if line.startswith("  edge-asc")]
+    assert report == "edge-asc report runs/my-sounds --output runs/my-sounds/errors.html --embed-audio"
     assert export == "edge-asc export runs/my-sounds --quantize int8 --output runs/my-sounds/int8"
     # Two epochs decide nothing clearly enough to agree in int8.
     exported = run(*shlex.split(export)[1:], "--accept-agreement", 0, cwd=work)
@@ -99,6 +102,13 @@ def test_two_commands_to_an_artefact(work: Path) -> None:
     recording = "my sounds/tone/take 1.wav"
     classified = run(*(recording if word == "RECORDING" else word for word in shlex.split(classify)[1:]), cwd=work)
     assert classified.returncode == 0, classified.stderr
+    reported = run(*shlex.split(report)[1:], cwd=work)
+    assert reported.returncode == 0, reported.stderr
+    assert "not found" not in reported.stderr
+    page = (folder / "errors.html").read_text()
+    assert "of 14 are right. Each clip was judged by a model that was trained without it." in page
+    assert page.count("<audio") == page.count('src="data:audio/wav') > 0  # two epochs are not right everywhere
+    assert [f'"row">{name}</th><td>head' in page for name in ("my-sounds", "fold 1", "fold 2")] == [True] * 3
     again = run("train", "my sounds", *QUICK, "--resume", cwd=work)
     assert again.returncode == 0, again.stderr
     assert "trained already" in again.stderr
@@ -169,8 +179,7 @@ def test_options_choose_another_start(
         chosen.update(settings)
 
     monkeypatch.setattr("edge_asc.cli.commands.train._train", keep)
-    monkeypatch.setattr("edge_asc.cli.commands.train._print", lambda *_, **__: None)
-    monkeypatch.setattr("edge_asc.cli.commands.train.print_next_steps", lambda *_: None)
+    monkeypatch.setattr("edge_asc.cli.commands.train.print_trained", lambda *_, **__: None)
     output = tmp_path / "model"
     result = CliRunner().invoke(train_command, [str(work / "my sounds"), "--output", str(output), *options])
     assert result.exit_code == 0, result.output
@@ -182,3 +191,18 @@ def test_options_choose_another_start(
     assert run.name == "my-sounds"
     assert all(stage.class_balance == 1.0 for stage in run.recipe.stages)  # it has the label other
     assert len(Dataset.open(work / "my sounds").clips) == 13  # the folder is as it was
+
+
+def test_suspicious_clips_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    labels, shares = ("cat", "dog"), [0.02] * 9 + [0.97] * 7
+    p = np.array([[1 - share, share] for share in shares])
+    files = [Clip(f"cat/{i}.wav", "cat", str(i)) for i in range(9)] + [Clip("x\x1b.wav", "cat", "", "", 5.0, 10.0)] * 6
+    files.append(Clip("dog/1.wav", "dog", "1"))
+    predictions = Predictions.of("tiny", Ends(labels, 1.0, p), files, [1] * len(files), held_out=True)
+    print_suspicious(predictions)
+    first, *clips, last = capsys.readouterr().out.splitlines()
+    assert first == "6 clips of 16 may have a wrong label; listen to them:"
+    assert clips == ["  x\\x1b.wav from 5 s: labelled cat, sounds like dog (97%)"] * 5
+    assert last == "  and 1 more"
+    print_suspicious(Predictions.of("tiny", Ends(labels, 1.0, p[:9]), files[:9], [1] * 9, held_out=True))
+    assert capsys.readouterr().out == ""

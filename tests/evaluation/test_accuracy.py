@@ -21,7 +21,7 @@ from edge_asc.evaluation.accuracy import Accuracy, pool, wilson_interval
 from edge_asc.evaluation.comparison import LabelledClips, evaluate
 from edge_asc.evaluation.logits import BatchRuntime, at_level, decide, steps_at, stream_logits
 from edge_asc.frontend import FrontEnd, LogMel
-from edge_asc.rule import CLIP_RULES, ClipRule
+from edge_asc.rule import CLIP_RULES, ClipRule, softmax
 from edge_asc.runtime import Runtime, Tensors, check_inputs
 
 Array = npt.NDArray[np.float32]
@@ -242,6 +242,27 @@ def test_mean_of_all_steps() -> None:
     result = measure(Scripted([votes(0, 0, 0, 1, 1)], decision="mean"), clips(40), [0])
     assert result.decision == "mean"
     assert (result.all_steps.right, result.all_steps.right_under("last")) == (5, 3)
+
+
+@pytest.mark.parametrize(("rule", "decided"), [("last", 1), ("mean", 0)])
+def test_the_probabilities_of_the_last_decision_are_kept(rule: ClipRule, decided: int) -> None:
+    runtime = Scripted([votes(0, 0, 0, 1, 1), votes()], decision=rule, temperature=2.0)
+    ends = measure(runtime, clips(40, 4), [0, 1]).ends
+    assert ends is not None
+    assert (ends.labels, ends.temperature) == (LABELS, 2.0)
+    assert ends.probabilities[0].argmax() == decided
+    assert ends.probabilities[0].sum() == pytest.approx(1.0)
+    assert np.isnan(ends.probabilities[1]).all()  # no decision within 4 frames
+
+
+def test_the_last_decision_of_a_windowed_model_is_that_of_its_longest_window() -> None:
+    features = clips(70, 40)
+    runtime = Windows(1, 2)
+    (result,) = evaluate([("windows", runtime)], LabelledClips(features, [0, 1], LABELS), [1, 2])
+    assert result.ends is not None
+    for probabilities, clip, frames in zip(result.ends.probabilities, features, (62, 31), strict=True):
+        x = LogMel(FRONT_END).normalise(np.array(clip, np.float32))[:frames].sum(axis=0)
+        assert np.allclose(probabilities, softmax(x), atol=1e-5)
 
 
 def test_labels_are_matched_by_name() -> None:

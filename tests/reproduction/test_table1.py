@@ -25,8 +25,8 @@ from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.accuracy import LengthResult
 from edge_asc.reproduction.grid import Grid, Unit, UnitResult
 from edge_asc.reproduction.table1 import BACKBONES, PAPER, list_units, make_table
+from edge_asc.training.log import LOG
 from edge_asc.training.recipe import PAPER as RECIPE
-from edge_asc.training.state import LOG
 
 CITIES = ("barcelona", "helsinki", "london")
 TINY = ["--set", "epochs=2", "--set", "batch=8", "--set", "warmup=0"]

@@ -114,7 +114,7 @@ def test_the_recipe_fits_the_model(
 ) -> None:
     given: list[Any] = []
     monkeypatch.setattr("edge_asc.cli.commands.train._train", lambda run, *_, **__: given.append(run))
-    monkeypatch.setattr("edge_asc.cli.commands.train._print", lambda *_, **__: None)
+    monkeypatch.setattr("edge_asc.cli.commands.train.print_trained", lambda *_, **__: None)
     result = train("--output", tmp_path / "model", *options)
     assert result.exit_code == 0, result.output
     (run,) = given
@@ -128,7 +128,7 @@ def test_many_foreign_clips_are_weighed_down(
 ) -> None:
     given: list[Any] = []
     monkeypatch.setattr("edge_asc.cli.commands.train._train", lambda run, *_, **__: given.append(run))
-    monkeypatch.setattr("edge_asc.cli.commands.train._print", lambda *_, **__: None)
+    monkeypatch.setattr("edge_asc.cli.commands.train.print_trained", lambda *_, **__: None)
     result = train("--output", tmp_path / "model", "--other", scenes / "data", "--stages", "head", *options)
     assert result.exit_code == 0, result.output
     assert given[0].recipe.stages[0].class_balance == balance

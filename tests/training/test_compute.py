@@ -20,10 +20,11 @@ from edge_asc.models.crnn import CRNN
 from edge_asc.training.batches import Examples
 from edge_asc.training.compute import Compute, launched
 from edge_asc.training.listener import Listener
+from edge_asc.training.log import LOG
 from edge_asc.training.normalisation import measure_normalisation
 from edge_asc.training.objectives import TimeMean
 from edge_asc.training.recipe import STAGED
-from edge_asc.training.state import LOG, STATE
+from edge_asc.training.state import STATE
 from edge_asc.training.trainer import Trainer
 
 RECIPE = STAGED.override(

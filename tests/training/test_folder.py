@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from edge_asc.errors import OutputError
+from edge_asc.evaluation.document import HELD_OUT
 from edge_asc.training.card import CARDS, find_card_path
 from edge_asc.training.checkpoint import WEIGHTS
+from edge_asc.training.log import LOG
 from edge_asc.training.state import check_folder
 
 
@@ -22,8 +24,9 @@ def test_a_readme_of_somebody_else_stays(tmp_path: Path) -> None:
         find_card_path(tmp_path)
 
 
-def test_weights_that_no_training_has_left_stay(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [WEIGHTS, LOG, HELD_OUT])
+def test_files_that_no_training_has_left_stay(tmp_path: Path, name: str) -> None:
     check_folder(tmp_path, resume=False)
-    (tmp_path / WEIGHTS).write_bytes(b"mine")
-    with pytest.raises(OutputError, match=f"holds {WEIGHTS}, which no training has left"):
+    (tmp_path / name).write_bytes(b"mine")
+    with pytest.raises(OutputError, match=f"holds {name}, which no training has left"):
         check_folder(tmp_path, resume=False)

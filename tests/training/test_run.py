@@ -13,6 +13,7 @@ from edge_asc.data import Dataset, FeatureCache
 from edge_asc.data.dataset import OTHER, Credit
 from edge_asc.data.generated import write_scenes
 from edge_asc.errors import EdgeAscError
+from edge_asc.evaluation.document import HELD_OUT
 from edge_asc.frontend import FrontEnd
 from edge_asc.models import ModelConfig
 from edge_asc.training.card import card
@@ -74,7 +75,18 @@ def test_cross_validation_judges_every_clip_once_by_a_model_that_has_not_seen_it
         assert trained_on(part.training, held_out) == 0
         assert trained_on(final.training, held_out) == len(held_out)
         assert part.quantisation == {}
+        document = json.loads((tmp_path / f"cv/fold{fold}" / HELD_OUT).read_text())
+        assert {clip["file"] for clip in document["predictions"][0]["clips"]} == set(held_out)
     assert not list((tmp_path / "cv").rglob(STATE))
+    document = json.loads((tmp_path / "cv" / HELD_OUT).read_text())
+    (predictions,) = document["predictions"]
+    assert predictions["held_out"]
+    assert predictions["temperature"] == final.temperature
+    judged = {clip["file"]: clip["fold"] for clip in predictions["clips"]}
+    assert judged == {clip.filename: fold for fold in (1, 2) for clip in dataset.split(fold, "evaluate")}
+    assert json.loads(json.dumps(predictions["confusions"])) == json.loads(json.dumps(final.evaluation["confusions"]))
+    assert (tmp_path / "cv" / document["folder"]).resolve() == dataset.root.resolve()
+    assert dataset.clips[0].filename not in (tmp_path / "cv/checkpoint.json").read_text()  # it is published
 
     again = cross_validate(run, cache, Listener(), resume=True, record=recorded)
     assert again.evaluation == final.evaluation

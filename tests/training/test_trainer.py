@@ -18,10 +18,11 @@ from edge_asc.training.augmentation import to_log_mel, to_power
 from edge_asc.training.batches import Examples
 from edge_asc.training.compute import Compute
 from edge_asc.training.listener import Listener
+from edge_asc.training.log import LOG
 from edge_asc.training.normalisation import measure_normalisation
 from edge_asc.training.recipe import STAGED, Augmentation, Recipe, Stage
 from edge_asc.training.start import Start
-from edge_asc.training.state import LOG, STATE
+from edge_asc.training.state import STATE
 from edge_asc.training.trainer import Aids, Trainer
 from edge_asc.training.validation import Validation
 

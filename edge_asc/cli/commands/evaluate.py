@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +24,7 @@ from edge_asc.zoo import DEFAULT
 
 if TYPE_CHECKING:
     from edge_asc.evaluation.accuracy import Accuracy
-    from edge_asc.jsonobject import JsonValue
-
-# 1: first version.
-SCHEMA_VERSION = 1
+    from edge_asc.evaluation.document import Evaluation
 
 
 @click.command("evaluate", short_help="Measure accuracy at each length, side by side.")
@@ -46,6 +42,13 @@ SCHEMA_VERSION = 1
 @click.option("--fold", type=int, help="Fold to evaluate: its held-out clips only.")
 @click.option("--gain", type=click.FloatRange(-120, 60), default=0.0, show_default=True, help="Input gain, dB.")
 @click.option("--recall/--no-recall", default=True, show_default=True, help="Print the recall of each class.")
+@click.option(
+    "--errors",
+    type=click.IntRange(0),
+    default=10,
+    show_default=True,
+    help="Wrong clips to print for each model, the most confident ones first.",
+)
 @click.option(
     "--whole-clip",
     is_flag=True,
@@ -106,6 +109,7 @@ def command(
     fold: int | None,
     gain: float,
     recall: bool,
+    errors: int,
     whole_clip: bool,
     threads: int,
     as_json: bool,
@@ -114,7 +118,8 @@ def command(
     """Stream every clip of DATA from a reset through each model, and print the accuracy at each length.
 
     DATA is the folder of a data set. A windowed model gets one window of each length, from the start of a clip.
-    Intervals are Wilson's at 95 %. A note names the lengths that no clip reaches.
+    Intervals are Wilson's at 95 %. A note names the lengths that no clip reaches. With one model, precision, recall and
+    errors are those at the end of each clip.
 
     With --stream, sounds of DATA follow each other without an end, over a background, and events are compared with
     them: share of sounds detected, false alarms a day, seconds to detection, label changes a minute.
@@ -128,18 +133,28 @@ def command(
         streaming[name] is not None for name in ("per_day", "event_decision", "background")
     ):
         raise click.UsageError("--calibrate, --decision, --event-decision and --background belong to --stream")
+    from edge_asc.cli.errors import print_wrong
     from edge_asc.data.recordings import Recordings
+    from edge_asc.evaluation.document import Evaluation
     from edge_asc.evaluation.models import measure_models, open_models
+    from edge_asc.evaluation.predictions import Predictions
 
     progress = ConsoleProgress()
     runtimes = open_models(models, threads, whole_clip=whole_clip)
     recordings = Recordings.open(data, fold, progress)
     results = measure_models(recordings, models, runtimes, lengths, gain=gain, progress=progress)
+    folds = [fold] * len(recordings.clips)
+    predictions = [
+        Predictions.of(result.model, result.ends, recordings.clips, folds) for result in results if result.ends
+    ]
+    evaluation = Evaluation(data.name, data, fold, tuple(results), tuple(predictions))
     if as_json:
-        print_json(Evaluation(data.name, fold, tuple(results)).to_json())
+        print_json(evaluation.to_json())
         return
     causal = {name for name, runtime in runtimes if runtime.contract.form == "causal"}
-    _print(results, [result for result in results if result.model in causal] if whole_clip else [], recall)
+    _print(evaluation, [result for result in results if result.model in causal] if whole_clip else [], recall)
+    for each in predictions:
+        print_wrong(each, errors)
 
 
 def _evaluate_stream(
@@ -176,36 +191,12 @@ def _evaluate_stream(
         echo(note)
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """The document that `--json` prints.
-
-    Attributes:
-        data: name of the data set's folder.
-        fold: fold whose held-out clips were used; None for all clips.
-        results: one for each model, in the order of the command line.
-    """
-
-    data: str
-    fold: int | None
-    results: tuple[Accuracy, ...]
-
-    def to_json(self) -> dict[str, JsonValue]:
-        """Return a JSON object, which `edge-asc report` reads."""
-        return {
-            "kind": "evaluation",
-            "schema_version": SCHEMA_VERSION,
-            "data": self.data,
-            "clips": self.results[0].clips,
-            "fold": self.fold,
-            "results": [result.to_json() for result in self.results],
-        }
-
-
-def _print(results: list[Accuracy], successive: list[Accuracy], recall: bool) -> None:
+def _print(evaluation: Evaluation, successive: list[Accuracy], recall: bool) -> None:
     """Print tables; `successive` results are compared with the result above each."""
+    from edge_asc.cli.errors import class_table, print_confusions
     from edge_asc.cli.tables import accuracy_table, loss_table, recall_table
 
+    results, predictions = evaluation.results, evaluation.predictions
     out.print(accuracy_table(results))
     if successive:
         out.print(loss_table(successive))
@@ -214,5 +205,8 @@ def _print(results: list[Accuracy], successive: list[Accuracy], recall: bool) ->
             echo(
                 f"{result.model}: logit error max {error.maximum:.2g}, mean {error.mean:.2g} against {result.reference}"
             )
-    if recall:
+    if recall and len(predictions) == len(results) == 1:
+        out.print(class_table(predictions[0]))
+        print_confusions(predictions[0].confusions)
+    elif recall:
         out.print(recall_table(results))

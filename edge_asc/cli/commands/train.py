@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from edge_asc.backbone import BACKBONES
-from edge_asc.cli.console import ConsoleProgress, json_option, out, print_json, threads_option
-from edge_asc.cli.own import START, own_options, prepare_own, print_accuracy, print_next_steps
+from edge_asc.cli.console import ConsoleProgress, json_option, threads_option
+from edge_asc.cli.own import START, own_options, prepare_own
+from edge_asc.cli.trained import Judge, Trained, print_trained
 from edge_asc.cli.training import (
     CheckpointFolder,
     StartFolder,
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from edge_asc.data import Dataset
     from edge_asc.data.preparation import Prepared
     from edge_asc.models.crnn import Head
-    from edge_asc.training.checkpoint import Checkpoint
     from edge_asc.training.compute import Compute
     from edge_asc.training.listener import Listener
     from edge_asc.training.recipe import Recipe
@@ -312,7 +312,7 @@ def command(**given: Any) -> None:
                 find_card_path(each.output)
                 if not is_own or each.dataset is not run.dataset:
                     each.dataset.check(ConsoleProgress())
-            checkpoint = _train(
+            trained = _train(
                 each,
                 compute,
                 resume=options.resume,
@@ -320,9 +320,7 @@ def command(**given: Any) -> None:
                 tensorboard=options.tensorboard,
             )
     if compute.is_main_process:
-        _print(checkpoint, run.output, as_json=options.as_json)
-        if is_own and not options.as_json:
-            print_next_steps(checkpoint, run.output)
+        print_trained(trained, as_json=options.as_json)
 
 
 def _chain(run: Run, wide: Dataset) -> list[Run]:
@@ -344,7 +342,7 @@ def _chain(run: Run, wide: Dataset) -> list[Run]:
     return [first, second]
 
 
-def _train(run: Run, compute: Compute, *, resume: bool, cross_validate: bool, tensorboard: bool) -> Checkpoint:
+def _train(run: Run, compute: Compute, *, resume: bool, cross_validate: bool, tensorboard: bool) -> Trained:
     from edge_asc.data import FeatureCache
     from edge_asc.data.cache import default_cache
     from edge_asc.frontend import FrontEnd
@@ -356,15 +354,15 @@ def _train(run: Run, compute: Compute, *, resume: bool, cross_validate: bool, te
     cache = FeatureCache(default_cache(), FrontEnd())
     function = runs.cross_validate if cross_validate else runs.train
     with console_listener() as console:
-        listener = Listener()
+        listener, judge = Listener(), Judge()
         if compute.is_main_process:
-            listener = Listeners(console, *([TensorBoardListener()] if tensorboard else []))
+            listener = Listeners(console, judge, *([TensorBoardListener()] if tensorboard else []))
         checkpoint = function(run, cache, listener, resume=resume, record=_find_recorder(listener), compute=compute)
     if compute.is_main_process:
         path = write_card(checkpoint, run.output)
         if path.name != CARDS[0]:
             ConsoleProgress().note(f"{run.output / CARDS[0]} is not edge-asc's: the model card is {path.name}")
-    return checkpoint
+    return Trained(checkpoint, run.output, run.dataset.layout != TAU, judge.predictions)
 
 
 def _find_recorder(listener: Listener) -> Record | None:
@@ -375,24 +373,3 @@ def _find_recorder(listener: Listener) -> Record | None:
         listener.note("activation ranges are not recorded: the export package is not installed")
         return None
     return RECORDERS.load(RANGES).record
-
-
-def _print(checkpoint: Checkpoint, output: Path, *, as_json: bool) -> None:
-    if as_json:
-        print_json({"output": str(output), "training": checkpoint.training, "evaluation": checkpoint.evaluation})
-        return
-    print_accuracy(checkpoint)
-    for level, result in checkpoint.evaluation.get("levels_db", {}).items():
-        shares = ", ".join(f"{row['seconds']} s {100 * row['accuracy']:.1f} %" for row in result["lengths"])
-        out.print(f"accuracy at {level} dB: {shares}")
-    if scores := checkpoint.evaluation.get("other"):
-        out.print(f"unknown against known sounds: AUROC {scores['auroc']:.3f}")
-    if scores := checkpoint.evaluation.get("calibration"):
-        out.print(
-            f"calibration error: {scores['ece_before']:.3f}; {scores['ece_after']:.3f} with the temperature "
-            f"{checkpoint.temperature:.2f}"
-        )
-    if rule := checkpoint.unknown:
-        rate = checkpoint.evaluation["unknown"]["false_alarm_rate"]
-        out.print(f"unknown from {rule.label} {rule.threshold:.1%} on: {rate:.1%} of held-out known clips")
-    out.print(f"written to {output}")
