@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_asc.backbone import is_reference
 from edge_asc.cli.console import ConsoleProgress, echo, out
 from edge_asc.data.dataset import OTHER, Dataset
 from edge_asc.data.preparation import CLIP_SECONDS, FOLDS, Prepared, Settings, prepare, read_features
 from edge_asc.text import escape_controls
 
 if TYPE_CHECKING:
+    from edge_asc.frontend import FrontEnd
     from edge_asc.training.checkpoint import Checkpoint
 
 # The pretrained model that gets a new last layer.
@@ -55,13 +57,14 @@ def own_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def prepare_own(dataset: Dataset, settings: Settings, output: Path | None) -> Prepared:
+def prepare_own(dataset: Dataset, settings: Settings, output: Path | None, front_end: FrontEnd) -> Prepared:
     """Prepare a data set, compute all features, and write the folds.
 
     Args:
         dataset: not in TAU layout.
         settings: how it is prepared.
         output: folder of the model, beside which the folds are written; None writes and prints nothing.
+        front_end: of the model.
 
     Raises:
         DatasetError: the data set cannot be trained on.
@@ -69,7 +72,6 @@ def prepare_own(dataset: Dataset, settings: Settings, output: Path | None) -> Pr
     """
     from edge_asc.data.cache import FeatureCache, default_cache
     from edge_asc.data.folds import write_folds
-    from edge_asc.frontend import FrontEnd
     from edge_asc.progress import SILENT
 
     progress = SILENT if output is None else ConsoleProgress()
@@ -79,7 +81,7 @@ def prepare_own(dataset: Dataset, settings: Settings, output: Path | None) -> Pr
         progress.note(describe(prepared))
         print_warnings(prepared.warnings)
     prepared.check()
-    prepared = read_features(prepared, FeatureCache(default_cache(), FrontEnd()), skip=settings.skip, progress=progress)
+    prepared = read_features(prepared, FeatureCache(default_cache(), front_end), skip=settings.skip, progress=progress)
     if output is not None:
         print_warnings(prepared.warnings[known:])
         if prepared.dataset.folds:
@@ -158,14 +160,33 @@ def print_accuracy(checkpoint: Checkpoint) -> None:
         echo(f"  and {sum(each.count for each in largest[SHOWN:])} others")
 
 
+def print_evaluation(checkpoint: Checkpoint) -> None:
+    """Print what was measured on held-out clips."""
+    print_accuracy(checkpoint)
+    for level, result in checkpoint.evaluation.get("levels_db", {}).items():
+        shares = ", ".join(f"{row['seconds']} s {100 * row['accuracy']:.1f} %" for row in result["lengths"])
+        out.print(f"accuracy at {level} dB: {shares}")
+    if scores := checkpoint.evaluation.get("other"):
+        out.print(f"unknown against known sounds: AUROC {scores['auroc']:.3f}")
+    if scores := checkpoint.evaluation.get("calibration"):
+        out.print(
+            f"calibration error: {scores['ece_before']:.3f}; {scores['ece_after']:.3f} with the temperature "
+            f"{checkpoint.temperature:.2f}"
+        )
+    if rule := checkpoint.unknown:
+        rate = checkpoint.evaluation["unknown"]["false_alarm_rate"]
+        out.print(f"unknown from {rule.label} {rule.threshold:.1%} on: {rate:.1%} of held-out known clips")
+
+
 def print_next_steps(checkpoint: Checkpoint, output: Path) -> None:
     """Print the commands that come after a training on own sounds."""
-    bundle = output / "int8"
+    bundle, backbone = output / "int8", checkpoint.model.config.backbone
+    trusted = f" --backbone {backbone}" if is_reference(backbone) else ""
     if OTHER not in checkpoint.labels:
         echo(
             f"the model always chooses one of its {len(checkpoint.labels)} classes; a folder {OTHER} of other sounds "
             "lets it say none of them"
         )
     echo("next:")
-    echo(f"  edge-asc export {quote(output)} --quantize int8 --output {quote(bundle)}")
+    echo(f"  edge-asc export {quote(output)} --quantize int8 --output {quote(bundle)}{trusted}")
     echo(f"  edge-asc classify RECORDING --model {quote(bundle)}")
