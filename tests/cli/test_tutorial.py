@@ -1,4 +1,4 @@
-"""The commands of docs/tutorial-pi.md, in their order, on generated recordings; a server on loopback stands for the Pi."""
+"""The commands of docs/tutorial-pi.md, in order, on generated recordings; a server on loopback stands for the Pi."""
 
 from __future__ import annotations
 
@@ -35,8 +35,13 @@ def read_commands() -> list[str]:
 
 
 ALL = read_commands()
-# They change the system of the Pi, as root.
+# Not run: as root, they install packages, files and a service on the system of the Pi.
 AS_ROOT = [line for line in ALL if line.startswith("sudo ")]
+SYSTEM = {"apt", "python3", "cp", "systemctl", "journalctl", "/opt/edge-asc/bin/pip", "/opt/edge-asc/bin/edge-asc"}
+
+
+# What comes before the first command that needs the Pi.
+HERE = ALL[: next(number for number, line in enumerate(ALL) if PI in line)]
 
 
 @pytest.fixture
@@ -47,9 +52,10 @@ def pi(tmp_path: Path) -> Iterator[Server]:
     server.stop()
 
 
-@pytest.fixture
-def work(tmp_path: Path) -> Path:
-    """A working folder with the recordings, and a clone."""
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with recordings and a clone, in which the commands that need no Pi have run."""
+    folder = tmp_path_factory.mktemp("tutorial")
     rng = np.random.default_rng(0)
     time = np.arange(17600) / 16000
     for number in range(4):
@@ -59,41 +65,52 @@ def work(tmp_path: Path) -> Path:
             "other": 0.3 * rng.normal(size=len(time)) * (time * 7 % 1 < 0.1),
         }
         for label, samples in sounds.items():
-            audio.write(tmp_path / f"work/my-sounds/{label}/{number}.wav", samples.astype(np.float32))
-    (tmp_path / "work/edge-asc").symlink_to(ROOT)
-    return tmp_path / "work"
+            audio.write(folder / f"my-sounds/{label}/{number}.wav", samples.astype(np.float32))
+    (folder / "edge-asc").symlink_to(ROOT)
+    for line in HERE:
+        run(line, [], folder)
+    return folder
 
 
-def adapt(line: str, server: Server) -> list[str]:
-    """The command with the server in place of the Pi, and what makes it smaller."""
+def run(line: str, words: list[str], folder: Path) -> None:
+    """Run a command of the page; `words` replace it where they are given."""
+    words = words or adapt(line)
+    environment = {**os.environ, "EDGE_ASC_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(words, capture_output=True, text=True, check=False, cwd=folder, env=environment)
+    assert result.returncode == 0, f"{line}\n{result.stdout}\n{result.stderr}"
+
+
+def adapt(line: str) -> list[str]:
+    """The words of a command, with what makes it smaller, and the programs of this environment."""
     words = shlex.split(line)
     if words[0] == "edge-asc":
-        words = [sys.executable, "-m", "edge_asc", *words[1:], *SMALLER.get(words[1], [])]
-        if f"ssh://{PI}" in words:
-            words += ["--ssh-config", str(server.folder / "config"), "--python", sys.executable]
-    elif words[0] == "pip":
-        words = [sys.executable, "-m", *words]
-    elif words[0] == "scp":
-        words[1:1] = ["-F", str(server.folder / "config"), "-P", str(server.port)]
-    user, address = server.name.removeprefix("ssh://").split("@")
-    host = address.partition(":")[0]
-    return [word.replace(f"ssh://{PI}", server.name).replace(PI, f"{user}@{host}") for word in words]
+        return [sys.executable, "-m", "edge_asc", *words[1:], *SMALLER.get(words[1], [])]
+    return [sys.executable, "-m", *words] if words[0] == "pip" else words
 
 
-def test_the_commands_run_in_order(work: Path, pi: Server) -> None:
-    environment = {**os.environ, "EDGE_ASC_CACHE": str(work / "cache"), "OMP_NUM_THREADS": "1"}
-    ran = []
-    for line in ALL:
-        if line in AS_ROOT:
-            continue
-        command = adapt(line, pi)
-        result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=work, env=environment)
-        assert result.returncode == 0, f"{line}\n{result.stdout}\n{result.stderr}"
-        ran.append(shlex.split(line)[:2])
-    assert [words[1] for words in ran if words[0] == "edge-asc"] == [
-        *("data", "train", "export", "inspect", "listen", "bench", "report")
-    ]
+def point_to(server: Server, words: list[str]) -> list[str]:
+    """The words of a command with a server in place of the Pi."""
+    config, (user, address) = str(server.folder / "config"), server.name.removeprefix("ssh://").split("@")
+    if f"ssh://{PI}" in words:
+        words = [*words, "--ssh-config", config, "--python", sys.executable]
+    if words[0] == "scp":
+        words = ["scp", "-F", config, "-P", str(server.port), *words[1:]]
+    host = f"{user}@{address.partition(':')[0]}"
+    return [word.replace(f"ssh://{PI}", server.name).replace(PI, host) for word in words]
+
+
+def test_the_commands_lead_to_events(work: Path) -> None:
+    commands = [shlex.split(line)[1] for line in HERE]
+    assert commands == ["data", "train", "export", "inspect", "listen"]
     assert (work / "events/events.csv").is_file()
+    assert list((work / "runs/my-sounds/int8").glob("*.tflite"))
+
+
+def test_the_commands_that_need_the_pi_run_in_order(work: Path, pi: Server) -> None:
+    assert {shlex.split(line)[1] for line in AS_ROOT} == SYSTEM
+    for line in ALL[len(HERE) :]:
+        if line not in AS_ROOT:
+            run(line, point_to(pi, adapt(line)), work)
     measured = json.loads((work / "pi.json").read_text())
     assert measured["complete"]
     assert measured["made"]["target"] == pi.name
@@ -103,27 +120,13 @@ def test_the_commands_run_in_order(work: Path, pi: Server) -> None:
     assert (pi.home / "int8/manifest.json").is_file()
 
 
-def test_the_service_of_the_page_can_be_written(artefacts_folder: Path) -> None:
+def test_the_service_of_the_page_can_be_written(tmp_path: Path) -> None:
     """Without root, the unit is printed instead of installed."""
+    bundle = shutil.copytree(ROOT / "edge_asc/zoo/fuse/int8", tmp_path / "my-sounds")
     (line,) = [line for line in AS_ROOT if "--install-service" in line]
-    words = shlex.split(line.replace("/opt/edge-asc/my-sounds", str(artefacts_folder)))[2:]
+    words = shlex.split(line.replace("/opt/edge-asc/my-sounds", str(bundle)))[2:]
     command = [sys.executable, "-m", "edge_asc", *words, "--dry-run"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    assert f"--model {artefacts_folder}" in result.stdout
+    assert f"--model {bundle}" in result.stdout
     assert "[Service]" in result.stdout
-
-
-@pytest.fixture
-def artefacts_folder(tmp_path: Path) -> Path:
-    """A bundle that a service may read."""
-    return Path(shutil.copytree(ROOT / "edge_asc/zoo/fuse/int8", tmp_path / "my-sounds"))
-
-
-@pytest.mark.parametrize("line", AS_ROOT)
-def test_what_needs_root_uses_the_page_s_own_paths(line: str) -> None:
-    """These commands are not run, since they change the system as root; what they name exists by then."""
-    words = shlex.split(line)[1:]
-    made = ("/opt/edge-asc/bin/pip", "/opt/edge-asc/bin/edge-asc", "apt", "python3", "cp", "systemctl", "journalctl")
-    assert words[0] in made
-    assert not [word for word in words if "edge-asc-" in word and word != "edge-asc-listen"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from edge_asc_export.format import FORMATS
 from edge_asc_export.plan import Plan
 from edge_asc_export.scheme import SCHEMES
 
-SMALL = {"mels": 64, "width": 0.5, "gru_units": 16, "gru_layers": 1}
+SMALL: dict[str, Any] = {"mels": 64, "width": 0.5, "gru_units": 16, "gru_layers": 1}
 FRONT_END = FrontEnd(mels=64).with_normalisation(np.linspace(-5, -9, 64), np.full(64, 0.4))
 
 
@@ -75,4 +76,4 @@ def test_it_is_exported(small: Checkpoint, fmt: str, scheme: str, tmp_path: Path
 def test_a_checkpoint_keeps_the_sizes(small: Checkpoint, tmp_path: Path) -> None:
     small.save(tmp_path)
     config = Checkpoint.load(tmp_path).model.config
-    assert config == ModelConfig(backbone=small.model.config.backbone, **SMALL)  # type: ignore[arg-type]
+    assert config == ModelConfig(backbone=small.model.config.backbone, **SMALL)
