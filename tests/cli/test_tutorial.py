@@ -94,7 +94,8 @@ def point_to(server: Server, words: list[str]) -> list[str]:
     if f"ssh://{PI}" in words:
         words = [*words, "--ssh-config", config, "--python", sys.executable]
     if words[0] == "scp":
-        words = ["scp", "-F", config, "-P", str(server.port), *words[1:]]
+        # SFTP starts in the real home folder of who runs the test: the server's own is named.
+        words = ["scp", "-F", config, "-P", str(server.port), *words[1:-1], f"{words[-1]}{server.home}"]
     host = f"{user}@{address.partition(':')[0]}"
     return [word.replace(f"ssh://{PI}", server.name).replace(PI, host) for word in words]
 
