@@ -22,6 +22,9 @@ Array = npt.NDArray[np.float32]
 # same vectorised arithmetic for any chunking of the signal.
 BLOCK = 8
 
+# Mel bins, unless a model is trained with another number.
+MELS = 256
+
 # Far above any float recording; louder samples were not scaled to [−1, 1].
 LOUDEST = 100.0
 
@@ -57,7 +60,7 @@ class FrontEnd:
     sample_rate: int = 16000
     window: int = 2048
     hop: int = 512
-    mels: int = 256
+    mels: int = MELS
     low: float = 0.0
     high: float = 8000.0
     mel_scale: str = "slaney"

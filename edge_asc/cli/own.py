@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edge_asc.cli.console import ConsoleProgress, quote
 from edge_asc.data.dataset import Dataset
 from edge_asc.data.preparation import CLIP_SECONDS, FOLDS, Prepared, Settings, prepare, read_features
+
+if TYPE_CHECKING:
+    from edge_asc.frontend import FrontEnd
 
 # The pretrained model that gets a new last layer.
 START = "fuse-50"
@@ -48,13 +51,14 @@ def own_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def prepare_own(dataset: Dataset, settings: Settings, output: Path | None) -> Prepared:
+def prepare_own(dataset: Dataset, settings: Settings, output: Path | None, front_end: FrontEnd) -> Prepared:
     """Prepare a data set, compute all features, and write the folds.
 
     Args:
         dataset: not in TAU layout.
         settings: how it is prepared.
         output: folder of the model, beside which the folds are written; None writes and prints nothing.
+        front_end: of the model.
 
     Raises:
         DatasetError: the data set cannot be trained on.
@@ -62,7 +66,6 @@ def prepare_own(dataset: Dataset, settings: Settings, output: Path | None) -> Pr
     """
     from edge_asc.data.cache import FeatureCache, default_cache
     from edge_asc.data.folds import write_folds
-    from edge_asc.frontend import FrontEnd
     from edge_asc.progress import SILENT
 
     progress = SILENT if output is None else ConsoleProgress()
@@ -72,7 +75,7 @@ def prepare_own(dataset: Dataset, settings: Settings, output: Path | None) -> Pr
         progress.note(describe(prepared))
         print_warnings(prepared.warnings)
     prepared.check()
-    prepared = read_features(prepared, FeatureCache(default_cache(), FrontEnd()), skip=settings.skip, progress=progress)
+    prepared = read_features(prepared, FeatureCache(default_cache(), front_end), skip=settings.skip, progress=progress)
     if output is not None:
         print_warnings(prepared.warnings[known:])
         if prepared.dataset.folds:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_asc.backbone import is_reference
 from edge_asc.cli.console import echo, out, print_json, quote
 from edge_asc.cli.errors import describe_page, print_confusions, print_suspicious
 from edge_asc.data.dataset import OTHER
@@ -107,8 +108,9 @@ def _print_next_steps(trained: Trained) -> None:
                 f"the model always chooses one of its {len(labels)} classes; a folder {OTHER} of other sounds lets it "
                 "say none of them"
             )
-        bundle = quote(output / "int8")
-        steps.append(f"edge-asc export {quote(output)} --quantize int8 --output {bundle}")
+        bundle, backbone = quote(output / "int8"), trained.checkpoint.model.config.backbone
+        trusted = f" --backbone {backbone}" if is_reference(backbone) else ""
+        steps.append(f"edge-asc export {quote(output)} --quantize int8 --output {bundle}{trusted}")
         steps.append(f"edge-asc classify RECORDING --model {bundle}")
     if steps:
         echo("next:")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from edge_asc.contract import STEP_FRAMES
 from edge_asc.jsonobject import JsonValue
-from edge_asc.models.crnn import CNN, CRNN, MELS, build
+from edge_asc.models.crnn import CNN, CRNN, build
 from edge_asc.models.layers import ResNorm, StreamConv
 
 # Frames in windows of so many seconds, as windows are commonly compared (our own front end gives 31 and 312).
@@ -69,7 +69,7 @@ def deployed_parameters(model: CRNN | CNN) -> int:
     return sum(p.numel() for name, p in model.named_parameters() if not name.startswith("auxiliary."))
 
 
-def _visit_layers(module: nn.Module, frames: int, visit: Callable[[nn.Module, Tensor, Any], None]) -> None:
+def _visit_layers(module: nn.Module, mels: int, frames: int, visit: Callable[[nn.Module, Tensor, Any], None]) -> None:
     """Run `module` on `frames` frames of zeros; call `visit` with every layer, its input and its output."""
     handles = [
         layer.register_forward_hook(lambda layer, inputs, output: visit(layer, inputs[0], output))
@@ -77,13 +77,13 @@ def _visit_layers(module: nn.Module, frames: int, visit: Callable[[nn.Module, Te
     ]
     try:
         with torch.no_grad():
-            module(torch.zeros(1, 1, MELS, frames))
+            module(torch.zeros(1, 1, mels, frames))
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _macs(model: nn.Module, frames: int) -> int:
+def _macs(model: CRNN | CNN, frames: int) -> int:
     total = 0
 
     def visit(layer: nn.Module, x: Tensor, y: Any) -> None:
@@ -99,7 +99,7 @@ def _macs(model: nn.Module, frames: int) -> int:
                 weights = (p.numel() for name, p in layer.named_parameters() if name.startswith("weight"))
                 total += x.shape[1] * sum(weights)
 
-    _visit_layers(model, frames, visit)
+    _visit_layers(model, model.config.mels, frames, visit)
     return total
 
 
@@ -117,5 +117,5 @@ def _receptive_field(model: CRNN | CNN) -> int | None:
             case nn.MaxPool2d(kernel_size=int(size)):
                 field += (size - 1) * (frames // x.shape[3])
 
-    _visit_layers(model.backbone, frames, visit)
+    _visit_layers(model.backbone, model.config.mels, frames, visit)
     return field

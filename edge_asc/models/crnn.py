@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple, Self, get_args
+from typing import Literal, NamedTuple, Self, get_args
 
 import torch
 from torch import Tensor, nn
 
-from edge_asc.backbone import BACKBONES
+from edge_asc.backbone import load_backbone
 from edge_asc.contract import FORMS, OUTPUT_MODES, STEP_FRAMES, Form, OutputMode
 from edge_asc.errors import EdgeAscError
+from edge_asc.frontend import MELS
 from edge_asc.jsonobject import JsonObject, JsonValue
-from edge_asc.models.layers import BackboneModule, Caches, StreamConv
+from edge_asc.models.conformance import check_backbone
+from edge_asc.models.layers import BackboneModule, Caches, make_caches, name_caches
 
-MELS = 256
-HIDDEN = 10
-GRU_LAYERS = 2
+# The smallest and the largest value of each size.
+BOUNDS = {"mels": (8, 256), "width": (0.125, 4.0), "gru_units": (1, 512), "gru_layers": (1, 8)}
 
 State = dict[str, Tensor]
 Head = Literal["gru", "linear", "gap"]
@@ -29,7 +29,7 @@ class ModelConfig:
     """The complete description of a model, without its weights.
 
     Attributes:
-        backbone: name of a registered backbone, such as "fuse".
+        backbone: name of a registered backbone, such as "fuse", or the reference of a class, package.module:Class.
         form: "causal" (exact streaming, 8 frames a step) or "windowed" (the paper's, symmetric padding).
         head: "gru" (CRNN), "linear" (the output layer on each embedding, without recurrent layers; ours), or "gap" (CNN
             with global average pooling).
@@ -38,6 +38,13 @@ class ModelConfig:
         classes: number of labels.
         res_norm: use ResNorm, in a windowed backbone that has this option.
         dropout: of the embeddings in training; 0 in the paper.
+        mels: mel bins of the front end, a multiple of 8 from 8 to 256; its window resolves no more.
+        width: factor of the backbone's channels, 0.125 to 4.
+        gru_units, gru_layers: size of each layer of a GRU head, 1 to 512, and their number, 1 to 8; ten and two in the
+            paper. Other heads ignore both.
+
+    Raises:
+        EdgeAscError: a value is out of its range, or the backbone cannot be loaded or lacks an option.
     """
 
     backbone: str = "fuse"
@@ -48,9 +55,13 @@ class ModelConfig:
     classes: int = 10
     res_norm: bool = False
     dropout: float = 0.0
+    mels: int = MELS
+    width: float = 1.0
+    gru_units: int = 10
+    gru_layers: int = 2
 
     def __post_init__(self) -> None:
-        backbone = BACKBONES.load(self.backbone)
+        backbone = load_backbone(self.backbone)
         choices: dict[str, tuple[str, ...]] = {"form": FORMS, "head": HEADS, "output": OUTPUT_MODES}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
@@ -63,8 +74,19 @@ class ModelConfig:
             raise EdgeAscError(
                 f"model has {self.classes} classes and dropout {self.dropout}; expected at least 2 and [0, 1)"
             )
-        if self.res_norm and "res_norm" not in backbone.options:
-            raise EdgeAscError(f"backbone {self.backbone} has no option ResNorm; leave it out")
+        for name, (low, high) in BOUNDS.items():
+            if not low <= (value := getattr(self, name)) <= high:
+                raise EdgeAscError(f"model {name} is {value}; expected {low:g} to {high:g}")
+        if self.mels % 8:
+            raise EdgeAscError(f"model mels is {self.mels}; expected a multiple of 8")
+        if missing := [option for option in self.options if option not in backbone.options]:
+            raise EdgeAscError(f"backbone {self.backbone} has no option {', '.join(missing)}; leave it out")
+
+    @property
+    def options(self) -> dict[str, bool | float]:
+        """What the backbone is asked for beside its form; nothing of what it has by default."""
+        asked = {"mels": self.mels, "width": self.width, "res_norm": self.res_norm}
+        return {name: value for name, value in asked.items() if value != getattr(type(self), name)}
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return a JSON object that `from_json` reads back to an equal configuration."""
@@ -90,6 +112,10 @@ class ModelConfig:
             classes=fields.integer("classes", default.classes),
             res_norm=fields.flag("res_norm", default.res_norm),
             dropout=fields.number("dropout", default.dropout),
+            mels=fields.integer("mels", default.mels),
+            width=fields.number("width", default.width),
+            gru_units=fields.integer("gru_units", default.gru_units),
+            gru_layers=fields.integer("gru_layers", default.gru_layers),
         )
 
 
@@ -133,7 +159,7 @@ class NoRecurrence(nn.Module):
 
 
 class CRNN(nn.Module):
-    """Backbone, embedding, a two-layer GRU of ten units, and the auxiliary stream (paper, 2 and 2.2).
+    """Backbone, embedding, a GRU (two layers of ten units in the paper), and the auxiliary stream (paper, 2 and 2.2).
 
     With the head "linear" the output layer reads the embeddings, and neither GRU nor auxiliary stream exist.
     """
@@ -147,21 +173,14 @@ class CRNN(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.gru: nn.GRU | NoRecurrence = NoRecurrence(channels)
         if config.head == "gru":
-            self.gru = nn.GRU(channels, HIDDEN, GRU_LAYERS, batch_first=True)
+            self.gru = nn.GRU(channels, config.gru_units, config.gru_layers, batch_first=True)
         self.output = nn.Linear(self.gru.hidden_size, config.classes)
         has_auxiliary = config.auxiliary and config.head == "gru"
         self.auxiliary = nn.Linear(channels, config.classes) if has_auxiliary else None
-        for name, conv in self.cached_convolutions():
-            conv.cache_name = name
-
-    def cached_convolutions(self) -> Iterator[tuple[str, StreamConv]]:
-        """Yield the convolutions that carry columns from step to step, with the names of their caches."""
-        for name, module in self.backbone.named_modules():
-            if isinstance(module, StreamConv) and module.cached_columns:
-                yield f"cache_{name.replace('.', '_')}", module
+        name_caches(self.backbone)
 
     def embed(self, features: Tensor, caches: Caches | None = None) -> Tensor:
-        """Compute embeddings (B, T / 8, channels) of log-mel (B, 1, 256, T); T is a multiple of 8 in the causal form.
+        """Compute embeddings (B, T / 8, channels) of log-mel (B, 1, mels, T); T is a multiple of 8 in the causal form.
 
         Raises:
             EdgeAscError: a causal model and another number of frames.
@@ -177,7 +196,7 @@ class CRNN(nn.Module):
         return self.output if self.config.head == "linear" else self.auxiliary
 
     def forward(self, features: Tensor, hidden: Tensor | None = None) -> Output:
-        """Compute T // 8 outputs from log-mel (B, 1, 256, T) and a GRU state (layers, B, hidden), by default zeros."""
+        """Compute T // 8 outputs from log-mel (B, 1, mels, T) and a GRU state (layers, B, hidden), by default zeros."""
         embeddings = self.dropout(self.embed(features))
         y, hidden = self.gru(embeddings, hidden)
         auxiliary = self.auxiliary(embeddings) if self.auxiliary is not None else None
@@ -191,15 +210,13 @@ class CRNN(nn.Module):
         """
         if self.config.form != "causal":
             raise EdgeAscError("a windowed model has no step state; build it with form='causal' to stream")
-        parameter = next(self.parameters())
-        shapes = self._cache_shapes()
-        state = {name: parameter.new_zeros(batch, *shape) for name, shape in shapes.items()}
+        state = make_caches(self.backbone, self.config.mels, batch)
         for layer in range(self.gru.num_layers):
-            state[f"hidden_{layer}"] = parameter.new_zeros(batch, self.gru.hidden_size)
+            state[f"hidden_{layer}"] = self.output.weight.new_zeros(batch, self.gru.hidden_size)
         return state
 
     def step(self, features: Tensor, state: State) -> tuple[Tensor, State]:
-        """Process 8·k new frames, (B, 1, 256, 8·k); return logits (B, k, classes) and the state after them.
+        """Process 8·k new frames, (B, 1, mels, 8·k); return logits (B, k, classes) and the state after them.
 
         Streaming is exact: the logits equal those of one pass over all frames so far.
 
@@ -213,23 +230,6 @@ class CRNN(nn.Module):
         carried = {f"hidden_{layer}": hidden[layer] for layer in layers}
         return self.output(y), {**caches.next, **carried}
 
-    def _cache_shapes(self) -> dict[str, tuple[int, int, int]]:
-        shapes: dict[str, tuple[int, int, int]] = {}
-
-        def record(module: StreamConv, inputs: tuple[Any, ...], _: Tensor) -> None:
-            shapes[module.cache_name] = (inputs[0].shape[1], inputs[0].shape[2], module.cached_columns)
-
-        handles = [conv.register_forward_hook(record) for _, conv in self.cached_convolutions()]
-        training = self.training
-        try:
-            with torch.no_grad():
-                self.eval().embed(next(self.parameters()).new_zeros(1, 1, MELS, STEP_FRAMES))
-        finally:
-            self.train(training)
-            for handle in handles:
-                handle.remove()
-        return shapes
-
 
 class CNN(nn.Module):
     """The paper's baseline: backbone, a pointwise classifier, and the mean over mel and time (3.2)."""
@@ -241,14 +241,15 @@ class CNN(nn.Module):
         self.output = nn.Conv2d(self.backbone.channels, config.classes, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Log-mel (B, 1, 256, T) → logits (B, classes)."""
+        """Log-mel (B, 1, mels, T) → logits (B, classes)."""
         logits: Tensor = self.output(self.backbone(features))
         return logits.mean(dim=(2, 3))
 
 
 def _build_backbone(config: ModelConfig) -> BackboneModule:
-    options = {"res_norm": True} if config.res_norm else {}
-    return BACKBONES.load(config.backbone).build(config.form, **options)
+    backbone = load_backbone(config.backbone)
+    check_backbone(backbone, config.form, config.mels, config.options)
+    return backbone.build(config.form, **config.options)
 
 
 def build(config: ModelConfig) -> CRNN | CNN:

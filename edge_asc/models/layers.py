@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from edge_asc.contract import Form
+from edge_asc.contract import STEP_FRAMES, Form
+from edge_asc.errors import EdgeAscError
 
 
 class Caches:
@@ -169,7 +173,7 @@ class Block(nn.Module):
 
 
 class BackboneModule(Block):
-    """The convolutional part of a model, (B, 1, 256, T) → (B, channels, mels, T / 8).
+    """The convolutional part of a model, (B, 1, mel bins, T) → (B, channels, mels, T / 8).
 
     Attributes:
         channels, mels: sizes of the output.
@@ -177,3 +181,46 @@ class BackboneModule(Block):
 
     channels: int
     mels: int
+
+
+def check_mels(backbone: str, mels: int, divisor: int) -> None:
+    """Make sure that a backbone can halve so many mel bins.
+
+    Raises:
+        EdgeAscError: they are not a multiple of `divisor`.
+    """
+    if mels % divisor:
+        raise EdgeAscError(f"{backbone}: got {mels} mel bins; expected a multiple of {divisor}")
+
+
+def cached_convolutions(backbone: nn.Module) -> Iterator[tuple[str, StreamConv]]:
+    """Yield the convolutions that carry columns from step to step, with the names of their caches."""
+    for name, module in backbone.named_modules():
+        if isinstance(module, StreamConv) and module.cached_columns:
+            yield f"cache_{name.replace('.', '_')}", module
+
+
+def name_caches(backbone: nn.Module) -> None:
+    """Name the cache of each convolution after it."""
+    for name, conv in cached_convolutions(backbone):
+        conv.cache_name = name
+
+
+def make_caches(backbone: nn.Module, mels: int, batch: int = 1) -> dict[str, Tensor]:
+    """Return the caches of a new stream of log-mel with so many bins: zeros, (batch, C, F, columns), by name."""
+    caches: dict[str, Tensor] = {}
+
+    def record(module: StreamConv, inputs: tuple[Any, ...], _: Tensor) -> None:
+        x = inputs[0]
+        caches[module.cache_name] = x.new_zeros(batch, x.shape[1], x.shape[2], module.cached_columns)
+
+    handles = [conv.register_forward_hook(record) for _, conv in cached_convolutions(backbone)]
+    training = backbone.training
+    try:
+        with torch.no_grad():
+            backbone.eval()(next(backbone.parameters()).new_zeros(1, 1, mels, STEP_FRAMES))
+    finally:
+        backbone.train(training)
+        for handle in handles:
+            handle.remove()
+    return caches

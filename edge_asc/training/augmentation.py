@@ -7,6 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from edge_asc.frontend import MELS
 from edge_asc.training.recipe import Augmentation
 
 Array = npt.NDArray[np.float32]
@@ -53,7 +54,7 @@ def warp_bins(config: Augmentation, mels: int, generator: np.random.Generator) -
     """Numbers of the mel bins that stand in for each bin: the axis scaled about a random bin, and shifted."""
     scale = 1.0 + generator.uniform(-config.mel_scale, config.mel_scale)
     centre = generator.uniform(0.0, mels)
-    shift = generator.uniform(-config.mel_shift, config.mel_shift)
+    shift = generator.uniform(-config.mel_shift, config.mel_shift) * mels / MELS
     bins = np.rint((np.arange(mels) - centre) * scale + centre + shift)
     numbers: npt.NDArray[np.intp] = np.clip(bins, 0, mels - 1).astype(np.intp)
     return numbers
@@ -100,7 +101,7 @@ def mask(features: Array, config: Augmentation, generator: np.random.Generator) 
     frames, mels = features.shape[1:]
     for crop in features:
         for _ in range(config.mel_masks):
-            width = int(generator.uniform(0.0, min(config.mel_mask, mels)))
+            width = int(generator.uniform(0.0, min(config.mel_mask * mels / MELS, mels)))
             first = generator.integers(mels - width + 1)
             crop[:, first : first + width] = 0.0
         for _ in range(config.time_masks):

@@ -12,11 +12,14 @@ from typing import Any
 from edge_asc.data.dataset import OTHER, Credits
 from edge_asc.errors import OutputError
 from edge_asc.files import write_bytes
+from edge_asc.models import ModelConfig
 from edge_asc.models.complexity import complexity
 from edge_asc.training.checkpoint import Checkpoint
 
 DECISIONS = {"mean": "the mean of log-softmax since the reset", "last": "the last output"}
 HEADS = {"gru": "CRNN", "linear": "CNN with a linear layer on each embedding", "gap": "CNN with global average pooling"}
+# Backbones of the paper.
+PAPER = ("resnet", "bcresnet", "fuse")
 
 # Names of a card, the first that no other text has.
 CARDS = ("README.md", "MODEL_CARD.md")
@@ -86,8 +89,8 @@ def card(checkpoint: Checkpoint, credited: str = CREDITS[0]) -> str:
         f"Tells {len(known)} sounds apart: {', '.join(known)}."
         + (f" Says `{OTHER}` where it hears none of them." if OTHER in checkpoint.labels else ""),
         "",
-        f"{config.form.capitalize()} {HEADS[config.head]}, backbone {config.backbone} (Choi & Chang, Interspeech 2022; "
-        f"layers partly inferred): {size}. Input: 16 kHz mono. Decision: {DECISIONS[checkpoint.decision]}.",
+        f"{config.form.capitalize()} {HEADS[config.head]}, backbone {_describe_backbone(config)}: {size}. "
+        f"Input: 16 kHz mono. Decision: {DECISIONS[checkpoint.decision]}.",
         "",
         "## Accuracy",
         "",
@@ -104,6 +107,15 @@ def card(checkpoint: Checkpoint, credited: str = CREDITS[0]) -> str:
         *_training(checkpoint, credited),
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _describe_backbone(config: ModelConfig) -> str:
+    """The name of the backbone, its source where it is one of the paper's, and sizes that differ from the default."""
+    sizes = [f"{config.mels} mel bins"] if config.mels != ModelConfig.mels else []
+    sizes += [f"{config.width:g} times its channels"] if config.width != ModelConfig.width else []
+    sources = ["Choi & Chang, Interspeech 2022; layers partly inferred"] if config.backbone in PAPER else []
+    described = "; ".join([*sources, *sizes])
+    return f"{config.backbone} ({described})" if described else config.backbone
 
 
 def credits(checkpoint: Checkpoint) -> str:

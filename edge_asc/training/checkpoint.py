@@ -116,6 +116,12 @@ class Checkpoint:
 
         fields = JsonObject(value, METADATA)
         model = build(ModelConfig.from_json(value["model"]))
+        front_end = FrontEnd.from_json(value["front_end"])
+        if front_end.mels != model.config.mels:
+            raise EdgeAscError(
+                f"{folder / METADATA}: the front end gives {front_end.mels} mel bins, the model takes "
+                f"{model.config.mels}; expected as many in both: copy the folder again"
+            )
         unknown, live, events = map(fields.optional_child, ("unknown", "live", "events"))
         try:
             model.load_state_dict(safetensors.load_file(weights))
@@ -126,7 +132,7 @@ class Checkpoint:
         return cls(
             name=value["name"],
             model=model.eval(),
-            front_end=FrontEnd.from_json(value["front_end"]),
+            front_end=front_end,
             labels=tuple(value["labels"]),
             decision=value["decision"],
             recipe=value["recipe"],

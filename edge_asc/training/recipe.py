@@ -32,10 +32,10 @@ class Augmentation(Struct, frozen=True, forbid_unknown_fields=True):
         gain_kept: probability that a crop gets a gain of ±6 dB instead.
         equaliser: half range of a random equaliser of six knots, dB.
         mel_scale: half range of the random scaling of the mel axis, as a fraction.
-        mel_shift: half range of its shift, mel bins.
+        mel_shift: half range of its shift, in bins of 256; with fewer bins it is as many hertz.
         time_stretch: half range of the logarithm of the random time rate.
         mixing: probability that a crop is mixed with one of another clip (between-class, Tokozume et al., 2018).
-        mel_masks, mel_mask: number and largest width, mel bins, of SpecAugment's mel masks (Park et al., 2019).
+        mel_masks, mel_mask: number and largest width, in bins of 256, of SpecAugment's mel masks (Park et al., 2019).
         time_masks, time_mask: the same for time, frames.
     """
 

@@ -29,10 +29,12 @@ class Recorder:
     Attributes:
         field: of the checkpoint that holds what is recorded, such as "quantisation".
         record: runs the trained model on training clips and returns a JSON object.
+        check: raises an ExportError where `record` could do nothing with a model of this kind, trained or not.
     """
 
     field: str
     record: Record
+    check: Callable[[CRNN], None]
 
 
 RECORDERS: Registry[Recorder] = Registry("edge_asc.recorders", Recorder, "RECORDER", "recorder")

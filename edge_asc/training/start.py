@@ -31,11 +31,17 @@ def take_weights(model: CRNN | CNN, start: Start) -> None:
     """Give a model the weights that a training starts from.
 
     Raises:
-        EdgeAscError: the start has another backbone, form or kind of head.
+        EdgeAscError: the start has another backbone, form, size or kind of head.
     """
     config, given = model.config, start.model.config
-    if (given.backbone, given.form, given.res_norm) != (config.backbone, config.form, config.res_norm):
-        raise EdgeAscError(f"the training starts from {given}; expected the backbone and form of {config}")
+    same = ["backbone", "form", "res_norm", "mels", "width"]
+    if given.head == config.head == "gru":
+        same += ["gru_units", "gru_layers"]
+    if other := [name for name in same if getattr(given, name) != getattr(config, name)]:
+        shown = [", ".join(f"{name} {getattr(each, name)}" for name in other) for each in (given, config)]
+        raise EdgeAscError(
+            f"the training starts from a model with {shown[0]}; this one has {shown[1]}: give the options of that model"
+        )
     if (given.head == "gap") != (config.head == "gap"):
         raise EdgeAscError(f"the training starts from the head {given.head}; {config.head} cannot take its weights")
     weights = model.state_dict()

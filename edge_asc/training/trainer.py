@@ -60,7 +60,8 @@ class Trainer:
         compute: where it computes; by default here, on the CPU, alone.
 
     Raises:
-        EdgeAscError: the recipe does not fit the clips, the processes, the teachers or the start.
+        EdgeAscError: the recipe does not fit the clips, the processes, the teachers or the start; or the model does not
+            fit the front end.
     """
 
     def __init__(
@@ -76,6 +77,8 @@ class Trainer:
         aids = aids or Aids()
         start = aids.start
         _check_batches(recipe, len(examples), compute)
+        if (bins := examples.front_end.mels) != config.mels:
+            raise EdgeAscError(f"the features have {bins} mel bins, the model {config.mels}; expected as many in both")
         objectives.check_recipe(recipe, len(aids.teachers))
         self.recipe, self.folder, self.compute, self.validation = recipe, folder, compute, aids.validation
         self.examples = examples

@@ -14,7 +14,7 @@ from torch import fx, nn
 
 from edge_asc.contract import STEP_FRAMES
 from edge_asc.errors import ExportError
-from edge_asc.models.crnn import CRNN, HIDDEN, MELS
+from edge_asc.models.crnn import CRNN
 from edge_asc_export.builder import NO_PADDING, Builder
 from edge_asc_export.graph import GRU, Graph, Linear, Port, Reshape
 from edge_asc_export.layers import Scaled, Site, affine_of, convolution, has_export_form, lower_layer, to_numpy
@@ -30,7 +30,13 @@ class _Backbone:
 
     def __init__(self, backbone: nn.Module, builder: Builder) -> None:
         self.builder, self.values = builder, dict[fx.Node, str | Scaled]()
-        self.traced = _Tracer().trace(backbone)
+        try:
+            self.traced = _Tracer().trace(backbone)
+        except Exception as error:  # the forward pass of a backbone, which may raise anything
+            raise ExportError(
+                f"the backbone cannot be traced ({error}); expected a forward pass of modules and sums, without "
+                "branches that depend on values"
+            ) from error
         self.modules = dict(backbone.named_modules())
 
     def lower(self, features: str) -> str | Scaled:
@@ -88,7 +94,7 @@ def _lower_recurrent(model: CRNN, rows: str, builder: Builder) -> tuple[list[Por
     kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     for i in range(model.gru.num_layers):
         hidden = f"hidden_{i}"
-        builder.shapes[hidden] = (1, HIDDEN)
+        builder.shapes[hidden] = (1, model.gru.hidden_size)
         parts = (to_numpy(getattr(model.gru, f"{kind}_l{i}")) for kind in kinds)
         rows = builder.emit(GRU(f"gru_{i}", rows, hidden, *parts))
         inputs.append(Port(hidden, hidden, "state"))
@@ -107,7 +113,7 @@ def lower_step(model: CRNN) -> Graph:
     if model.config.form != "causal":
         raise ExportError("a windowed model has no step; export its windows")
     builder = Builder()
-    builder.shapes["features"] = (MELS, STEP_FRAMES, 1)
+    builder.shapes["features"] = (model.config.mels, STEP_FRAMES, 1)
     rows = _lower_embedding(model, _Backbone(model.backbone, builder).lower("features"), builder)
     hidden_in, outputs = _lower_recurrent(model, rows, builder)
     caches_in = [Port(cache, cache, "state") for cache, _ in builder.caches]
@@ -128,7 +134,7 @@ def lower_window(model: CRNN, seconds: int, frames: int) -> Graph:
     if model.config.form != "windowed":
         raise ExportError("a causal model streams in steps; windows are exported of a windowed model")
     builder = Builder()
-    builder.shapes["features"] = (MELS, frames, 1)
+    builder.shapes["features"] = (model.config.mels, frames, 1)
     rows = _lower_embedding(model, _Backbone(model.backbone, builder).lower("features"), builder)
     inputs, outputs = [Port("features", "features", "features")], [Port("embeddings", rows, "embedding")]
     return builder.graph(f"window_{seconds}s", frames, inputs, outputs)

@@ -86,7 +86,7 @@ def test_parameter_counts_of_the_paper(
 
 
 def test_bcresnet_of_kim_et_al_lacks_the_last_norm() -> None:
-    backbone = BCResNet("windowed", width=80)
+    backbone = BCResNet("windowed", width=1.6)
     count = parameters(backbone) + parameters(nn.Conv2d(backbone.channels, 10, 1))
     assert count == 315_370
     assert count - parameters(backbone.norm) == 314_970
@@ -110,7 +110,7 @@ def test_build_gives_what_the_configuration_says() -> None:
         ({"form": "online"}, "causal, windowed"),
         ({"head": "lstm"}, "gru, linear, gap"),
         ({"output": "all"}, "multi, single"),
-        ({"res_norm": True}, "backbone fuse has no option ResNorm; leave it out"),
+        ({"res_norm": True}, "backbone fuse has no option res_norm; leave it out"),
     ],
 )
 def test_bad_configuration(values: dict[str, Any], message: str) -> None:

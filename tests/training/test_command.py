@@ -10,11 +10,15 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from edge_asc.cli.commands.train import command
+from edge_asc.cli.commands.train import _find_recorder, command
 from edge_asc.cli.training import CheckpointFolder
 from edge_asc.data.generated import write_scenes
+from edge_asc.errors import EdgeAscError
+from edge_asc.models import ModelConfig, build
 from edge_asc.training.checkpoint import Checkpoint
+from edge_asc.training.listener import Listener
 from edge_asc.training.recipe import STAGED
+from edge_asc.training.start import Start, take_weights
 from edge_asc.zoo import zoo_path
 
 TINY = {
@@ -146,3 +150,34 @@ def test_a_pretrained_model_is_named_wherever_a_checkpoint_is(tmp_path: Path) ->
     assert CheckpointFolder().convert(tmp_path, None, None) == tmp_path
     with pytest.raises(click.BadParameter, match=r"got nothing-such; expected .* one of .*fuse-50"):
         CheckpointFolder().convert("nothing-such", None, None)
+
+
+def test_a_model_that_cannot_be_exported_is_named_before_the_training() -> None:
+    notes: list[str] = []
+
+    class Notes(Listener):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    assert _find_recorder(ModelConfig(), Notes()) is not None
+    assert notes == []
+    assert _find_recorder(ModelConfig(backbone="bcresnet", form="windowed", res_norm=True), Notes()) is None
+    assert "this model can be trained, and not exported: ResNorm has no export form" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("start", "options", "message"),
+    [
+        ({"mels": 64}, {}, "from a model with mels 64; this one has mels 256: give the options of that model"),
+        ({"gru_units": 16}, {}, "gru_units 16; this one has gru_units 10"),
+        ({"head": "linear", "auxiliary": False}, {"gru_units": 16}, ""),
+    ],
+)
+def test_a_start_of_another_size_is_reported(start: dict[str, Any], options: dict[str, Any], message: str) -> None:
+    given = Start(build(ModelConfig(**start)), tuple(range(10)))
+    model = build(ModelConfig(**options))
+    if not message:
+        take_weights(model, given)
+        return
+    with pytest.raises(EdgeAscError, match=message):
+        take_weights(model, given)

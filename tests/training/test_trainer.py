@@ -355,7 +355,9 @@ def test_initial_weights_are_where_training_starts(tmp_path: Path) -> None:
     run = trainer(tmp_path, start=Start(initial, (0, 1)))
     assert same(weights(run.model), weights(initial))
     assert same(weights(run.average), weights(initial))
-    with pytest.raises(EdgeAscError, match="expected the backbone and form of"):
+    with pytest.raises(
+        EdgeAscError, match="a model with backbone resnet; this one has backbone fuse: give the options"
+    ):
         trainer(tmp_path, start=Start(CRNN(ModelConfig(classes=2, backbone="resnet")), (0, 1)))
     with pytest.raises(EdgeAscError, match="starts from the head gap; gru cannot take its weights"):
         trainer(tmp_path, start=Start(CNN(ModelConfig(classes=2, head="gap")), (0, 1)))

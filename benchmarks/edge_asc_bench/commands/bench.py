@@ -14,6 +14,7 @@ import click
 from click.core import ParameterSource
 
 from edge_asc.cli.console import ConsoleProgress, Lengths, json_option, log, out, print_json, threads_option
+from edge_asc.cli.model import backbone_option
 from edge_asc.cli.output import OutputPath, check_output, save_json
 from edge_asc.errors import require
 
@@ -95,6 +96,7 @@ class BenchCommand(click.Command):
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="SSH configuration file [default: ~/.ssh/config].",
 )
+@backbone_option
 @threads_option
 @json_option
 def command(

@@ -20,6 +20,7 @@ from edge_asc.cli.console import (
     quiet_option,
     threads_option,
 )
+from edge_asc.cli.model import backbone_option
 from edge_asc.zoo import DEFAULT
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ if TYPE_CHECKING:
     help="With --stream: choose thresholds for so many false alarms a day on its first half, and write them into each "
     "model.",
 )
+@backbone_option
 @threads_option
 @quiet_option
 @json_option

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from edge_asc.backbone import Backbone
 from edge_asc.contract import Form
 from edge_asc.errors import EdgeAscError
+from edge_asc.frontend import MELS
 from edge_asc.models.layers import (
     BackboneModule,
     Block,
@@ -19,6 +20,7 @@ from edge_asc.models.layers import (
     Sequence,
     StreamConv,
     SubSpectralNorm,
+    check_mels,
 )
 
 
@@ -52,12 +54,14 @@ class BCBlock(Block):
 
 
 class BCResNet(BackboneModule):
-    """Nine BC blocks: c, 1.5 c, 2 c and 2.5 c channels, 32 mel rows; c = 50 here, c = 80 in Kim et al."""
+    """Nine BC blocks: c, 1.5 c, 2 c and 2.5 c channels, 32 mel rows of 256 bins.
 
-    mels = 32
+    c is 50 times `width`; it is 80 in Kim et al.
+    """
 
-    def __init__(self, form: Form, width: int = 50, res_norm: bool = False) -> None:
+    def __init__(self, form: Form, mels: int = MELS, width: float = 1.0, res_norm: bool = False) -> None:
         super().__init__()
+        check_mels("BCResNet", mels, 32)
         if res_norm and form == "causal":
             raise EdgeAscError(
                 "BCResNet: ResNorm has no causal form, its statistics span the whole clip; "
@@ -67,27 +71,28 @@ class BCResNet(BackboneModule):
         def norm() -> list[nn.Module]:
             return [ResNorm()] if res_norm else []
 
-        stem = StreamConv((1, 2 * width), (5, 5), (2, 2), form=form)
-        self.stem = Sequence(*norm(), stem, nn.BatchNorm2d(2 * width), nn.ReLU())
+        first = max(2, round(50 * width))
+        inputs = 2 * first
+        stem = StreamConv((1, inputs), (5, 5), (2, 2), form=form)
+        self.stem = Sequence(*norm(), stem, nn.BatchNorm2d(inputs), nn.ReLU())
         layers: list[nn.Module] = norm()
-        inputs = 2 * width
         for count, outputs, pool in (
-            (2, width, True),
-            (2, width * 3 // 2, True),
-            (2, 2 * width, False),
-            (3, width * 5 // 2, False),
+            (2, first, True),
+            (2, first * 3 // 2, True),
+            (2, 2 * first, False),
+            (3, first * 5 // 2, False),
         ):
             for _ in range(count):
                 layers.append(BCBlock(inputs, outputs, form))
                 inputs = outputs
             layers += [*norm(), *([nn.MaxPool2d(2)] if pool else [])]
-        self.channels = inputs
+        self.channels, self.mels = inputs, mels // 8
         self.body, self.norm = Sequence(*layers), nn.BatchNorm2d(inputs)
 
     def forward(self, x: Tensor, caches: Caches | None = None) -> Tensor:
-        """(B, 1, 256, T) → (B, 125, 32, T / 8)."""
+        """(B, 1, 256, T) → (B, 125, 32, T / 8); sizes at the default options."""
         result: Tensor = self.norm(self.body(self.stem(x, caches), caches))
         return result
 
 
-BACKBONE = Backbone(name="bcresnet", title="BC-ResNet", build=BCResNet, options=("width", "res_norm"))
+BACKBONE = Backbone(name="bcresnet", title="BC-ResNet", build=BCResNet, options=("mels", "width", "res_norm"))

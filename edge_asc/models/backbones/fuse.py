@@ -7,7 +7,8 @@ from torch.nn import functional
 
 from edge_asc.backbone import Backbone
 from edge_asc.contract import Form
-from edge_asc.models.layers import BackboneModule, Block, Caches, Sequence, StreamConv
+from edge_asc.frontend import MELS
+from edge_asc.models.layers import BackboneModule, Block, Caches, Sequence, StreamConv, check_mels
 
 
 class Module(Block):
@@ -45,28 +46,28 @@ class Module(Block):
 
 
 class FUSE(BackboneModule):
-    """Three stages of three modules: 48, 72 and 108 channels, 8 mel rows.
+    """Three stages of three modules: 48, 72 and 108 channels times `width`, 8 mel rows of 256 bins.
 
     Inferred from two parameter counts.
     """
 
-    channels, mels = 108, 8
-
-    def __init__(self, form: Form, width: int = 32) -> None:
+    def __init__(self, form: Form, mels: int = MELS, width: float = 1.0) -> None:
         super().__init__()
-        stem = StreamConv((1, width), (5, 5), (4, 2), bias=True, form=form)
-        self.stem = Sequence(stem, nn.BatchNorm2d(width), nn.ReLU())
-        modules, inputs = [], width
-        for outputs, stride in ((48, (2, 2)), (72, (2, 2)), (108, (2, 1))):
+        check_mels("FUSE", mels, 32)
+        inputs, *stages = (max(1, round(width * channels)) for channels in (32, 48, 72, 108))
+        stem = StreamConv((1, inputs), (5, 5), (4, 2), bias=True, form=form)
+        self.stem = Sequence(stem, nn.BatchNorm2d(inputs), nn.ReLU())
+        modules = []
+        for outputs, stride in zip(stages, ((2, 2), (2, 2), (2, 1)), strict=True):
             for i in range(3):
                 modules.append(Module(inputs, outputs, (1, 1) if i else stride, form))
                 inputs = outputs
-        self.body = Sequence(*modules)
+        self.body, self.channels, self.mels = Sequence(*modules), inputs, mels // 32
 
     def forward(self, x: Tensor, caches: Caches | None = None) -> Tensor:
-        """(B, 1, 256, T) → (B, 108, 8, T / 8)."""
+        """(B, 1, 256, T) → (B, 108, 8, T / 8); sizes at the default options."""
         result: Tensor = self.body(self.stem(x, caches), caches)
         return result
 
 
-BACKBONE = Backbone(name="fuse", title="FUSE", build=FUSE, options=("width",))
+BACKBONE = Backbone(name="fuse", title="FUSE", build=FUSE, options=("mels", "width"))

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from edge_asc.backbone import Backbone
 from edge_asc.contract import Form
-from edge_asc.models.layers import BackboneModule, Block, Caches, InputNorm, Sequence, StreamConv
+from edge_asc.frontend import MELS
+from edge_asc.models.layers import BackboneModule, Block, Caches, InputNorm, Sequence, StreamConv, check_mels
 
 
 class BasicBlock(Block):
@@ -33,25 +34,28 @@ class BasicBlock(Block):
 
 
 class ResNet(BackboneModule):
-    """Ten basic blocks in four stages: 8, 16, 32 and 64 channels, 32 mel rows."""
+    """Ten basic blocks in four stages: 8, 16, 32 and 64 channels times `width`, 32 mel rows of 256 bins."""
 
-    channels, mels = 64, 32
-
-    def __init__(self, form: Form) -> None:
+    def __init__(self, form: Form, mels: int = MELS, width: float = 1.0) -> None:
         super().__init__()
-        self.input_norm = InputNorm(256)
-        self.stem = Sequence(StreamConv((1, 8), (5, 5), form=form), nn.BatchNorm2d(8), nn.ReLU())
-        blocks, inputs = [], 8
-        for count, outputs, stride in ((3, 8, (1, 1)), (3, 16, (2, 2)), (3, 32, (2, 2)), (1, 64, (2, 2))):
+        check_mels("ResNet", mels, 8)
+        stages = [max(1, round(width * channels)) for channels in (8, 16, 32, 64)]
+        inputs = stages[0]
+        self.input_norm = InputNorm(mels)
+        self.stem = Sequence(StreamConv((1, inputs), (5, 5), form=form), nn.BatchNorm2d(inputs), nn.ReLU())
+        blocks = []
+        strides = ((1, 1), (2, 2), (2, 2), (2, 2))
+        for count, outputs, stride in zip((3, 3, 3, 1), stages, strides, strict=True):
             for i in range(count):
                 blocks.append(BasicBlock(inputs, outputs, (1, 1) if i else stride, form))
                 inputs = outputs
         self.body, self.norm = Sequence(*blocks), nn.BatchNorm2d(inputs)
+        self.channels, self.mels = inputs, mels // 8
 
     def forward(self, x: Tensor, caches: Caches | None = None) -> Tensor:
-        """(B, 1, 256, T) → (B, 64, 32, T / 8)."""
+        """(B, 1, 256, T) → (B, 64, 32, T / 8); sizes at the default options."""
         result: Tensor = self.norm(self.body(self.stem(self.input_norm(x), caches), caches))
         return result
 
 
-BACKBONE = Backbone(name="resnet", title="ResNet", build=ResNet)
+BACKBONE = Backbone(name="resnet", title="ResNet", build=ResNet, options=("mels", "width"))

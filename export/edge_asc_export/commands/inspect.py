@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from edge_asc.cli.console import ConsoleProgress, json_option, out, print_json
+from edge_asc.cli.model import backbone_option
 from edge_asc.errors import ContractError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     type=click.IntRange(1),
     help="With --against: largest number of clips, evenly spaced.",
 )
+@backbone_option
 @json_option
 def command(model: Path, against: str | None, data: Path | None, fold: int | None, most: int, as_json: bool) -> None:
     """Show what MODEL is: an artefact, an exported folder, a checkpoint folder, or a pretrained model.
