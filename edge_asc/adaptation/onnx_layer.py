@@ -86,7 +86,9 @@ class OnnxEditor:
         """Return the file with another output layer, which fits the site, and another contract, sealed."""
         constants = self._quantised(layer) if isinstance(layer, IntegerLayer) else _floats(layer)
         replaced = Counter(
-            self._makers[output].texts(NODE_INPUT)[place] for output, inputs in self._readers.items() for place in inputs
+            self._makers[output].texts(NODE_INPUT)[place]
+            for output, inputs in self._readers.items()
+            for place in inputs
         )
         # Another node may read a constant of the same value, which stays.
         removed = {name for name, count in replaced.items() if count == self._uses[name]}
@@ -157,8 +159,7 @@ class OnnxEditor:
     def _read(self, name: str) -> Constant:
         """Return a constant."""
         tensor = self._constants.get(name)
-        number = None if tensor is None else tensor.integers(CONSTANT_TYPE)[-1]
-        if tensor is None or number not in TYPES:
+        if tensor is None or (number := tensor.integers(CONSTANT_TYPE)[-1]) not in TYPES:
             raise ContractError(f"{name} is not a constant in float32, int8, uint8 or int32")
         return np.frombuffer(tensor.contents(CONSTANT_DATA)[0], TYPES[number]).reshape(tensor.integers(CONSTANT_SIZE))
 

@@ -134,4 +134,4 @@ class TfliteEditor:
 
 
 def _indices(operator: Table, field: int) -> list[int]:
-    return operator.numbers(field, np.int32).tolist()
+    return [int(index) for index in operator.numbers(field, np.int32)]
