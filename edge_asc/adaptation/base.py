@@ -71,7 +71,7 @@ class Base:
         if any("unit" in spec.axes for spec in contract.signature("step").states()):
             raise ContractError(f"{path}: has recurrent layers before its output layer; {ADVICE}")
         try:
-            editor = EDITORS[path.suffix](path.read_bytes(), contract)
+            editor = open_editor(path.suffix, path.read_bytes(), contract)
         except ContractError as error:
             raise ContractError(f"{path}: {error}; {ADVICE}") from error
         return cls(path, runtime, editor, threads)
@@ -102,6 +102,18 @@ class Base:
             path = Path(folder) / f"copy{self.path.suffix}"
             write_bytes(path, data)
             return open_runtime(path, threads=self.threads)
+
+
+def open_editor(suffix: str, data: bytes, contract: StreamContract) -> Editor:
+    """Find the output layer in the bytes of a file with this suffix.
+
+    Raises:
+        ContractError: it has none that can be replaced, or the file is damaged.
+    """
+    try:
+        return EDITORS[suffix](data, contract)
+    except (IndexError, TypeError, ValueError, OverflowError) as error:
+        raise ContractError(f"is not built as an exported file ({error})") from error
 
 
 def relabel(contract: StreamContract, labels: Sequence[str], site: Site) -> StreamContract:

@@ -106,7 +106,7 @@ class OnnxEditor:
                 continue
             message = Message.parse(field.content)
             if field.number == GRAPH_NODE:
-                if inputs := self._readers.get(message.texts(NODE_OUTPUT)[0]):
+                if inputs := self._readers.get(next(iter(message.texts(NODE_OUTPUT)), "")):
                     names = [
                         self._name(inputs[place]) if place in inputs else name
                         for place, name in enumerate(message.texts(NODE_INPUT))

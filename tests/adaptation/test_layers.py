@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edge_asc.adaptation.base import EDITORS, Base, relabel
+from edge_asc.adaptation.base import Base, open_editor, relabel
 from edge_asc.adaptation.layer import IntegerLayer, OutputLayer, quantise_layer
 from edge_asc.contract import StreamContract
 from edge_asc.errors import ContractError
@@ -141,4 +141,4 @@ def test_onnx_accepts_the_file(features: list[Array], tmp_path: Path) -> None:
 def test_a_file_that_breaks_off_is_refused(base: Base, share: float) -> None:
     data = base.path.read_bytes()
     with pytest.raises(ContractError):
-        EDITORS[base.path.suffix](data[: int(share * len(data))], base.contract)
+        open_editor(base.path.suffix, data[: int(share * len(data))], base.contract)
