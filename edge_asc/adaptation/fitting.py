@@ -14,7 +14,7 @@ from edge_asc.frontend import Array
 Floats = npt.NDArray[np.float64]
 
 # Weight of the squared weights, of standardised embeddings, against the mean loss of all classes.
-REGULARISATION = 0.03
+REGULARISATION = 0.1
 # Consecutive embeddings that are averaged to one example: about 1 s.
 STEPS = 4
 # Added to the standard deviation of each unit; some units are zero on all clips.
