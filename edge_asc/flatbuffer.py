@@ -1,4 +1,4 @@
-"""Reads tables of a flatbuffer and checks every offset: enough to find the metadata of a TFLite file.
+"""Reads tables of a flatbuffer, checks every offset, and replaces vectors: enough to edit a TFLite file.
 
 A table starts with the signed distance back to its vtable. The vtable holds two sizes and then, for each field, the
 field's distance from the table, 0 if absent. A field that is a string, a vector or a table holds the unsigned distance
@@ -10,6 +10,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+import numpy as np
+import numpy.typing as npt
+
 from edge_asc.errors import ContractError
 
 IDENTIFIER = b"TFL3"
@@ -18,6 +21,9 @@ IDENTIFIER = b"TFL3"
 MODEL_BUFFERS, MODEL_METADATA = 4, 6
 METADATA_NAME, METADATA_BUFFER = 0, 1
 BUFFER_DATA = 0
+
+# Of the data of a buffer, bytes; enough for any other vector, too.
+ALIGNMENT = 16
 
 
 def tflite_metadata(data: bytes, name: str) -> bytes | None:
@@ -59,6 +65,36 @@ class Table:
         position = self._field(field)
         return 0 if position is None else self._read("<I", position)
 
+    def byte(self, field: int) -> int:
+        """Return a signed 8-bit field; 0 if absent."""
+        position = self._field(field)
+        return 0 if position is None else self._read("<b", position)
+
+    def numbers(self, field: int, dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
+        """Return a vector of numbers; empty if absent."""
+        start, length = self._vector(field, np.dtype(dtype).itemsize)
+        return np.frombuffer(self._data, dtype, length, start)
+
+    def table(self, field: int) -> Table:
+        """Return the table of a field.
+
+        Raises:
+            ContractError: it is absent.
+        """
+        position = self.position(field)
+        return Table(self._data, position + self._read("<I", position))
+
+    def position(self, field: int) -> int:
+        """Return the position of a field.
+
+        Raises:
+            ContractError: it is absent.
+        """
+        position = self._field(field)
+        if position is None:
+            raise ContractError(f"field {field} of a table is absent; expected a file as edge-asc export writes it")
+        return position
+
     def bytes(self, field: int) -> bytes:
         """Return a string or a vector of bytes; empty if absent."""
         start, length = self._vector(field, 1)
@@ -88,13 +124,48 @@ class Table:
         return _read(self._data, layout, position)
 
 
-def _read(data: bytes, layout: str, position: int) -> int:
+class Patch:
+    """A copy of a flatbuffer in which vectors are replaced; everything else stays where it is.
+
+    Attributes:
+        data: the copy.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.data = bytearray(data)
+
+    def append(self, position: int, values: npt.NDArray[np.generic]) -> None:
+        """Append a vector of numbers to the file, and let the field at a position point to it.
+
+        The former vector stays, since other fields may point to it.
+        """
+        self.data += bytes(-(len(self.data) + 4) % ALIGNMENT)
+        struct.pack_into("<I", self.data, position, len(self.data) - position)
+        self.data += struct.pack("<I", len(values)) + values.tobytes()
+
+    def replace(self, position: int, content: bytes) -> None:
+        """Replace a vector of bytes that no other field points to: in its place if that has room, else appended.
+
+        The rest of the former vector becomes zeros.
+        """
+        start = position + _read(self.data, "<I", position)
+        room = _read(self.data, "<I", start)
+        fits = len(content) <= room
+        _check(self.data, start + 4, room)
+        self.data[start + 4 : start + 4 + room] = content.ljust(room, b"\0") if fits else bytes(room)
+        if fits:
+            struct.pack_into("<I", self.data, start, len(content))
+        else:
+            self.append(position, np.frombuffer(content, np.uint8))
+
+
+def _read(data: bytes | bytearray, layout: str, position: int) -> int:
     _check(data, position, struct.calcsize(layout))
     value: int = struct.unpack_from(layout, data, position)[0]
     return value
 
 
-def _check(data: bytes, position: int, size: int) -> None:
+def _check(data: bytes | bytearray, position: int, size: int) -> None:
     if position < 0 or position + size > len(data):
         raise ContractError(
             f"damaged: bytes {position} to {position + size} are needed, the file has {len(data)}; copy it again"

@@ -117,9 +117,6 @@ class Manifest:
 def update_contract(path: Path, contract: StreamContract) -> None:
     """Give an artefact another contract, in the file and in the manifest beside it if that lists it.
 
-    Each file is replaced as a whole. The manifest comes first, with the hash of the new file among those that are
-    about to take their place, so that an interruption leaves a bundle that opens.
-
     Raises:
         ContractError: the artefact is damaged, or has no room for the contract.
         OutputError: a file cannot be written.
@@ -130,12 +127,23 @@ def update_contract(path: Path, contract: StreamContract) -> None:
         write_bytes(path, data)
         return
     entry = replace(manifest.files[path.name], sha256=hashlib.sha256(data).hexdigest(), contract=contract)
-    updated = replace(manifest, files={**manifest.files, path.name: entry})
+    write_listed(path, data, replace(manifest, files={**manifest.files, path.name: entry}))
+
+
+def write_listed(path: Path, data: bytes, manifest: Manifest) -> None:
+    """Write an artefact and the manifest that lists it beside it, over those that are there.
+
+    Each file is replaced as a whole. The manifest comes first, with the hash of the new file among those that are
+    about to take their place, so that an interruption leaves a bundle that opens.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
     pending = path.parent / PENDING
-    pending.mkdir(exist_ok=True)
-    updated.write(pending)
+    pending.mkdir(parents=True, exist_ok=True)
+    manifest.write(pending)
     write_bytes(path, data)
-    updated.write(path.parent)
+    manifest.write(path.parent)
     (pending / MANIFEST).unlink()
     pending.rmdir()
 

@@ -65,16 +65,66 @@ class Calibration:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Adaptation:
+    """How an artefact got a new output layer, which was fitted on clips while all else stayed as it was.
+
+    Attributes:
+        base: name of the model that it was adapted from.
+        base_sha256: digest in the contract of the artefact that it was adapted from.
+        base_checkpoint_sha256: SHA-256 of the weights that this artefact was made from.
+        data: name of the data set.
+        clips: number of clips.
+        clips_sha256: SHA-256 of their audio and labels.
+        levels_db: input levels at which each clip was run, dB.
+        regularisation: weight of the squared weights.
+    """
+
+    base: str = ""
+    base_sha256: str = ""
+    base_checkpoint_sha256: str = ""
+    data: str = ""
+    clips: int = 0
+    clips_sha256: str = ""
+    levels_db: tuple[float, ...] = ()
+    regularisation: float = 0.0
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return a JSON object that `from_json` reads."""
+        value: dict[str, JsonValue] = asdict(self)
+        return value
+
+    @classmethod
+    def from_json(cls, value: JsonObject) -> Self:
+        """Read what `to_json` wrote; every field may be missing.
+
+        Raises:
+            ValueError: a field is of another type.
+        """
+        return cls(
+            base=value.text("base", ""),
+            base_sha256=value.text("base_sha256", ""),
+            base_checkpoint_sha256=value.text("base_checkpoint_sha256", ""),
+            data=value.text("data", ""),
+            clips=value.integer("clips", 0),
+            clips_sha256=value.text("clips_sha256", ""),
+            levels_db=value.numbers("levels_db", ()),
+            regularisation=value.number("regularisation", 0.0),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Provenance:
     """How an artefact was made.
 
     Attributes:
         edge_asc: version of edge-asc that exported it; "" of a checkpoint that runs as it is.
         tools: version of each package that took part, by its name.
-        checkpoint_sha256: SHA-256 of the checkpoint's weights.
+        checkpoint_sha256: SHA-256 of the checkpoint's weights; of an adapted artefact, a digest of those and
+            of its output layer.
         scheme: the whole quantisation scheme, as `edge_asc_export.scheme` reads it.
         float_parts: which parts compute in float, in words; "float" in JSON.
         calibration: where activation ranges come from; None where the scheme needs none.
+        adaptation: how the output layer was replaced; None where it is that of the checkpoint.
     """
 
     edge_asc: str = ""
@@ -83,6 +133,7 @@ class Provenance:
     scheme: Mapping[str, JsonValue] | None = None
     float_parts: str = ""
     calibration: Calibration | None = None
+    adaptation: Adaptation | None = None
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return a JSON object that `from_json` reads."""
@@ -93,6 +144,7 @@ class Provenance:
             "scheme": self.scheme,
             "float": self.float_parts,
             "calibration": None if self.calibration is None else self.calibration.to_json(),
+            **({} if self.adaptation is None else {"adaptation": self.adaptation.to_json()}),
         }
 
     @classmethod
@@ -102,7 +154,7 @@ class Provenance:
         Raises:
             ValueError: a field is of another type.
         """
-        calibration = value.optional_child("calibration")
+        calibration, adaptation = map(value.optional_child, ("calibration", "adaptation"))
         return cls(
             edge_asc=value.text("edge_asc", ""),
             tools=value.child_or_empty("tools").text_items(),
@@ -110,6 +162,7 @@ class Provenance:
             scheme=value.raw("scheme"),
             float_parts=value.text("float", ""),
             calibration=None if calibration is None else Calibration.from_json(calibration),
+            adaptation=None if adaptation is None else Adaptation.from_json(adaptation),
         )
 
 
@@ -163,6 +216,45 @@ class Parity:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Adapted:
+    """Measurements of an artefact with a new output layer.
+
+    Attributes:
+        held_out_clips: clips that were judged by a layer which was not fitted on their groups; 0 where there were none.
+        held_out_right: those for which their label was decided.
+        steps: decisions of the file that were compared with those of the layer in float.
+        agreement: share of these with the same arg-max, 0 to 1.
+        max_error: largest difference of a logit.
+    """
+
+    held_out_clips: int
+    held_out_right: int
+    steps: int
+    agreement: float
+    max_error: float
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return a JSON object that `from_json` reads."""
+        value: dict[str, JsonValue] = asdict(self)
+        return value
+
+    @classmethod
+    def from_json(cls, value: JsonObject) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: a field is missing or of another type.
+        """
+        return cls(
+            held_out_clips=value.integer("held_out_clips"),
+            held_out_right=value.integer("held_out_right"),
+            steps=value.integer("steps"),
+            agreement=value.number("agreement"),
+            max_error=value.number("max_error"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Measured:
     """Measurements of an artefact at export.
 
@@ -170,10 +262,12 @@ class Measured:
         parity: with float PyTorch; None where it was not measured.
         accepted_agreement: share of equal decisions, 0 to 1, that was accepted as enough in place of the bounds of the
             scheme; None where these hold.
+        adapted: of an artefact with a new output layer; None elsewhere.
     """
 
     parity: Parity | None = None
     accepted_agreement: float | None = None
+    adapted: Adapted | None = None
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return a JSON object that `from_json` reads."""
@@ -182,6 +276,8 @@ class Measured:
             value["parity"] = self.parity.to_json()
         if self.accepted_agreement is not None:
             value["accepted_agreement"] = self.accepted_agreement
+        if self.adapted is not None:
+            value["adapted"] = self.adapted.to_json()
         return value
 
     @classmethod
@@ -191,8 +287,9 @@ class Measured:
         Raises:
             ValueError: a field is of another type.
         """
-        parity = value.optional_child("parity")
+        parity, adapted = map(value.optional_child, ("parity", "adapted"))
         return cls(
             parity=None if parity is None else Parity.from_json(parity),
             accepted_agreement=value.optional_number("accepted_agreement"),
+            adapted=None if adapted is None else Adapted.from_json(adapted),
         )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
+from statistics import NormalDist
 from typing import Self
 
 import numpy as np
@@ -221,10 +223,11 @@ def wilson_interval(right: int, count: int, confidence: float = 0.95) -> tuple[f
     """
     if not 0 <= right <= count or count < 1:
         raise EdgeAscError(f"got {right} right of {count}; expected at least one decision, and no more right than all")
-    from scipy.stats import binomtest
-
-    bounds = binomtest(right, count).proportion_ci(confidence, method="wilson")
-    return float(bounds.low), float(bounds.high)
+    z = NormalDist().inv_cdf(0.5 + 0.5 * confidence)
+    share, square = right / count, z * z / count
+    centre = (share + 0.5 * square) / (1.0 + square)
+    width = math.sqrt(square * (share * (1.0 - share) + 0.25 * square)) / (1.0 + square)
+    return (0.0 if right == 0 else centre - width), (1.0 if right == count else centre + width)
 
 
 def count_by_class(targets: Indices, labels: Sequence[str]) -> dict[str, int]:

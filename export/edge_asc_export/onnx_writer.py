@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from edge_asc.contract import METADATA_KEY, Affine, Signature, StreamContract, TensorSpec
 from edge_asc.errors import ExportError, require
+from edge_asc.quantisation import quantise, quantise_weight, round_weight, weight_scales
 from edge_asc.seal import SPARE, seal
 from edge_asc_export.graph import (
     GRU,
@@ -38,7 +39,6 @@ from edge_asc_export.graph import (
     Unfold,
 )
 from edge_asc_export.pipeline import Lowered
-from edge_asc_export.quantisation import quantise, quantise_weight, round_weight, weight_scales
 from edge_asc_export.signature import Layout, Type, signature_of, to_layout
 
 if TYPE_CHECKING:

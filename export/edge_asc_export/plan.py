@@ -16,8 +16,8 @@ from edge_asc.errors import ExportError
 from edge_asc.frontend import FrontEnd
 from edge_asc.jsonobject import JsonObject, JsonValue
 from edge_asc.provenance import Calibration
+from edge_asc.quantisation import asymmetric, symmetric
 from edge_asc_export.graph import Add, Concat, Graph, MaxPool, Multiply, Reshape, Sigmoid, Slice, Tanh, group_tied
-from edge_asc_export.quantisation import asymmetric, symmetric
 from edge_asc_export.scheme import SCHEMES, Scheme
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from edge_asc.contract import Affine
+from edge_asc.quantisation import integer_limits, quantise_weight
 from edge_asc_export.graph import (
     Add,
     Concat,
@@ -28,7 +29,6 @@ from edge_asc_export.graph import (
 )
 from edge_asc_export.passes.expand_gru import expand_gru
 from edge_asc_export.plan import Plan
-from edge_asc_export.quantisation import integer_limits, quantise_weight
 
 Observer = Callable[[str, Tensor], None]
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from edge_asc.quantisation import quantise, quantise_weight, round_weight, weight_scales
 from edge_asc_export.graph import Array, Conv2D, Linear, Node, Shape
 from edge_asc_export.pipeline import Lowered
-from edge_asc_export.quantisation import quantise, quantise_weight, round_weight, weight_scales
 from edge_asc_export.signature import to_layout
 from edge_asc_export.tflite_packing import shared_qparams
 

@@ -9,12 +9,12 @@ from artefacts import BACKBONES, FRONT_END, calibrated, randomised
 from edge_asc.contract import Affine
 from edge_asc.errors import ExportError
 from edge_asc.models.crnn import CRNN
+from edge_asc.quantisation import asymmetric
 from edge_asc_export.graph import Concat, MaxPool, Reshape, Slice
 from edge_asc_export.lowering import lower_step
 from edge_asc_export.passes.equalise import equalise_by_plan
 from edge_asc_export.passes.expand_gru import expand_gru
 from edge_asc_export.plan import Plan, SharedRange, digest
-from edge_asc_export.quantisation import asymmetric
 from edge_asc_export.scheme import SCHEMES, Scheme, find_scheme
 
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_asc.contract import Affine
-from edge_asc_export.quantisation import asymmetric, quantise, quantise_weight, symmetric
+from edge_asc.quantisation import asymmetric, quantise, quantise_weight, symmetric
 
 finite = st.floats(-1e4, 1e4, allow_nan=False)
 

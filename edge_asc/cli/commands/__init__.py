@@ -2,6 +2,7 @@
 
 from edge_asc.cli.command import Command, Need
 
+ADAPT = Command("edge_asc.cli.commands.adapt", "Give an artefact new classes, on the device that runs it.")
 CLASSIFY = Command(
     "edge_asc.cli.commands.classify",
     "Classify a recording, or the microphone live.",

@@ -74,6 +74,7 @@ def artefact_facts(runtime: Runtime, size: int, inspection: Inspection | None) -
         ("made with", ", ".join(f"{name} {version}" for name, version in tools.items())),
         ("runs in", runtime.engine),
         *_parity_facts(contract),
+        *_adaptation_facts(contract),
         *(_operation_facts(inspection) if inspection else ()),
     ]
 
@@ -98,6 +99,16 @@ def _parity_facts(contract: StreamContract) -> list[Fact]:
         f"({parity.audio})"
     )
     return [("against PyTorch", text)]
+
+
+def _adaptation_facts(contract: StreamContract) -> list[Fact]:
+    adaptation, measured = contract.provenance.adaptation, contract.measured.adapted
+    if adaptation is None:
+        return []
+    text = f"from {adaptation.base}, a new output layer fitted on {adaptation.clips} clips of {adaptation.data}"
+    if measured is not None and measured.held_out_clips:
+        text += f"; {measured.held_out_right} of {measured.held_out_clips} held-out clips are right"
+    return [("adapted", text)]
 
 
 def _operation_facts(inspection: Inspection) -> list[Fact]:

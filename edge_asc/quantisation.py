@@ -1,4 +1,4 @@
-"""Integer arithmetic that the writers and the simulation share: quantisation parameters of tensors, integer weights.
+"""Integer arithmetic of exports and adapted artefacts: quantisation parameters of tensors, integer weights.
 
 Activations have one scale and one zero point a tensor (asymmetric int8, or symmetric int16); weights are symmetric int8
 with one scale for each output channel; biases are int32 on the scale of the accumulator.
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edge_asc.contract import Affine
-from edge_asc_export.graph import Array
+from edge_asc.frontend import Array
+from edge_asc.tensors import Affine
 
 LOW, HIGH = -128, 127
 HIGH16 = 32767
