@@ -31,10 +31,14 @@ from edge_asc.unknown import UnknownRule
 Part = tuple[Followed, list[Interval]]
 
 
-def follow_fold(run: Path, data: Path, background: Path, fold: int, mixture: Mixture, rules: EventRules) -> Part:
+def follow_fold(
+    run: Path, data: Path, background: Path, fold: int, mixture: Mixture, rules: EventRules, unknown: UnknownRule | None
+) -> Part:
     """Return what a fold's model finds in a stream of the clips that the fold holds out."""
     soundscape = mix_stream(data, fold, background, replace(mixture, seed=fold))
     runtime = open_runtime(run / f"fold{fold}" / "artefact")
+    # The rule for unknown sounds comes from all folds together, so that none of them has it.
+    runtime.contract = replace(runtime.contract, unknown=unknown)
     (followed,) = follow(soundscape, [(runtime, runtime.contract.live, rules)])
     return followed, list(soundscape.intervals)
 
@@ -74,7 +78,7 @@ def main() -> None:
     rules = default_rules(tuple(checkpoint["labels"]), rule)
     given = {"decision": options.event_decision, "other_odds": options.other_odds, "minimum": options.minimum}
     rules = replace(rules, **{name: value for name, value in given.items() if value is not None})
-    parts = [follow_fold(options.run, options.data, options.background, k, mixture, rules) for k in folds]
+    parts = [follow_fold(options.run, options.data, options.background, k, mixture, rules, rule) for k in folds]
     measured_on = (
         f"{options.hours * len(folds):g} h of held-out clips of {options.data.name} over held-out clips of "
         f"{options.background.name}, {len(folds)} folds, pauses of {mixture.pause:g} s between either"

@@ -12,7 +12,7 @@ from edge_asc.adaptation.base import Base, relabel
 from edge_asc.adaptation.fitting import REGULARISATION, fit_layer
 from edge_asc.adaptation.layer import IntegerLayer, OutputLayer, quantise_layer
 from edge_asc.adaptation.material import Material
-from edge_asc.adaptation.validation import HeldOut, Layer, hold_out
+from edge_asc.adaptation.validation import HeldOut, Layer, count_confusions, hold_out
 from edge_asc.contract import StreamContract
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.confusions import Confusions
@@ -91,7 +91,7 @@ def adapt(base: Base, material: Material, name: str, progress: Progress = SILENT
         held_out=held_out,
         held_out_file=held_out_file,
         before=count_before(base, material, held_out.indices, progress),
-        fitted=Confusions.of(logits, material.targets, material.labels, decision),
+        fitted=count_confusions(logits, material.targets, material.labels, decision),
     )
 
 

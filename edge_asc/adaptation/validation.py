@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from edge_asc.adaptation.layer import IntegerLayer, OutputLayer
 from edge_asc.adaptation.material import Material
 from edge_asc.data.dataset import OTHER
 from edge_asc.evaluation.confusions import Confusions
+from edge_asc.evaluation.logits import decide
 from edge_asc.frontend import Array
 from edge_asc.rule import ClipRule
 from edge_asc.training.calibration import FALSE_ALARM_RATE, choose_threshold, fit_temperature, posteriors
@@ -41,7 +44,7 @@ class HeldOut:
     @property
     def confusions(self) -> Confusions:
         """The last decision on each clip, against its label."""
-        return Confusions.of(self.logits, self.targets, self.material.labels, self.decision)
+        return count_confusions(self.logits, self.targets, self.material.labels, self.decision)
 
     def choose_temperature(self) -> float:
         """Return the temperature that makes probabilities match accuracy on these clips; 1 without clips."""
@@ -81,3 +84,19 @@ def hold_out(material: Material, layers: Sequence[Layer], embeddings: Sequence[A
         logits = {index: layer(embeddings[index]) for index in evaluate} | logits
     indices = tuple(sorted(logits))
     return HeldOut(material, indices, tuple(logits[index] for index in indices), decision)
+
+
+def count_confusions(
+    logits: Sequence[Array], targets: Sequence[int], labels: Sequence[str], decision: ClipRule
+) -> Confusions:
+    """Count the last decision on each clip; clips that are too short for one are left out.
+
+    Args:
+        logits: (steps, classes) of each clip.
+        targets: index into `labels` of each clip.
+        labels: of the model.
+        decision: the rule that turns logits into decisions.
+    """
+    known = [(decide(clip, decision)[-1], target) for clip, target in zip(logits, targets, strict=True) if len(clip)]
+    decided, given = np.array(known, np.intp).reshape(-1, 2).T
+    return Confusions.of(decided, given, labels)

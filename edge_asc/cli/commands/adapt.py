@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_asc.cli.console import ConsoleProgress, echo, json_option, out, print_json, quiet_option, threads_option
-from edge_asc.cli.own import describe, own_options, print_warnings, quote
+from edge_asc.cli.console import (
+    ConsoleProgress,
+    echo,
+    json_option,
+    out,
+    print_json,
+    quiet_option,
+    quote,
+    threads_option,
+)
+from edge_asc.cli.own import describe, own_options, print_warnings
 from edge_asc.data.dataset import OTHER, Dataset
 from edge_asc.data.preparation import Settings, prepare
 
