@@ -183,8 +183,7 @@ def _streams(checkpoint: Checkpoint) -> list[str]:
     lines = ["## Streams", "", f"In a stream without an end the decision rule is `{checkpoint.live}`.", ""]
     if (events := checkpoint.events) is not None and events.false_alarms_per_day is not None:
         lines += [
-            f"The thresholds of events (`edge-asc listen`) are for {events.false_alarms_per_day:g} false alarms a day "
-            f"on {events.measured_on}.",
+            f"Events (`edge-asc listen`): {events.false_alarms_per_day:g} false alarms a day on {events.measured_on}.",
             "",
         ]
     return lines

@@ -97,7 +97,7 @@ if TYPE_CHECKING:
     "per_day",
     type=click.FloatRange(0, 100_000, min_open=True),
     metavar="PER_DAY",
-    help="With --stream: choose thresholds for so many false alarms a day on its first half, and write them into each "
+    help="With --stream: choose the threshold for so many false alarms a day on its first half, and write it into each "
     "model.",
 )
 @backbone_option
@@ -182,7 +182,7 @@ def _evaluate_stream(
     evaluation = run_stream(request, models, open_models(models, threads))
     if request.per_day is not None:
         for model, result in zip(models, evaluation.results, strict=True):
-            log.print(Text(f"thresholds written to {write_rules(model, result)}"))
+            log.print(Text(f"threshold written to {write_rules(model, result)}"))
     if as_json:
         print_json(evaluation.to_json())
         return
