@@ -188,7 +188,7 @@ def test_events_and_states_are_published(server: Server) -> None:
         "OFF",
     ]
     sounds = [json.loads(payload)["label"] for topic, payload, _ in subscriber.messages if topic == TOPICS.sound]
-    assert sounds == ["rain"]  # on change alone
+    assert sounds == ["other", "rain", "other"]  # on change alone
     assert lines == [f"127.0.0.1:{server.port} is connected"]
 
 
