@@ -330,7 +330,7 @@ def test_an_interrupt_stops_the_host(server: Server, artefacts: Artefacts, tmp_p
             break
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=180)
     assert process.returncode == 130, said
     assert jobs(server) == []
     for _ in range(100):
