@@ -17,13 +17,15 @@ def choose_path(base: Base, output: Path, name: str) -> Path:
     """Return the path of the artefact that an output means: itself, or a file in it named as exports are.
 
     Raises:
-        OutputError: the output has the suffix of another format, is that of the base, or is a folder with the manifest
-            of other artefacts.
+        OutputError: the output has the suffix of another format, is that of the base, is a file that exists, or is a
+            folder with the manifest of other artefacts.
     """
     suffix = base.path.suffix
     if output.suffix in EDITORS and not output.is_dir():
         if output.suffix != suffix:
             raise OutputError(f"{output}: the base is a {suffix} file; expected an output that ends in {suffix}")
+        if output.exists() and output.resolve() != base.path.resolve():
+            raise OutputError(f"{output}: exists, and would be lost; choose another --output, or move the file away")
         path = output
     else:
         former = base.contract.name

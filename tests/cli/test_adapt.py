@@ -152,20 +152,24 @@ def test_single_recordings_give_a_model_without_an_accuracy(tmp_path: Path) -> N
     assert open_runtime(tmp_path / "out").contract.temperature == 1.0
 
 
-def test_the_base_and_other_artefacts_are_not_overwritten(sounds: Path, tmp_path: Path) -> None:
+def test_no_file_that_exists_is_overwritten(sounds: Path, tmp_path: Path) -> None:
     shutil.copytree((zoo_path("fuse-50") or Path()) / "int8", tmp_path / "base")
     before = {path: path.read_bytes() for path in (tmp_path / "base").iterdir()}
     base = tmp_path / "base/fuse-50-int8.tflite"
+    mine = tmp_path / "mine.tflite"
+    mine.write_text("not a model")
     for output, message in (
         (base, "is the artefact that would be adapted"),
         (tmp_path / "base", "expected a folder without other artefacts"),
+        (mine, "exists, and would be lost; choose another --output"),
         (tmp_path / "new.onnx", "expected an output that ends in .tflite"),
     ):
         done = run("adapt", sounds, "--model", base, "--output", output)
         assert done.returncode == 2
         assert message in done.stderr
     assert {path: path.read_bytes() for path in (tmp_path / "base").iterdir()} == before
-    assert [path.name for path in tmp_path.iterdir()] == ["base"]
+    assert mine.read_text() == "not a model"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["base", "mine.tflite"]
 
 
 def test_inputs_that_cannot_be_used_are_named(tmp_path: Path) -> None:
