@@ -206,6 +206,15 @@ class StreamContract:
         return tuple(sorted(int(name[7:-1]) for name in names))
 
     @property
+    def step_seconds(self) -> float:
+        """Seconds of audio of one decision of a causal model.
+
+        Raises:
+            ContractError: a windowed model.
+        """
+        return self.signature("step").samples / self.front_end.sample_rate
+
+    @property
     def event_rules(self) -> EventRules:
         """The rules for events: `events`, or those for a model without calibrated ones."""
         return self.events or default_rules(self.labels, self.unknown)

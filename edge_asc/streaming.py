@@ -112,8 +112,8 @@ class StreamingClassifier:
         self.decision: DecisionRule = parse_rule(rule) if isinstance(rule, str) else rule
         self._stream = Stream(runtime, "step")
         self._log_mel = LogMel(self.contract.front_end)
-        step = self._stream.signature.samples / self.contract.front_end.sample_rate
-        self._belief = Belief(self.decision, len(self.labels), step, self.contract.temperature)
+        contract = self.contract
+        self._belief = Belief(self.decision, len(self.labels), contract.step_seconds, contract.temperature)
         self.reset()
 
     @classmethod

@@ -38,6 +38,7 @@ class FakeClassifier:
             temperature=1.0,
             unknown=None,
             signature=lambda _: SimpleNamespace(samples=STEP),
+            step_seconds=STEP / RATE,
         )
         self.reset()
 

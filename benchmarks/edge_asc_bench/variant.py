@@ -91,7 +91,7 @@ def _make_latency(
 ) -> Latency:
     assert task.opened is not None
     total = Distribution.of(task.totals)
-    period = contract.signature("step").samples / contract.front_end.sample_rate if seconds is None else PERIOD
+    period = contract.step_seconds if seconds is None else PERIOD
     return Latency(
         front_end=None if task.front_end is None else Distribution.of(task.front_end).round(),
         model=Distribution.of(task.model).round(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import click
 from edge_asc.cli.console import ConsoleProgress, quote
 from edge_asc.data.dataset import Dataset
 from edge_asc.data.preparation import CLIP_SECONDS, FOLDS, Prepared, Settings, prepare, read_features
+from edge_asc.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from edge_asc.frontend import FrontEnd
@@ -51,6 +53,34 @@ def own_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def name_model(dataset: Dataset, otherwise: str) -> str:
+    """Return the name of a model for a data set: that of its folder, with the characters that file names may have.
+
+    Args:
+        dataset: the data set.
+        otherwise: the name where none of them are left.
+    """
+    return re.sub(r"[^\w.-]+", "-", dataset.name).strip("-.") or otherwise
+
+
+def prepare_checked(dataset: Dataset, settings: Settings, progress: Progress) -> Prepared:
+    """Prepare a data set, say what was understood and what is doubtful, and check it.
+
+    Args:
+        dataset: the data set.
+        settings: how it is prepared.
+        progress: gets the notes.
+
+    Raises:
+        DatasetError: the data set cannot be trained on.
+    """
+    prepared = prepare(dataset, settings, progress)
+    progress.note(describe(prepared))
+    note_warnings(prepared.warnings, progress)
+    prepared.check()
+    return prepared
+
+
 def prepare_own(dataset: Dataset, settings: Settings, output: Path | None, front_end: FrontEnd) -> Prepared:
     """Prepare a data set, compute all features, and write the folds.
 
@@ -66,18 +96,13 @@ def prepare_own(dataset: Dataset, settings: Settings, output: Path | None, front
     """
     from edge_asc.data.cache import FeatureCache, default_cache
     from edge_asc.data.folds import write_folds
-    from edge_asc.progress import SILENT
 
     progress = SILENT if output is None else ConsoleProgress()
-    prepared = prepare(dataset, settings, progress)
+    prepared = prepare_checked(dataset, settings, progress)
     known = len(prepared.warnings)
-    if output is not None:
-        progress.note(describe(prepared))
-        print_warnings(prepared.warnings)
-    prepared.check()
     prepared = read_features(prepared, FeatureCache(default_cache(), front_end), skip=settings.skip, progress=progress)
+    note_warnings(prepared.warnings[known:], progress)
     if output is not None:
-        print_warnings(prepared.warnings[known:])
         if prepared.dataset.folds:
             write_folds(output, prepared.dataset)
         else:
@@ -114,7 +139,7 @@ def describe_plan(prepared: Prepared) -> str:
     return f"edge-asc train {quote(dataset.root)}: the pretrained {START} with a new last layer, {judged}"
 
 
-def print_warnings(warnings: tuple[str, ...]) -> None:
-    """Print each warning as a note."""
+def note_warnings(warnings: tuple[str, ...], progress: Progress) -> None:
+    """Note each warning."""
     for warning in warnings:
-        ConsoleProgress().note(f"warning: {warning}")
+        progress.note(f"warning: {warning}")

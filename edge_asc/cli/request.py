@@ -1,15 +1,14 @@
-"""What `edge-asc train` is asked for."""
+"""The request of `edge-asc train`: its arguments and options."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from edge_asc.cli.own import START
+from edge_asc.cli.own import START, name_model
 from edge_asc.cli.training import chosen_recipe
 from edge_asc.data.dataset import OTHER
 from edge_asc.data.preparation import TAU, Settings
@@ -127,7 +126,7 @@ class TrainRequest:
         Data in TAU layout are trained as the options say. Other data start from a pretrained model, and train the head
         alone, unless an option asks for another model or recipe.
         """
-        name = re.sub(r"[^\w.-]+", "-", dataset.name).strip("-.") or "own"
+        name = name_model(dataset, "own")
         output = self.output or Path("runs") / name
         if dataset.layout == TAU:
             return replace(self, output=output)

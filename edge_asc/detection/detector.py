@@ -25,11 +25,8 @@ def make_event_belief(contract: StreamContract, rules: EventRules) -> Belief:
         contract: of a causal model.
         rules: its rules, or other ones for its labels.
     """
-    log_odds = np.zeros(len(contract.labels))
-    if contract.unknown is not None:
-        log_odds[contract.labels.index(contract.unknown.label)] = np.log(rules.other_odds)
-    step = contract.signature("step").samples / contract.front_end.sample_rate
-    return Belief(rules.decision, len(contract.labels), step, contract.temperature, log_odds)
+    log_odds = rules.log_odds(contract.labels, contract.unknown)
+    return Belief(rules.decision, len(contract.labels), contract.step_seconds, contract.temperature, log_odds)
 
 
 @dataclass

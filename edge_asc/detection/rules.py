@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Self
 
+import numpy as np
+
 from edge_asc.errors import ContractError
 from edge_asc.jsonobject import JsonObject, JsonValue
-from edge_asc.rule import DecisionRule
+from edge_asc.rule import DecisionRule, Vector
 from edge_asc.unknown import UnknownRule
 
 LONGEST = 86_400.0  # s
@@ -88,6 +90,11 @@ class EventRules:
     def of(self, label: str) -> float:
         """Return the threshold of a label."""
         return self.thresholds.get(label, self.threshold)
+
+    def log_odds(self, labels: Sequence[str], unknown: UnknownRule | None) -> Vector:
+        """Return what is added to the logits of each step, (labels,): ln(`other_odds`) for the label of `unknown`."""
+        is_unknown = [unknown is not None and label == unknown.label for label in labels]
+        return np.where(is_unknown, np.log(self.other_odds), 0.0)
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return a JSON object that `from_json` reads."""

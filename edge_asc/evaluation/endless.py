@@ -120,7 +120,7 @@ def follow(
         Followed(
             runtime.contract,
             rule,
-            size / raw.sample_rate,
+            runtime.contract.step_seconds,
             np.array(mine, np.float32).reshape(-1, len(runtime.contract.labels)),
             np.array(said, np.int16),
         )

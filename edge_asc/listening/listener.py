@@ -50,7 +50,7 @@ class Listener:
         self._rate = contract.front_end.sample_rate
         self._size = contract.signature("step").samples
         self._belief = make_event_belief(contract, rules)
-        self._detector = EventDetector(contract.labels, rules, self._size / self._rate)
+        self._detector = EventDetector(contract.labels, rules, contract.step_seconds)
         self._step = np.empty(0, np.float32)
         self._offset, self._count = 0.0, 0
 

@@ -263,7 +263,7 @@ def _pool(
 ) -> tuple[Whole, tuple[Curve, ...]]:
     """The clips that count, and the curve of each length and mode, over all seeds."""
     causal = contract.form == "causal"
-    step = contract.signature("step").samples / contract.front_end.sample_rate if causal else PERIOD
+    step = contract.step_seconds if causal else PERIOD
     targets = np.concatenate([own for own, _ in parts])
     hits = {key: np.concatenate([own[key] for _, own in parts]) for key in parts[0][1]}
     # All windows of the full length start from zeros, whatever the mode: there is one of them.

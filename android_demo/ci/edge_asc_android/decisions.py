@@ -47,7 +47,7 @@ EVENT_RULES = (
 
 @dataclass(frozen=True)
 class DetectedEvents:
-    """What one detector returned.
+    """The starts and ends of events that one detector found.
 
     Attributes:
         rules: of the detector.
@@ -154,8 +154,7 @@ def _generate_stream() -> tuple[Array, Vector]:
 
 def _detect(rules: EventRules, logits: Array, levels: Vector) -> Iterator[SoundEvent]:
     """Yield starts and ends of events."""
-    log_odds = [np.log(rules.other_odds) if label == UNKNOWN.label else 0.0 for label in LABELS]
-    belief = Belief(rules.decision, len(LABELS), STEP, TEMPERATURE, log_odds)
+    belief = Belief(rules.decision, len(LABELS), STEP, TEMPERATURE, rules.log_odds(LABELS, UNKNOWN))
     detector = EventDetector(LABELS, rules, STEP)
     for i, (row, level) in enumerate(zip(logits, levels, strict=True), 1):
         yield from detector.update(i * STEP, belief.update(row), float(level))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +18,9 @@ from edge_asc.cli.console import (
     quote,
     threads_option,
 )
-from edge_asc.cli.own import describe, own_options, print_warnings
+from edge_asc.cli.own import name_model, own_options, prepare_checked
 from edge_asc.data.dataset import OTHER, Dataset
-from edge_asc.data.preparation import Settings, prepare
+from edge_asc.data.preparation import Settings
 
 if TYPE_CHECKING:
     from edge_asc.adaptation.adapter import Result
@@ -56,7 +55,7 @@ class _Options:
 
     def choose_name(self, dataset: Dataset) -> str:
         """Return the name of the new model: the one given, or that of the data."""
-        return self.name or re.sub(r"[^\w.-]+", "-", dataset.name).strip("-.") or "adapted"
+        return self.name or name_model(dataset, "adapted")
 
     def prepare(self, dataset: Dataset) -> Prepared:
         """Measure and group the clips, and make folds; print what is understood.
@@ -69,12 +68,7 @@ class _Options:
         if self.other:
             dataset = add_background(dataset, self.other, self.seed)
         settings = Settings(self.clip_seconds, self.folds, self.seed, self.group, skip=self.skip_unreadable)
-        progress = ConsoleProgress()
-        prepared = prepare(dataset, settings, progress)
-        progress.note(describe(prepared))
-        print_warnings(prepared.warnings)
-        prepared.check()
-        return prepared
+        return prepare_checked(dataset, settings, ConsoleProgress())
 
 
 @click.command("adapt", short_help="Give an artefact new classes, on the device that runs it.")
