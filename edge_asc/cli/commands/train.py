@@ -87,6 +87,12 @@ folder_type = click.Path(exists=True, file_okay=False, path_type=Path)
     metavar="LABEL",
     help="Foreign label to keep back; the label `other` is judged by its clips. May be repeated.",
 )
+@click.option(
+    "--leave-out",
+    "left_out",
+    type=folder_type,
+    help="Keep this data set for a test: train on none of its recordings and authors.",
+)
 @click.option("--decision", type=click.Choice(["mean", "last"]), default="mean", show_default=True)
 @click.option("--name", default="", help="Of the model [default: the backbone].")
 @click.option("--resume", is_flag=True, help="Continue an interrupted training.")
