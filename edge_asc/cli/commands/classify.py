@@ -107,10 +107,7 @@ def command(
     from edge_asc import audio
     from edge_asc.engine import open_runtime
 
-    if (recording is None) != microphone:
-        raise click.UsageError("give a recording, or --microphone")
-    if drawn and (recording is None or audio.is_pipe(recording) or as_json):
-        raise click.UsageError("--draw belongs to a file, without --json")
+    _check(recording, microphone=microphone, drawn=drawn, as_json=as_json)
     pcm = parse_raw(raw, rate, channels)
     runtime = open_runtime(model, threads=threads)
     target = runtime.contract.front_end.sample_rate
@@ -131,9 +128,18 @@ def command(
             decision = DecisionRule(runtime.contract.decision) if is_clip else runtime.contract.live
         classifier = _make_classifier(runtime, decision, window, carry)
         if drawn:
-            _draw_file(blocks, classifier, runtime)
+            _draw_file(recording, blocks, classifier, runtime)
         else:
             _classify_file(recording, blocks, classifier, runtime, as_json=as_json)
+
+
+def _check(recording: Path | None, *, microphone: bool, drawn: bool, as_json: bool) -> None:
+    from edge_asc import audio
+
+    if (recording is None) != microphone:
+        raise click.UsageError("give a recording, or --microphone")
+    if drawn and (recording is None or audio.is_pipe(recording) or as_json):
+        raise click.UsageError("--draw belongs to a file, without --json")
 
 
 def _classify_file(
@@ -174,6 +180,7 @@ def _classify_file(
 
 def _draw_file(blocks: Iterable[Array], classifier: StreamingClassifier | WindowedClassifier, runtime: Runtime) -> None:
     """Print one picture of a file, and a summary."""
+    from edge_asc.audio.bytestream import display
     from edge_asc.cli.strip import Strip
     from edge_asc.frontend import LogMel
 
@@ -187,7 +194,7 @@ def _draw_file(blocks: Iterable[Array], classifier: StreamingClassifier | Window
                 f"longer than the {LONGEST_DRAWN:g} s that --draw takes; use --seconds, or leave out --draw"
             )
     if not decisions:
-        raise AudioError("too short for a decision")
+        raise AudioError(f"{display(recording)}: too short for a decision")
     strip = Strip(np.concatenate(frames), decisions, classifier.labels, front_end.hop / front_end.sample_rate)
     out.print(strip.draw(PROBABILITIES, colour=out.color_system is not None))
     echo(_summary(decisions[-1], Counter(decision.answer for decision in decisions)))

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
-import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
@@ -29,6 +28,7 @@ from edge_asc.rule import DecisionRule
 from edge_asc.zoo import BUNDLES, DEFAULT, list_bundles, zoo_path
 
 if TYPE_CHECKING:
+    from edge_asc.jsonobject import JsonValue
     from edge_asc.runtime import Runtime
     from edge_asc.streaming import Decision
 
@@ -239,7 +239,7 @@ def _draw_svg(performances: Sequence[Performance], comparisons: Sequence[Compari
     return FONT.sub("", console.export_svg(title="edge-asc demo"))
 
 
-def _to_json(each: Performance) -> dict[str, Any]:
+def _to_json(each: Performance) -> dict[str, JsonValue]:
     decision = each.decision
     return {
         "file": each.recording.path.name,
@@ -248,6 +248,6 @@ def _to_json(each: Performance) -> dict[str, Any]:
         "licence": each.recording.licence,
         "url": each.recording.url,
         "answer": decision.answer,
-        "probability": round(float(np.max(decision.confidence)), 4),
+        "probability": round(decision.confidence, 4),
         "events": [event.to_json() for event in each.events],
     }
