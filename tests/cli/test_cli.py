@@ -20,6 +20,7 @@ from edge_asc import audio
 from edge_asc.cli import cli
 from edge_asc.cli.command import COMMANDS
 from edge_asc.data.generated import write_scenes
+from edge_asc.demo import list_recordings
 from edge_asc.frontend import Array
 from edge_asc.unknown import UnknownRule
 
@@ -130,7 +131,7 @@ def test_classify_takes_a_windowed_model(artefacts: Artefacts, recording: Path) 
         (("classify",), "give a recording, or --microphone"),
         (("classify", "no-such.wav"), "no-such.wav"),
         (("classify", __file__), "test_cli.py"),
-        (("classify", "x.wav", "--model", "no-such-model"), "no model there"),
+        (("classify", list_recordings()[0].path, "--model", "no-such-model"), "no model there"),
         (("inspect", "no-such.onnx"), "not an artefact"),
         (("export", "no-such-checkpoint"), "no such checkpoint"),
         (("export", "--quantize", "int3"), "int3: no such scheme; expected none, fp16"),

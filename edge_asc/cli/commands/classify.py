@@ -140,6 +140,8 @@ def _check(recording: Path | None, *, microphone: bool, drawn: bool, as_json: bo
         raise click.UsageError("give a recording, or --microphone")
     if drawn and (recording is None or audio.is_pipe(recording) or as_json):
         raise click.UsageError("--draw belongs to a file, without --json")
+    if recording is not None:
+        audio.check_path(recording)
 
 
 def _classify_file(
@@ -178,7 +180,9 @@ def _classify_file(
         log.print(Text(f"no decision: {seconds:.3f} s of audio is too short for the first one"))
 
 
-def _draw_file(blocks: Iterable[Array], classifier: StreamingClassifier | WindowedClassifier, runtime: Runtime) -> None:
+def _draw_file(
+    recording: Path, blocks: Iterable[Array], classifier: StreamingClassifier | WindowedClassifier, runtime: Runtime
+) -> None:
     """Print one picture of a file, and a summary."""
     from edge_asc.audio.bytestream import display
     from edge_asc.cli.strip import Strip

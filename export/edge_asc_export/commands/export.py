@@ -99,6 +99,7 @@ def command(
     differs, or a quantised one that agrees too little for its scheme, leaves no file, and the exit code is 1. The table
     gives agreement of decisions, errors of the logits and size.
     """
+    folder = _find_checkpoint(checkpoint)  # before torch loads
     chosen = _parse_scheme(scheme, data, calibration, ranges)
     if fold is not None and data is None:
         raise click.UsageError("--fold belongs to --data")
@@ -111,7 +112,7 @@ def command(
         return
     progress = ConsoleProgress()
     recordings = _open_recordings(data, fold, progress)
-    request = _parse_request(checkpoint, chosen, formats or _default_formats(scheme, chosen), windows)
+    request = _make_request(folder, chosen, formats or _default_formats(scheme, chosen), windows)
     plan = _record_plan(request, calibration, ranges or "auto", progress)
     request = replace(request, plan=plan, accepted_agreement=accepted)
     selection = None
@@ -155,17 +156,20 @@ def _default_formats(name: str, scheme: Scheme) -> tuple[str, ...]:
     return FORMATS.names() if name == AUTO else supporting(scheme)
 
 
-def _parse_request(
-    checkpoint: str, scheme: Scheme, formats: tuple[str, ...], windows: tuple[int, ...]
-) -> ExportRequest:
+def _find_checkpoint(checkpoint: str) -> Path:
     from edge_asc.errors import ContractError
     from edge_asc.zoo import locate_model, zoo
-    from edge_asc_export.bundle import ExportRequest, require_formats
 
-    require_formats(formats)
     folder = locate_model(checkpoint)
     if folder is None:
         raise ContractError(f"{checkpoint}: no such checkpoint; expected a folder or one of {', '.join(zoo())}")
+    return folder
+
+
+def _make_request(folder: Path, scheme: Scheme, formats: tuple[str, ...], windows: tuple[int, ...]) -> ExportRequest:
+    from edge_asc_export.bundle import ExportRequest, require_formats
+
+    require_formats(formats)
     return ExportRequest(folder, scheme, formats, windows)
 
 
