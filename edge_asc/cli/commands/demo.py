@@ -211,6 +211,8 @@ def _verdict(each: Performance) -> Text:
     mark, style = ("✓", "green") if each.is_right else ("✗", "red")
     decision = each.decision
     text = Text.assemble((f"{mark} ", style), f"{decision.answer} ({decision.confidence:.0%})")
+    if not each.events:
+        text.append("; no event: its probability stays below the threshold")
     for event in each.events:
         assert event.end is not None
         text.append(f"; event {event.start:.1f}-{event.end:.1f} s, peak {event.peak:.0%}")
