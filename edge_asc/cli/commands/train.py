@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_asc.cli.console import ConsoleProgress, json_option, threads_option
+from edge_asc.cli.console import ConsoleProgress, json_option, quiet_option, threads_option
 from edge_asc.cli.model import model_options
 from edge_asc.cli.own import own_options, prepare_own
 from edge_asc.cli.request import TrainRequest
@@ -100,6 +100,7 @@ folder_type = click.Path(exists=True, file_okay=False, path_type=Path)
 @own_options
 @compute_options
 @threads_option
+@quiet_option
 @json_option
 def command(**given: Any) -> None:
     """Train a classifier on DATA, a folder of recordings.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge_asc.cli.console import ConsoleProgress, json_option, out, print_json
+from edge_asc.cli.console import ConsoleProgress, json_option, out, print_json, quiet_option
 from edge_asc.cli.model import backbone_option
 from edge_asc.zoo import DEFAULT
 from edge_asc_export.format import FORMATS
@@ -77,6 +77,7 @@ LENGTHS = tuple(range(1, 11))
 @click.option("--print-scheme", is_flag=True, help="Print the scheme as JSON and write nothing.")
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder [default: build/NAME-SCHEME].")
 @backbone_option
+@quiet_option
 @json_option
 def command(
     checkpoint: str,
