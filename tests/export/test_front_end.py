@@ -1,5 +1,7 @@
 """The front end inside an artefact: the same features, and the same decisions, as from the front end beside it."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -215,3 +217,20 @@ def test_a_front_end_that_differs_is_not_exported(tmp_path: Path, monkeypatch: p
         ExportError, match=r"at 0 dBFS its features differ from the front end by .* nothing was written"
     ):
         write_bundle(request, tmp_path / "out", SILENT)
+
+
+@pytest.mark.parametrize(("fmt", "module"), [("onnx", "onnxruntime"), ("tflite", "ai_edge_litert")])
+def test_a_stream_of_samples_imports_numpy_and_its_engine_alone(fmt: str, module: str, tmp_path: Path) -> None:
+    path = write(tmp_path, fmt, "int8", "int16")
+    program = f"""
+import sys
+import numpy as np
+before = {{name.partition(".")[0] for name in sys.modules}}
+from edge_asc.streaming import StreamingClassifier
+decisions = StreamingClassifier.from_artefact({str(path)!r}).push(np.zeros(8192, np.float32))
+assert len(decisions) == 2
+after = {{name.partition(".")[0] for name in sys.modules}} - before - set(sys.stdlib_module_names)
+print(*sorted(name for name in after if not name.startswith("edge_asc")))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [module]
