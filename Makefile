@@ -132,7 +132,7 @@ minimum:
 	mkdir -p build
 	rm -rf $(dir $(MINIMUM))
 	$(OLDEST) -m venv $(dir $(MINIMUM))
-	for extras in onnx,tflite export,bench; do \
+	for extras in onnx,tflite,adapt export,bench; do \
 	    $(OLDEST) tools/minimum.py $$(echo $$extras | tr , ' ') > build/minimum.txt && \
 	    $(MINIMUM)/pip install --quiet --constraint build/minimum.txt --editable ".[$$extras]" pytest hypothesis && \
 	    $(MINIMUM)/python -m pytest -rs @tests/light.txt || exit; \

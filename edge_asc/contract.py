@@ -16,9 +16,12 @@ from edge_asc.jsonobject import JsonObject, JsonValue, parse_json
 from edge_asc.provenance import Measured, Provenance
 from edge_asc.rule import CLIP_RULES, DEFAULT_LIVE, ClipRule, DecisionRule
 from edge_asc.tensors import DTYPES as DTYPES  # these are a part of the contract for those that read it
+from edge_asc.tensors import INPUT_KINDS as INPUT_KINDS
+from edge_asc.tensors import INT16 as INT16
 from edge_asc.tensors import ROLES as ROLES
 from edge_asc.tensors import Affine as Affine
 from edge_asc.tensors import AnyArray as AnyArray
+from edge_asc.tensors import InputKind as InputKind
 from edge_asc.tensors import Kinds as Kinds
 from edge_asc.tensors import Role as Role
 from edge_asc.tensors import Signature as Signature
@@ -28,8 +31,8 @@ from edge_asc.tensors import check_label, check_signature, read_signature
 from edge_asc.tensors import check_tensors as check_tensors
 from edge_asc.unknown import UnknownRule
 
-# 1: first version. 2: `live` and `events`, which have defaults.
-SCHEMA_VERSION = 2
+# 1: first version. 2: `live` and `events`, which have defaults. 3: `input`, which is "features" before.
+SCHEMA_VERSION = 3
 OLDEST_VERSION = 1
 
 # The name of the ONNX metadata property and of the TFLite metadata buffer that hold the contract.
@@ -73,6 +76,8 @@ class StreamContract:
         macs: multiply-accumulates of each signature.
         scheme: name of the quantisation scheme, such as "none", "int8-dynamic" or "int8".
         signatures: what can be computed.
+        input: what a step or a window takes: "features" of the front end; the "samples" that they are of, float in
+            [−1, 1]; or these as "int16", over 2¹⁵. With samples, the front end is a part of the artefact.
         temperature: divisor of the logits before the softmax, which makes probabilities match accuracy on held-out
             clips; finite and more than 0, 1 where it was not fitted. The most probable class does not depend on it.
         unknown: when a decision is unknown; None for a model without a label for unknown sounds.
@@ -101,6 +106,7 @@ class StreamContract:
     unknown: UnknownRule | None = None
     live: DecisionRule = DEFAULT_LIVE
     events: EventRules | None = None
+    input: InputKind = "features"
     provenance: Provenance = field(default_factory=Provenance)
     measured: Measured = field(default_factory=Measured)
     file_sha256: str = field(default=UNSEALED, compare=False, repr=False)
@@ -152,18 +158,37 @@ class StreamContract:
             signature.input("embedding")
         else:
             frames = max(1, signature.frames)
-            features = signature.input("features")
-            sizes = dict(zip(features.axes, features.shape, strict=True))
-            if math.prod(features.shape) != frames * front_end.mels or sizes.get("time") != frames:
-                raise ContractError(
-                    f"{where}: features have shape {features.shape} ({', '.join(features.axes)}); expected {frames} "
-                    f"frames of {front_end.mels} mel bins"
-                )
+            if self.input == "features":
+                self._check_features(where, signature.input("features"), frames)
+            else:
+                self._check_samples(where, signature.input("samples"), frames * front_end.hop)
         samples = frames * front_end.hop
         if (signature.frames, signature.samples) != (frames, samples) or samples > LONGEST * front_end.sample_rate:
             raise ContractError(
                 f"{where}: got {signature.frames} frames for {signature.samples} samples; expected {frames} frames, "
                 f"{samples} samples, at most {LONGEST} s"
+            )
+
+    def _check_features(self, where: str, features: TensorSpec, frames: int) -> None:
+        sizes = dict(zip(features.axes, features.shape, strict=True))
+        mels = self.front_end.mels
+        if math.prod(features.shape) != frames * mels or sizes.get("time") != frames:
+            raise ContractError(
+                f"{where}: features have shape {features.shape} ({', '.join(features.axes)}); expected {frames} "
+                f"frames of {mels} mel bins"
+            )
+
+    def _check_samples(self, where: str, samples: TensorSpec, count: int) -> None:
+        sizes = dict(zip(samples.axes, samples.shape, strict=True))
+        if math.prod(samples.shape) != count or sizes.get("time") != count:
+            raise ContractError(
+                f"{where}: samples have shape {samples.shape} ({', '.join(samples.axes)}); expected {count} of them"
+            )
+        dtype, qparams = ("int16", INT16) if self.input == "int16" else ("float32", None)
+        if (samples.dtype, samples.quantisation) != (dtype, qparams):
+            raise ContractError(
+                f"{where}: samples are {samples.dtype} with quantisation {samples.quantisation}; expected {dtype} with "
+                f"{qparams} for input {self.input!r}"
             )
 
     def _check_form(self, names: Sequence[str]) -> None:
@@ -267,6 +292,7 @@ class StreamContract:
             unknown=None if unknown is None else UnknownRule.from_json(unknown),
             live=DEFAULT_LIVE if live is None else DecisionRule.from_json(live),
             events=None if events is None else EventRules.from_json(events),
+            input=value.choice("input", INPUT_KINDS, "features"),
             provenance=Provenance() if provenance is None else Provenance.from_json(provenance),
             measured=Measured() if measured is None else Measured.from_json(measured),
             file_sha256=value.text("file_sha256", UNSEALED),

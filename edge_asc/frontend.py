@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,14 +13,14 @@ from numpy.lib.stride_tricks import sliding_window_view
 from edge_asc.errors import AudioError, ContractError
 from edge_asc.jsonobject import JsonObject, JsonValue
 
-if TYPE_CHECKING:
-    import scipy.sparse
-
 Array = npt.NDArray[np.float32]
 
 # Frames are transformed in blocks of this many, and short blocks are filled up, so that every frame goes through the
 # same vectorised arithmetic for any chunking of the signal.
 BLOCK = 8
+
+# Neighbouring mel filters that are computed as one matrix product.
+BAND = 64
 
 # Mel bins, unless a model is trained with another number.
 MELS = 256
@@ -151,7 +151,7 @@ class FrontEnd:
         )
 
     @cached_property
-    def mel_matrix(self) -> scipy.sparse.csr_matrix:
+    def mel_matrix(self) -> Array:
         """The mel filter bank, (mels, window // 2 + 1), float32."""
         return mel_matrix(self.sample_rate, self.window, self.mels, self.low, self.high)
 
@@ -173,8 +173,8 @@ def _mel_to_hz(mel: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 @lru_cache(maxsize=16)
-def mel_matrix(sample_rate: int, window: int, mels: int, low: float, high: float) -> scipy.sparse.csr_matrix:
-    """Return triangular filters of unit area on Slaney's mel scale, (mels, window // 2 + 1), float32, sparse.
+def mel_matrix(sample_rate: int, window: int, mels: int, low: float, high: float) -> Array:
+    """Return triangular filters of unit area on Slaney's mel scale, (mels, window // 2 + 1), float32.
 
     Slaney, Auditory Toolbox, 1998; the same matrix as librosa.filters.mel with its defaults.
     """
@@ -186,9 +186,34 @@ def mel_matrix(sample_rate: int, window: int, mels: int, low: float, high: float
     rising = -ramps[:-2] / widths[:-1, None]
     falling = ramps[2:] / widths[1:, None]
     weights = np.maximum(0.0, np.minimum(rising, falling)) * (2.0 / (edges[2:] - edges[:-2]))[:, None]
-    from scipy.sparse import csr_matrix
+    return weights.astype(np.float32)
 
-    return csr_matrix(weights.astype(np.float32))
+
+def hann_window(size: int) -> Array:
+    """Return the periodic Hann window, (size,), float32."""
+    phase = 2.0 * np.pi * np.arange(size) / size
+    return (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
+
+
+class _Band(NamedTuple):
+    """Neighbouring mel filters: where they stand, which bins they read, and their weights, (bins, filters)."""
+
+    mels: slice
+    bins: slice
+    weights: Array
+
+
+@lru_cache(maxsize=16)
+def _mel_bands(front_end: FrontEnd) -> tuple[_Band, ...]:
+    """Return the filters in bands: a filter reads few bins, near to those that its neighbours read."""
+    bands, filters = [], front_end.mel_matrix
+    for begin in range(0, len(filters), BAND):
+        band = filters[begin : begin + BAND]
+        read = np.flatnonzero(band.any(axis=0))
+        low, high = (int(read[0]), int(read[-1]) + 1) if len(read) else (0, 1)
+        weights = np.ascontiguousarray(band[:, low:high].T)
+        bands.append(_Band(slice(begin, begin + len(band)), slice(low, high), weights))
+    return tuple(bands)
 
 
 class LogMel:
@@ -200,8 +225,7 @@ class LogMel:
     def __init__(self, config: FrontEnd | None = None) -> None:
         self.config = config or FrontEnd()
         window, hop = self.config.window, self.config.hop
-        phase = 2.0 * np.pi * np.arange(window) / window
-        self._hann = (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
+        self._hann, self._bands = hann_window(window), _mel_bands(self.config.raw)
         self._mean = np.asarray(self.config.mean, np.float32)
         self._scale = np.asarray(self.config.scale, np.float32)
         self._low, self._high, self._floor = map(np.float32, (-self.config.clip, self.config.clip, self.config.floor))
@@ -209,15 +233,20 @@ class LogMel:
         self._samples = np.zeros(window - hop + BLOCK * hop, np.float32)
         self._windows = sliding_window_view(self._samples, window)[::hop]
         self._block = np.empty((BLOCK, window), np.float32)
-        self._squares = np.empty((window // 2 + 1, 2 * BLOCK), np.float32)
+        self._spectrum = np.empty((BLOCK, window // 2 + 1), np.complex64)
+        self._squares = self._spectrum.view(np.float32)
+        self._power = np.empty((BLOCK, window // 2 + 1), np.float32)
+        self._mel = np.empty((BLOCK, self.config.mels), np.float32)
         self.reset()
 
     def __getstate__(self) -> dict[str, object]:
         """Return the attributes of a copy, which gets its own samples and a new view of them."""
-        return {**self.__dict__, "_samples": self._samples.copy(), "_windows": None}
+        return {**self.__dict__, "_samples": self._samples.copy(), "_windows": None, "_squares": None}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
+        self._spectrum = self._spectrum.copy()
+        self._squares = self._spectrum.view(np.float32)
         self._windows = sliding_window_view(self._samples, self.config.window)[:: self.config.hop]
 
     def reset(self) -> None:
@@ -253,14 +282,12 @@ class LogMel:
     def _mel_power(self) -> Array:
         """Return the mel power of a block of windows, (BLOCK, mels); rows after the last sample are undefined."""
         np.multiply(self._windows, self._hann, out=self._block)
-        from scipy.fft import rfft  # here, so that models run on features without scipy
-
-        # Bins first, so that real and imaginary parts of all windows are columns of the sparse product.
-        spectrum = rfft(self._block.T, axis=0)
-        np.square(spectrum.view(np.float32), out=self._squares)
-        mel = self.config.mel_matrix @ self._squares
-        power: Array = (mel[:, 0::2] + mel[:, 1::2]).T
-        return power
+        np.fft.rfft(self._block, out=self._spectrum)  # type: ignore[arg-type]  # numpy 2 keeps single precision
+        np.square(self._squares, out=self._squares)
+        np.add(self._squares[:, 0::2], self._squares[:, 1::2], out=self._power)
+        for band in self._bands:
+            np.matmul(self._power[:, band.bins], band.weights, out=self._mel[:, band.mels])
+        return self._mel
 
     def normalise(self, log_mel: Array) -> Array:
         """Apply mean, scale and clip to raw log-mel, (..., mels), in place, where the front end has them."""

@@ -148,6 +148,10 @@ class JsonObject:
         """Return a list of objects."""
         return tuple(JsonObject(item, f"{self._where}.{name}[{i}]") for i, item in enumerate(self._list(name)))
 
+    def children_or_empty(self, name: str) -> tuple[JsonObject, ...]:
+        """Return a list of objects, an empty one where it is missing or null."""
+        return () if self._value.get(name) is None else self.children(name)
+
     def named_children(self, name: str) -> dict[str, JsonObject]:
         """Return an object whose values are all objects."""
         value = self.child(name)._value

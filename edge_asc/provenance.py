@@ -216,6 +216,53 @@ class Parity:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LevelParity:
+    """An artefact that takes samples against front end and float PyTorch, on scenes whose peak has one level.
+
+    Attributes:
+        dbfs: level of the peak, dB relative to full scale.
+        frames: number of frames compared.
+        features_mean_error, features_max_error: absolute error of the normalised log-mel that the artefact computes.
+        steps: number of decisions compared.
+        agreement: share of decisions with the same arg-max as PyTorch, 0 to 1.
+        max_error: largest error of a logit.
+        sqnr: as in `Parity`, dB.
+    """
+
+    dbfs: float
+    frames: int
+    features_mean_error: float
+    features_max_error: float
+    steps: int
+    agreement: float
+    max_error: float
+    sqnr: float | None = None
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return a JSON object that `from_json` reads."""
+        value: dict[str, JsonValue] = asdict(self)
+        return value
+
+    @classmethod
+    def from_json(cls, value: JsonObject) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: a field is missing or of another type.
+        """
+        return cls(
+            dbfs=value.number("dbfs"),
+            frames=value.integer("frames"),
+            features_mean_error=value.number("features_mean_error"),
+            features_max_error=value.number("features_max_error"),
+            steps=value.integer("steps"),
+            agreement=value.number("agreement"),
+            max_error=value.number("max_error"),
+            sqnr=value.optional_number("sqnr"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Adapted:
     """Measurements of an artefact with a new output layer.
 
@@ -263,11 +310,13 @@ class Measured:
         accepted_agreement: share of equal decisions, 0 to 1, that was accepted as enough in place of the bounds of the
             scheme; None where these hold.
         adapted: of an artefact with a new output layer; None elsewhere.
+        levels: parity by level, of an artefact that takes samples; empty elsewhere.
     """
 
     parity: Parity | None = None
     accepted_agreement: float | None = None
     adapted: Adapted | None = None
+    levels: tuple[LevelParity, ...] = ()
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return a JSON object that `from_json` reads."""
@@ -278,6 +327,8 @@ class Measured:
             value["accepted_agreement"] = self.accepted_agreement
         if self.adapted is not None:
             value["adapted"] = self.adapted.to_json()
+        if self.levels:
+            value["levels"] = [level.to_json() for level in self.levels]
         return value
 
     @classmethod
@@ -292,4 +343,5 @@ class Measured:
             parity=None if parity is None else Parity.from_json(parity),
             accepted_agreement=value.optional_number("accepted_agreement"),
             adapted=None if adapted is None else Adapted.from_json(adapted),
+            levels=tuple(map(LevelParity.from_json, value.children_or_empty("levels"))),
         )

@@ -13,11 +13,11 @@ import numpy.typing as npt
 from edge_asc.contract import STEP_FRAMES, AnyArray, StreamContract, TensorSpec
 from edge_asc.engine import open_runtime
 from edge_asc.errors import ContractError
-from edge_asc.frontend import Array, FrontEnd, LogMel, check_samples
+from edge_asc.frontend import LOUDEST, Array, FrontEnd, LogMel, check_samples
 from edge_asc.loop import Loop
 from edge_asc.rule import Belief, DecisionRule, Vector, parse_rule, softmax
 from edge_asc.runtime import Runtime
-from edge_asc.tensors import LARGEST
+from edge_asc.tensors import LARGEST, to_int16
 
 Carry = Literal["final", "aligned", "none"]
 
@@ -55,20 +55,27 @@ class Stream:
     Attributes:
         loop: the stream in its engine.
         signature: the computation of one run.
-        to_layout: turns features, (frames, mels), or an embedding, (1, channels), into the input of the loop.
+        to_layout: turns features, (frames, mels), samples, (n,), or an embedding, (1, channels), into the input of the
+            loop.
     """
 
     def __init__(self, runtime: Runtime, signature: str) -> None:
         self.loop = runtime.loop(signature)
         self.signature = self.loop.signature
         self.to_layout = _make_layout(self.loop.source)
+        samples = self.loop.source.role == "samples"
+        self._largest = LOUDEST if samples else LARGEST
+        self._expected = f"expected {'samples in [-1, 1]' if samples else 'the output of a front end or a model'}"
+        self._is_int16 = self.loop.source.dtype == "int16"
 
     def reset(self) -> None:
         """Go back to the start of a stream."""
         self.loop.reset()
 
     def feed(self, value: Array) -> AnyArray:
-        """Run on features, (frames, mels), or an embedding, (1, channels); return logits or embeddings, (n, units).
+        """Run on features, (frames, mels), samples, (n,), or an embedding, (1, channels); return logits or embeddings.
+
+        Results have shape (n, units).
 
         Raises:
             ContractError: another shape, not finite, or beyond ±LARGEST; the stream is unchanged. Or the model's
@@ -76,13 +83,13 @@ class Stream:
         """
         value = self.to_layout(value)
         # NaN compares as false. Values that are far too large could overflow in a state and stay there unnoticed.
-        if not np.abs(value).max() <= LARGEST:
+        if not np.abs(value).max() <= self._largest:
             name = self.loop.source.name
             raise ContractError(
-                f"{self.signature.name}: input {name} holds NaN or infinite values, or some beyond ±{LARGEST:g}; "
-                "expected the output of a front end or a model"
+                f"{self.signature.name}: input {name} holds NaN or infinite values, or some beyond ±{self._largest:g}; "
+                + self._expected
             )
-        return self.loop.feed(value)
+        return self.loop.feed(to_int16(value) if self._is_int16 else value)
 
 
 class StreamingClassifier:
@@ -111,8 +118,9 @@ class StreamingClassifier:
         rule = self.contract.live if decision is None else decision
         self.decision: DecisionRule = parse_rule(rule) if isinstance(rule, str) else rule
         self._stream = Stream(runtime, "step")
-        self._log_mel = LogMel(self.contract.front_end)
         contract = self.contract
+        # The front end, unless it is a part of the artefact.
+        self._log_mel = LogMel(contract.front_end) if contract.input == "features" else None
         self._belief = Belief(self.decision, len(self.labels), contract.step_seconds, contract.temperature)
         self.reset()
 
@@ -141,8 +149,9 @@ class StreamingClassifier:
     def reset(self) -> None:
         """Forget all audio: later decisions equal those of a new stream, bit for bit."""
         self._stream.reset()
-        self._log_mel.reset()
-        self._frames = np.empty((0, self.contract.front_end.mels), np.float32)
+        if self._log_mel is not None:
+            self._log_mel.reset()
+        self._pending: Array | None = None
         self._belief.reset()
         self._steps = 0
 
@@ -156,21 +165,27 @@ class StreamingClassifier:
             ContractError: another sample rate; the stream is unchanged.
         """
         _check_rate(self.contract, sample_rate)
-        new = self._log_mel.push(samples)
-        self._frames = np.concatenate((self._frames, new)) if len(self._frames) else new
-        size, decisions = self._stream.signature.frames, []
-        while len(self._frames) >= size:
-            step, self._frames = self._frames[:size], self._frames[size:]
-            decisions.append(self.push_features(step))
+        new = check_samples(samples) if self._log_mel is None else self._log_mel.push(samples)
+        pending = new if self._pending is None else np.concatenate((self._pending, new))
+        signature, decisions = self._stream.signature, []
+        size = signature.samples if self._log_mel is None else signature.frames
+        whole = len(pending) // size * size
+        self._pending = pending[whole:].copy() if whole < len(pending) else None
+        for begin in range(0, whole, size):
+            decisions.append(self.push_input(pending[begin : begin + size]))
         return decisions
 
-    def push_features(self, frames: npt.ArrayLike) -> Decision:
-        """Take the frames of one step, (8, mels), normalised log-mel of the contract's front end.
+    def push_input(self, value: npt.ArrayLike) -> Decision:
+        """Take what the contract's `input` names, of one step.
+
+        Args:
+            value: frames, (8, mels), normalised log-mel of the contract's front end; or samples, (4096,), float in
+                [−1, 1], also where the artefact takes integers.
 
         Raises:
             ContractError: another shape, or not finite; the stream is unchanged.
         """
-        (logits,) = self._stream.feed(np.asarray(frames, np.float32))
+        (logits,) = self._stream.feed(np.asarray(value, np.float32))
         self._steps += 1
         samples = self._steps * self._stream.signature.samples
         time = samples / self.contract.front_end.sample_rate
@@ -223,7 +238,8 @@ class WindowedClassifier:
             )
         self.carry: Carry = carry
         self._aligned = embeddings_in(period, front_end)
-        self._log_mel = LogMel(front_end)
+        # The front end, unless it is a part of the artefact.
+        self._log_mel = LogMel(front_end) if self.contract.input == "features" else None
         self.reset()
 
     @classmethod
@@ -276,15 +292,20 @@ class WindowedClassifier:
         self._audio = np.concatenate((self._audio, check_samples(samples)))
         decisions = []
         while len(self._audio) >= self._size:
-            logits = self.push_features(self._log_mel(self._audio[: self._size]))
+            window = self._audio[: self._size]
+            samples = self._window.signature.samples
+            logits = self.push_input(window[:samples] if self._log_mel is None else self._log_mel(window))
             end = (self._count * self._shift + self._size) / self.contract.front_end.sample_rate
             decisions.append(_decide(end, self.contract, logits, softmax(logits, self.contract.temperature)))
             self._audio = self._audio[self._shift :]
             self._count += 1
         return decisions
 
-    def push_features(self, features: Array) -> Array:
-        """Return the last logits, (classes,), of the normalised features of one window, (frames, mels).
+    def push_input(self, value: Array) -> Array:
+        """Return the last logits, (classes,), of one window: of what the contract's `input` names.
+
+        Args:
+            value: normalised features, (frames, mels), or the samples of these frames, (frames · hop,).
 
         Raises:
             ContractError: another shape, not finite, or beyond ±LARGEST.
@@ -292,11 +313,11 @@ class WindowedClassifier:
         if self._gru is None:
             if self.carry == "none":
                 self._window.reset()
-            last: Array = self._window.feed(features)[-1]
+            last: Array = self._window.feed(value)[-1]
             return last
         if self.carry == "none":
             self._gru.reset()
-        embeddings = self._window.feed(features)
+        embeddings = self._window.feed(value)
         carried = min(self._aligned, len(embeddings))
         for i, embedding in enumerate(embeddings, 1):
             last = self._gru.feed(embedding[None])[0]
@@ -313,12 +334,19 @@ def embeddings_in(seconds: float, front_end: FrontEnd) -> int:
 
 
 def _make_layout(spec: TensorSpec) -> Callable[[Array], Array]:
-    """Return a function that brings features, (time, mel), or rows into a tensor's axes; other axes have size 1."""
+    """Return a function that brings features, (time, mel), samples or rows into a tensor's axes.
+
+    Other axes have size 1.
+    """
     expected, transposed, meaning = spec.shape, False, "(rows, units)"
     if spec.role == "features":
         time, mel = expected = tuple(spec.shape[spec.axes.index(axis)] for axis in ("time", "mel"))
         transposed = spec.axes.index("mel") < spec.axes.index("time")
         meaning = f"{time} frames of {mel} mel bins"
+
+    elif spec.role == "samples":
+        expected = (spec.shape[spec.axes.index("time")],)
+        meaning = "the samples of a run"
 
     def to_layout(value: Array) -> Array:
         if value.shape != expected:

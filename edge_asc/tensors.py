@@ -16,8 +16,11 @@ from edge_asc.jsonobject import JsonObject
 
 DTYPES = ("float32", "int8", "uint8", "int16")
 
-Role = Literal["features", "state", "embedding", "logits"]
+Role = Literal["features", "samples", "state", "embedding", "logits"]
 ROLES: tuple[Role, ...] = get_args(Role)
+# What a signature takes: features of the front end, float samples in [−1, 1], or integers of 16 bits.
+InputKind = Literal["features", "samples", "int16"]
+INPUT_KINDS: tuple[InputKind, ...] = get_args(InputKind)
 AXES = ("batch", "channel", "mel", "time", "unit")
 
 # Bounds of what a contract may say: far beyond any model of this kind.
@@ -44,13 +47,18 @@ class Affine:
     zero_point: int
 
 
+# Samples of 16 bits.
+INT16 = Affine(2.0**-15, 0)
+
+
 @dataclass(frozen=True)
 class TensorSpec:
     """One input or output of a signature.
 
     Attributes:
         name: as in the artefact.
-        role: features go in; an input state is fed from the output state of the step before; logits come out.
+        role: features or samples go in; an input state is fed from the output state of the step before; logits come
+            out.
         shape: all sizes fixed.
         axes: what each axis is: "batch", "channel", "mel", "time" or "unit".
         dtype: numpy's name.
@@ -82,7 +90,7 @@ class Signature:
 
     Attributes:
         name: "step" (causal), "window_5s" (windowed: embeddings of 5 s) or "gru" (windowed: one embedding).
-        frames: log-mel frames that go in; 0 for "gru".
+        frames: log-mel frames that go in, as features or as samples; 0 for "gru".
         samples: new audio samples that these frames stand for.
         inputs, outputs: in the artefact's order.
     """
@@ -119,6 +127,14 @@ class Signature:
         return _only(self.outputs, role, self.name, "output")
 
 
+def input_kind(signatures: Iterable[Signature]) -> InputKind:
+    """Return what signatures take."""
+    samples = [spec for signature in signatures for spec in signature.inputs if spec.role == "samples"]
+    if not samples:
+        return "features"
+    return "int16" if samples[0].dtype == "int16" else "samples"
+
+
 def check_tensors(signature: str, noun: str, expected: Kinds, actual: Mapping[str, AnyArray]) -> None:
     """Compare tensors with the expected ones; `noun` says in messages which tensors these are, such as "input".
 
@@ -132,6 +148,12 @@ def check_tensors(signature: str, noun: str, expected: Kinds, actual: Mapping[st
         if array.shape != shape or array.dtype != dtype:
             raise ContractError(f"{signature}: {noun} {name} is {array.dtype} {array.shape}; expected {dtype} {shape}")
         check_values(f"{signature}: {noun} {name}", array)
+
+
+def to_int16(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
+    """Return the integers nearest to samples in [−1, 1], over 2¹⁵; louder ones are clipped."""
+    integers: npt.NDArray[np.int16] = np.clip(np.rint(samples * 2.0**15), -(2**15), 2**15 - 1).astype(np.int16)
+    return integers
 
 
 def are_bounded(arrays: Iterable[AnyArray]) -> bool:

@@ -1,6 +1,6 @@
 """Small models with random weights, written in every form that a runtime opens."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from edge_asc.contract import Form, Signature, StreamContract
+from edge_asc.contract import Form, InputKind, Signature, StreamContract
 from edge_asc.files import sha256
 from edge_asc.frontend import Array, FrontEnd
 from edge_asc.models import ModelConfig, build
 from edge_asc.models.crnn import CNN, CRNN
 from edge_asc.provenance import Provenance
+from edge_asc.tensors import input_kind
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc_export.builder import attach_gru
 from edge_asc_export.calibration import Source, calibrate
 from edge_asc_export.format import FORMATS, Written
+from edge_asc_export.front_end import attach_front_end
 from edge_asc_export.graph import Graph
 from edge_asc_export.lowering import lower_gru, lower_step, lower_window
 from edge_asc_export.pipeline import Lowered, run_passes
@@ -77,7 +79,7 @@ def crnn(found: Checkpoint) -> CRNN:
 
 
 def contract(
-    signatures: Iterable[Signature], form: Form = "causal", scheme: str = "none", weights: Path | None = None
+    signatures: Sequence[Signature], form: Form = "causal", scheme: str = "none", weights: Path | None = None
 ) -> StreamContract:
     return StreamContract(
         name=f"random-{form}",
@@ -91,6 +93,7 @@ def contract(
         macs={},
         scheme=scheme,
         signatures=tuple(signatures),
+        input=input_kind(signatures),
         provenance=Provenance(checkpoint_sha256=sha256(weights)) if weights else Provenance(),
     )
 
@@ -128,18 +131,25 @@ def write(folder: Path) -> Artefacts:
 
 
 def write_file(
-    path: Path, graphs: Sequence[Graph], plan: Plan, *, form: Form = "causal", weights: Path | None = None
+    path: Path,
+    graphs: Sequence[Graph],
+    plan: Plan,
+    *,
+    form: Form = "causal",
+    weights: Path | None = None,
+    kind: InputKind = "features",
 ) -> Path:
     """Write lowered graphs as one file, in the format of its suffix."""
-    written = lowered_file(path.suffix.removeprefix("."), graphs, plan)
+    written = lowered_file(path.suffix.removeprefix("."), graphs, plan, kind)
     path.write_bytes(written.finish(contract(written.signatures(512), form, plan.scheme.name, weights)))
     return path
 
 
-def lowered_file(fmt: str, graphs: Sequence[Graph], plan: Plan) -> Written:
+def lowered_file(fmt: str, graphs: Sequence[Graph], plan: Plan, kind: InputKind = "features") -> Written:
     """What a format writes of lowered graphs, without a contract."""
     descriptor = FORMATS.load(fmt)
-    return descriptor.write([run_passes(Lowered.of(graph, plan), descriptor.passes) for graph in graphs])
+    lowered = [run_passes(Lowered.of(graph, plan), descriptor.passes) for graph in graphs]
+    return descriptor.write([each.with_graph(attach_front_end(each.graph, FRONT_END, kind)) for each in lowered])
 
 
 def planned() -> Checkpoint:

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_asc.contract import OLDEST_VERSION, SCHEMA_VERSION, UNSEALED, Affine, Signature, StreamContract, TensorSpec
+from edge_asc.contract import (
+    INT16,
+    OLDEST_VERSION,
+    SCHEMA_VERSION,
+    UNSEALED,
+    Affine,
+    InputKind,
+    Signature,
+    StreamContract,
+    TensorSpec,
+)
 from edge_asc.detection.rules import EventRules
 from edge_asc.errors import ContractError
 from edge_asc.frontend import FrontEnd, LogMel
@@ -175,6 +185,7 @@ def test_a_missing_field_is_refused_unless_it_has_a_default(name: str) -> None:
         "unknown": None,
         "live": DecisionRule("forgetting", 2.0),
         "events": None,
+        "input": "features",
         "provenance": Provenance(),
         "measured": Measured(),
         "file_sha256": UNSEALED,
@@ -244,6 +255,53 @@ def test_a_malformed_field_is_refused(
     target[path[-1]] = value
     with pytest.raises(ContractError):
         StreamContract.from_json(tree)
+
+
+SAMPLES = TensorSpec("samples", "samples", (1, 4096), ("batch", "time"))
+
+
+@pytest.mark.parametrize(
+    ("samples", "kind"),
+    [
+        (SAMPLES, "samples"),
+        (replace(SAMPLES, dtype="int16", quantisation=INT16), "int16"),
+        (replace(SAMPLES, shape=(4096, 1, 1), axes=("time", "batch", "unit")), "samples"),
+    ],
+)
+def test_a_contract_says_that_it_takes_samples(samples: TensorSpec, kind: InputKind) -> None:
+    before = step()
+    taking = replace(before, inputs=(samples, *before.inputs[1:]))
+    made = contract(taking, input=kind)
+    assert made.input == kind
+    assert StreamContract.parse(made.dumps()) == made
+
+
+@pytest.mark.parametrize(
+    ("samples", "kind", "message"),
+    [
+        (FEATURES, "samples", "0 inputs of role samples"),
+        (SAMPLES, "features", "0 inputs of role features"),
+        (replace(SAMPLES, shape=(1, 4095)), "samples", "expected 4096 of them"),
+        (replace(SAMPLES, axes=("time", "unit")), "samples", "expected 4096 of them"),
+        (SAMPLES, "int16", "samples are float32 .* expected int16"),
+        (replace(SAMPLES, dtype="int16", quantisation=INT16), "samples", "samples are int16 .* expected float32"),
+        (replace(SAMPLES, dtype="int16", quantisation=Affine(1.0, 0)), "int16", "expected int16 with"),
+    ],
+)
+def test_an_input_that_is_not_what_the_contract_says_is_refused(
+    samples: TensorSpec, kind: InputKind, message: str
+) -> None:
+    before = step()
+    with pytest.raises(ContractError, match=message):
+        contract(replace(before, inputs=(samples, *before.inputs[1:])), input=kind)
+
+
+def test_a_contract_of_an_unknown_input_is_refused_and_one_of_version_2_takes_features() -> None:
+    value = contract().to_json()
+    with pytest.raises(ContractError, match=r"contract.input: got 'video'"):
+        StreamContract.from_json({**value, "input": "video"})
+    del value["input"]
+    assert StreamContract.from_json({**value, "schema_version": 2}).input == "features"
 
 
 @pytest.mark.parametrize(

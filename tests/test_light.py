@@ -116,8 +116,9 @@ def test_without_torch_a_pretrained_model_is_inspected_but_not_exported(artefact
 
 
 def test_nothing_heavy_is_imported() -> None:
-    heavy = {"torch", "onnx", "sklearn", "matplotlib", "jinja2", "safetensors"}
+    heavy = {"torch", "onnx", "scipy", "sklearn", "matplotlib", "jinja2", "safetensors"}
     modules = "edge_asc, edge_asc.cli, edge_asc.streaming, edge_asc.adaptation.adapter, edge_asc.adaptation.placing"
-    code = f"import sys, {modules}; print(*{heavy} & set(sys.modules))"
+    front_end = "edge_asc.streaming.LogMel().push([0.0] * 4096)"
+    code = f"import sys, {modules}; {front_end}; print(*{heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

@@ -188,22 +188,22 @@ class TestStreamingClassifier:
     def test_features_take_the_place_of_samples(self, runtime: Runtime) -> None:
         frames = LogMel(FRONT_END)(sound(1))
         classifier = StreamingClassifier(runtime)
-        found = [classifier.push_features(frames[t : t + 8]) for t in (0, 8, 16)]
+        found = [classifier.push_input(frames[t : t + 8]) for t in (0, 8, 16)]
         assert_same(found, StreamingClassifier(runtime).push(sound(1)))
 
     @pytest.mark.parametrize("shape", [(4, 256), (9, 256), (256, 8), (8, 128), (8,), (1, 8, 256), (0, 256)])
     def test_features_of_another_shape_are_refused(self, runtime: Runtime, shape: tuple[int, ...]) -> None:
         with pytest.raises(ContractError, match=r"expected \(8, 256\): 8 frames of 256 mel bins"):
-            StreamingClassifier(runtime).push_features(np.zeros(shape, np.float32))
+            StreamingClassifier(runtime).push_input(np.zeros(shape, np.float32))
 
     @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 1e32])
     def test_features_that_are_out_of_reach_leave_the_stream_unchanged(self, runtime: Runtime, value: float) -> None:
         frames = LogMel(FRONT_END)(sound(1))
         classifier = StreamingClassifier(runtime)
-        found = [classifier.push_features(frames[:8])]
+        found = [classifier.push_input(frames[:8])]
         with pytest.raises(ContractError, match="NaN or infinite"):
-            classifier.push_features(np.where(np.arange(256) == 3, np.float32(value), frames[8:16]))
-        found += [classifier.push_features(frames[t : t + 8]) for t in (8, 16)]
+            classifier.push_input(np.where(np.arange(256) == 3, np.float32(value), frames[8:16]))
+        found += [classifier.push_input(frames[t : t + 8]) for t in (8, 16)]
         assert_same(found, StreamingClassifier(runtime).push(sound(1)))
 
     def test_a_new_stream_of_a_file(self, artefacts: Artefacts, tflite: Runtime) -> None:

@@ -130,7 +130,7 @@ class TimesMeasured(Event):
 
     Attributes:
         task: index in the job.
-        front_end: None where the front end does not run.
+        front_end: None where the front end is a part of the model.
         model: features to probabilities.
         engine: the engine's own part of the model's time.
     """
@@ -288,12 +288,16 @@ class Evaluate(Request):
     Attributes:
         features: NumPy file of raw log-mel (frames, mels) of all clips, one after another.
         frames: of each clip.
+        samples: NumPy file of the samples (n,) of all clips, one after another; "" where no model takes samples.
+        counts: samples of each clip.
         output: NumPy file to write.
     """
 
     request = "evaluate"
     features: str
     frames: tuple[int, ...]
+    samples: str
+    counts: tuple[int, ...]
     output: str
 
 

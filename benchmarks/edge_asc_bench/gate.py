@@ -236,8 +236,8 @@ def _compare_times(
         own = after.latency.get(form)
         if own is None or (latency.front_end is None) != (own.front_end is None):
             raise IncomparableError(
-                f"{before.name}, {form}: no such times in the result; measure the same lengths, with scipy on the "
-                "target in both or in neither"
+                f"{before.name}, {form}: no such times in the result; measure the same lengths, of a model that takes "
+                "the same input"
             )
         old, was = _compute_median_and_error(latency, find_reference_latency(baseline, form) if relative else None)
         new, now = _compute_median_and_error(own, find_reference_latency(result, form) if relative else None)

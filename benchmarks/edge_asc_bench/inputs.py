@@ -15,6 +15,7 @@ from edge_asc.data.recordings import Recordings
 from edge_asc.data.scenes import VERSION, generate_scene
 from edge_asc.engine import find_engine, open_runtime
 from edge_asc.errors import ContractError, EdgeAscError
+from edge_asc.evaluation.logits import choose_inputs
 from edge_asc.evaluation.models import name_models
 from edge_asc.files import sha256
 from edge_asc.frontend import Array, FrontEnd, LogMel
@@ -38,6 +39,7 @@ class Clips:
         labels: of the data; empty for unlabelled clips: then only agreement is measured.
         targets: index into `labels` of each clip.
         digest: SHA-256 over the clips; two results with the same digest are about the same audio.
+        samples: of each clip, (n,), for models that take these; None where there are features alone.
     """
 
     name: str
@@ -45,6 +47,15 @@ class Clips:
     labels: tuple[str, ...]
     targets: tuple[int, ...]
     digest: str
+    samples: Sequence[Array] | None = field(default=None, repr=False)
+
+    def inputs(self, contract: StreamContract) -> Sequence[Array]:
+        """Return the clips as a model takes them: raw log-mel or samples.
+
+        Raises:
+            EdgeAscError: it takes samples, and there are none.
+        """
+        return choose_inputs(contract, self.features, self.samples)
 
 
 @dataclass(frozen=True)
@@ -145,7 +156,7 @@ def clips_from(model: Path, data: Path | None, fold: int | None, progress: Progr
     if data is None:
         return _generate(front_end)
     recordings = Recordings.open(data, fold, progress)
-    return _load(recordings, recordings.features(front_end, progress))
+    return _load(recordings, recordings.features(front_end, progress), recordings.samples(front_end.sample_rate))
 
 
 def _generate(front_end: FrontEnd) -> Clips:
@@ -153,11 +164,11 @@ def _generate(front_end: FrontEnd) -> Clips:
     scenes = [generate_scene(label, seed, SCENE_SECONDS) for label in TAU_LABELS for seed in range(SCENES)]
     # The digest is over the scenes' parameters: their samples differ in the last bit from one processor to another.
     digest = hashlib.sha256(repr((VERSION, TAU_LABELS, SCENES)).encode()).hexdigest()
-    return Clips("generated", [raw(scene) for scene in scenes], (), (), digest)
+    return Clips("generated", [raw(scene) for scene in scenes], (), (), digest, scenes)
 
 
-def _load(recordings: Recordings, features: Sequence[Array]) -> Clips:
+def _load(recordings: Recordings, features: Sequence[Array], samples: Sequence[Array]) -> Clips:
     dataset = recordings.dataset
     listed = "".join(f"{sha256(dataset.path(clip))} {clip.label}\n" for clip in recordings.clips)
     digest = hashlib.sha256(listed.encode()).hexdigest()
-    return Clips(dataset.name, features, dataset.labels, tuple(recordings.targets), digest)
+    return Clips(dataset.name, features, dataset.labels, tuple(recordings.targets), digest, samples)

@@ -16,7 +16,7 @@ from edge_asc.files import identity
 if TYPE_CHECKING:
     from edge_asc.frontend import Array
 
-JOB, AUDIO, FEATURES = "job.json", "audio.npy", "features.npy"
+JOB, AUDIO, FEATURES, SAMPLES = "job.json", "audio.npy", "features.npy", "samples.npy"
 EVENTS, LOCK, LOG = "events.jsonl", "runner.lock", "runner.log"
 AUDIO_SECONDS = 10
 
@@ -73,21 +73,31 @@ class Job:
         tasks: to do.
         settings: of the benchmark.
         frames: of each clip; `features.npy` holds the clips one after another.
+        counts: samples of each clip in `samples.npy`; empty where no model takes samples.
     """
 
     tasks: tuple[Task, ...]
     settings: Settings
     frames: tuple[int, ...]
+    counts: tuple[int, ...] = ()
 
     @classmethod
     def read(cls, folder: Path) -> Job:
         """Read the job in a folder that `write` made."""
         value = json.loads((folder / JOB).read_text(encoding="utf-8"))
         settings = {**value["settings"], "lengths": tuple(value["settings"]["lengths"])}
-        return cls(tuple(Task(**task) for task in value["tasks"]), Settings(**settings), tuple(value["frames"]))
+        tasks = tuple(Task(**task) for task in value["tasks"])
+        return cls(tasks, Settings(**settings), tuple(value["frames"]), tuple(value["counts"]))
 
 
-def write(folder: Path, job: Job, models: Mapping[str, Path], audio: Array, features: Sequence[Array]) -> str:
+def write(
+    folder: Path,
+    job: Job,
+    models: Mapping[str, Path],
+    audio: Array,
+    features: Sequence[Array],
+    samples: Sequence[Array] = (),
+) -> str:
     """Fill a job's folder; return the job's name, a digest of everything in it.
 
     Args:
@@ -96,6 +106,7 @@ def write(folder: Path, job: Job, models: Mapping[str, Path], audio: Array, feat
         models: where each task's `file` comes from.
         audio: (n,) float32 at 16 kHz, that times are measured on.
         features: raw log-mel of each clip, (frames, mels).
+        samples: of each clip, (n,) float32; none where no model takes samples.
     """
     import numpy as np
 
@@ -107,5 +118,7 @@ def write(folder: Path, job: Job, models: Mapping[str, Path], audio: Array, feat
             shutil.copyfile(source, folder / name)
     np.save(folder / AUDIO, audio)
     np.save(folder / FEATURES, np.concatenate([np.asarray(clip, np.float32) for clip in features]))
+    if samples:
+        np.save(folder / SAMPLES, np.concatenate(samples))
     (folder / JOB).write_text(json.dumps(asdict(job)), encoding="utf-8")
     return hashlib.sha256(f"{edge_asc.__version__} {identity(folder)[0]}".encode()).hexdigest()[:16]

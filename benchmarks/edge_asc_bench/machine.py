@@ -15,7 +15,7 @@ import edge_asc
 from edge_asc.children import kill_group
 from edge_asc_bench.timeouts import FIRMWARE
 
-BASE_PACKAGES = ("numpy", "scipy")
+BASE_PACKAGES = ("numpy",)
 # Features that decide which integer kernels a runtime has: of x86-64 and of ARM.
 FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm", "sve", "bf16")
 X86 = ("x86_64", "i386", "i686")

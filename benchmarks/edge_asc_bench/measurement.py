@@ -174,10 +174,12 @@ class _TargetRun:
             for seconds in models[i].windows(settings.lengths)
         )
         self.observation = Observation(len(self.tasks))
-        self._job = Job(self.tasks, settings, tuple(map(len, clips.features)))
+        waves = [models[i].contract for i in there if models[i].contract.input != "features"]
+        samples = list(clips.inputs(waves[0])) if waves else []
+        self._job = Job(self.tasks, settings, tuple(map(len, clips.features)), tuple(map(len, samples)))
         sources = {file: models[i].path for i, file in files.items()}
         audio = generate_scene("park", 0, AUDIO_SECONDS)
-        self._digest = jobs.write(folder, self._job, sources, audio, clips.features)
+        self._digest = jobs.write(folder, self._job, sources, audio, clips.features, samples)
 
     async def measure(self) -> None:
         """Have the target do the job."""

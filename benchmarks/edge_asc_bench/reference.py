@@ -42,7 +42,7 @@ class HostReference:
 
 def _evaluate(model: Model, clips: Clips, settings: Settings) -> Logits:
     logits: Logits = {
-        seconds: clip_logits(model.runtime, clips.features, [seconds] if seconds else ())
+        seconds: clip_logits(model.runtime, clips.inputs(model.contract), [seconds] if seconds else ())
         for seconds in model.windows(settings.lengths)
     }
     for rows in logits.values():

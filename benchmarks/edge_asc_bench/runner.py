@@ -41,7 +41,7 @@ from edge_asc_bench.events import (
     encode,
     name_logits,
 )
-from edge_asc_bench.job import EVENTS, FEATURES, LOCK, LOG, Job, Settings, Task
+from edge_asc_bench.job import EVENTS, FEATURES, LOCK, LOG, SAMPLES, Job, Settings, Task
 from edge_asc_bench.machine import describe, read_condition
 from edge_asc_bench.process import Reply, WorkerProcess
 from edge_asc_bench.timeouts import EVALUATION_PER_FRAME, HEARTBEAT, WORKER_REPLY
@@ -142,7 +142,9 @@ def run(folder: Path, emit: Emit) -> None:
                 emit(memory)
         for i in team.workers:
             emit(Progressed("accuracy", i, len(job.tasks)))
-            request = Evaluate(str(folder / FEATURES), job.frames, str(folder / name_logits(i)))
+            samples = str(folder / SAMPLES) if job.counts else ""
+            output = str(folder / name_logits(i))
+            request = Evaluate(str(folder / FEATURES), job.frames, samples, job.counts, output)
             timeout = WORKER_REPLY + EVALUATION_PER_FRAME * sum(job.frames)
             if written := team.ask(i, request, LogitsWritten, timeout):
                 emit(written)

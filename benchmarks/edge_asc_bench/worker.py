@@ -43,7 +43,7 @@ CLEAR = Path("/proc/self/clear_refs")
 GRACE = 1.0
 
 TimedDecision = Callable[[int], tuple[int | None, int, int]]
-"""Decides on the chunk of an index: the times of front end (None without one), model and engine, ns."""
+"""Decides on the chunk of an index: the times of front end (None inside the model), model and engine, ns."""
 
 
 class Worker:
@@ -78,8 +78,7 @@ class Worker:
         from edge_asc.frontend import LogMel
 
         samples = np.load(request.audio)
-        if _has_scipy():
-            LogMel()(samples[:16000])  # the front end's own start is not the model's
+        LogMel()(samples[:16000])  # the front end's own start is not the model's
         front_end = _read_status("VmRSS")
         _import_engine(Path(request.path))
         imported = _read_status("VmRSS")
@@ -119,7 +118,9 @@ class Worker:
 
         from edge_asc.evaluation.logits import check_finite, clip_logits
 
-        clips = np.split(np.load(request.features, mmap_mode="r"), np.cumsum(request.frames)[:-1])
+        takes_features = self._runtime.contract.input == "features"
+        file, counts = (request.features, request.frames) if takes_features else (request.samples, request.counts)
+        clips = np.split(np.load(file, mmap_mode="r"), np.cumsum(counts)[:-1])
         logits = clip_logits(self._runtime, clips, [self._seconds] if self._seconds else ())
         check_finite(logits)
         np.save(request.output, np.concatenate(logits))
@@ -142,11 +143,8 @@ def _time_steps(runtime: Runtime, audio: Array) -> TimedDecision:
     from edge_asc.streaming import StreamingClassifier
 
     classifier, log_mel = StreamingClassifier(runtime), _make_front_end(runtime)
-    step = runtime.contract.signature("step")
-    if log_mel is None:
-        features = _make_noise(runtime, len(audio) // step.samples * step.frames)
-        return _time(None, classifier, _split(features, step.frames))
-    return _time(log_mel.push, classifier, _split(audio, step.samples))
+    chunks = _split(audio, runtime.contract.signature("step").samples)
+    return _time(None if log_mel is None else log_mel.push, classifier, chunks)
 
 
 def _time_windows(runtime: Runtime, audio: Array, seconds: int) -> TimedDecision:
@@ -154,7 +152,7 @@ def _time_windows(runtime: Runtime, audio: Array, seconds: int) -> TimedDecision
 
     classifier, log_mel = WindowedClassifier(runtime, seconds), _make_front_end(runtime)
     if log_mel is None:
-        return _time(None, classifier, [_make_noise(runtime, runtime.contract.signature(f"window_{seconds}s").frames)])
+        return _time(None, classifier, [audio[: runtime.contract.signature(f"window_{seconds}s").samples]])
     return _time(log_mel, classifier, [audio[: seconds * runtime.contract.front_end.sample_rate]])
 
 
@@ -185,12 +183,12 @@ def _time(
 
     def decide(index: int) -> tuple[int | None, int, int]:
         nonlocal spent
-        spent, frames = 0, chunks[index % len(chunks)]
+        spent, value = 0, chunks[index % len(chunks)]
         begun = time.perf_counter_ns()
         if front_end is not None:
-            frames = front_end(frames)
+            value = front_end(value)
         middle = time.perf_counter_ns()
-        classifier.push_features(frames)
+        classifier.push_input(value)
         model = time.perf_counter_ns() - middle
         return middle - begun if front_end is not None else None, model, spent
 
@@ -198,26 +196,11 @@ def _time(
 
 
 def _make_front_end(runtime: Runtime) -> LogMel | None:
-    """The model's front end; None without scipy, which it computes with: then the model alone is measured."""
+    """The model's front end; None where it is a part of the model."""
     from edge_asc.frontend import LogMel
 
-    return LogMel(runtime.contract.front_end) if _has_scipy() else None
-
-
-def _has_scipy() -> bool:
-    try:
-        import_module("scipy")
-    except ImportError:
-        return False
-    return True
-
-
-def _make_noise(runtime: Runtime, frames: int) -> Array:
-    """Random features in place of a front end's, (frames, mels)."""
-    import numpy as np
-
-    shape = (frames, runtime.contract.front_end.mels)
-    return np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+    contract = runtime.contract
+    return LogMel(contract.front_end) if contract.input == "features" else None
 
 
 def _read_status(field: str) -> int | None:

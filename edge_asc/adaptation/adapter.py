@@ -67,7 +67,8 @@ def adapt(base: Base, material: Material, name: str, progress: Progress = SILENT
     Raises:
         EdgeAscError: fewer than two classes have clips, or the file does not compute what it should.
     """
-    embeddings = {level: base.embed(material.features, gain=level, progress=progress) for level in LEVELS}
+    clips = material.inputs(base.contract)
+    embeddings = {level: base.embed(clips, gain=level, progress=progress) for level in LEVELS}
     layer, file_layer = fit_both(base, material, embeddings, range(len(material.targets)))
     decision = base.contract.decision
     folds = progress.track(material.folds, "Cross-validating") if material.folds else ()
@@ -78,9 +79,7 @@ def adapt(base: Base, material: Material, name: str, progress: Progress = SILENT
     contract = make_contract(base, material, name, layer)
     temperature = held_out_file.choose_temperature()
     contract = replace(contract, temperature=temperature, unknown=held_out_file.choose_unknown(temperature))
-    logits = stream_logits(
-        base.open_copy(base.editor.replace(file_layer, contract)), material.features, progress=progress
-    )
+    logits = stream_logits(base.open_copy(base.editor.replace(file_layer, contract)), clips, progress=progress)
     adapted = compare(logits, embeddings[LEVELS[0]], layer, file_layer)
     confusions = held_out_file.confusions
     measured = replace(adapted, held_out_clips=confusions.clips, held_out_right=confusions.right)
@@ -168,7 +167,8 @@ def count_before(base: Base, material: Material, indices: Sequence[int], progres
     known = base.contract.labels
     if not set(material.labels) <= set(known):
         return None
-    logits = stream_logits(base.runtime, [material.features[index] for index in indices], progress=progress)
+    clips = material.inputs(base.contract)
+    logits = stream_logits(base.runtime, [clips[index] for index in indices], progress=progress)
     right = 0
     for clip, index in zip(logits, indices, strict=True):
         decided = known[decide(clip, base.contract.decision)[-1]] if len(clip) else ""

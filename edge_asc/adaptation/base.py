@@ -81,20 +81,20 @@ class Base:
         """The contract of the artefact."""
         return self.runtime.contract
 
-    def embed(self, features: Sequence[Array], *, gain: float = 0.0, progress: Progress = SILENT) -> list[Array]:
+    def embed(self, clips: Sequence[Array], *, gain: float = 0.0, progress: Progress = SILENT) -> list[Array]:
         """Return the embeddings of clips, (steps, width) each, as the output layer sees them.
 
         They are the logits of a copy whose output layer passes them through.
 
         Args:
-            features: raw log-mel of each clip, (frames, mels).
+            clips: raw log-mel of each clip, (frames, mels), or samples, (n,), if the model takes these.
             gain: input gain, dB.
             progress: one unit for each clip.
         """
         site = self.editor.site
         contract = relabel(self.contract, [f"unit {number}" for number in range(site.width)], site)
         data = self.editor.replace(pass_through(site), replace(contract, name=f"embeddings of {contract.name}"))
-        return stream_logits(self.open_copy(data), features, gain=gain, progress=progress)
+        return stream_logits(self.open_copy(data), clips, gain=gain, progress=progress)
 
     def open_copy(self, data: bytes) -> Runtime:
         """Open the bytes of a copy, from a file that exists while the engine reads it."""

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_asc.adaptation.layer import OutputLayer
-from edge_asc.errors import EdgeAscError
+from edge_asc.errors import EdgeAscError, require
 from edge_asc.frontend import Array
 
 Floats = npt.NDArray[np.float64]
@@ -40,8 +40,7 @@ def fit_layer(
     Raises:
         EdgeAscError: fewer than two classes have a clip with a decision.
     """
-    from scipy.optimize import minimize
-
+    minimize = require("scipy.optimize", "adapt").minimize
     examples, labels, weights = _average(embeddings, targets)
     present = np.unique(labels)
     if len(present) < 2:

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from edge_asc.contract import StreamContract
 from edge_asc.data.cache import FeatureCache, Features, default_cache
 from edge_asc.data.dataset import OTHER, Clip, Dataset, Fold
 from edge_asc.data.folder import Folder
 from edge_asc.data.folds import make_folds
 from edge_asc.data.groups import own_group, regroup
-from edge_asc.frontend import FrontEnd
+from edge_asc.data.samples import Samples
+from edge_asc.evaluation.logits import choose_inputs
+from edge_asc.frontend import Array, FrontEnd
 from edge_asc.progress import SILENT, Progress
 
 Split = tuple[tuple[int, ...], tuple[int, ...]]
@@ -25,6 +28,7 @@ class Material:
         name: of the data set.
         labels: of the model, in the order of its outputs.
         features: raw log-mel of each clip.
+        samples: of each clip.
         targets: index into `labels` of each clip.
         folds: indices of the clips that are fitted on, and of those that are held out.
         digest: SHA-256 of the audio and the labels of all clips.
@@ -33,6 +37,7 @@ class Material:
     name: str
     labels: tuple[str, ...]
     features: Features = field(repr=False)
+    samples: Samples = field(repr=False)
     targets: tuple[int, ...] = field(repr=False)
     folds: tuple[Split, ...] = field(repr=False)
     digest: str
@@ -55,6 +60,7 @@ class Material:
             name=dataset.name,
             labels=dataset.labels,
             features=features,
+            samples=Samples(dataset, clips, front_end.sample_rate),
             targets=tuple(dataset.labels.index(clip.label) for clip in clips),
             folds=tuple(
                 (find(dataset.split(number, "train")), find(dataset.split(number, "evaluate")))
@@ -63,6 +69,10 @@ class Material:
             ),
             digest=features.digest([clip.label for clip in clips]),
         )
+
+    def inputs(self, contract: StreamContract) -> Sequence[Array]:
+        """Return the clips as a model takes them: raw log-mel or samples."""
+        return choose_inputs(contract, self.features, self.samples)
 
 
 def add_background(dataset: Dataset, folder: Path, seed: int = 0) -> Dataset:

@@ -8,6 +8,7 @@ from typing import Self
 
 from edge_asc.data.cache import FeatureCache, Features, default_cache
 from edge_asc.data.dataset import Clip, Dataset
+from edge_asc.data.samples import Samples
 from edge_asc.frontend import FrontEnd
 from edge_asc.progress import SILENT, Progress
 
@@ -47,3 +48,7 @@ class Recordings:
             DatasetError: a clip cannot be read.
         """
         return FeatureCache(default_cache(), front_end).features(self.dataset, self.clips, progress)
+
+    def samples(self, sample_rate: int) -> Samples:
+        """Return the samples of each clip, read when they are used."""
+        return Samples(self.dataset, self.clips, sample_rate)

@@ -6,6 +6,7 @@ background and differ by sparse events, so that accuracy grows with the length o
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
 
 from edge_asc.data.layouts.tau import TAU_LABELS
 from edge_asc.errors import DatasetError
@@ -94,15 +94,27 @@ def _generator(*seed: int) -> np.random.Generator:
 _KNOTS = np.array([31.25, 62.5, 125, 250, 500, 1000, 2000, 4000, 8000])
 
 
+def _fast_length(count: int) -> int:
+    """Return the least number of at least `count`, 1 or more, whose prime factors a Fourier transform is fast for."""
+    for size in itertools.count(count):
+        rest = size
+        for prime in (2, 3, 5):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return size
+    raise AssertionError("there is always a larger power of 2")
+
+
 def _background(
     family: _Family, of_place: np.random.Generator, of_scene: np.random.Generator, count: int, rate: int
 ) -> Signal:
     """Noise and hum of unit RMS, (count,)."""
-    size = scipy.fft.next_fast_len(count, real=True)
+    size = _fast_length(count)
     levels = family.levels + of_place.normal(0, 4, len(_KNOTS)) + of_scene.normal(0, 2, len(_KNOTS))
-    shape = np.interp(scipy.fft.rfftfreq(size, 1 / rate), _KNOTS, 10 ** (levels / 20)).astype(np.float32)
+    shape = np.interp(np.fft.rfftfreq(size, 1 / rate), _KNOTS, 10 ** (levels / 20)).astype(np.float32)
     spectrum = of_scene.standard_normal(2 * len(shape), np.float32).view(np.complex64)
-    signal: Signal = scipy.fft.irfft(spectrum * shape, size)[:count]
+    signal: Signal = np.fft.irfft(spectrum * shape, size)[:count]
     signal *= 1 + 0.3 * _sway(of_scene, count, rate)
     signal /= _rms(signal)
 
@@ -158,12 +170,12 @@ def _tone(frequency: float | Signal, seconds: float, rate: int, decay: float = 0
 def _noise(rng: np.random.Generator, seconds: float, rate: int, low: float, high: float) -> Signal:
     """Noise of unit RMS between `low` and `high` Hz."""
     count = int(seconds * rate)
-    size = scipy.fft.next_fast_len(count, real=True)
+    size = _fast_length(count)
     spectrum = np.zeros(size // 2 + 1, np.complex128)
     first = min(int(low * size / rate), size // 2 - 1)
     band = spectrum[first : max(first + 1, int(high * size / rate))]
     band[:] = rng.standard_normal(2 * len(band)).view(np.complex128)
-    noise: Signal = scipy.fft.irfft(spectrum, size)[:count]
+    noise: Signal = np.fft.irfft(spectrum, size)[:count]
     noise /= _rms(noise)
     return noise
 

@@ -10,7 +10,7 @@ import numpy as np
 from edge_asc.contract import StreamContract
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.accuracy import Accuracy, LengthResult, LogitError, Tally, count_by_class
-from edge_asc.evaluation.logits import Indices, clip_logits, decide, steps_at
+from edge_asc.evaluation.logits import Indices, choose_inputs, clip_logits, decide, steps_at
 from edge_asc.evaluation.predictions import Ends
 from edge_asc.frontend import Array, FrontEnd
 from edge_asc.progress import SILENT, Progress
@@ -26,11 +26,13 @@ class LabelledClips:
         features: raw log-mel of each clip, (frames, mels).
         targets: index into `labels` of each clip.
         labels: labels of the data.
+        samples: of each clip, (n,), for models that take these; None where there are features alone.
     """
 
     features: Sequence[Array]
     targets: Sequence[int]
     labels: Sequence[str]
+    samples: Sequence[Array] | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,13 @@ def evaluate(
             name,
             runtime.engine,
             runtime.contract,
-            clip_logits(runtime, clips.features, seconds, gain=gain, progress=progress),
+            clip_logits(
+                runtime,
+                choose_inputs(runtime.contract, clips.features, clips.samples),
+                seconds,
+                gain=gain,
+                progress=progress,
+            ),
         )
         for name, runtime in runtimes
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -95,7 +95,7 @@ def follow(
         raise EdgeAscError("the models have different front ends; evaluate them one at a time")
     classifiers = [StreamingClassifier(runtime, decision=rule) for runtime, rule, _ in models]
     beliefs = [make_event_belief(runtime.contract, rules) for runtime, _, rules in models]
-    normalise = [LogMel(contract.front_end).normalise for contract in contracts]
+    inputs = [_choose_input(contract) for contract in contracts]
     rows: list[list[Array]] = [[] for _ in models]
     answers: list[list[int]] = [[] for _ in models]
     size, frames, log_mel = first.signature("step").samples, first.signature("step").frames, LogMel(raw)
@@ -107,11 +107,11 @@ def follow(
             steps = len(rest) // size
             loud = [measure_level(rest[i * size : (i + 1) * size]) > QUIETEST for i in range(steps)]
             for classifier, belief, to_input, mine, said in zip(
-                classifiers, beliefs, normalise, rows, answers, strict=True
+                classifiers, beliefs, inputs, rows, answers, strict=True
             ):
-                x = to_input(pending[: steps * frames].copy())
-                for i in range(steps):
-                    decision = classifier.push_features(x[i * frames : (i + 1) * frames])
+                x = to_input(pending[: steps * frames], rest[: steps * size])
+                for i, chunk in enumerate(np.split(x, steps) if steps else ()):
+                    decision = classifier.push_input(chunk)
                     mine.append(belief.update(decision.logits).astype(np.float32) * np.float32(loud[i]))
                     said.append(classifier.labels.index(decision.answer))
             rest, pending = rest[steps * size :], pending[steps * frames :]
@@ -126,6 +126,14 @@ def follow(
         )
         for (runtime, rule, _), mine, said in zip(models, rows, answers, strict=True)
     ]
+
+
+def _choose_input(contract: StreamContract) -> Callable[[Array, Array], Array]:
+    """Return a function that gives a model what it takes, of raw log-mel, (frames, mels), and samples, (n,)."""
+    if contract.input != "features":
+        return lambda _, samples: samples
+    normalise = LogMel(contract.front_end).normalise
+    return lambda log_mel, _: normalise(log_mel.copy())
 
 
 @dataclass(frozen=True)

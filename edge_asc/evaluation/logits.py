@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from edge_asc.contract import StreamContract
+from edge_asc.contract import Signature, StreamContract
 from edge_asc.engines.pytorch import TorchRuntime
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.checkpoints import stream_clips
@@ -70,13 +70,14 @@ def decide(logits: npt.ArrayLike, decision: ClipRule) -> Indices:
 
 
 def stream_logits(
-    runtime: Runtime, features: Sequence[Array], *, gain: float = 0.0, progress: Progress = SILENT
+    runtime: Runtime, clips: Sequence[Array], *, gain: float = 0.0, progress: Progress = SILENT
 ) -> list[Array]:
     """Stream clips from a reset each.
 
     Args:
         runtime: a causal model.
-        features: raw log-mel of each clip, (frames, mels), not changed; frames after the last whole step are left out.
+        clips: raw log-mel of each clip, (frames, mels), or samples, (n,), if the model takes these (`choose_inputs`);
+            not changed; what comes after the last whole step is left out.
         gain: input gain, dB.
         progress: one unit for each clip or batch of clips.
 
@@ -84,22 +85,22 @@ def stream_logits(
         Logits after every step of each clip, (steps, classes).
 
     Raises:
-        EdgeAscError: the model is windowed, or features have another number of mel bins than its front end.
+        EdgeAscError: the model is windowed, or clips are not what it takes.
     """
     contract = runtime.contract
     if contract.form != "causal":
         raise EdgeAscError(
             f"{contract.name} is a windowed model; expected a causal one, which decides after every step"
         )
-    step, title = contract.signature("step").frames, f"Streaming {contract.name}"
+    step, title = count_inputs(contract, contract.signature("step")), f"Streaming {contract.name}"
 
     def prepare(index: int) -> Array:
-        clip = _normalise(contract, features[index], gain)
+        clip = _prepare(contract, clips[index], gain)
         return clip[: len(clip) // step * step]
 
-    indices = range(len(features))
+    indices = range(len(clips))
     if stream := _batch_stream(runtime):
-        batches = [indices[begin : begin + BATCH] for begin in range(0, len(features), BATCH)]
+        batches = [indices[begin : begin + BATCH] for begin in range(0, len(clips), BATCH)]
         return [
             logits for batch in progress.track(batches, title) for logits in stream([prepare(index) for index in batch])
         ]
@@ -109,14 +110,14 @@ def stream_logits(
         classifier.reset()
         clip = prepare(index)
         chunks = (clip[begin : begin + step] for begin in range(0, len(clip), step))
-        rows = [classifier.push_features(chunk).logits for chunk in chunks]
+        rows = [classifier.push_input(chunk).logits for chunk in chunks]
         streamed.append(np.array(rows, np.float32).reshape(-1, len(contract.labels)))
     return streamed
 
 
 def window_logits(
     runtime: Runtime,
-    features: Sequence[Array],
+    clips: Sequence[Array],
     lengths: Sequence[int],
     *,
     gain: float = 0.0,
@@ -126,7 +127,7 @@ def window_logits(
 
     Args:
         runtime: a windowed model that offers these lengths.
-        features: raw log-mel of each clip, (frames, mels), not changed.
+        clips: raw log-mel or samples of each clip, as for `stream_logits`; not changed.
         lengths: seconds, ascending; lengths that a clip does not reach are left out.
         gain: input gain, dB.
         progress: one unit for each clip.
@@ -139,18 +140,18 @@ def window_logits(
     """
     contract = runtime.contract
     windows = [WindowedClassifier(runtime, seconds, carry="none") for seconds in lengths]
-    sizes = [contract.signature(f"window_{seconds}s").frames for seconds in lengths]
+    sizes = [count_inputs(contract, contract.signature(f"window_{seconds}s")) for seconds in lengths]
     logits = []
-    for clip in progress.track(features, f"Streaming {contract.name}"):
-        x = _normalise(contract, clip, gain)
-        rows = [w.push_features(x[:size]) for w, size in zip(windows, sizes, strict=True) if len(x) >= size]
+    for clip in progress.track(clips, f"Streaming {contract.name}"):
+        x = _prepare(contract, clip, gain)
+        rows = [w.push_input(x[:size]) for w, size in zip(windows, sizes, strict=True) if len(x) >= size]
         logits.append(np.array(rows, np.float32).reshape(-1, len(contract.labels)))
     return logits
 
 
 def clip_logits(
     runtime: Runtime,
-    features: Sequence[Array],
+    clips: Sequence[Array],
     lengths: Sequence[int] = (),
     *,
     gain: float = 0.0,
@@ -158,8 +159,28 @@ def clip_logits(
 ) -> list[Array]:
     """Run a model of either form on clips: `stream_logits`, or `window_logits` with these `lengths`."""
     if runtime.contract.form == "windowed":
-        return window_logits(runtime, features, lengths, gain=gain, progress=progress)
-    return stream_logits(runtime, features, gain=gain, progress=progress)
+        return window_logits(runtime, clips, lengths, gain=gain, progress=progress)
+    return stream_logits(runtime, clips, gain=gain, progress=progress)
+
+
+def choose_inputs(
+    contract: StreamContract, features: Sequence[Array], samples: Sequence[Array] | None
+) -> Sequence[Array]:
+    """Return the form of clips that a model takes: raw log-mel or samples of each clip.
+
+    Raises:
+        EdgeAscError: it takes samples, and there are none.
+    """
+    if contract.input == "features":
+        return features
+    if samples is None:
+        raise EdgeAscError(f"{contract.name} takes samples; got features alone: give the recordings")
+    return samples
+
+
+def count_inputs(contract: StreamContract, signature: Signature) -> int:
+    """Return the number of frames, or of samples, that a run of a signature takes."""
+    return signature.frames if contract.input == "features" else signature.samples
 
 
 def check_finite(logits: Sequence[Array]) -> None:
@@ -179,9 +200,13 @@ def _batch_stream(runtime: Runtime) -> Callable[[Sequence[Array]], list[Array]] 
     return partial(stream_clips, runtime) if isinstance(runtime, TorchRuntime) else None
 
 
-def _normalise(contract: StreamContract, clip: Array, gain: float) -> Array:
-    """Return raw log-mel as a model's front end gives it at an input gain, dB, in a new array."""
+def _prepare(contract: StreamContract, clip: Array, gain: float) -> Array:
+    """Return a clip at an input gain, dB, in a new array: raw log-mel as the front end gives it, or samples."""
     front_end = contract.front_end
+    if contract.input != "features":
+        if clip.ndim != 1:
+            raise EdgeAscError(f"a clip is {clip.shape}; {contract.name} expects samples, (n,)")
+        return np.asarray(clip * np.float32(10.0 ** (gain / 20.0)), np.float32)
     if clip.ndim != 2 or clip.shape[1] != front_end.mels:
         raise EdgeAscError(f"features are {clip.shape}; {contract.name} expects (frames, {front_end.mels})")
     scaled = at_level(clip, gain, front_end.floor) if gain else np.array(clip, np.float32)

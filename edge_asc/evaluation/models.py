@@ -100,7 +100,8 @@ def measure_models(
     """
     features = recordings.features(runtimes[0][1].contract.front_end, progress)
     notes = leakage_notes(models, recordings.clips, features.digests)
-    clips = LabelledClips(features, recordings.targets, recordings.dataset.labels)
+    samples = recordings.samples(runtimes[0][1].contract.front_end.sample_rate)
+    clips = LabelledClips(features, recordings.targets, recordings.dataset.labels, samples)
     by_model: dict[str, Accuracy] = {}
     for form in dict.fromkeys(runtime.contract.form for _, runtime in runtimes):
         same_form = [(name, runtime) for name, runtime in runtimes if runtime.contract.form == form]

@@ -53,11 +53,18 @@ def stream_recordings(
         for length in lengths
         for carry in carries
     }
-    log_mel = LogMel(runtime.contract.front_end)
+    contract = runtime.contract
+    log_mel = LogMel(contract.front_end) if contract.input == "features" else None
+    rate = contract.front_end.sample_rate
     logits: dict[tuple[int, Carry], list[Array]] = {key: [] for key in classifiers}
     for batch in _batches(recordings, BATCH if isinstance(runtime, TorchRuntime) else 1):
         for length in lengths:
-            cut = np.stack([_cut(samples, log_mel, seconds, length, period) for samples in batch])
+            whole = [_cut(samples, rate, seconds, length, period) for samples in batch]
+            size = contract.signature(f"window_{length}s").samples
+            if log_mel is None:
+                cut = np.stack([windows[:, :size] for windows in whole])
+            else:
+                cut = np.stack([np.stack([log_mel(window) for window in windows]) for windows in whole])
             if isinstance(runtime, TorchRuntime):
                 for carry, last in zip(carries, stream_windows(runtime, cut, carries, period), strict=True):
                     logits[length, carry].append(last)
@@ -65,17 +72,16 @@ def stream_recordings(
             for carry in carries:
                 classifier = classifiers[length, carry]
                 classifier.reset()
-                logits[length, carry].append(np.stack([classifier.push_features(window) for window in cut[0]])[None])
+                logits[length, carry].append(np.stack([classifier.push_input(window) for window in cut[0]])[None])
     return {key: np.concatenate(rows) for key, rows in logits.items()}
 
 
-def _cut(samples: Array, log_mel: LogMel, seconds: float, length: int, period: float) -> Array:
-    """Compute the features of each window of a recording, (windows, frames, mels)."""
-    rate = log_mel.config.sample_rate
+def _cut(samples: Array, rate: int, seconds: float, length: int, period: float) -> Array:
+    """Cut the windows of a recording, (windows, rate · length)."""
     count, size, shift = window_count(seconds, length, period), length * rate, round(period * rate)
     if len(samples) < (count - 1) * shift + size:
         raise EdgeAscError(f"a recording is {len(samples) / rate:.2f} s long; expected at least {seconds:g} s")
-    return np.stack([log_mel(samples[i * shift : i * shift + size]) for i in range(count)])
+    return np.stack([samples[i * shift : i * shift + size] for i in range(count)])
 
 
 def _batches(recordings: Iterable[Array], size: int) -> Iterator[list[Array]]:

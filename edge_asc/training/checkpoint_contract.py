@@ -10,6 +10,7 @@ from edge_asc.models import CRNN
 from edge_asc.models.complexity import deployed_parameters
 from edge_asc.models.signatures import step_signatures, window_signatures
 from edge_asc.provenance import Measured, Provenance
+from edge_asc.tensors import input_kind
 from edge_asc.training.checkpoint import Checkpoint
 
 
@@ -55,6 +56,7 @@ def checkpoint_contract(
         unknown=checkpoint.unknown,
         live=checkpoint.live,
         events=checkpoint.events,
+        input=input_kind(signatures),
         provenance=provenance or Provenance(),
         measured=measured or Measured(),
     )

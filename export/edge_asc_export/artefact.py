@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import edge_asc
-from edge_asc.contract import Signature, StreamContract
+from edge_asc.contract import InputKind, Signature, StreamContract
 from edge_asc.errors import ExportError
 from edge_asc.models import CRNN
-from edge_asc.provenance import Measured, Parity, Provenance
+from edge_asc.provenance import Measured, Provenance
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc.training.checkpoint_contract import checkpoint_contract
 from edge_asc_export.format import FORMATS, Format, Written, check_support
+from edge_asc_export.front_end import attach_front_end
 from edge_asc_export.graph import Graph
 from edge_asc_export.lowering import lower_gru, lower_step, lower_window
 from edge_asc_export.passes.equalise import equalise_by_plan
@@ -32,6 +33,7 @@ class Draft:
         checkpoint_hash: SHA-256 of its weights.
         plan: of quantisation.
         windows: lengths, s, of a windowed model; none for a causal one.
+        input: what the artefacts take; with samples, the front end is a part of them.
 
     Raises:
         ExportError: the model cannot be exported this way, or the plan belongs to another one.
@@ -41,6 +43,7 @@ class Draft:
     checkpoint_hash: str
     plan: Plan
     windows: tuple[int, ...] = ()
+    input: InputKind = "features"
 
     def __post_init__(self) -> None:
         model = self.checkpoint.model
@@ -78,6 +81,10 @@ class Draft:
         windows = [lower_window(self.model, seconds, rate * seconds // hop) for seconds in self.windows]
         return (*windows, lower_gru(self.model))
 
+    def with_input(self, lowered: Lowered) -> Lowered:
+        """Return a graph that takes the draft's input, of one after its passes."""
+        return lowered.with_graph(attach_front_end(lowered.graph, self.checkpoint.front_end, self.input))
+
     def contract(self, fmt: Format, signatures: Sequence[Signature], graphs: Sequence[Graph]) -> StreamContract:
         """Return the contract of an artefact of these signatures, without measurements."""
         provenance = Provenance(
@@ -85,13 +92,14 @@ class Draft:
             tools=fmt.versions(),
             checkpoint_sha256=self.checkpoint_hash,
             scheme=self.scheme.to_json(),
-            float_parts=describe_float_part(fmt, self.plan, self.model.config.form),
+            float_parts=describe_float_part(fmt, self.plan, self.model.config.form, self.input),
             calibration=self.plan.provenance if self.scheme.static else None,
         )
+        attached = [attach_front_end(graph, self.checkpoint.front_end, self.input) for graph in graphs]
         return checkpoint_contract(
             self.checkpoint,
             signatures,
-            macs={graph.name: graph.macs() for graph in graphs},
+            macs={graph.name: graph.macs() for graph in attached},
             scheme=self.scheme.name,
             provenance=provenance,
         )
@@ -118,9 +126,8 @@ class Artefact:
         """The bytes of the file."""
         return self.written.finish(self.contract)
 
-    def with_parity(self, parity: Parity, accepted: float | None = None) -> Artefact:
-        """Return the same file with a measurement in its contract, and the agreement that was accepted as enough."""
-        measured = Measured(parity=parity, accepted_agreement=accepted)
+    def with_measured(self, measured: Measured) -> Artefact:
+        """Return the same file with measurements in its contract."""
         return replace(self, contract=replace(self.contract, measured=measured))
 
 
@@ -131,18 +138,26 @@ def write(draft: Draft, name: str) -> list[Artefact]:
         ExportError: the format cannot express the scheme.
     """
     check_support(name, draft.scheme)
-    fmt, stem = FORMATS.load(name), f"{draft.checkpoint.name}-{draft.scheme.label}"
+    fmt, stem = FORMATS.load(name), f"{draft.checkpoint.name}-{label_of(draft.scheme, draft.input)}"
     artefacts = []
     for file in fmt.files(draft.graphs):
-        written = fmt.write([run_passes(Lowered.of(graph, draft.plan), fmt.passes) for graph in file.graphs])
+        lowered = [run_passes(Lowered.of(graph, draft.plan), fmt.passes) for graph in file.graphs]
+        written = fmt.write([draft.with_input(each) for each in lowered])
         contract = draft.contract(fmt, written.signatures(draft.checkpoint.front_end.hop), file.graphs)
         artefacts.append(Artefact(f"{stem}{file.ending}{fmt.suffix}", name, contract, written))
     return artefacts
 
 
-def describe_float_part(fmt: Format, plan: Plan, form: str) -> str:
-    """Return, in words, what computes in float in an artefact of a causal or a windowed model."""
+def label_of(scheme: Scheme, kind: InputKind) -> str:
+    """Return what file names say of scheme and input, such as "int8" or "int8-samples"."""
+    return scheme.label + {"features": "", "samples": "-samples", "int16": "-samples-int16"}[kind]
+
+
+def describe_float_part(fmt: Format, plan: Plan, form: str, kind: InputKind = "features") -> str:
+    """Return, in words, what computes in float in an artefact of a causal or a windowed model, by its input."""
     parts = [plan.scheme.float_part]
+    if kind != "features" and plan.scheme.name != "none":
+        parts.append("the front end")
     if plan.scheme.static:
         if not any("features" in shared.tensors for shared in plan.ranges):
             parts.append("the input normalisation, so that features are rounded once")

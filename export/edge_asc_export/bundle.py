@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_asc.children import ChildError, run_in_child
+from edge_asc.contract import InputKind
 from edge_asc.engine import open_runtime
 from edge_asc.engines.pytorch import TorchRuntime
 from edge_asc.errors import ExportError
@@ -14,11 +15,13 @@ from edge_asc.files import sha256, write_bytes
 from edge_asc.manifest import Entry, Manifest, has_manifest
 from edge_asc.output import claim_folder
 from edge_asc.progress import SILENT, Progress
+from edge_asc.provenance import Measured
 from edge_asc.scratch import scratch_folder
 from edge_asc.training.checkpoint import Checkpoint, read_metadata
 from edge_asc_export import parity
-from edge_asc_export.artefact import Artefact, Draft, write
+from edge_asc_export.artefact import Artefact, Draft, label_of, write
 from edge_asc_export.format import FORMATS, check_support
+from edge_asc_export.level_parity import FrontEndErrors, check_level, measure_front_end, measure_levels
 from edge_asc_export.placement import check_output, finish, place
 from edge_asc_export.plan import Plan
 from edge_asc_export.scheme import Scheme
@@ -38,6 +41,7 @@ class ExportRequest:
         formats: names of the formats to write.
         windows: lengths, s, of a windowed model.
         plan: recorded ranges, instead of the checkpoint's own.
+        input: what the artefacts take.
         accepted_agreement: with float PyTorch, 0 to 1, in place of the bounds of the scheme; None for these.
     """
 
@@ -46,6 +50,7 @@ class ExportRequest:
     formats: tuple[str, ...]
     windows: tuple[int, ...] = ()
     plan: Plan | None = None
+    input: InputKind = "features"
     accepted_agreement: float | None = None
 
     def draft(self) -> Draft:
@@ -56,7 +61,7 @@ class ExportRequest:
         """
         checkpoint = Checkpoint.load(self.checkpoint)
         weights = str(read_metadata(self.checkpoint)["weights_sha256"])
-        return Draft(checkpoint, weights, self.plan_of(checkpoint.quantisation), self.windows)
+        return Draft(checkpoint, weights, self.plan_of(checkpoint.quantisation), self.windows, self.input)
 
     def plan_of(self, recorded: Mapping[str, object]) -> Plan:
         """Return the plan under the scheme; `recorded` is the checkpoint's own, as JSON.
@@ -103,7 +108,7 @@ def _guess_names(request: ExportRequest, output: Path) -> list[str]:
     """Names of files in `output` that the artefacts of a request may get."""
     stem = f"{read_metadata(request.checkpoint)['name']}-"
     suffixes = {FORMATS.load(name).suffix for name in request.formats}
-    label = request.scheme.label
+    label = label_of(request.scheme, request.input)
     return [
         path.name
         for path in output.iterdir()
@@ -124,20 +129,28 @@ def write_bundle(request: ExportRequest, staging: Path, progress: Progress) -> M
     reference = TorchRuntime(draft.checkpoint)
     for name in sorted(set(request.formats)):
         with progress.phase(f"writing and checking {FORMATS.load(name).title}"):
-            for artefact in write(draft, name):
-                entries[artefact.name] = _check(artefact, reference, request, staging)
+            artefacts = write(draft, name)
+            errors = measure_front_end(draft, artefacts[0], staging)
+            for artefact in artefacts:
+                entries[artefact.name] = _check(artefact, reference, request, staging, errors)
     return Manifest(draft.checkpoint.name, entries, draft.plan.to_json())
 
 
-def _check(artefact: Artefact, reference: TorchRuntime, request: ExportRequest, folder: Path) -> Entry:
+def _check(
+    artefact: Artefact, reference: TorchRuntime, request: ExportRequest, folder: Path, errors: FrontEndErrors
+) -> Entry:
     """Put an artefact's file into a folder, with the parity that was measured on it."""
     path = folder / artefact.name
     write_bytes(path, artefact.data)
-    measured = parity.measure(reference, open_runtime(path))
     # A float artefact is exact or an error: nothing can be accepted in its place.
     accepted = None if request.scheme.bounds is None else request.accepted_agreement
+    candidate = open_runtime(path)
+    measured = parity.measure(reference, candidate)
     parity.check(artefact.name, request.scheme, measured, accepted)
-    data = artefact.with_parity(measured, accepted).data
+    levels = measure_levels(reference, candidate, errors)
+    for level in levels:
+        check_level(artefact.name, request.scheme, level, accepted)
+    data = artefact.with_measured(Measured(parity=measured, accepted_agreement=accepted, levels=levels)).data
     write_bytes(path, data)
     runtime = open_runtime(path)
     return Entry(sha256(path), len(data), artefact.format, runtime.engine, runtime.contract)

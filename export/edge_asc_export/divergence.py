@@ -13,7 +13,7 @@ from torch import Tensor
 
 from edge_asc.engine import open_runtime
 from edge_asc.errors import ExportError
-from edge_asc.evaluation.logits import stream_logits
+from edge_asc.evaluation.logits import choose_inputs, stream_logits
 from edge_asc.frontend import Array, LogMel
 from edge_asc.models import CRNN
 from edge_asc.training.checkpoint import Checkpoint
@@ -177,7 +177,13 @@ class _Comparison:
         return tuple(layers)
 
 
-def diverge(checkpoint: Checkpoint, plan: Plan, artefact: Path, features: Sequence[Array]) -> Divergence:
+def diverge(
+    checkpoint: Checkpoint,
+    plan: Plan,
+    artefact: Path,
+    features: Sequence[Array],
+    samples: Sequence[Array] | None = None,
+) -> Divergence:
     """Compare an integer artefact with its float model, decision by decision and tensor by tensor.
 
     Tensors are those of the float64 simulation of the plan, which the artefact follows up to the rounding of its own
@@ -188,6 +194,7 @@ def diverge(checkpoint: Checkpoint, plan: Plan, artefact: Path, features: Sequen
         plan: that the artefact was written by.
         artefact: its file.
         features: raw log-mel of clips, (frames, mels).
+        samples: of the clips, (n,), for an artefact that takes these.
 
     Raises:
         ExportError: the model is windowed, the scheme has no integer activations, or the plan is another model's.
@@ -208,7 +215,9 @@ def diverge(checkpoint: Checkpoint, plan: Plan, artefact: Path, features: Sequen
     for clip in features:
         whole = log_mel.normalise(np.array(clip[: len(clip) // length * length], np.float32))
         streamed.append(comparison.stream(torch.from_numpy(np.ascontiguousarray(whole.T)[None, None])))
-    return _summarise(checkpoint, comparison, streamed, stream_logits(open_runtime(artefact), features))
+    runtime = open_runtime(artefact)
+    actual = stream_logits(runtime, choose_inputs(runtime.contract, features, samples))
+    return _summarise(checkpoint, comparison, streamed, actual)
 
 
 def _summarise(

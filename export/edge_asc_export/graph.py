@@ -1,11 +1,12 @@
 """The export form: a folded network as a short list of operations, which every format writes.
 
-A tensor of the convolutional part has shape (mel, time, channel), one of the recurrent part (row, unit). There is no
-batch axis: an artefact serves one stream.
+A tensor of the convolutional part has shape (mel, time, channel), one of the recurrent part (row, unit). Tensors of the
+front end are rows, (row, unit), or blocks, (1, row, line, unit). There is no batch axis: an artefact serves one stream.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -151,6 +152,48 @@ class Reshape(Unary):
 
 
 @dataclass(frozen=True)
+class Product(Unary):
+    """Units times a constant matrix, (outputs, inputs), without bias; float32 under every scheme."""
+
+    weight: Array = field(repr=False)
+
+
+@dataclass(frozen=True)
+class View(Unary):
+    """The same elements, in their order, as rows or blocks of another shape."""
+
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class Transpose(Unary):
+    """Blocks whose lines are units, and the other way round: the last two axes change places."""
+
+
+@dataclass(frozen=True)
+class Columns(Unary):
+    """Rows of mel bins, (time, mel), as the columns of one channel, (mel, time, 1)."""
+
+
+@dataclass(frozen=True)
+class Log(Unary):
+    """The natural logarithm."""
+
+
+@dataclass(frozen=True)
+class Clip(Unary):
+    """The nearest value from `low` to `high`."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class FromInt16(Unary):
+    """Integers of 16 bits over 2¹⁵, as float."""
+
+
+@dataclass(frozen=True)
 class GRU(Node):
     """A layer of gated recurrent units over the rows of `input`; one row of `hidden`.
 
@@ -178,12 +221,21 @@ class GRU(Node):
 
 @dataclass(frozen=True)
 class Port:
-    """A named input or output of a graph; `feeds` names the input state that an output state is fed to."""
+    """A named input or output of a graph.
+
+    Attributes:
+        name: in the artefact.
+        tensor: in the graph.
+        role: as the contract states it.
+        feeds: the input state that an output state is fed to.
+        int16: whether it holds integers of 16 bits, which stand for [−1, 1).
+    """
 
     name: str
     tensor: str
     role: Role
     feeds: str | None = None
+    int16: bool = False
 
 
 @dataclass(frozen=True)
@@ -192,7 +244,7 @@ class Graph:
 
     Attributes:
         name: of its signature.
-        frames: log-mel frames that go in, 0 where features are no input.
+        frames: log-mel frames that go in, as features or as the samples that they are of; 0 where none do.
         inputs, outputs: its interface.
         nodes: in an order that computes every tensor before it is read.
         shapes: of all tensors.
@@ -217,14 +269,14 @@ class Graph:
         return ((port, fed[port.name]) for port in self.inputs if port.name in fed)
 
     def macs(self) -> int:
-        """Count the multiply-accumulates of convolutions, linear layers and recurrent layers."""
+        """Count the multiply-accumulates of convolutions, linear layers, matrix products and recurrent layers."""
         total = 0
         for node in self.nodes:
             if isinstance(node, Conv2D):
                 mel, time, _ = self.shapes[node.output]
                 total += mel * time * node.weight.size
-            elif isinstance(node, Linear):
-                total += self.shapes[node.output][0] * node.weight.size
+            elif isinstance(node, Linear | Product):
+                total += math.prod(self.shapes[node.output][:-1]) * node.weight.size
             elif isinstance(node, GRU):
                 total += self.shapes[node.output][0] * (node.weight.size + node.recurrent.size)
         return total
@@ -258,8 +310,8 @@ def output_shape(node: Node, shapes: dict[str, Shape]) -> Shape:
     match node:
         case Conv2D():
             return conv_shape(first, node)
-        case Linear():
-            return (first[0], len(node.weight))
+        case Linear() | Product():
+            return (*first[:-1], len(node.weight))
         case Concat():
             size = sum(shapes[part][node.axis] for part in node.parts)
             return (*first[: node.axis], size, *first[node.axis + 1 :])
@@ -273,8 +325,12 @@ def output_shape(node: Node, shapes: dict[str, Shape]) -> Shape:
             return ((first[0] + sum(node.padding)) // node.factor, first[1], first[2] * node.factor)
         case Unfold():
             return (first[0] * node.factor, first[1], first[2] // node.factor)
-        case Reshape():
+        case Reshape() | View():
             return node.shape
+        case Transpose():
+            return (*first[:-2], first[-1], first[-2])
+        case Columns():
+            return (first[1], first[0], 1)
         case GRU():
             return (first[0], node.units)
         case _:

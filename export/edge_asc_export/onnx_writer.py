@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from edge_asc.contract import METADATA_KEY, Affine, Signature, StreamContract, TensorSpec
+from edge_asc.contract import INT16, METADATA_KEY, Affine, Signature, StreamContract, TensorSpec
 from edge_asc.errors import ExportError, require
 from edge_asc.quantisation import quantise, quantise_weight, round_weight, weight_scales
 from edge_asc.seal import SPARE, seal
@@ -23,21 +23,29 @@ from edge_asc_export.graph import (
     GRU,
     Add,
     Array,
+    Clip,
+    Columns,
     Concat,
     Conv2D,
     Fold,
+    FromInt16,
     Graph,
     Linear,
+    Log,
     MaxPool,
     Multiply,
     Node,
+    Product,
     Reshape,
     Shape,
     Sigmoid,
     Slice,
     Tanh,
+    Transpose,
     Unfold,
+    View,
 )
+from edge_asc_export.onnx_nodes import count_repetition, remove_identities
 from edge_asc_export.pipeline import Lowered
 from edge_asc_export.signature import Layout, Type, signature_of, to_layout
 
@@ -118,7 +126,7 @@ class _Writer:
             first = port.name
             if self._is_transposed(spec):
                 first = self._emit("Transpose", [port.name], f"{port.name}_first", perm=[0, 3, 1, 2])
-            (self.integers if spec.quantisation else self.floats)[port.tensor] = first
+            (self.integers if spec.quantisation and not port.int16 else self.floats)[port.tensor] = first
         for name, value in self.graph.constants.items():
             self._write_constant(name, value)
         for node in self.graph.nodes:
@@ -131,7 +139,7 @@ class _Writer:
                 self._emit("Identity", [source], port.name)
         helper = self.onnx.helper
         inputs, outputs = ([self._value_info(spec) for spec in side] for side in (specs.inputs, specs.outputs))
-        nodes = _remove_identities(self.nodes, {spec.name for spec in specs.outputs})
+        nodes = remove_identities(self.nodes, {spec.name for spec in specs.outputs})
         for i, node in enumerate(nodes):
             node.name = str(i)  # onnxruntime before 1.22 refuses nodes that share a name, as nameless ones do
         graph = helper.make_graph(nodes, self.graph.name, inputs, outputs, list(self.initializers.values()))
@@ -191,7 +199,7 @@ class _Writer:
         if name in self.qparams:
             integers = quantise(value, self.qparams[name]) + 128
             self.integers[name] = self._initializer(name, integers.astype(np.uint8))
-        elif (rows := _repetition(value)) > 1:
+        elif (rows := count_repetition(value)) > 1:
             # Stored once for a band of rows; onnxruntime spreads it when it loads the file.
             shape = (*value.shape[:-1], value.shape[-1] // rows, rows)
             bands = self._initializer(f"{name}_bands", value[..., ::rows, None])
@@ -247,6 +255,32 @@ class _Writer:
                 self._write_fold(node)
             case GRU():
                 self._write_gru(node)
+            case _:
+                self._write_front_end(node)
+
+    def _write_front_end(self, node: Node) -> None:
+        """Emit an operation of the front end, whose tensors are float; features are rounded after the last one."""
+        match node:
+            case Product():
+                weight = self._initializer(f"{node.output}_w", np.ascontiguousarray(node.weight.T, np.float32))
+                self._compute(node, "MatMul", [self._float(node.input), weight])
+            case View():
+                self._compute(node, "Reshape", [self._float(node.input), self._shape(node.shape)])
+            case Transpose():
+                self._compute(node, "Transpose", [self._float(node.input)], perm=[0, 1, 3, 2])
+            case Columns():
+                shape = self._shape(to_layout(self.graph.shapes[node.output], "channels_first"))
+                self._compute(node, "Reshape", [self._float(node.input), shape])
+            case Log():
+                self._compute(node, "Log", [self._float(node.input)])
+            case Clip():
+                bounds = [self._initializer(f"bound_{v:g}", np.float32(v)) for v in (node.low, node.high)]
+                self._compute(node, "Clip", [self._float(node.input), *bounds])
+            case FromInt16():
+                cast = self._emit(
+                    "Cast", [self._float(node.input)], f"{node.output}_cast", to=self.onnx.TensorProto.FLOAT
+                )
+                self._compute(node, "Mul", [cast, self._initializer("int16_scale", np.float32(INT16.scale))])
             case _:
                 raise ExportError(f"a {type(node).__name__} has no ONNX form")
 
@@ -360,30 +394,3 @@ class _Writer:
         ]
         self._emit("GRU", operands, f"{name}_all", hidden_size=n, linear_before_reset=1)
         self.floats[name] = self._emit("Reshape", [f"{name}_all", self._shape((rows, n))], name)
-
-
-def _repetition(value: Array) -> int:
-    """Return the largest n for which the last axis consists of blocks of n equal values."""
-    size = value.shape[-1]
-    if size < 2:
-        return 1
-    changes = np.flatnonzero((value[..., 1:] != value[..., :-1]).reshape(-1, size - 1).any(axis=0)) + 1
-    return int(np.gcd.reduce([size, *changes]))
-
-
-def _remove_identities(nodes: list[NodeProto], outputs: set[str]) -> list[NodeProto]:
-    """Give a graph output's name to the node that computes it, where that node has one output read through Identity."""
-    producers = {node.output[0]: node for node in nodes if len(node.output) == 1}
-    renamed: dict[str, str] = {}
-    kept = []
-    for node in nodes:
-        source = node.input[0] if node.op_type == "Identity" else ""
-        if source in producers and source not in outputs and source not in renamed:
-            renamed[source] = node.output[0]
-        else:
-            kept.append(node)
-    for node in kept:
-        for names in (node.input, node.output):
-            for i, name in enumerate(names):
-                names[i] = renamed.get(name, name)
-    return kept

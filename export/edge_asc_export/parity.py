@@ -7,14 +7,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from edge_asc.contract import INT16, StreamContract
 from edge_asc.data.layouts.tau import TAU_LABELS
 from edge_asc.data.scenes import generate_scene
 from edge_asc.errors import CheckFailedError, ExportError
-from edge_asc.evaluation.logits import decide, steps_at, stream_logits
+from edge_asc.evaluation.logits import choose_inputs, decide, steps_at, stream_logits
 from edge_asc.frontend import Array, LogMel
 from edge_asc.provenance import Parity
 from edge_asc.runtime import Runtime
 from edge_asc.streaming import WindowedClassifier
+from edge_asc.tensors import to_int16
 from edge_asc_export.scheme import Scheme
 
 TOLERANCE = 1e-4
@@ -33,19 +35,35 @@ def scenes() -> list[Array]:
     return [generate_scene(label, SEED + i, SECONDS) for i, label in enumerate(TAU_LABELS)]
 
 
-def measure(reference: Runtime, candidate: Runtime) -> Parity:
-    """Stream the same scenes through both, states fed back, each scene from reset and all as one stream."""
+def measure(reference: Runtime, candidate: Runtime, audio: Sequence[Array] | None = None) -> Parity:
+    """Stream the same scenes through both, states fed back, each scene from reset and all as one stream.
+
+    Args:
+        reference: float PyTorch.
+        candidate: artefact.
+        audio: samples of each scene; by default `scenes()`, in 16 bits for an artefact that takes these.
+    """
+    if audio is None:
+        audio = [as_input(candidate.contract, scene) for scene in scenes()]
     if candidate.contract.form == "causal":
-        return _measure_steps(reference, candidate)
-    return _measure_windows(reference, candidate)
+        return _measure_steps(reference, candidate, audio)
+    return _measure_windows(reference, candidate, audio)
 
 
-def _measure_steps(reference: Runtime, candidate: Runtime) -> Parity:
-    contract, audio = candidate.contract, scenes()
-    raw = LogMel(contract.front_end.raw)
-    clips = [raw(clip) for clip in audio]
-    clips.append(raw(np.concatenate(audio)))
-    expected, actual = (stream_logits(runtime, clips) for runtime in (reference, candidate))
+def as_input(contract: StreamContract, samples: Array) -> Array:
+    """Return samples as an artefact receives them: rounded to 16 bits, as float, if it takes integers."""
+    if contract.input != "int16":
+        return samples
+    return to_int16(samples) * np.float32(INT16.scale)
+
+
+def _measure_steps(reference: Runtime, candidate: Runtime, audio: Sequence[Array]) -> Parity:
+    contract, raw = candidate.contract, LogMel(candidate.contract.front_end.raw)
+    clips = [*audio, np.concatenate(audio)]
+    features = [raw(clip) for clip in clips]
+    expected, actual = (
+        stream_logits(runtime, choose_inputs(runtime.contract, features, clips)) for runtime in (reference, candidate)
+    )
     agreement = {}
     for seconds in range(1, SECONDS + 1):
         step = steps_at(seconds) - 1
@@ -57,12 +75,12 @@ def _measure_steps(reference: Runtime, candidate: Runtime) -> Parity:
     return _summarise(f"{len(audio)} generated scenes of {SECONDS} s", expected, actual, agreement)
 
 
-def _measure_windows(reference: Runtime, candidate: Runtime) -> Parity:
-    audio = np.concatenate(scenes())[: WINDOWED_SECONDS * candidate.contract.front_end.sample_rate]
+def _measure_windows(reference: Runtime, candidate: Runtime, audio: Sequence[Array]) -> Parity:
+    samples = np.concatenate(audio)[: WINDOWED_SECONDS * candidate.contract.front_end.sample_rate]
     expected, actual, agreement = [], [], {}
     for seconds in candidate.contract.windows:
         pair = [
-            np.stack([d.logits for d in WindowedClassifier(r, seconds).push(audio)]) for r in (reference, candidate)
+            np.stack([d.logits for d in WindowedClassifier(r, seconds).push(samples)]) for r in (reference, candidate)
         ]
         expected.append(pair[0])
         actual.append(pair[1])

@@ -14,7 +14,7 @@ from edge_asc.engine import open_runtime
 from edge_asc.errors import ExportError
 from edge_asc.evaluation.accuracy import Accuracy
 from edge_asc.evaluation.comparison import LabelledClips, evaluate
-from edge_asc.frontend import Array
+from edge_asc.evaluation.logits import choose_inputs, count_inputs
 from edge_asc.progress import SILENT, Progress
 from edge_asc.runtime import Runtime
 from edge_asc.streaming import StreamingClassifier
@@ -152,7 +152,7 @@ def _try(request: ExportRequest, trial: Trial, reference: Runtime) -> list[Attem
                     accuracy=_shares(result),
                     reference=_shares(base),
                     agreement=result.all_steps.agreement or 0.0,
-                    step_ms=_step_ms(runtime, trial.clips.features[0]) if causal else None,
+                    step_ms=_step_ms(runtime, trial.clips) if causal else None,
                     holds=not reasons,
                     reason="; ".join(reasons),
                 )
@@ -178,14 +178,14 @@ def _shares(result: Accuracy) -> dict[str, float]:
     return {f"{each.seconds:g}": each.accuracy for each in result.lengths} | {"all": result.all_steps.accuracy}
 
 
-def _step_ms(runtime: Runtime, clip: Array) -> float:
+def _step_ms(runtime: Runtime, clips: LabelledClips) -> float:
     """Return the median time of a step; a rough figure of this machine, for comparing the rows of one table."""
     classifier = StreamingClassifier(runtime)
-    frames = runtime.contract.signature("step").frames
-    features = np.array(clip[:frames], np.float32)
+    clip = choose_inputs(runtime.contract, clips.features, clips.samples)[0]
+    step = np.array(clip[: count_inputs(runtime.contract, runtime.contract.signature("step"))], np.float32)
     times = []
     for _ in range(TIMED_STEPS):
         start = time.perf_counter()
-        classifier.push_features(features)
+        classifier.push_input(step)
         times.append(time.perf_counter() - start)
     return 1000 * float(np.median(times))

@@ -9,23 +9,31 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from edge_asc.contract import Affine
+from edge_asc.contract import INT16, Affine
 from edge_asc.quantisation import integer_limits, quantise_weight
 from edge_asc_export.graph import (
     Add,
+    Array,
+    Clip,
+    Columns,
     Concat,
     Conv2D,
     Fold,
+    FromInt16,
     Graph,
     Linear,
+    Log,
     MaxPool,
     Multiply,
     Node,
+    Product,
     Reshape,
     Sigmoid,
     Slice,
     Tanh,
+    Transpose,
     Unfold,
+    View,
 )
 from edge_asc_export.passes.expand_gru import expand_gru
 from edge_asc_export.plan import Plan
@@ -40,7 +48,8 @@ class Simulation:
     integer kernels up to their own rounding of products. The graph has to be equalised by the plan; `qparams` are the
     plan's and those of the tensors that passes add.
 
-    Tensors of the convolutional part are (stream, channel, mel, time), rows are (stream, row, unit).
+    Tensors of the convolutional part are (stream, channel, mel, time), rows are (stream, row, unit), blocks
+    (stream, 1, row, line, unit).
     """
 
     def __init__(
@@ -55,8 +64,9 @@ class Simulation:
         self.qparams: Mapping[str, Affine] = qparams or (plan.qparams if plan else {})
         self.limits = integer_limits(int16=plan is not None and plan.int16)
         self._weights = {node.output: self._weight(node) for node in self.graph.nodes}
-        constants = self.graph.constants.items()
-        self._constants = {k: self.round(k, torch.from_numpy(v).to(dtype).permute(2, 0, 1)[None]) for k, v in constants}
+        self._constants = {
+            name: self.round(name, self._constant(value)) for name, value in self.graph.constants.items()
+        }
 
     def initial(self, streams: int) -> dict[str, Tensor]:
         """Return zero states for `streams` fresh streams, by input name."""
@@ -100,6 +110,10 @@ class Simulation:
             return value
         integers = torch.round(value / qparams.scale) + qparams.zero_point
         return (integers.clamp(*self.limits) - qparams.zero_point) * qparams.scale
+
+    def _constant(self, value: Array) -> Tensor:
+        tensor = torch.from_numpy(value).to(self.dtype)
+        return (tensor.permute(2, 0, 1) if tensor.ndim == 3 else tensor)[None]
 
     def _weight(self, node: Node) -> tuple[Tensor, Tensor] | None:
         if not isinstance(node, Conv2D | Linear):
@@ -159,6 +173,25 @@ class Simulation:
                 streams, channels, mels, time = x.shape
                 rows = x.reshape(streams, node.factor, channels // node.factor, mels, time)
                 return rows.permute(0, 2, 3, 1, 4).flatten(2, 3)
+            case _:
+                return self._compute_front_end(node, x)
+
+    def _compute_front_end(self, node: Node, x: Tensor) -> Tensor:
+        match node:
+            case Product():
+                return x @ torch.from_numpy(node.weight).to(self.dtype).T
+            case View():
+                return x.reshape(len(x), *node.shape)
+            case Transpose():
+                return x.transpose(-1, -2)
+            case Columns():
+                return x.transpose(1, 2)[:, None]
+            case Log():
+                return torch.log(x)
+            case Clip():
+                return x.clamp(node.low, node.high)
+            case FromInt16():
+                return x * INT16.scale
             case _:
                 raise NotImplementedError(type(node).__name__)
 

@@ -7,23 +7,32 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge_asc.contract import INT16
 from edge_asc.errors import ExportError
 from edge_asc_export.graph import (
     Add,
+    Clip,
+    Columns,
     Concat,
     Conv2D,
     Fold,
+    FromInt16,
     Linear,
+    Log,
     MaxPool,
     Multiply,
     Node,
+    Port,
+    Product,
     Reshape,
     Shape,
     Sigmoid,
     Slice,
     Tanh,
+    Transpose,
     Unary,
     Unfold,
+    View,
 )
 from edge_asc_export.signature import to_layout
 from edge_asc_export.tflite_tensors import SubgraphBuilder
@@ -39,7 +48,7 @@ class SubgraphWriter(SubgraphBuilder):
 
     def write(self) -> None:
         """Append the subgraph and its signature to the model."""
-        inputs = [self._write_input(port.tensor, port.name, port.role) for port in self.graph.inputs]
+        inputs = [self._write_input(port) for port in self.graph.inputs]
         for name, value in self.graph.constants.items():
             self.add_constant(name, value)
         for node in self.graph.nodes:
@@ -60,7 +69,12 @@ class SubgraphWriter(SubgraphBuilder):
             maps.append(entry)
         return maps
 
-    def _write_input(self, tensor: str, name: str, role: str) -> int:
+    def _write_input(self, port: Port) -> int:
+        tensor, name, role = port.tensor, port.name, port.role
+        if port.int16:
+            index = self.tensors[tensor] = self.add_tensor(name, self.shape_of(tensor), self.types.INT16)
+            self.set_qparams(index, [INT16.scale], [INT16.zero_point])
+            return index
         if role == "state" or tensor not in self.qparams:
             index = self.add_activation(tensor)
             self.subgraph.tensors[index].name = name
@@ -110,15 +124,41 @@ class SubgraphWriter(SubgraphBuilder):
             case MaxPool():
                 sizes = dict.fromkeys(("strideH", "strideW", "filterHeight", "filterWidth"), 2)
                 builtin, options = "MAX_POOL_2D", self.options("Pool2D", padding=self.schema.Padding.VALID, **sizes)
-            case Reshape() | Unfold() | Fold():
+            case Reshape() | Unfold() | Fold() | View() | Columns():
                 if isinstance(node, Fold) and any(node.padding):
                     inputs = [self._pad(node, inputs[0], [node.padding, (0, 0)], integer)]
                 shape = np.array(self.shape_of(node.output), np.int32)
                 builtin, options = "RESHAPE", self.options("Reshape", newShape=shape)
                 inputs = [*inputs, self.add_index(shape)]
             case _:
-                raise ExportError(f"a {type(node).__name__} has no TFLite form")
+                self._write_front_end(node, inputs, output)
+                return
         self.add_operator(builtin, inputs, output, options, version=self.version_of(builtin, integer))
+
+    def _write_front_end(self, node: Node, inputs: list[int], output: int) -> None:
+        """Append an operation of the front end, whose tensors are float."""
+        match node:
+            case Product():
+                weight = self.add_float(f"{node.output}_weight", node.weight.shape, node.weight)
+                options = self.options("FullyConnected", keepNumDims=len(self.shape_of(node.output)) > 2)
+                self.add_operator("FULLY_CONNECTED", [*inputs, weight], output, options, version=6)
+            case Transpose():
+                axes = self.add_index([0, 1, 3, 2])
+                self.add_operator("TRANSPOSE", [*inputs, axes], output, self.options("Transpose"))
+            case Log():
+                self.add_operator("LOG", inputs, output)
+            case Clip():
+                low, high = (
+                    self.add_float(f"bound_{v:g}", (1,), np.array([v], np.float32)) for v in (node.low, node.high)
+                )
+                bounded = self.add_float(f"{node.output}_bounded", self.shape_of(node.output))
+                options = self.options("MaximumMinimum")
+                self.add_operator("MAXIMUM", [*inputs, low], bounded, options)
+                self.add_operator("MINIMUM", [bounded, high], output, options)
+            case FromInt16():
+                self.add_operator("DEQUANTIZE", inputs, output, version=3)
+            case _:
+                raise ExportError(f"a {type(node).__name__} has no TFLite form")
 
     def _activation_function(self, relu: bool) -> int:
         kinds = self.schema.ActivationFunctionType

@@ -42,7 +42,7 @@ def test_messages_survive_the_wire() -> None:
     times = TimesMeasured(0, None, (1, 2), (1, 1))
     for event in (RunStarted("a", "now"), MachineDescribed(**asdict(describe())), opened, times, Failed("x")):
         assert decode_event(encode(event)) == event
-    request = Evaluate("features.npy", (3, 4), "logits.npy")
+    request = Evaluate("features.npy", (3, 4), "samples.npy", (5, 6), "logits.npy")
     assert decode_request(encode(request)) == request
 
 

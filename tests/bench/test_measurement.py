@@ -262,7 +262,7 @@ def at_accuracy(variant: Variant, share: float) -> Variant:
 
 
 def test_the_runner_needs_numpy_and_the_runtime_alone(artefacts: Artefacts, tmp_path: Path) -> None:
-    """All other packages hidden, scipy too: then the front end is not measured."""
+    """All other packages are hidden."""
     blocker = """
 import sys
 class Hidden:
@@ -288,9 +288,8 @@ sys.meta_path.insert(0, Hidden())
         patch.setattr(sys, "executable", str(tmp_path / "bin/python"))
         result = bench([("x", artefacts.folder / "step-int8.tflite")], CLIPS, quick(lengths=(1,)))
     step = result.variants[0].latency["step"]
-    assert step.front_end is None
-    assert step.total == step.model
-    assert "scipy" in result.machine.packages  # what is installed there, hidden or not
+    assert step.front_end is not None
+    assert "numpy" in result.machine.packages
 
 
 def test_a_model_that_fails_is_reported_and_the_others_are_measured(artefacts: Artefacts, tmp_path: Path) -> None:

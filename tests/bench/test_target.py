@@ -122,7 +122,7 @@ def test_the_runners_archive_alone_opens_an_artefact(artefacts: Artefacts, tmp_p
     site = tmp_path / "site"
     site.mkdir()
     names = {"onnx": ["onnxruntime"], "tflite": ["ai_edge_litert"]}[engine]
-    for module in ("numpy", "numpy.libs", "scipy", "scipy.libs", *names):
+    for module in ("numpy", "numpy.libs", *names):
         if (source := _site_packages() / module).exists():
             (site / module).symlink_to(source)
     code = """

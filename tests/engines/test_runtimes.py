@@ -348,7 +348,7 @@ def test_torch_streams_many_clips_as_one_by_one(artefacts: Artefacts) -> None:
     assert [len(result) for result in results] == [3, 3, 0, 5, 3, 0]
     for clip, result in zip(clips, results, strict=True):
         classifier = StreamingClassifier(runtime)
-        alone = [classifier.push_features(clip[t : t + 8]).logits for t in range(0, len(clip) - 7, 8)]
+        alone = [classifier.push_input(clip[t : t + 8]).logits for t in range(0, len(clip) - 7, 8)]
         np.testing.assert_allclose(result, np.reshape(alone, (-1, 10)), rtol=0, atol=1e-5)
 
 

@@ -13,6 +13,7 @@ from edge_asc.errors import ContractError, EdgeAscError
 from edge_asc.evaluation.checkpoints import stream_windows
 from edge_asc.evaluation.whole import last_logits
 from edge_asc.evaluation.windows import stream_recordings, window_count
+from edge_asc.frontend import LogMel
 from edge_asc.streaming import Carry, StreamingClassifier, WindowedClassifier
 
 CARRIES: Any = ("final", "aligned", "none")
@@ -67,15 +68,15 @@ def test_what_cannot_be_windowed(artefacts: Any) -> None:
 def test_whole_clips_are_decided_by_the_last_output(artefacts: Any) -> None:
     features = [*clips(2, 31), *clips(2, 40, seed=1)]
     streamed = last_logits(artefacts.causal, features)
-    classifier = StreamingClassifier(TorchRuntime(artefacts.causal))
+    classifier, log_mel = StreamingClassifier(TorchRuntime(artefacts.causal)), LogMel(artefacts.causal.front_end)
     for clip, logits in zip(features, streamed, strict=True):
         classifier.reset()
-        x = classifier._log_mel.normalise(clip.copy())
+        x = log_mel.normalise(clip.copy())
         for begin in range(0, len(clip) // 8 * 8, 8):
-            decision = classifier.push_features(x[begin : begin + 8])
+            decision = classifier.push_input(x[begin : begin + 8])
         np.testing.assert_allclose(logits, decision.logits, atol=1e-5)
     runtime = TorchRuntime(artefacts.windowed)
-    expected = WindowedClassifier(runtime, 1).push_features(classifier._log_mel.normalise(features[0].copy()))
+    expected = WindowedClassifier(runtime, 1).push_input(log_mel.normalise(features[0].copy()))
     np.testing.assert_allclose(last_logits(artefacts.windowed, features)[0], expected, atol=1e-5)
 
 

@@ -20,7 +20,7 @@ from typing import Self
 import numpy as np
 
 from edge_asc.engine import open_runtime
-from edge_asc.evaluation.logits import stream_logits
+from edge_asc.evaluation.logits import choose_inputs, stream_logits
 from edge_asc.frontend import Array, LogMel
 from edge_asc.runtime import Runtime
 from edge_asc.streaming import StreamingClassifier
@@ -33,7 +33,7 @@ MARK = 0xEA5C
 NOTHING, BEGIN, FRONT_END_DONE, DECIDED, CALL, RETURNED = range(6)
 MARKS = 16
 WARM_UP, DECISIONS = 4, 15
-PACKAGES = ("ai-edge-litert", "numpy", "onnxruntime", "scipy")
+PACKAGES = ("ai-edge-litert", "numpy", "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -90,13 +90,13 @@ def mark_call(call: Callable[[], None], index: int) -> Callable[[], None]:
 
 
 def infer(folder: Path, artefacts: Sequence[str]) -> list[str]:
-    """Write each artefact's logits for the features, and the front end's features of the audio; return the engines."""
+    """Write each artefact's logits, and the front end's features of the audio; return the engines."""
     audio, features = np.load(folder / AUDIO), np.load(folder / FEATURES)
     engines = []
     for i, path in enumerate(artefacts):
         runtime = open_runtime(path)
         engines.append(runtime.engine)
-        (logits,) = stream_logits(runtime, [features])
+        (logits,) = stream_logits(runtime, choose_inputs(runtime.contract, [features], [audio]))
         np.save(folder / LOGITS.format(i), logits)
     np.save(folder / COMPUTED_FEATURES, LogMel()(audio))
     return engines
@@ -125,16 +125,20 @@ def count(folder: Path, artefacts: Sequence[str]) -> list[str]:
 def _decide(
     classifier: StreamingClassifier, runtime: Runtime, steps: Sequence[Array], first_mark: int | None = None
 ) -> None:
-    """Push steps of samples through front end and model; after the warm-up, mark both if there is a first mark."""
-    log_mel = LogMel(runtime.contract.front_end)
+    """Push steps of samples through front end and model; after the warm-up, mark both if there is a first mark.
+
+    A front end inside the model is a part of the model.
+    """
+    contract = runtime.contract
+    log_mel = LogMel(contract.front_end) if contract.input == "features" else None
     for k, samples in enumerate(steps):
         number = first_mark if k >= WARM_UP else None
         if number is not None:
             mark(number + BEGIN)
-        frames = log_mel.push(samples)
+        value = samples if log_mel is None else log_mel.push(samples)
         if number is not None:
             mark(number + FRONT_END_DONE)
-        classifier.push_features(frames)
+        classifier.push_input(value)
         if number is not None:
             mark(number + DECIDED)
 

@@ -17,7 +17,7 @@ from edge_asc.tool import run_tool
 from edge_asc_bench.timeouts import INSTALL
 
 OURS = "edge-asc"
-BASE = ("numpy", "scipy")
+BASE = ("numpy",)
 OLDEST_PYTHON = (3, 11)
 MACHINES = ("aarch64", "arm64", "x86_64")
 # Size of an environment on the device, and space that must stay free.

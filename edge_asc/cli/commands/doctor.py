@@ -22,7 +22,6 @@ from edge_asc.zoo import list_names
 # Packages that edge-asc always installs.
 CORE = (
     Need("numpy", "numpy", "", "everything"),
-    Need("scipy", "scipy", "", "front end"),
     Need("soundfile", "soundfile", "", "reading audio files"),
     Need("soxr", "soxr", "", "resampling"),
 )

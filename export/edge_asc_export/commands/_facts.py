@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 Fact = tuple[str, str]
 
 SHOWN = 20
+INPUTS = {
+    "features": "log-mel features",
+    "samples": "samples, float in [-1, 1]; the front end is inside",
+    "int16": "samples, int16; the front end is inside",
+}
 
 
 def fact_table(title: str, facts: Sequence[Fact]) -> Table:
@@ -67,6 +72,7 @@ def artefact_facts(runtime: Runtime, size: int, inspection: Inspection | None) -
             "front end",
             f"{front_end.sample_rate} Hz, window {front_end.window}, hop {front_end.hop}, {front_end.mels} mel bins",
         ),
+        ("input", INPUTS[contract.input]),
         ("decision", "running mean of log-softmax since reset" if mean else "last output"),
         ("temperature", f"{contract.temperature:.3g}"),
         *_unknown_facts(contract),
@@ -99,7 +105,14 @@ def _parity_facts(contract: StreamContract) -> list[Fact]:
         f"agreement {parity.agreement:.4f}, max logit error {parity.max_error:.2g} over {parity.steps} steps "
         f"({parity.audio})"
     )
-    return [("against PyTorch", text)]
+    facts = [("against PyTorch", text)]
+    for level in contract.measured.levels:
+        text = (
+            f"features differ by {level.features_mean_error:.2g} on average, {level.features_max_error:.2g} at most; "
+            f"agreement {level.agreement:.4f}, max logit error {level.max_error:.2g}"
+        )
+        facts.append((f"at {level.dbfs:g} dBFS", text))
+    return facts
 
 
 def _adaptation_facts(contract: StreamContract) -> list[Fact]:

@@ -59,6 +59,25 @@ def parity_table(manifest: Manifest, parities: Mapping[str, Parity]) -> Table:
     return table
 
 
+def level_table(manifest: Manifest) -> Table:
+    """Return a table of the errors of artefacts that take samples, by level."""
+    table = Table(title="with the front end inside, by level of the peak", title_justify="left")
+    table.add_column("artefact", overflow="fold")
+    for name in ("dBFS", "features, mean error", "max", "agreement", "max logit error"):
+        table.add_column(name, justify="right")
+    for name, entry in manifest.files.items():
+        for level in entry.contract.measured.levels:
+            table.add_row(
+                name,
+                f"{level.dbfs:g}",
+                f"{level.features_mean_error:.2g}",
+                f"{level.features_max_error:.2g}",
+                f"{level.agreement:.4f}",
+                f"{level.max_error:.2g}",
+            )
+    return table
+
+
 def length_table(parities: Mapping[str, Parity]) -> Table:
     """Return a table of the agreement with float PyTorch at each length."""
     lengths = sorted({int(s) for parity in parities.values() for s in parity.agreement_by_length})

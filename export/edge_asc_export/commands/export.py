@@ -11,6 +11,7 @@ import click
 
 from edge_asc.cli.console import ConsoleProgress, json_option, out, print_json, quiet_option
 from edge_asc.cli.model import backbone_option
+from edge_asc.tensors import INPUT_KINDS, InputKind
 from edge_asc.zoo import DEFAULT
 from edge_asc_export.format import FORMATS
 from edge_asc_export.scheme import AUTO, SCHEMES, Scheme
@@ -43,6 +44,15 @@ LENGTHS = tuple(range(1, 11))
     type=click.Choice(FORMATS.names()),
     multiple=True,
     help="Format to write; may be repeated [default: all that support the scheme].",
+)
+@click.option(
+    "--input",
+    "kind",
+    type=click.Choice(INPUT_KINDS),
+    default="features",
+    show_default=True,
+    help="What the artefacts take: log-mel features, or samples, float in [-1, 1] or int16. With samples, the front "
+    "end is a part of the artefact.",
 )
 @click.option("--window", "windows", type=click.IntRange(1, 10), multiple=True, help="Length, s, of a windowed model.")
 @click.option(
@@ -83,6 +93,7 @@ def command(
     checkpoint: str,
     scheme: str,
     formats: tuple[str, ...],
+    kind: InputKind,
     windows: tuple[int, ...],
     calibration: Path | None,
     ranges: Method | None,
@@ -115,13 +126,15 @@ def command(
     recordings = _open_recordings(data, fold, progress)
     request = _make_request(folder, chosen, formats or _default_formats(scheme, chosen), windows)
     plan = _record_plan(request, calibration, ranges or "auto", progress)
-    request = replace(request, plan=plan, accepted_agreement=accepted)
+    request = replace(request, plan=plan, input=kind, accepted_agreement=accepted)
     selection = None
     if scheme == AUTO and recordings is not None:
         selection = _select(request, recordings, max_drop, progress)
         request = replace(request, scheme=selection.scheme)
-    output = output or Path("build") / f"{request.checkpoint.name}-{request.scheme.label}"
+    from edge_asc_export.artefact import label_of
     from edge_asc_export.bundle import export
+
+    output = output or Path("build") / f"{request.checkpoint.name}-{label_of(request.scheme, kind)}"
 
     manifest = export(request, output, progress=progress)
     results = _measure(recordings, request.checkpoint, output, manifest, progress) if recordings else []
@@ -199,8 +212,9 @@ def _select(request: ExportRequest, recordings: Recordings, max_drop: float, pro
     from edge_asc.training.checkpoint import Checkpoint
     from edge_asc_export.selection import Trial, select
 
-    features = recordings.features(Checkpoint.load(request.checkpoint).front_end, progress)
-    clips = LabelledClips(features, recordings.targets, recordings.dataset.labels)
+    front_end = Checkpoint.load(request.checkpoint).front_end
+    features, samples = recordings.features(front_end, progress), recordings.samples(front_end.sample_rate)
+    clips = LabelledClips(features, recordings.targets, recordings.dataset.labels, samples)
     return select(request, Trial(clips, LENGTHS, max_drop), progress=progress)
 
 
@@ -223,5 +237,7 @@ def _print(selection: Selection | None, manifest: Manifest, results: Sequence[Ac
     parities = tables.parities_of(manifest)
     out.print(tables.parity_table(manifest, parities))
     out.print(tables.length_table(parities))
+    if any(entry.contract.measured.levels for entry in manifest.files.values()):
+        out.print(tables.level_table(manifest))
     if results:
         out.print(accuracy_table(results))

@@ -151,21 +151,23 @@ class _Audio(NamedTuple):
     fold: int | None
     most: int
 
-    def features(self, front_end: FrontEnd) -> tuple[list[str], Sequence[Array]]:
-        """Return names and raw log-mel of the clips."""
+    def read(self, front_end: FrontEnd) -> tuple[list[str], Sequence[Array], Sequence[Array]]:
+        """Return names, raw log-mel and samples of the clips."""
         if self.data is None:
             from edge_asc.frontend import LogMel
             from edge_asc_export.parity import scenes
 
             log_mel = LogMel(front_end.raw)
             clips = scenes()[: self.most]
-            return [f"generated scene {i + 1}" for i in range(len(clips))], [log_mel(clip) for clip in clips]
+            names = [f"generated scene {i + 1}" for i in range(len(clips))]
+            return names, [log_mel(clip) for clip in clips], clips
         from edge_asc.data.recordings import Recordings
         from edge_asc_export.calibration import evenly
 
         recordings = Recordings.open(self.data, self.fold)
         recordings = replace(recordings, clips=tuple(evenly(recordings.clips, self.most)))
-        return [clip.filename for clip in recordings.clips], list(recordings.features(front_end))
+        names = [clip.filename for clip in recordings.clips]
+        return names, list(recordings.features(front_end)), recordings.samples(front_end.sample_rate)
 
 
 def _compare(artefact: Path, against: str, audio: _Audio, *, as_json: bool) -> None:
@@ -182,9 +184,9 @@ def _compare(artefact: Path, against: str, audio: _Audio, *, as_json: bool) -> N
     if folder is None:
         raise ContractError(f"{against}: no such checkpoint or pretrained model")
     checkpoint = Checkpoint.load(folder)
-    names, features = audio.features(checkpoint.front_end)
+    names, features, samples = audio.read(checkpoint.front_end)
     with ConsoleProgress().phase("comparing"):
-        divergence = diverge(checkpoint, find_plan(artefact, checkpoint), artefact, features)
+        divergence = diverge(checkpoint, find_plan(artefact, checkpoint), artefact, features, samples)
     if as_json:
         print_json({"file": str(artefact), "against": str(folder), "clips": names, **divergence.to_json()})
         return
