@@ -11,6 +11,8 @@ from pathlib import Path
 from edge_asc.manifest import has_manifest
 
 DEFAULT = "fuse"
+# The model that gets a new last layer, where a folder of your own sounds is trained on.
+START = "fuse-50"
 # Folders of bundles in that of a checkpoint, the one nearest to the checkpoint first.
 BUNDLES = ("float", "int8")
 

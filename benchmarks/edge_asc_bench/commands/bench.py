@@ -6,7 +6,7 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -204,14 +204,12 @@ class _Subject:
 def _bench(
     models: Sequence[str], subject: _Subject, targets: Sequence[Target], settings: Settings, saver: _Saver
 ) -> list[Result]:
-    from edge_asc_bench.inputs import all_models_from, clips_from
     from edge_asc_bench.measurement import Benchmark, bench
 
     saver.check([target.name for target in targets])
-    entries = all_models_from(models)
     progress = ConsoleProgress()
-    clips = clips_from(entries[0][1], subject.data, subject.fold, progress)
-    benchmark = Benchmark(entries, clips, settings, _command_line(), subject.plan_stream())
+    benchmark = Benchmark.of(models, subject.data, subject.fold, settings, progress)
+    benchmark = replace(benchmark, command=_command_line(), stream=subject.plan_stream())
     return bench(benchmark, targets, progress=progress, finished=saver.save)
 
 

@@ -18,8 +18,9 @@ from edge_asc.cli.console import (
     quote,
     threads_option,
 )
-from edge_asc.cli.own import name_model, own_options, prepare_checked
+from edge_asc.cli.own import own_options
 from edge_asc.data.dataset import OTHER, Dataset
+from edge_asc.data.own import name_model, prepare_checked
 from edge_asc.data.preparation import Settings
 
 if TYPE_CHECKING:

@@ -111,7 +111,10 @@ def command(
         return
     progress = ConsoleProgress()
     recordings = _open_recordings(data, fold, progress)
-    request = _parse_request(checkpoint, chosen, formats or _default_formats(scheme, chosen), windows)
+    from edge_asc_export.bundle import ExportRequest, export
+
+    # `auto` tries schemes that not every format supports.
+    request = ExportRequest.of(checkpoint, chosen, formats or (FORMATS.names() if scheme == AUTO else ()), windows)
     plan = _record_plan(request, calibration, ranges or "auto", progress)
     request = replace(request, plan=plan, accepted_agreement=accepted)
     selection = None
@@ -119,8 +122,6 @@ def command(
         selection = _select(request, recordings, max_drop, progress)
         request = replace(request, scheme=selection.scheme)
     output = output or Path("build") / f"{request.checkpoint.name}-{request.scheme.label}"
-    from edge_asc_export.bundle import export
-
     manifest = export(request, output, progress=progress)
     results = _measure(recordings, request.checkpoint, output, manifest, progress) if recordings else []
     if as_json:
@@ -147,26 +148,6 @@ def _parse_scheme(name: str, data: Path | None, calibration: Path | None, ranges
     if calibration and name != AUTO and not scheme.static:
         raise click.UsageError(f"{scheme.name} has no activation ranges to record; leave --calibration out")
     return scheme
-
-
-def _default_formats(name: str, scheme: Scheme) -> tuple[str, ...]:
-    from edge_asc_export.format import supporting
-
-    return FORMATS.names() if name == AUTO else supporting(scheme)
-
-
-def _parse_request(
-    checkpoint: str, scheme: Scheme, formats: tuple[str, ...], windows: tuple[int, ...]
-) -> ExportRequest:
-    from edge_asc.errors import ContractError
-    from edge_asc.zoo import locate_model, zoo
-    from edge_asc_export.bundle import ExportRequest, require_formats
-
-    require_formats(formats)
-    folder = locate_model(checkpoint)
-    if folder is None:
-        raise ContractError(f"{checkpoint}: no such checkpoint; expected a folder or one of {', '.join(zoo())}")
-    return ExportRequest(folder, scheme, formats, windows)
 
 
 def _open_recordings(data: Path | None, fold: int | None, progress: ConsoleProgress) -> Recordings | None:
