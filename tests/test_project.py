@@ -15,6 +15,8 @@ import minimum
 
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+EXAMPLE, ACTION = ROOT / "examples/ci/gate.yml", ROOT / ".github/actions/gate/action.yml"
+CONTAINERFILE = ROOT / "examples/container/Containerfile"
 FORMS = sorted(path for path in (ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml") if path.name != "config.yml")
 ELEMENTS = {"markdown", "textarea", "input", "dropdown", "checkboxes"}
 
@@ -30,7 +32,7 @@ def jobs() -> Iterator[tuple[str, Any]]:
 
 
 def test_files_are_there() -> None:
-    assert [path.name for path in WORKFLOWS] == ["build.yml", "ci.yml", "release.yml"]
+    assert [path.name for path in WORKFLOWS] == ["build.yml", "ci.yml", "docs.yml", "release.yml"]
     assert len(FORMS) == 3
 
 
@@ -105,7 +107,7 @@ def test_minimums_follow_extras_of_the_package_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "extra", ["onnx", "tflite", "microphone", "train", "export", "bench", "reproduce", "ray", "dev"]
+    "extra", ["onnx", "tflite", "microphone", "train", "export", "bench", "reproduce", "ray", "docs", "dev"]
 )
 def test_every_extra_has_lowest_versions(extra: str) -> None:
     assert minimum.collect_minimums(ROOT / "pyproject.toml", [extra])["numpy"] == "1.26"

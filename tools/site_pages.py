@@ -7,7 +7,6 @@ on the site; only the address of a page is shorter. Notebooks become pages, too.
 from __future__ import annotations
 
 import json
-import posixpath
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -32,8 +31,7 @@ OUTSIDE = (
     "edge_asc/listening/page/icon.svg",
     "edge_asc/zoo/*/CREDITS.md",
     "edge_asc/zoo/*/README.md",
-    "examples/**/*.md",
-    "examples/notebooks/*.ipynb",
+    "examples/*/*",
     "export/README.md",
 )
 # The start of a path, and the start of the address in its place.
@@ -43,8 +41,22 @@ ADDRESSES = (
     ("edge_asc/listening/page/icon.svg", "assets/icon.svg"),
     ("edge_asc/zoo/", "models/"),
     ("examples/notebooks/", "notebooks/"),
+    ("examples/", ""),
     ("android_demo/", "android/"),
 )
+
+
+class Notebook(File):
+    """A notebook as a page: its text as it is, and its code in fences."""
+
+    def __init__(self, path: str, config: MkDocsConfig) -> None:
+        super().__init__(path, None, config.site_dir, config.use_directory_urls)
+        self.generated_by = "site_pages"
+        self.content_string = render_notebook(ROOT / path)
+
+    def is_documentation_page(self) -> bool:
+        """Return True: links to the notebook lead to the page."""
+        return True
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -56,10 +68,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     paths = [f"{folder}/{file.src_uri}" for file in inside]
     paths += [path.relative_to(ROOT).as_posix() for pattern in OUTSIDE for path in sorted(ROOT.glob(pattern))]
     for path in paths:
-        files.append(_with_address(File(path, str(ROOT), config.site_dir, config.use_directory_urls)))
         if path.endswith(".ipynb"):
-            page = File.generated(config, posixpath.splitext(path)[0] + ".md", content=render_notebook(ROOT / path))
-            files.append(_with_address(page))
+            files.append(_with_address(Notebook(path, config)))
+        else:
+            files.append(_with_address(File(path, str(ROOT), config.site_dir, config.use_directory_urls)))
     return files
 
 
@@ -73,13 +85,14 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def render_notebook(path: Path) -> str:
-    """Return a notebook as Markdown: its text as it is, its code in fences, and a link to the file."""
+    """Return a notebook as Markdown."""
     parts = []
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         source = "".join(cell["source"])
         parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
     title, *rest = parts
-    return "\n\n".join([title, f"[Download this page as a notebook]({path.name}).", *rest]) + "\n"
+    place = path.relative_to(ROOT).as_posix()
+    return "\n\n".join([title, f"This page is the notebook `{place}` of the repository.", *rest]) + "\n"
 
 
 def _with_address(file: File) -> File:

@@ -47,7 +47,7 @@ def train_on_folder(
         folder: labelled recordings in any layout that `edge-asc data` understands, such as a folder for each class.
         output: folder for the checkpoint, its model card, `log.csv` and `held_out.json`.
         start: checkpoint or name of a pretrained model, whose backbone and sizes are kept.
-        settings: of the recipe, by name, such as `{"seed": 1, "head.epochs": 20}`: what `edge-asc train --set` takes.
+        settings: of the recipe, by name, such as `{"seed": 1, "head.views": 4}`: what `edge-asc train --set` takes.
         resume: continue an interrupted training in `output`, or load the one that is finished there.
         listener: receives progress, and every epoch; None for nobody.
 
@@ -63,7 +63,7 @@ def train_on_folder(
 
     Examples:
         >>> from edge_asc import train_on_folder
-        >>> checkpoint = train_on_folder("my-sounds", "runs/my-sounds", settings={"head.epochs": 20})
+        >>> checkpoint = train_on_folder("my-sounds", "runs/my-sounds", settings={"head.views": 4})
         >>> print(", ".join(checkpoint.labels))
         doorbell, kettle, other
         >>> after_1_s = checkpoint.evaluation["levels_db"]["0"]["lengths"][0]

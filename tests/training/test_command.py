@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edge_asc.cli.commands.train import command
-from edge_asc.cli.training import CheckpointFolder
+from edge_asc.cli.model import CheckpointFolder
 from edge_asc.data.generated import write_scenes
 from edge_asc.errors import EdgeAscError
 from edge_asc.models import ModelConfig, build

@@ -14,7 +14,7 @@ import click
 from click.core import ParameterSource
 
 from edge_asc.cli.console import ConsoleProgress, Lengths, json_option, log, out, print_json, threads_option
-from edge_asc.cli.model import backbone_option
+from edge_asc.cli.model import ModelName, backbone_option
 from edge_asc.cli.output import OutputPath, check_output, save_json
 from edge_asc.errors import require
 
@@ -42,7 +42,7 @@ class BenchCommand(click.Command):
 @click.command(
     "bench", cls=BenchCommand, short_help="Latency, memory and accuracy of models, side by side, here or on a device."
 )
-@click.argument("models", nargs=-1, required=True)
+@click.argument("models", type=ModelName(), nargs=-1, required=True)
 @click.option("--lengths", type=Lengths(), default="1-10", show_default=True, help="Seconds since reset.")
 @click.option(
     "--data",

@@ -18,6 +18,7 @@ from edge_asc.cli.console import (
     quote,
     threads_option,
 )
+from edge_asc.cli.model import ModelName
 from edge_asc.cli.own import own_options
 from edge_asc.data.dataset import OTHER, Dataset
 from edge_asc.data.own import name_model, prepare_checked
@@ -76,6 +77,7 @@ class _Options:
 @click.argument("data", type=folder_type)
 @click.option(
     "--model",
+    type=ModelName(),
     default=BASE,
     show_default=True,
     help="Artefact or bundle of a causal model with the linear head, or the artefacts of a pretrained one.",

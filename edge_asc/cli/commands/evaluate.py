@@ -20,7 +20,7 @@ from edge_asc.cli.console import (
     quiet_option,
     threads_option,
 )
-from edge_asc.cli.model import backbone_option
+from edge_asc.cli.model import ModelName, backbone_option
 from edge_asc.zoo import DEFAULT
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option(
     "--model",
     "models",
+    type=ModelName(),
     multiple=True,
     default=(DEFAULT,),
     show_default=True,

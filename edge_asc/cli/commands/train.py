@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_asc.cli.console import ConsoleProgress, json_option, threads_option
-from edge_asc.cli.model import model_options
+from edge_asc.cli.model import CheckpointFolder, StartFolder, model_options
 from edge_asc.cli.own import own_options
 from edge_asc.cli.request import TrainRequest
 from edge_asc.cli.trained import Judge, Trained, print_trained
 from edge_asc.cli.training import (
-    CheckpointFolder,
-    StartFolder,
     compute_options,
     console_listener,
     settings_option,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_asc.cli.console import ConsoleProgress, json_option, out, print_json
-from edge_asc.cli.model import backbone_option
-from edge_asc.zoo import DEFAULT
+from edge_asc.cli.model import ModelName, backbone_option
+from edge_asc.zoo import DEFAULT, zoo
 from edge_asc_export.format import FORMATS
 from edge_asc_export.scheme import AUTO, SCHEMES, Scheme
 
@@ -28,7 +28,7 @@ LENGTHS = tuple(range(1, 11))
 
 
 @click.command("export", short_help="Write streaming artefacts, checked against PyTorch.")
-@click.argument("checkpoint", default=DEFAULT)
+@click.argument("checkpoint", type=ModelName(zoo), default=DEFAULT)
 @click.option(
     "--quantize",
     "scheme",

@@ -12,6 +12,7 @@ import click
 from rich.table import Table
 
 from edge_asc.cli.console import ConsoleProgress, Lengths, log, out, quiet_option, threads_option
+from edge_asc.cli.model import ModelName
 from edge_asc.cli.output import OutputPath, save_json
 from edge_asc.errors import EdgeAscError
 from edge_asc.zoo import locate_model, zoo
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @click.command("peers", short_help="Measure a model in other runtimes, beside edge-asc's artefacts.")
-@click.argument("models", nargs=-1)
+@click.argument("models", type=ModelName(), nargs=-1)
 @click.option(
     "--peer",
     "peers",
