@@ -45,3 +45,7 @@ def __getattr__(name: str) -> object:
     from edge_asc.errors import require
 
     return getattr(require(*_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -121,8 +121,14 @@ def bench_models(
         >>> from edge_asc_bench import Settings, bench_models
         >>> result = bench_models(["fuse-int8"], settings=Settings(lengths=(1,), rounds=2))
         >>> latency = result.variants[0].latency["step"]
-        >>> print(f"{latency.total.p50:.3f} ms for 256 ms of audio")  # doctest: +ELLIPSIS
-        ... ms for 256 ms of audio
+        >>> print(f"median of a decision: {latency.total.p50:.3f} ms")  # doctest: +ELLIPSIS
+        median of a decision: ... ms
+
+        `check` compares a result with an earlier one, so keep it:
+
+        >>> import json
+        >>> from pathlib import Path
+        >>> written = Path("bench.json").write_text(json.dumps(result.to_json()))
     """
     folder = None if data is None else Path(data)
     benchmark = Benchmark.of([str(model) for model in models], folder, fold, settings or Settings(), progress)

@@ -50,10 +50,10 @@ def evaluate_folder(
 
     Examples:
         >>> from edge_asc import evaluate_folder
-        >>> evaluation = evaluate_folder("my-sounds", ["runs/my-sounds/int8"], lengths=[1])
-        >>> at_1_s = evaluation.results[0].at(1)
-        >>> print(f"{at_1_s.right} of {at_1_s.count} clips are right after 1 s")  # doctest: +ELLIPSIS
-        ... of 12 clips are right after 1 s
+        >>> evaluation = evaluate_folder("my-sounds", ["runs/my-sounds"], lengths=[1])
+        >>> after_1_s = evaluation.results[0].at(1)
+        >>> print(f"right after 1 s: {after_1_s.right} of {after_1_s.count} clips")  # doctest: +ELLIPSIS
+        right after 1 s: ... of 12 clips
     """
     names = [str(model) for model in models]
     runtimes = open_models(names)
