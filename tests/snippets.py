@@ -167,6 +167,8 @@ def shrink(words: Sequence[str]) -> list[str]:
         smaller += SCRATCH if "--backbone" in words else []
         output = words[words.index("--output") + 1] if "--output" in words else f"runs/{Path(words[1]).name}"
         smaller += ["--resume"] if (Path(output) / "checkpoint.json").exists() else []
+    if command == "bench" and "--data" not in words:
+        smaller += ["--data", "my-sounds" if any("my-sounds" in word for word in words) else "DATA"]
     if command == "export" and "--quantize" not in words:
         smaller = list(words)
     server = os.environ.get("EDGE_ASC_PI", "local")

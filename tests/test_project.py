@@ -85,7 +85,7 @@ def test_the_example_workflow_uses_the_action_with_its_inputs() -> None:
 
 def test_commands_of_the_action_parse() -> None:
     """Each has only options that exist; a variable of the shell stands for what it becomes."""
-    commands = []
+    commands: list[list[str]] = []
     for step in load(ACTION)["runs"]["steps"]:
         text = re.sub(r"\$\{[A-Z]+:\+(.*?)\}", r"\1", step["run"].replace('"', ""))
         commands += find_commands(text)
