@@ -185,9 +185,9 @@ def find_commands(text: str) -> Iterator[list[str]]:
         words: list[str] = []
         for word in [*lexer, "|"]:
             if word[0] in "|&;<>":
-                # The program itself, or after words such as `sudo` and variables; `./edge-asc` is a folder.
+                # The program, after words such as `sudo` and variables, or the image; `./edge-asc` is a folder.
                 names = [number for number, each in enumerate(words) if re.fullmatch(r"(/.*/)?edge-asc", each)]
-                if names:
+                if names and words[names[0] - 1] != "--tag":
                     yield words[names[0] + 1 :]
                 words = []
             else:

@@ -7,6 +7,7 @@ on the site; only the address of a page is shorter. Notebooks become pages, too.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -82,6 +83,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     if page.file.src_uri.endswith("/CREDITS.md"):
         page.meta["search"] = {"exclude": True}
     return markdown
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Make the empty corner of a table a cell: a header without text is one that a screen reader cannot read."""
+    return re.sub(r"<th( style=\"[^\"]*\")?></th>", "<td></td>", html)
 
 
 def render_notebook(path: Path) -> str:

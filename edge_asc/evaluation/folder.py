@@ -11,6 +11,7 @@ from edge_asc.evaluation.models import measure_models, open_models
 from edge_asc.evaluation.predictions import Predictions
 from edge_asc.progress import SILENT, Progress
 from edge_asc.runtime import Runtime
+from edge_asc.zoo import DEFAULT
 
 # Seconds since a reset at which accuracy is measured.
 LENGTHS = tuple(range(1, 11))
@@ -18,7 +19,7 @@ LENGTHS = tuple(range(1, 11))
 
 def evaluate_folder(
     folder: str | Path,
-    models: Sequence[str | Path] = ("fuse",),
+    models: Sequence[str | Path] = (DEFAULT,),
     *,
     lengths: Sequence[int] = LENGTHS,
     fold: int | None = None,
