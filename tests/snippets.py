@@ -45,6 +45,7 @@ SMALLER = {
     "bench": ["--rounds", "1", "--lengths", "1"],
 }
 SCRATCH = ["--set", "trunk.batch=4", "--set", "trunk.frames=[16,16]", "--set", "trunk.long_share=0"]
+ONE_FORMAT = ["--format", "tflite"]
 PI = re.compile(r"pi@raspberrypi(\.local)?")
 # Programs of the sandbox that are not the real ones.
 SHIMS = ("edge-asc", "make", "pip", "scp")
@@ -147,7 +148,7 @@ def make_sound(label: str, number: int) -> np.ndarray[tuple[int], np.dtype[np.fl
 
 def write_data(folder: Path) -> None:
     """Write what the pages name: recordings, folders of sounds, a clone, and an exported model."""
-    for number in range(4):
+    for number in range(2):
         for label in ("doorbell", "kettle", "other"):
             audio.write(folder / f"my-sounds/{label}/{number}.wav", make_sound(label, number))
         for label in ("church_bells", "rain"):
@@ -169,8 +170,8 @@ def shrink(words: Sequence[str]) -> list[str]:
         smaller += ["--resume"] if (Path(output) / "checkpoint.json").exists() else []
     if command == "bench" and "--data" not in words:
         smaller += ["--data", "my-sounds" if any("my-sounds" in word for word in words) else "DATA"]
-    if command == "export" and "--quantize" not in words:
-        smaller = list(words)
+    if command == "export":
+        smaller = [*(smaller if "--quantize" in words else words), *(() if "--format" in words else ONE_FORMAT)]
     server = os.environ.get("EDGE_ASC_PI", "local")
     if server != "local" and any(PI.search(word) for word in words):
         smaller += ["--ssh-config", os.environ["EDGE_ASC_SSH_CONFIG"], "--python", sys.executable]

@@ -60,7 +60,7 @@ def test_artefacts_are_evaluated_without_torch(tmp_path: Path) -> None:
         "print(evaluate_folder('DATA', ['build/fuse-int8'], lengths=[1]).results[0].at(1).count)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert result.stdout.strip() == "8", result.stderr
+    assert result.stdout.strip() == "4", result.stderr
 
 
 def test_examples_of_docstrings_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ def evaluate_folder(
         >>> evaluation = evaluate_folder("my-sounds", ["runs/my-sounds"], lengths=[1])
         >>> after_1_s = evaluation.results[0].at(1)
         >>> print(f"right after 1 s: {after_1_s.right} of {after_1_s.count} clips")  # doctest: +ELLIPSIS
-        right after 1 s: ... of 12 clips
+        right after 1 s: ... of 6 clips
     """
     names = [str(model) for model in models]
     runtimes = open_models(names)
