@@ -30,7 +30,7 @@ BUNDLES := edge_asc/zoo/fuse/float $(addsuffix /int8,$(ZOO))
 # Other runtimes, in an environment of their own.
 PEERS := .venv-peers/bin
 
-.PHONY: demo test fuzz interrupt day proof zoo exported measured gate arm peers android android-assets baselines check house minimum coverage clean $(EXPORTED) $(BUNDLES)
+.PHONY: demo docs test fuzz interrupt day proof zoo exported measured gate arm peers android android-assets baselines check house minimum coverage clean $(EXPORTED) $(BUNDLES)
 
 demo: $(INSTALLED)
 	$(BIN)/edge-asc demo
@@ -44,6 +44,10 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED) check
 	$(BIN)/python -m pytest
+
+# The documentation site, in build/site; a broken link is an error.
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Damaged inputs, each read in a child process: SECONDS for all TARGETS together, at most CASES of each.
 SECONDS ?= 120

@@ -8,22 +8,44 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from edge_asc.contract import StreamContract
+    from edge_asc.engine import open_runtime
+    from edge_asc.evaluation.folder import evaluate_folder
     from edge_asc.frontend import LogMel
-    from edge_asc.streaming import StreamingClassifier, WindowedClassifier
+    from edge_asc.streaming import Decision, StreamingClassifier, WindowedClassifier
+    from edge_asc.training.folder import train_on_folder
 
-__all__ = ["LogMel", "StreamContract", "StreamingClassifier", "WindowedClassifier", "__version__"]
+__all__ = [
+    "Decision",
+    "LogMel",
+    "StreamContract",
+    "StreamingClassifier",
+    "WindowedClassifier",
+    "__version__",
+    "evaluate_folder",
+    "open_runtime",
+    "train_on_folder",
+]
 
-_MODULES = {
-    "LogMel": "edge_asc.frontend",
-    "StreamContract": "edge_asc.contract",
-    "StreamingClassifier": "edge_asc.streaming",
-    "WindowedClassifier": "edge_asc.streaming",
+# The module of each public name, imported when the name is used, and the extra that installs what it needs.
+_PUBLIC = {
+    "Decision": ("edge_asc.streaming", ""),
+    "LogMel": ("edge_asc.frontend", ""),
+    "StreamContract": ("edge_asc.contract", ""),
+    "StreamingClassifier": ("edge_asc.streaming", ""),
+    "WindowedClassifier": ("edge_asc.streaming", ""),
+    "evaluate_folder": ("edge_asc.evaluation.folder", "train"),
+    "open_runtime": ("edge_asc.engine", ""),
+    "train_on_folder": ("edge_asc.training.folder", "train"),
 }
 
 
 def __getattr__(name: str) -> object:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'edge_asc' has no attribute {name!r}")
-    from importlib import import_module
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from edge_asc.errors import require
 
-    return getattr(import_module(_MODULES[name]), name)
+    return getattr(require(*_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

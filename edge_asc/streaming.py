@@ -96,6 +96,16 @@ class StreamingClassifier:
     """Exact streaming with a causal model: one decision after each step of audio, each at the same cost.
 
     Streams that share a runtime do not disturb each other.
+
+    Examples:
+        >>> from edge_asc import StreamingClassifier, audio
+        >>> classifier = StreamingClassifier.from_artefact("fuse-int8")
+        >>> for decision in classifier.push(audio.read("recording.wav", 16000)):
+        ...     print(f"{decision.time} s: {decision.answer}, {decision.confidence:.0%}")  # doctest: +ELLIPSIS
+        0.256 s: ..., ...%
+        0.512 s: ..., ...%
+        0.768 s: ..., ...%
+        1.024 s: ..., ...%
     """
 
     def __init__(self, runtime: Runtime, *, decision: DecisionRule | str | None = None) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +16,12 @@ import yaml
 
 import edge_asc
 import minimum
+from snippets import find_commands, parse
 
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+EXAMPLE, ACTION = ROOT / "examples/ci/gate.yml", ROOT / ".github/actions/gate/action.yml"
+CONTAINERFILE = ROOT / "examples/container/Containerfile"
 FORMS = sorted(path for path in (ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml") if path.name != "config.yml")
 ELEMENTS = {"markdown", "textarea", "input", "dropdown", "checkboxes"}
 
@@ -30,7 +37,7 @@ def jobs() -> Iterator[tuple[str, Any]]:
 
 
 def test_files_are_there() -> None:
-    assert [path.name for path in WORKFLOWS] == ["build.yml", "ci.yml", "release.yml"]
+    assert [path.name for path in WORKFLOWS] == ["build.yml", "ci.yml", "docs.yml", "release.yml"]
     assert len(FORMS) == 3
 
 
@@ -62,6 +69,60 @@ def test_the_publishing_job_alone_has_a_token() -> None:
     permitted = {name: job["permissions"] for name, job in jobs() if "permissions" in job}
     assert permitted == {"release.yml: publish": {"id-token": "write"}}
     assert load(ROOT / ".github/workflows/release.yml")["jobs"]["publish"]["environment"] == "pypi"
+
+
+def test_the_example_workflow_uses_the_action_with_its_inputs() -> None:
+    (job,) = load(EXAMPLE)["jobs"].values()
+    (step,) = [step for step in job["steps"] if "/gate@" in step.get("uses", "")]
+    assert step["uses"] == f"OWNER/edge-asc/{ACTION.parent.relative_to(ROOT).as_posix()}@v{edge_asc.__version__}"
+    inputs = load(ACTION)["inputs"]
+    assert set(step["with"]) <= set(inputs)
+    assert {name for name, each in inputs.items() if each.get("required")} <= set(step["with"])
+    assert load(EXAMPLE)["permissions"] == {"contents": "read"}
+    page = (ROOT / "docs/gate-workflow.md").read_text(encoding="utf-8")
+    assert [name for name in inputs if f"| `{name}` |" not in page] == []
+
+
+def test_commands_of_the_action_parse() -> None:
+    """Each has only options that exist; a variable of the shell stands for what it becomes."""
+    commands: list[list[str]] = []
+    for step in load(ACTION)["runs"]["steps"]:
+        text = re.sub(r"\$\{[A-Z]+:\+(.*?)\}", r"\1", step["run"].replace('"', ""))
+        commands += find_commands(text)
+    assert [words[0] for words in commands] == ["export", "export", "bench", "check"]
+    for words in commands:
+        parse(words)
+
+
+def test_the_containerfile_has_no_finding_of_hadolint() -> None:
+    hadolint = shutil.which("hadolint", path=str(Path(sys.executable).parent))
+    if hadolint is None:
+        pytest.skip("no hadolint: install edge-asc[dev]")
+    result = subprocess.run([hadolint, str(CONTAINERFILE)], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
+
+
+def test_the_container_copies_what_the_wheel_needs(tmp_path: Path) -> None:
+    text = CONTAINERFILE.read_text(encoding="utf-8").replace("\\\n", " ")
+    build, final = re.split(r"^FROM .*$", text, flags=re.MULTILINE)[1:]
+    for line in re.findall(r"^COPY (.*)$", build, re.MULTILINE):
+        *sources, target = line.split()
+        for source in sources:
+            place = tmp_path / "source" / target / (source if target.endswith("/") else "")
+            if (ROOT / source).is_dir():
+                shutil.copytree(ROOT / source, place, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / source, place)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), "."]
+    result = subprocess.run(command, cwd=tmp_path / "source", capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    for name in ("edge_asc/cli/__init__.py", "edge_asc/zoo/fuse/int8/fuse-int8.tflite", "edge_asc_android/__init__.py"):
+        assert name in names
+    assert 'ENTRYPOINT ["edge-asc"]\nCMD ["listen"]' in final
+    assert re.search(r"^USER \d+$", final, re.MULTILINE)
 
 
 @pytest.mark.parametrize("path", FORMS, ids=lambda path: path.name)
@@ -105,7 +166,7 @@ def test_minimums_follow_extras_of_the_package_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "extra", ["onnx", "tflite", "microphone", "train", "export", "bench", "reproduce", "ray", "dev"]
+    "extra", ["onnx", "tflite", "microphone", "train", "export", "bench", "reproduce", "ray", "docs", "dev"]
 )
 def test_every_extra_has_lowest_versions(extra: str) -> None:
     assert minimum.collect_minimums(ROOT / "pyproject.toml", [extra])["numpy"] == "2.0"

@@ -47,6 +47,14 @@ def check(result: Result, baseline: Result, limits: Limits, *, allow_missing: bo
     Raises:
         IncomparableError: an incomplete result, other clips, a variant is missing, times of another or an emulated
             machine, or nothing to compare.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from edge_asc_bench import Limits, check, read
+        >>> result = read(Path("bench.json"))
+        >>> comparison = check(result, result, Limits(timings="anywhere"))
+        >>> print(len(comparison.regressions), "regressions")
+        0 regressions
     """
     check_comparable(result, baseline, allow_missing=allow_missing)
     own = {variant.name: variant for variant in result.variants}

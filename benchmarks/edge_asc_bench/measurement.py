@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
@@ -20,7 +21,7 @@ from edge_asc.scratch import scratch_folder
 from edge_asc_bench import job as jobs
 from edge_asc_bench.eventloop import run_to_end
 from edge_asc_bench.events import Event, MessageError, Progressed
-from edge_asc_bench.inputs import Clips, Model
+from edge_asc_bench.inputs import Clips, Model, all_models_from, clips_from
 from edge_asc_bench.job import AUDIO_SECONDS, Job, Settings, Task
 from edge_asc_bench.latency import disturbances
 from edge_asc_bench.observation import Logits, Observation
@@ -34,7 +35,7 @@ from edge_asc_bench.quality import (
 from edge_asc_bench.reference import HostReference, find_reference
 from edge_asc_bench.result import Accuracy, Data, Made, MeasuredSettings, Result, Variant
 from edge_asc_bench.streams import Streamed, StreamPlan, add_streams, run_stream
-from edge_asc_bench.target import AppTarget, Target, TargetLostError
+from edge_asc_bench.target import AppTarget, Target, TargetLostError, open_target
 from edge_asc_bench.variant import describe_model, make_variant
 
 Finished = Callable[[str, Result], None]
@@ -57,6 +58,82 @@ class Benchmark:
     settings: Settings
     command: str = ""
     stream: StreamPlan | None = None
+
+    @classmethod
+    def of(
+        cls,
+        models: Sequence[str],
+        data: Path | None,
+        fold: int | None,
+        settings: Settings,
+        progress: Progress = SILENT,
+    ) -> Self:
+        """Return the measurement of models that a user names, on labelled clips or on generated scenes.
+
+        Args:
+            models: checkpoints, artefacts, bundles or names of pretrained models.
+            data: folder of labelled recordings; None for generated scenes.
+            fold: only its held-out clips; None for all.
+            settings: of the benchmark.
+            progress: receives phases for the data set.
+
+        Raises:
+            ContractError: there is no such model, or one is named twice.
+            DatasetError: something is wrong with the data set, or it has no such fold.
+        """
+        entries = all_models_from(models)
+        return cls(entries, clips_from(entries[0][1], data, fold, progress), settings)
+
+
+def bench_models(
+    models: Sequence[str | Path],
+    *,
+    data: str | Path | None = None,
+    fold: int | None = None,
+    target: str = "local",
+    settings: Settings | None = None,
+    progress: Progress = SILENT,
+) -> Result:
+    """Measure latency, memory and accuracy of models side by side, on this machine or on another one.
+
+    This is what `edge-asc bench` does for one target. It needs `edge-asc[bench]`.
+
+    Args:
+        models: checkpoints, artefacts, bundles or names of pretrained models. The others are compared with the first
+            checkpoint, which runs in float PyTorch.
+        data: labelled recordings, for accuracy; None for agreement with the first checkpoint on generated scenes.
+        fold: number of a fold of `data`, whose held-out clips alone are used; None for all clips.
+        target: URL of a machine, such as "local" or "ssh://pi@raspberrypi.local".
+        settings: rounds, lengths in s, threads; None for 25 rounds, 1 to 10 s, one thread.
+        progress: receives a phase for the target.
+
+    Returns:
+        The result: a variant for each model with times in ms, memory in bytes, and shares from 0 to 1. `complete` is
+        False where a model failed or the target was lost. `to_json()` gives the document that `edge-asc report` reads,
+        and that `check` compares with an earlier one.
+
+    Raises:
+        ContractError: there is no such model, one is named twice, or one cannot be opened.
+        DatasetError: something is wrong with the data set, or it has no such fold.
+        EdgeAscError: the target cannot be used.
+
+    Examples:
+        >>> from edge_asc_bench import Settings, bench_models
+        >>> result = bench_models(["fuse-int8"], settings=Settings(lengths=(1,), rounds=2))
+        >>> latency = result.variants[0].latency["step"]
+        >>> print(f"median of a decision: {latency.total.p50:.3f} ms")  # doctest: +ELLIPSIS
+        median of a decision: ... ms
+
+        `check` compares a result with an earlier one, so keep it:
+
+        >>> import json
+        >>> from pathlib import Path
+        >>> written = Path("bench.json").write_text(json.dumps(result.to_json()))
+    """
+    folder = None if data is None else Path(data)
+    benchmark = Benchmark.of([str(model) for model in models], folder, fold, settings or Settings(), progress)
+    (result,) = bench(benchmark, [open_target(target)], progress=progress)
+    return result
 
 
 def bench(

@@ -373,6 +373,9 @@ class Result(Part, frozen=True, kw_only=True):
 def read(path: Path) -> Result:
     """Read a result.
 
+    Args:
+        path: what `edge-asc bench` wrote, or the JSON of a result of `bench_models`.
+
     Raises:
         EdgeAscError: not JSON, another kind of file, another schema version, a field is missing, unknown, of another
             type or out of its range, or two fields contradict each other.

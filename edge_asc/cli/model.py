@@ -3,12 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import click
+from click.shell_completion import CompletionItem
 
 from edge_asc.backbone import BACKBONES, TRUSTED_VARIABLE, is_reference, trust_backbone
 from edge_asc.errors import EdgeAscError
+from edge_asc.zoo import list_names, locate_model, zoo
+
+
+def _complete(names: tuple[str, ...], kind: str, incomplete: str) -> list[CompletionItem]:
+    """Return names that begin like this, after the word that makes a shell offer its own paths where there are none."""
+    return [CompletionItem(incomplete, type=kind), *(CompletionItem(n) for n in names if n.startswith(incomplete))]
+
+
+class ModelName(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on, not before
+    """The path of an artefact, a bundle or a checkpoint, or the name of a pretrained model; commands open it.
+
+    Args:
+        list_known: returns the names that a shell completes.
+    """
+
+    name = "model"
+
+    def __init__(self, list_known: Callable[[], tuple[str, ...]] = list_names) -> None:
+        self._list_known = list_known
+
+    def convert(self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text as it is."""
+        return str(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return the known names, and paths."""
+        return _complete(self._list_known(), "file", incomplete)
+
+
+class CheckpointFolder(click.ParamType):  # type: ignore[type-arg]
+    """The folder of a checkpoint, or the name of a pretrained model."""
+
+    name = "checkpoint"
+
+    def convert(self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the folder."""
+        path = locate_model(value)
+        if path is None:
+            self.fail(f"got {value}; expected the folder of a checkpoint, or one of {', '.join(zoo())}", param, ctx)
+        return path
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return the names of pretrained models, and folders."""
+        return _complete(zoo(), "dir", incomplete)
+
+
+class StartFolder(click.ParamType):  # type: ignore[type-arg]
+    """The folder of a checkpoint, the name of a pretrained model, or "none"."""
+
+    name = "checkpoint"
+
+    def convert(
+        self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path | Literal["none"]:
+        """Return the folder, or "none"."""
+        return "none" if value == "none" else CheckpointFolder().convert(value, param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return the names of pretrained models, "none", and folders."""
+        return _complete((*zoo(), "none"), "dir", incomplete)
 
 
 class BackboneName(click.Choice):  # type: ignore[type-arg]  # generic from click 8.2 on, not before

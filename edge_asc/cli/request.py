@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from edge_asc.cli.own import START, name_model
 from edge_asc.cli.training import chosen_recipe
 from edge_asc.data.dataset import OTHER
+from edge_asc.data.own import name_model
 from edge_asc.data.preparation import TAU, Settings
 from edge_asc.frontend import MELS, FrontEnd
-from edge_asc.zoo import zoo_path
+from edge_asc.zoo import START, zoo_path
 
 if TYPE_CHECKING:
     from edge_asc.data import Dataset
@@ -158,10 +158,8 @@ class TrainRequest:
         head = self.choose_head()
         default = "staged" if head == "linear" or (self.auxiliary and head == "gru") else "paper"
         recipe = chosen_recipe(self.recipe or default, self.settings, self.epochs, is_linear=head == "linear")
-        if (self.other or OTHER in dataset.labels) and not any(
-            setting.endswith("class_balance") for setting in self.settings
-        ):
-            recipe = recipe.override({"class_balance": 1.0})  # or the many foreign clips draw known sounds to `other`
+        if self.other or OTHER in dataset.labels:
+            recipe = recipe.for_other(self.settings)
         if self.stages:
             recipe = recipe.only(tuple(self.stages.split(",")))
         elif head == "linear" and not self.wide:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -34,33 +34,6 @@ def _parse_settings(_: click.Context, __: click.Parameter, values: Sequence[str]
         except ValueError:
             settings[name] = text
     return settings
-
-
-class CheckpointFolder(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on, not before
-    """The folder of a checkpoint, or the name of a pretrained model."""
-
-    name = "checkpoint"
-
-    def convert(self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Return the folder."""
-        from edge_asc.zoo import locate_model, zoo
-
-        path = locate_model(value)
-        if path is None:
-            self.fail(f"got {value}; expected the folder of a checkpoint, or one of {', '.join(zoo())}", param, ctx)
-        return path
-
-
-class StartFolder(click.ParamType):  # type: ignore[type-arg]
-    """The folder of a checkpoint, the name of a pretrained model, or "none"."""
-
-    name = "checkpoint"
-
-    def convert(
-        self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Path | Literal["none"]:
-        """Return the folder, or "none"."""
-        return "none" if value == "none" else CheckpointFolder().convert(value, param, ctx)
 
 
 recipe_option = click.option(

@@ -20,10 +20,12 @@ class Recordings:
     Attributes:
         dataset: the data set, checked.
         clips: all clips, or the held-out ones of a fold.
+        fold: the number of that fold; None for all clips.
     """
 
     dataset: Dataset
     clips: tuple[Clip, ...]
+    fold: int | None = None
 
     @classmethod
     def open(cls, data: Path, fold: int | None = None, progress: Progress = SILENT) -> Self:
@@ -34,7 +36,7 @@ class Recordings:
         """
         dataset = Dataset.open(data)
         dataset.check(progress)
-        return cls(dataset, dataset.clips if fold is None else dataset.split(fold, "evaluate"))
+        return cls(dataset, dataset.clips if fold is None else dataset.split(fold, "evaluate"), fold)
 
     @property
     def targets(self) -> list[int]:

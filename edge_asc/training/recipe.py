@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from msgspec import Meta, Struct, ValidationError, convert, structs, to_builtins
@@ -287,6 +287,14 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
                 for stage in self.stages
             ),
         )
+
+    def for_other(self, settings: Iterable[str]) -> Self:
+        """The recipe with equal weights of all classes, or many clips of `other` would draw known sounds to it.
+
+        Where the weights are among the names of `settings`, they stay.
+        """
+        is_set = any(name.endswith("class_balance") for name in settings)
+        return self if is_set else self.override({"class_balance": 1.0})
 
 
 def _stages(value: object) -> list[dict[str, Any]]:

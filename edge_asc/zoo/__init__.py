@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edge_asc.errors import ContractError
 from edge_asc.manifest import has_manifest
 
 DEFAULT = "fuse"
+# The model that gets a new last layer, where a folder of your own sounds is trained on.
+START = "fuse-50"
 # Folders of bundles in that of a checkpoint, the one nearest to the checkpoint first.
 BUNDLES = ("float", "int8")
 
@@ -46,6 +49,17 @@ def locate_model(model: str | Path) -> Path | None:
     name, _, scheme = str(model).rpartition("-")
     bundles = {bundle.name: bundle for bundle in list_bundles(folder)} if (folder := zoo_path(name)) else {}
     return zoo_path(str(model)) or bundles.get(scheme)
+
+
+def find_checkpoint(model: str | Path) -> Path:
+    """Return the path that the name of a checkpoint means; see `locate_model`.
+
+    Raises:
+        ContractError: nothing of that name is there.
+    """
+    if (path := locate_model(model)) is None:
+        raise ContractError(f"{model}: no such checkpoint; expected a folder or one of {', '.join(zoo())}")
+    return path
 
 
 def list_names() -> tuple[str, ...]:

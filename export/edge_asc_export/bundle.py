@@ -18,13 +18,14 @@ from edge_asc.progress import SILENT, Progress
 from edge_asc.provenance import Measured
 from edge_asc.scratch import scratch_folder
 from edge_asc.training.checkpoint import Checkpoint, read_metadata
+from edge_asc.zoo import find_checkpoint
 from edge_asc_export import parity
 from edge_asc_export.artefact import Artefact, Draft, label_of, write
-from edge_asc_export.format import FORMATS, check_support
+from edge_asc_export.format import FORMATS, check_support, supporting
 from edge_asc_export.level_parity import FrontEndErrors, check_level, measure_front_end, measure_levels
 from edge_asc_export.placement import check_output, finish, place
 from edge_asc_export.plan import Plan
-from edge_asc_export.scheme import Scheme
+from edge_asc_export.scheme import Scheme, find_scheme
 
 # Longest time of an export, s; and room that its artefacts need at least.
 TIMEOUT = 2 * 3600.0
@@ -53,6 +54,27 @@ class ExportRequest:
     input: InputKind = "features"
     accepted_agreement: float | None = None
 
+    @classmethod
+    def of(
+        cls, model: str | Path, scheme: Scheme, formats: Sequence[str] = (), windows: Sequence[int] = ()
+    ) -> ExportRequest:
+        """Return the export of a checkpoint, or of a pretrained model that is named.
+
+        Args:
+            model: folder of the checkpoint, or name of the pretrained model.
+            scheme: of quantisation.
+            formats: names of the formats; empty for all that support the scheme.
+            windows: lengths, s, of a windowed model.
+
+        Raises:
+            ContractError: there is no such checkpoint.
+            MissingExtraError: a package that a format needs is not installed.
+        """
+        folder = find_checkpoint(model)
+        formats = tuple(formats) or supporting(scheme)
+        require_formats(formats)
+        return cls(folder, scheme, formats, tuple(windows))
+
     def draft(self) -> Draft:
         """Load the checkpoint and return the draft.
 
@@ -73,6 +95,48 @@ class ExportRequest:
             return Plan(self.scheme)
         plan = Plan.from_json(recorded) if self.plan is None else self.plan
         return plan.with_scheme(self.scheme)
+
+
+def export_checkpoint(
+    checkpoint: str | Path,
+    output: str | Path,
+    *,
+    scheme: str = "none",
+    formats: Sequence[str] = (),
+    windows: Sequence[int] = (),
+    progress: Progress = SILENT,
+) -> Manifest:
+    """Write a checkpoint as streaming artefacts, each checked in its own engine against float PyTorch.
+
+    This is what `edge-asc export` does. It needs `edge-asc[export]`.
+
+    Args:
+        checkpoint: folder, or name of a pretrained model.
+        output: folder for the artefacts and `manifest.json`; what an earlier export has written there is replaced.
+        scheme: of quantisation: "none", "fp16", "int8-dynamic", "int8", "int8-float-gru", "int16x8", or a JSON file.
+        formats: "onnx" and "tflite", or one of them; empty for all that support the scheme.
+        windows: lengths, whole seconds from 1 to 10, of a windowed model; a causal model has none.
+        progress: receives a phase for each format.
+
+    Returns:
+        The manifest: `files` has an entry for each file name, with its size in bytes, its SHA-256 and its contract,
+        which states the agreement with PyTorch, 0 to 1.
+
+    Raises:
+        ContractError: there is no such checkpoint.
+        ParityError: an artefact differs from PyTorch by more than its scheme allows; `output` is as it was.
+        ExportError: the scheme or the model cannot be exported; `output` is as it was.
+        OutputError: `output` cannot be written, or a file that is not an export's is in the way.
+        MissingExtraError: a package that a format needs is not installed.
+
+    Examples:
+        >>> from edge_asc_export import export_checkpoint
+        >>> manifest = export_checkpoint("fuse", "build/fuse-int8", scheme="int8", formats=["tflite"])
+        >>> print(", ".join(manifest.files))
+        fuse-int8.tflite
+    """
+    request = ExportRequest.of(checkpoint, find_scheme(scheme), formats, windows)
+    return export(request, Path(output), progress=progress)
 
 
 def export(request: ExportRequest, output: Path, *, progress: Progress = SILENT) -> Manifest:

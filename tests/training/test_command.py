@@ -10,12 +10,13 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from edge_asc.cli.commands.train import _find_recorder, command
-from edge_asc.cli.training import CheckpointFolder
+from edge_asc.cli.commands.train import command
+from edge_asc.cli.model import CheckpointFolder
 from edge_asc.data.generated import write_scenes
 from edge_asc.errors import EdgeAscError
 from edge_asc.models import ModelConfig, build
 from edge_asc.training.checkpoint import Checkpoint
+from edge_asc.training.folder import find_recorder
 from edge_asc.training.listener import Listener
 from edge_asc.training.recipe import STAGED
 from edge_asc.training.start import Start, take_weights
@@ -159,9 +160,9 @@ def test_a_model_that_cannot_be_exported_is_named_before_the_training() -> None:
         def note(self, text: str) -> None:
             notes.append(text)
 
-    assert _find_recorder(ModelConfig(), Notes()) is not None
+    assert find_recorder(ModelConfig(), Notes()) is not None
     assert notes == []
-    assert _find_recorder(ModelConfig(backbone="bcresnet", form="windowed", res_norm=True), Notes()) is None
+    assert find_recorder(ModelConfig(backbone="bcresnet", form="windowed", res_norm=True), Notes()) is None
     assert "this model can be trained, and not exported: ResNorm has no export form" in notes[0]
 
 

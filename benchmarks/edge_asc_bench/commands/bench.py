@@ -6,7 +6,7 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ from edge_asc.cli.console import (
     quiet_option,
     threads_option,
 )
-from edge_asc.cli.model import backbone_option
+from edge_asc.cli.model import ModelName, backbone_option
 from edge_asc.cli.output import OutputPath, check_output, save_json
 from edge_asc.errors import require
 
@@ -51,7 +51,7 @@ class BenchCommand(click.Command):
 @click.command(
     "bench", cls=BenchCommand, short_help="Latency, memory and accuracy of models, side by side, here or on a device."
 )
-@click.argument("models", nargs=-1, required=True)
+@click.argument("models", type=ModelName(), nargs=-1, required=True)
 @click.option("--lengths", type=Lengths(), default="1-10", show_default=True, help="Seconds since reset.")
 @click.option(
     "--data",
@@ -214,14 +214,12 @@ class _Subject:
 def _bench(
     models: Sequence[str], subject: _Subject, targets: Sequence[Target], settings: Settings, saver: _Saver
 ) -> list[Result]:
-    from edge_asc_bench.inputs import all_models_from, clips_from
     from edge_asc_bench.measurement import Benchmark, bench
 
     saver.check([target.name for target in targets])
-    entries = all_models_from(models)
     progress = ConsoleProgress()
-    clips = clips_from(entries[0][1], subject.data, subject.fold, progress)
-    benchmark = Benchmark(entries, clips, settings, _command_line(), subject.plan_stream())
+    benchmark = Benchmark.of(models, subject.data, subject.fold, settings, progress)
+    benchmark = replace(benchmark, command=_command_line(), stream=subject.plan_stream())
     return bench(benchmark, targets, progress=progress, finished=saver.save)
 
 

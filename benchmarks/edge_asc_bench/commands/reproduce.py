@@ -19,6 +19,7 @@ from edge_asc.cli.console import (
     quiet_option,
     threads_option,
 )
+from edge_asc.cli.model import ModelName
 from edge_asc.cli.output import OutputPath, save, save_json
 from edge_asc.cli.training import chosen_recipe, compute_options, recipe_option, settings_option
 from edge_asc.contract import STEP_FRAMES
@@ -43,7 +44,7 @@ Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 def models_option(text: str) -> Decorator:
     """`--model`, at least one."""
-    return click.option("--model", "models", multiple=True, required=True, help=text)
+    return click.option("--model", "models", type=ModelName(), multiple=True, required=True, help=text)
 
 
 data_argument = click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path))

@@ -18,8 +18,10 @@ from edge_asc.cli.console import (
     quote,
     threads_option,
 )
-from edge_asc.cli.own import name_model, own_options, prepare_checked
+from edge_asc.cli.model import ModelName
+from edge_asc.cli.own import own_options
 from edge_asc.data.dataset import OTHER, Dataset
+from edge_asc.data.own import name_model, prepare_checked
 from edge_asc.data.preparation import Settings
 
 if TYPE_CHECKING:
@@ -75,6 +77,7 @@ class _Options:
 @click.argument("data", type=folder_type)
 @click.option(
     "--model",
+    type=ModelName(),
     default=BASE,
     show_default=True,
     help="Artefact or bundle of a causal model with the linear head, or the artefacts of a pretrained one.",

@@ -21,6 +21,7 @@ from edge_asc.audio.pcm import RAW_FORMATS
 from edge_asc.audio.reader import RATES
 from edge_asc.cli.console import Rule, echo, json_option, log, out, quiet_option, threads_option
 from edge_asc.cli.listening import parse_device, parse_raw
+from edge_asc.cli.model import ModelName
 from edge_asc.errors import AudioError
 from edge_asc.rule import DecisionRule
 from edge_asc.zoo import DEFAULT
@@ -42,7 +43,11 @@ CLIP = 10.1  # s: longer files are streams; a clip of 10 s may be a few samples 
 @click.command("classify", short_help="Classify a recording, a pipe, or the microphone live.")
 @click.argument("recording", required=False, type=click.Path(path_type=Path))
 @click.option(
-    "--model", default=DEFAULT, show_default=True, help="Artefact, bundle, checkpoint, or name of a pretrained model."
+    "--model",
+    type=ModelName(),
+    default=DEFAULT,
+    show_default=True,
+    help="Artefact, bundle, checkpoint, or name of a pretrained model.",
 )
 @click.option("--microphone", is_flag=True, help="Classify live audio; Ctrl-C stops it.")
 @click.option("--device", help="Microphone: a number, or a part of a name, of `python -m sounddevice`.")

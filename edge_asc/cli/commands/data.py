@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_asc.cli.console import ConsoleProgress, echo, json_option, out, print_json, quiet_option
-from edge_asc.cli.own import describe, describe_plan, own_options
+from edge_asc.cli.own import describe_plan, own_options
 from edge_asc.data.dataset import Clip, Dataset
+from edge_asc.data.own import describe
 from edge_asc.data.preparation import TAU, Prepared, Settings, prepare
 from edge_asc.text import count_noun
 

@@ -20,7 +20,7 @@ from edge_asc.cli.console import (
     quiet_option,
     threads_option,
 )
-from edge_asc.cli.model import backbone_option
+from edge_asc.cli.model import ModelName, backbone_option
 from edge_asc.zoo import DEFAULT
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option(
     "--model",
     "models",
+    type=ModelName(),
     multiple=True,
     default=(DEFAULT,),
     show_default=True,
@@ -137,25 +138,20 @@ def command(
         raise click.UsageError("--calibrate, --decision, --event-decision and --background belong to --stream")
     from edge_asc.cli.errors import print_wrong
     from edge_asc.data.recordings import Recordings
-    from edge_asc.evaluation.document import Evaluation
-    from edge_asc.evaluation.models import measure_models, open_models
-    from edge_asc.evaluation.predictions import Predictions
+    from edge_asc.evaluation.folder import evaluate_recordings
+    from edge_asc.evaluation.models import open_models
 
     progress = ConsoleProgress()
     runtimes = open_models(models, threads, whole_clip=whole_clip)
     recordings = Recordings.open(data, fold, progress)
-    results = measure_models(recordings, models, runtimes, lengths, gain=gain, progress=progress)
-    folds = [fold] * len(recordings.clips)
-    predictions = [
-        Predictions.of(result.model, result.ends, recordings.clips, folds) for result in results if result.ends
-    ]
-    evaluation = Evaluation(data.name, data, fold, tuple(results), tuple(predictions))
+    evaluation = evaluate_recordings(recordings, models, runtimes, lengths, gain=gain, progress=progress)
     if as_json:
         print_json(evaluation.to_json())
         return
     causal = {name for name, runtime in runtimes if runtime.contract.form == "causal"}
-    _print(evaluation, [result for result in results if result.model in causal] if whole_clip else [], recall)
-    for each in predictions:
+    successive = [result for result in evaluation.results if result.model in causal] if whole_clip else []
+    _print(evaluation, successive, recall)
+    for each in evaluation.predictions:
         print_wrong(each, errors)
 
 

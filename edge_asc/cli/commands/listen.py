@@ -13,6 +13,7 @@ from edge_asc.audio.pcm import RAW_FORMATS
 from edge_asc.audio.reader import RATES, STDIN
 from edge_asc.cli.console import ConsoleProgress, Rule, log, quiet_option, threads_option
 from edge_asc.cli.listening import ListenOptions, Size, Thresholds, parse_device
+from edge_asc.cli.model import ModelName
 from edge_asc.cli.output import OutputPath
 from edge_asc.detection.tables import FORMATS
 from edge_asc.errors import AudioError, EdgeAscError, MissingExtraError
@@ -31,7 +32,11 @@ INPUT_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.command("listen", short_help="Report sound events: live, from a pipe, or in recordings.")
 @click.argument("sources", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
-    "--model", default=DEFAULT, show_default=True, help="Artefact, bundle, checkpoint, or name of a pretrained model."
+    "--model",
+    type=ModelName(),
+    default=DEFAULT,
+    show_default=True,
+    help="Artefact, bundle, checkpoint, or name of a pretrained model.",
 )
 @click.option("--device", help="Microphone: a number, or a part of a name, of `python -m sounddevice`.")
 @click.option("--format", "raw", type=click.Choice(RAW_FORMATS), help="A pipe holds samples without a header.")

@@ -10,31 +10,24 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_asc.cli.console import ConsoleProgress, json_option, quiet_option, threads_option
-from edge_asc.cli.model import model_options
-from edge_asc.cli.own import own_options, prepare_own
+from edge_asc.cli.model import CheckpointFolder, StartFolder, model_options
+from edge_asc.cli.own import own_options
 from edge_asc.cli.request import TrainRequest
 from edge_asc.cli.trained import Judge, Trained, print_trained
 from edge_asc.cli.training import (
-    CheckpointFolder,
-    StartFolder,
     compute_options,
     console_listener,
     settings_option,
 )
 from edge_asc.data.preparation import TAU
-from edge_asc.errors import ExportError, require
-from edge_asc.frontend import FrontEnd
+from edge_asc.errors import require
+from edge_asc.progress import SILENT
 
 if TYPE_CHECKING:
     from edge_asc.data import Dataset
-    from edge_asc.models.crnn import ModelConfig
     from edge_asc.training.compute import Compute
-    from edge_asc.training.listener import Listener
-    from edge_asc.training.recorder import Record
     from edge_asc.training.run import Run
 
-# The recorder of activation ranges.
-RANGES = "ranges"
 folder_type = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -115,6 +108,7 @@ def command(**given: Any) -> None:
     options = TrainRequest(**given)
     options.check()
     from edge_asc.data import Dataset
+    from edge_asc.data.own import prepare_own
 
     dataset = Dataset.open(options.data)
     options = options.complete(dataset)
@@ -137,9 +131,8 @@ def command(**given: Any) -> None:
         if is_own:
             settings = options.make_settings(recipe.seed)
             with compute.main_process_first():
-                prepared = prepare_own(
-                    dataset, settings, output if compute.is_main_process else None, options.front_end
-                )
+                written, progress = (output, ConsoleProgress()) if compute.is_main_process else (None, SILENT)
+                prepared = prepare_own(dataset, settings, written, options.front_end, progress)
             options, dataset = options.choose_folds(prepared), prepared.dataset
         run = options.make_run(recipe, dataset)
         runs = _chain(run, Dataset.open(options.wide)) if options.wide else [run]
@@ -180,41 +173,13 @@ def _chain(run: Run, wide: Dataset) -> list[Run]:
 
 
 def _train(run: Run, compute: Compute, *, resume: bool, cross_validate: bool, tensorboard: bool) -> Trained:
-    from edge_asc.data import FeatureCache
-    from edge_asc.data.cache import default_cache
-    from edge_asc.training import run as runs
-    from edge_asc.training.card import CARDS, write_card
+    from edge_asc.training.folder import run_training
     from edge_asc.training.listener import Listener, Listeners
     from edge_asc.training.tensorboard import TensorBoardListener
 
-    cache = FeatureCache(default_cache(), FrontEnd(mels=run.config.mels))
-    function = runs.cross_validate if cross_validate else runs.train
     with console_listener() as console:
         listener, judge = Listener(), Judge()
         if compute.is_main_process:
             listener = Listeners(console, judge, *([TensorBoardListener()] if tensorboard else []))
-        record = _find_recorder(run.config, listener)
-        checkpoint = function(run, cache, listener, resume=resume, record=record, compute=compute)
-    if compute.is_main_process:
-        path = write_card(checkpoint, run.output)
-        if path.name != CARDS[0]:
-            ConsoleProgress().note(f"{run.output / CARDS[0]} is not edge-asc's: the model card is {path.name}")
+        checkpoint = run_training(run, listener, cross_validated=cross_validate, resume=resume, compute=compute)
     return Trained(checkpoint, run.output, run.dataset.layout != TAU, judge.predictions)
-
-
-def _find_recorder(config: ModelConfig, listener: Listener) -> Record | None:
-    """Return what records activation ranges, registered by the package that exports; None where it cannot."""
-    from edge_asc.models import CRNN, build
-    from edge_asc.training.recorder import RECORDERS
-
-    if RANGES not in RECORDERS.names():
-        listener.note("activation ranges are not recorded: the export package is not installed")
-        return None
-    recorder, model = RECORDERS.load(RANGES), build(config)
-    try:
-        if isinstance(model, CRNN):
-            recorder.check(model)
-    except ExportError as error:
-        listener.note(f"warning: this model can be trained, and not exported: {error}")
-        return None
-    return recorder.record

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_asc.cli.console import ConsoleProgress, json_option, out, print_json, quiet_option
-from edge_asc.cli.model import backbone_option
+from edge_asc.cli.model import ModelName, backbone_option
 from edge_asc.tensors import INPUT_KINDS, InputKind
-from edge_asc.zoo import DEFAULT
+from edge_asc.zoo import DEFAULT, find_checkpoint, zoo
 from edge_asc_export.format import FORMATS
 from edge_asc_export.scheme import AUTO, SCHEMES, Scheme
 
@@ -29,7 +29,7 @@ LENGTHS = tuple(range(1, 11))
 
 
 @click.command("export", short_help="Write streaming artefacts, checked against PyTorch.")
-@click.argument("checkpoint", default=DEFAULT)
+@click.argument("checkpoint", type=ModelName(zoo), default=DEFAULT)
 @click.option(
     "--quantize",
     "scheme",
@@ -111,7 +111,7 @@ def command(
     differs, or a quantised one that agrees too little for its scheme, leaves no file, and the exit code is 1. The table
     gives agreement of decisions, errors of the logits and size.
     """
-    folder = _find_checkpoint(checkpoint)  # before torch loads
+    folder = find_checkpoint(checkpoint)  # before torch loads
     chosen = _parse_scheme(scheme, data, calibration, ranges)
     if fold is not None and data is None:
         raise click.UsageError("--fold belongs to --data")
@@ -124,18 +124,18 @@ def command(
         return
     progress = ConsoleProgress()
     recordings = _open_recordings(data, fold, progress)
-    request = _make_request(folder, chosen, formats or _default_formats(scheme, chosen), windows)
+    from edge_asc_export.artefact import label_of
+    from edge_asc_export.bundle import ExportRequest, export
+
+    # `auto` tries schemes that not every format supports.
+    request = ExportRequest.of(folder, chosen, formats or (FORMATS.names() if scheme == AUTO else ()), windows)
     plan = _record_plan(request, calibration, ranges or "auto", progress)
     request = replace(request, plan=plan, input=kind, accepted_agreement=accepted)
     selection = None
     if scheme == AUTO and recordings is not None:
         selection = _select(request, recordings, max_drop, progress)
         request = replace(request, scheme=selection.scheme)
-    from edge_asc_export.artefact import label_of
-    from edge_asc_export.bundle import export
-
     output = output or Path("build") / f"{request.checkpoint.name}-{label_of(request.scheme, kind)}"
-
     manifest = export(request, output, progress=progress)
     results = _measure(recordings, request.checkpoint, output, manifest, progress) if recordings else []
     if as_json:
@@ -162,29 +162,6 @@ def _parse_scheme(name: str, data: Path | None, calibration: Path | None, ranges
     if calibration and name != AUTO and not scheme.static:
         raise click.UsageError(f"{scheme.name} has no activation ranges to record; leave --calibration out")
     return scheme
-
-
-def _default_formats(name: str, scheme: Scheme) -> tuple[str, ...]:
-    from edge_asc_export.format import supporting
-
-    return FORMATS.names() if name == AUTO else supporting(scheme)
-
-
-def _find_checkpoint(checkpoint: str) -> Path:
-    from edge_asc.errors import ContractError
-    from edge_asc.zoo import locate_model, zoo
-
-    folder = locate_model(checkpoint)
-    if folder is None:
-        raise ContractError(f"{checkpoint}: no such checkpoint; expected a folder or one of {', '.join(zoo())}")
-    return folder
-
-
-def _make_request(folder: Path, scheme: Scheme, formats: tuple[str, ...], windows: tuple[int, ...]) -> ExportRequest:
-    from edge_asc_export.bundle import ExportRequest, require_formats
-
-    require_formats(formats)
-    return ExportRequest(folder, scheme, formats, windows)
 
 
 def _open_recordings(data: Path | None, fold: int | None, progress: ConsoleProgress) -> Recordings | None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from edge_asc.cli.console import ConsoleProgress, json_option, out, print_json, quiet_option
-from edge_asc.cli.model import backbone_option
+from edge_asc.cli.model import ModelName, backbone_option
 from edge_asc.errors import ContractError, MissingExtraError
+from edge_asc.zoo import zoo
 
 if TYPE_CHECKING:
     from edge_asc.frontend import Array, FrontEnd
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
 
 
 @click.command("inspect", short_help="Show what an artefact or a checkpoint is, and what it costs.")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=ModelName())
 @click.option(
     "--against",
+    type=ModelName(zoo),
     help="Checkpoint or pretrained model that an integer artefact was exported from: list its layers by SQNR, and the "
     "decisions that differ.",
 )
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 @backbone_option
 @quiet_option
 @json_option
-def command(model: Path, against: str | None, data: Path | None, fold: int | None, most: int, as_json: bool) -> None:
+def command(model: str, against: str | None, data: Path | None, fold: int | None, most: int, as_json: bool) -> None:
     """Show what MODEL is: an artefact, an exported folder, a checkpoint folder, or a pretrained model.
 
     Of an artefact, or the one of an exported folder that runs here: contract, size and operations, what is delegated,
@@ -87,13 +89,13 @@ def _suffixes() -> tuple[str, ...]:
     return tuple(fmt.suffix for fmt in FORMATS.all().values())
 
 
-def _find_artefact(model: Path) -> Path | None:
+def _find_artefact(model: str) -> Path | None:
     """Return the artefact that a path or a name means: itself, or the one of a bundle that runs here."""
     from edge_asc.engine import preferred_artefact
     from edge_asc.manifest import has_manifest
     from edge_asc.zoo import locate_model
 
-    path = locate_model(model) or model
+    path = locate_model(model) or Path(model)
     if has_manifest(path):
         return preferred_artefact(path)
     return path if path.suffix in _suffixes() and path.is_file() else None

@@ -14,6 +14,7 @@ import click
 from rich.table import Table
 
 from edge_asc.cli.console import ConsoleProgress, echo, log, out, quiet_option
+from edge_asc.cli.model import ModelName
 from edge_asc.cli.output import OutputPath, save_json
 from edge_asc_arm.board import BOARDS, build
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from edge_asc_bench.result import Result
 
 board_argument = click.argument("board", type=click.Choice(list(BOARDS)), default="pi4")
-models_argument = click.argument("models", nargs=-1, required=True)
+models_argument = click.argument("models", type=ModelName(), nargs=-1, required=True)
 output_option = click.option("--output", type=OutputPath(), help="Result file.")
 boards_option = click.option(
     "--board",

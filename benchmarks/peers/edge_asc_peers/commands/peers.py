@@ -12,10 +12,10 @@ import click
 from rich.table import Table
 
 from edge_asc.cli.console import ConsoleProgress, Lengths, log, out, quiet_option, threads_option
+from edge_asc.cli.model import ModelName
 from edge_asc.cli.output import OutputPath, save_json
-from edge_asc.errors import EdgeAscError
 from edge_asc.text import count_noun
-from edge_asc.zoo import locate_model, zoo
+from edge_asc.zoo import find_checkpoint, zoo
 from edge_asc_peers.peer import ALWAYS_MEASURED, PEERS
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @click.command("peers", short_help="Measure a model in other runtimes, beside edge-asc's artefacts.")
-@click.argument("models", nargs=-1)
+@click.argument("models", type=ModelName(), nargs=-1)
 @click.option(
     "--peer",
     "peers",
@@ -72,9 +72,7 @@ def command(
     progress = ConsoleProgress()
     settings = Settings(windows, threads, rounds)
     for model in models or zoo():
-        checkpoint = locate_model(model)
-        if checkpoint is None:
-            raise EdgeAscError(f"{model}: no such checkpoint; expected a folder or one of {', '.join(zoo())}")
+        checkpoint = find_checkpoint(model)
         with tempfile.TemporaryDirectory(prefix="edge-asc-peers-") as folder:
             lengths = () if steps_only else windows
             preparation = prepare(checkpoint, Path(folder), peers or PEERS.names(), lengths, progress)
