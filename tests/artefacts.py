@@ -118,15 +118,22 @@ def write(folder: Path) -> Artefacts:
     causal, windowed = checkpoint(), checkpoint("windowed")
     causal.save(folder / "checkpoint")
     weights = folder / "checkpoint/weights.safetensors"
+    recorded = calibrated(crnn(causal))
     for scheme in ("none", "int8"):
-        plan = calibrated(crnn(causal)).with_scheme(SCHEMES[scheme])
+        plan = recorded.with_scheme(SCHEMES[scheme])
         ending = "" if scheme == "none" else f"-{scheme}"
         for suffix in ("onnx", "tflite"):
             write_file(folder / f"step{ending}.{suffix}", [lower_step(crnn(causal))], plan, weights=weights)
+    for suffix in ("onnx", "tflite"):
+        kinds: tuple[tuple[InputKind, Plan], ...] = (("samples", Plan(SCHEMES["none"])), ("int16", recorded))
+        for kind, plan in kinds:
+            path = folder / f"step-{kind}.{suffix}"
+            write_file(path, [lower_step(crnn(causal))], plan, weights=weights, kind=kind)
     windows = [lower_window(crnn(windowed), seconds, 16000 * seconds // 512) for seconds in (1, 2)]
     gru, plain = lower_gru(crnn(windowed)), Plan(SCHEMES["none"])
     write_file(folder / "window_1s.onnx", [attach_gru(windows[0], gru)], plain, form="windowed")
     write_file(folder / "windows.tflite", [*windows, gru], plain, form="windowed")
+    write_file(folder / "windows-samples.tflite", [*windows, gru], plain, form="windowed", kind="samples")
     return Artefacts(folder, causal, windowed)
 
 

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from artefacts import Artefacts, clips, sound
 from edge_asc.errors import EdgeAscError
+from edge_asc.frontend import LogMel
 from edge_asc.progress import SILENT, Progress
 from edge_asc_bench import job as job_folder
 from edge_asc_bench.events import Decide, Event, LogitsWritten, TaskFailed, TimesMeasured
@@ -97,6 +98,26 @@ def test_accuracy_comes_with_the_clips_that_are_right(artefacts: Artefacts) -> N
     (row,) = accuracy.lengths
     assert len(row.right_clips) == row.count == 3
     assert row.right_clips.count("1") == row.right
+
+
+def test_artefacts_that_take_samples_are_measured_beside_others(artefacts: Artefacts) -> None:
+    samples = [sound(1.3, seed) for seed in range(3)]
+    features = [LogMel(artefacts.causal.front_end.raw)(clip) for clip in samples]
+    audio = Clips("noise", features, artefacts.causal.labels, (0, 1, 2), "digest", samples)
+    models = [("torch", artefacts.steps["torch"])]
+    models += [(name, artefacts.folder / name) for name in ("step-samples.onnx", "step-int16.tflite", "step.tflite")]
+    result = bench(models, audio, quick(lengths=(1,), rounds=1))
+    _, inside, integer, beside = result.variants
+    for variant in (inside, integer):
+        step = variant.latency["step"]
+        assert step.front_end is None
+        assert step.total == step.model
+    assert beside.latency["step"].front_end is not None
+    for variant in (inside, beside):
+        assert variant.agreed_share == 1.0
+        assert variant.accuracy is not None
+    with pytest.raises(EdgeAscError, match="takes samples; got features alone"):
+        bench(models, CLIPS, quick(lengths=(1,), rounds=1))
 
 
 def test_windows_are_measured_each(artefacts: Artefacts) -> None:

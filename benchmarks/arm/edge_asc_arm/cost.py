@@ -110,7 +110,8 @@ def count_parts(marks: Marks) -> Instructions:
 
     def count(begin: int, end: int, marks_within: int) -> list[int]:
         columns = zip(*_differences(marks, begin, end), strict=True)
-        return [int(median(column)) - marks_within * extra for column, extra in zip(columns, overhead, strict=True)]
+        # What lies between neighbouring marks is nothing, such as the front end of an artefact that takes samples.
+        return [max(0, int(median(c)) - marks_within * extra) for c, extra in zip(columns, overhead, strict=True)]
 
     parts = {part: count(begin, end, 1 + (part == "total"))[0] for part, (begin, end) in PARTS.items()}
     _, dot_products, matrix_products = count(BEGIN, DECIDED, 2)

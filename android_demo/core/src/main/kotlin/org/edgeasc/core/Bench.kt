@@ -299,7 +299,8 @@ class Bench(
                 JSONObject().put(
                     "step",
                     JSONObject()
-                        .put("front_end", Latency(frontEnd.toArray()).toJson(percentiles))
+                        // A front end that is a part of the artefact has no time of its own.
+                        .put("front_end", if (logMel == null) JSONObject.NULL else Latency(frontEnd.toArray()).toJson(percentiles))
                         .put("model", Latency(times.toArray()).toJson(percentiles))
                         .put("total", total.toJson(percentiles))
                         .put("rounds_ms", JSONArray(rounds.map(::short)))
