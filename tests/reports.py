@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -46,6 +47,34 @@ def measure(artefacts: Artefacts) -> dict[str, Any]:
     (measured,) = bench(benchmark, [LocalTarget()])
     document: dict[str, Any] = json.loads(json.dumps(measured.to_json()))
     return document
+
+
+def add_instructions(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a benchmark with counts of instructions of two artefacts: int8 is dearer on one processor."""
+
+    def count(total: float) -> dict[str, int]:
+        parts = {"front_end": 900_000, "model": int(total) - 900_000, "total": int(total)}
+        return {**parts, "runtime": 1_000_000, "dot_products": 200_000, "matrix_products": 0}
+
+    counts = copy.deepcopy(document)
+    counts["variants"][1]["instructions"] = {"cortex-a72": count(3e6), "cortex-a76": count(3e6)}
+    counts["variants"][2]["instructions"] = {"cortex-a72": count(3.5e6), "cortex-a76": count(2e6)}
+    return counts
+
+
+def make_conformance() -> dict[str, Any]:
+    """Return the document of an artefact on two processors; on one of them it is beyond its tolerance."""
+    row = {"artefact": "a", "engine": "litert", "processor": "cortex-a72", "equal": True, "max_error": 0.0}
+    row |= {"agreement": 1.0, "tolerance": 0.0, "holds": True}
+    other = {**row, "processor": "cortex-a76", "equal": False, "max_error": 0.25, "holds": False}
+    return {
+        "kind": "conformance",
+        "schema_version": 1,
+        "here": {"machine": "x86_64", "engines": ["litert"]},
+        "front_end": {"tolerance": 1e-3, "max_error": {"cortex-a72": 1e-6}},
+        "holds": False,
+        "comparisons": [row, other],
+    }
 
 
 def make_ends(clips: list[tuple[Any, ...]]) -> Ends:

@@ -18,7 +18,8 @@ class Contest:
     """One model of a benchmark and its rivals.
 
     Attributes:
-        subject: the quantised model that is fastest, else the float artefact that is, else the only model.
+        subject: the quantised model that is fastest, else the float artefact that is, else the only model. Where
+            nothing was timed, the one with the fewest instructions, or the smallest.
         reference: the float checkpoint that decisions are compared with; None where there is none beside the subject.
         float_form: the float artefact in the engine of the subject, else the reference; None where there is none.
     """
@@ -78,10 +79,11 @@ def find_contest(result: Result) -> Contest | None:
     return Contest(subject, reference, float_form or reference)
 
 
-def _rank(variant: Variant) -> tuple[bool, bool, float, int]:
-    """Quantised models first; then those that were timed, the fastest first; then the smallest."""
+def _rank(variant: Variant) -> tuple[bool, bool, float, float, int]:
+    """Quantised models first; then those that were timed, the fastest first; then by instructions; then by size."""
     times: Sequence[float] = [latency.total.p50 for latency in variant.latency.values()]
-    return variant.scheme == "none", not times, max(times, default=0.0), variant.bytes
+    counts = [float(parts.total) for parts in (variant.instructions or {}).values()]
+    return variant.scheme == "none", not times, max(times, default=0.0), max(counts, default=0.0), variant.bytes
 
 
 def name_engine(variant: Variant) -> str:

@@ -37,7 +37,7 @@ HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx")
 WIDE, NARROW = 6.2, 3.0
 FILE_WIDTH = 720  # of a drawing that is a file of its own, pixels
 LONGEST_NAME = {WIDE: 60, NARROW: 30}
-STYLE: dict[str, str | int | bool] = {
+STYLE: dict[str, str | float | bool] = {
     "svg.fonttype": "none",
     "font.size": 10,
     "text.color": INK,
@@ -49,6 +49,8 @@ STYLE: dict[str, str | int | bool] = {
     "axes.spines.right": False,
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
+    # Room, inches, for letters that the page's font makes wider than they were measured.
+    "figure.constrained_layout.w_pad": 0.1,
     # Dollar signs in names are no formulas.
     "text.parse_math": False,
 }

@@ -111,7 +111,7 @@ def state_maps(figure: Figure3, width: float = WIDE) -> str:
                         **style,
                     )
                 note = "" if state_map.silhouette is None else f", silhouette {state_map.silhouette:.2f}"
-                axes.set_title(f"{model.name}: {space}{note}", fontsize=9)
+                axes.set_title(f"{model.name}\n{space}{note}", fontsize=9)
                 axes.set(xticks=[], yticks=[])
         handles, names = grid[0][0].get_legend_handles_labels()
         grid[0][0].figure.legend(

@@ -6,7 +6,7 @@ import base64
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -27,7 +27,7 @@ from edge_asc_bench.markup import escape_markdown, to_code
 from edge_asc_bench.pictures import Caption, Picture, draw_accuracy, draw_agreement, list_agreements
 from edge_asc_bench.players import Players
 from edge_asc_bench.recordings import make_recordings
-from edge_asc_bench.section import AccuracyTable, make_machines, make_section, tabulate_accuracy
+from edge_asc_bench.section import AccuracyTable, Section, make_machines, make_section, tabulate_accuracy
 from edge_asc_bench.training import Training
 from edge_asc_bench.verdict import (
     Verdict,
@@ -36,7 +36,6 @@ from edge_asc_bench.verdict import (
     judge_export,
     judge_table1,
     judge_training,
-    name_machine,
 )
 
 if TYPE_CHECKING:
@@ -71,14 +70,14 @@ def to_markdown(documents: Documents) -> str:
 
 
 def _render(template: str, documents: Documents, players: Players, *, charts: bool) -> str:
-    benches = [make_section(result, charts=charts) for result in documents.benches]
+    benches = _number([make_section(result, charts=charts) for result in documents.benches])
     recordings = make_recordings(documents.classifications, players, charts=charts)
     evaluations = [_make_evaluation(value, players, charts=charts) for value in documents.evaluations]
     trainings = [_make_training(value, charts=charts) for value in documents.trainings]
     conformances = [_make_conformance(value) for value in documents.conformances]
     exports = [_make_export(value, charts=charts) for value in documents.exports]
     summary = [
-        *_list_entries("bench", [(f"Measured on {name_machine(each.result)}", each.verdict) for each in benches]),
+        *_list_entries("bench", [(each.title, each.verdict) for each in benches]),
         *_list_entries("recording", [(each.name, each.verdict) for each in recordings]),
         *_list_entries("evaluation", [(f"Accuracy on {each.value.data}", each.verdict) for each in evaluations]),
         *_list_entries("training", [(f"Learning curves of {each.value.name}", each.verdict) for each in trainings]),
@@ -146,6 +145,17 @@ class Entry:
     anchor: str
     title: str
     verdict: Verdict
+
+
+def _number(sections: Sequence[Section]) -> list[Section]:
+    """Number the sections of benchmarks whose titles are equal."""
+    titles = [section.title for section in sections]
+    numbered = []
+    for i, section in enumerate(sections):
+        own = titles[:i].count(section.title) + 1
+        is_alone = titles.count(section.title) == 1
+        numbered.append(section if is_alone else replace(section, title=f"{section.title} ({own})"))
+    return numbered
 
 
 def _list_entries(kind: str, verdicts: Sequence[tuple[str, Verdict]]) -> list[Entry]:

@@ -20,7 +20,7 @@ from edge_asc_bench.result import (
     describe_form,
     describe_variant,
 )
-from edge_asc_bench.verdict import Verdict, judge_benchmark
+from edge_asc_bench.verdict import Verdict, judge_benchmark, name_machine
 
 Get = Callable[[Variant, str, Latency | None], float | None]
 """A value of a variant in one form (None if it was not timed); None where it was not measured."""
@@ -155,6 +155,7 @@ class Section:
 
     Attributes:
         result: of the benchmark.
+        title: where it was measured.
         verdict: on it.
         contest: the model that the cards are about, and its rivals; None where nothing was measured.
         cards: figures of that model.
@@ -172,6 +173,7 @@ class Section:
     """
 
     result: Result
+    title: str
     verdict: Verdict
     contest: Contest | None
     cards: list[Card]
@@ -194,10 +196,12 @@ def make_section(result: Result, *, charts: bool) -> Section:
     """Return the section of a result; times and memory of an emulated machine are left out."""
     variants, contest = list_variants(result), find_contest(result)
     columns, rows = _tabulate(variants)
+    instructions = _tabulate_instructions(variants)
     accuracies = [(variant, variant.accuracy) for variant in variants if variant.accuracy]
     parts = [[i for i, column in enumerate(columns) if column.is_time is is_time] for is_time in (True, False)]
     return Section(
         result=result,
+        title=f"Counted on {result.made.target}" if instructions else f"Measured on {name_machine(result)}",
         verdict=judge_benchmark(result),
         contest=contest,
         cards=make_cards(contest, result) if contest else [],
@@ -209,7 +213,7 @@ def make_section(result: Result, *, charts: bool) -> Section:
         parts=[part for part in parts if part],
         rows=rows,
         losses=_tabulate_losses(variants),
-        instructions=_tabulate_instructions(variants),
+        instructions=instructions,
         accuracies=[variant for variant, _ in accuracies],
         by_length=tabulate_accuracy([accuracy for _, accuracy in accuracies]),
         costs=[variant for variant in variants if variant.macs or variant.graph],

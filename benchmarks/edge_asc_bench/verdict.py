@@ -53,7 +53,12 @@ def _judge_contest(contest: Contest, result: Result) -> list[str]:
     sentences = []
     properties = [text for text in (_judge_size(contest), _judge_speed(contest, result)) if text]
     properties = [f"is {text}" if i == 0 else text for i, text in enumerate(properties)]
-    parts = [_judge_decisions(contest), *properties, _judge_time(contest, result)]
+    parts = [
+        _judge_decisions(contest),
+        *properties,
+        _judge_time(contest, result),
+        "" if contest.latency else _judge_instructions(contest),
+    ]
     if known := [part for part in parts if part]:
         sentences.append(f"{contest.subject.name} {join(known)}.")
     if accuracy := contest.subject.accuracy:
@@ -74,7 +79,9 @@ def _judge_decisions(contest: Contest) -> str:
 def _judge_size(contest: Contest) -> str:
     if contest.float_form is None:
         return ""
-    return compare(contest.subject.bytes, contest.float_form.bytes, "smaller", "larger", "about as large")
+    ratio = compare(contest.subject.bytes, contest.float_form.bytes, "smaller", "larger", "about as large")
+    # Where the decisions were compared with those of the float model, it has been named.
+    return ratio if contest.agreement else f"{ratio} {_link(ratio)} {contest.float_form.name}"
 
 
 def _judge_speed(contest: Contest, result: Result) -> str:
@@ -83,8 +90,25 @@ def _judge_speed(contest: Contest, result: Result) -> str:
     if latency is None or rival is None or contest.reference is None:
         return ""
     ratio = compare(latency.total.p50, rival.total.p50, "faster", "slower", "about as fast")
-    link = "as" if ratio.startswith("about") else "than"
-    return f"{ratio} {link} {name_engine(contest.reference)} on {name_machine(result)}"
+    return f"{ratio} {_link(ratio)} {name_engine(contest.reference)} on {name_machine(result)}"
+
+
+def _judge_instructions(contest: Contest) -> str:
+    own = contest.subject.instructions
+    other = contest.float_form.instructions if contest.float_form else None
+    if not own or contest.float_form is None:
+        return ""
+    processor, parts = next(iter(own.items()))
+    if not other or processor not in other:
+        return ""
+    words = [f"{word} instructions" for word in ("fewer", "more", "about as many")]
+    ratio = compare(parts.total, other[processor].total, *words)
+    return f"needs {ratio} {_link(ratio)} {contest.float_form.name} on {processor}"
+
+
+def _link(ratio: str) -> str:
+    """The word between a comparison and what is compared."""
+    return "as" if ratio.startswith("about") else "than"
 
 
 def _judge_time(contest: Contest, result: Result) -> str:
@@ -98,7 +122,7 @@ def _judge_time(contest: Contest, result: Result) -> str:
 
 def name_machine(result: Result) -> str:
     """Return the name of the machine that was measured: its board, or its processor."""
-    return result.machine.board or result.machine.cpu or "the machine that was measured"
+    return result.machine.board or result.machine.cpu or "an unknown processor"
 
 
 def _judge_accuracy(name: str, accuracy: Accuracy, rival: Accuracy | None) -> str:

@@ -16,12 +16,12 @@ from artefacts import Artefacts
 from browser import OPEN_DETAILS, WIDTHS, Browser, View
 from edge_asc_bench.page import load, to_html
 from edge_asc_bench.players import Players
-from reports import make_classification, make_export, measure, write_run
+from reports import add_instructions, make_classification, make_conformance, make_export, measure, write_run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-KINDS = ("bench", "emulated", "recording", "training")
+KINDS = ("bench", "emulated", "counts", "recording", "training")
 VIEWS: list[tuple[int, Literal["light", "dark"]]] = list(zip(WIDTHS, ("dark", "light", "dark", "light"), strict=True))
 
 
@@ -40,6 +40,7 @@ def pages(artefacts: Artefacts, tmp_path_factory: pytest.TempPathFactory) -> dic
     documents: dict[str, list[Any]] = {
         "bench": [measured, copy.deepcopy(measured)],
         "emulated": [emulated],
+        "counts": [add_instructions(measured), make_conformance()],
         "recording": [*models, make_export({"a.tflite": 0.98, "b.onnx": 0.98})],
     }
     pages = {}

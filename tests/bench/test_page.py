@@ -2,6 +2,7 @@ import copy
 import json
 import re
 from dataclasses import asdict, replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -19,7 +20,7 @@ from edge_asc_bench.machine import Machine
 from edge_asc_bench.page import load, to_html, to_markdown
 from edge_asc_bench.pictures import group_windows
 from edge_asc_bench.result import Variant
-from reports import measure
+from reports import add_instructions, make_conformance, measure
 
 
 @pytest.fixture(scope="module")
@@ -113,24 +114,7 @@ def test_a_model_without_a_length_leaves_its_place_empty(result: dict[str, Any],
 
 
 def test_instructions_and_conformance_are_shown(result: dict[str, Any], tmp_path: Path) -> None:
-    def parts(total: float) -> dict[str, int]:
-        parts = {"front_end": 900_000, "model": int(total) - 900_000, "total": int(total)}
-        return {**parts, "runtime": 1_000_000, "dot_products": 200_000, "matrix_products": 0}
-
-    counts = copy.deepcopy(result)
-    counts["variants"][1]["instructions"] = {"cortex-a72": parts(3e6), "cortex-a76": parts(3e6)}
-    counts["variants"][2]["instructions"] = {"cortex-a72": parts(3.5e6), "cortex-a76": parts(2e6)}
-    row = {"artefact": "a", "engine": "litert", "processor": "cortex-a72", "equal": True, "max_error": 0.0}
-    row |= {"agreement": 1.0, "tolerance": 0.0, "holds": True}
-    other = {**row, "processor": "cortex-a76", "equal": False, "max_error": 0.25, "holds": False}
-    conformance = {
-        "kind": "conformance",
-        "schema_version": 1,
-        "here": {"machine": "x86_64", "engines": ["litert"]},
-        "front_end": {"tolerance": 1e-3, "max_error": {"cortex-a72": 1e-6}},
-        "holds": False,
-        "comparisons": [row, other],
-    }
+    counts, conformance = add_instructions(result), make_conformance()
     html = to_html(loaded(tmp_path, counts, conformance))
     assert "step-int8.tflite takes more than float.tflite on cortex-a72" in html
     assert "on cortex-a76" not in html[html.index("not always cheaper") : html.index("not always cheaper") + 100]
@@ -193,6 +177,37 @@ def test_markdown_holds_the_tables(result: dict[str, Any], tmp_path: Path) -> No
         widths = {line.count("|") for line in table.splitlines()}
         assert len(widths) == 1, table
     assert "Again: `edge-asc bench torch --output x.json`" in text
+
+
+def read_colours(style: str) -> dict[str, str]:
+    return dict(re.findall(r"(--[a-z0-9-]+): (#[0-9a-f]{3,6});", style))
+
+
+def compute_contrast(one: str, other: str) -> float:
+    """The contrast ratio of WCAG 2.2 of two colours, 1 to 21."""
+
+    def compute_luminance(colour: str) -> float:
+        digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+        parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    low, high = sorted(map(compute_luminance, (one, other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_charts_can_be_read_in_light_in_dark_and_on_paper() -> None:
+    """axe-core does not look inside drawings: lines need a contrast of 3 to 1 with the ground, letters of 4.5 to 1."""
+    style = files("edge_asc_bench").joinpath("page.css").read_text(encoding="utf-8")
+    light, dark = style.split("@media (prefers-color-scheme: dark)")
+    dark, paper = dark.split("@media print")
+    own = {f"--series-{i}": colour for i, colour in enumerate(drawing.COLOURS)}
+    for colours in (own | read_colours(light), read_colours(dark), read_colours(paper)):
+        assert compute_contrast(colours["--text"], colours["--card"]) >= 4.5
+        assert set(own) <= set(colours)
+        for name in own:
+            assert compute_contrast(colours[name], colours["--card"]) >= 3
+            assert compute_contrast(colours[name], colours["--on-series"]) >= 4.5
 
 
 def test_charts_are_well_formed_and_take_the_pages_colours() -> None:

@@ -44,6 +44,11 @@ def variant(name: str, engine: str, scheme: str, size: int, **measured: Any) -> 
     return value | measured
 
 
+def count(total: int) -> dict[str, Any]:
+    parts = {"front_end": 1_000_000, "model": total - 1_000_000, "total": total}
+    return {"cortex-a72": {**parts, "runtime": 1, "dot_products": 1, "matrix_products": 0}}
+
+
 def reference(**measured: Any) -> dict[str, Any]:
     return variant("fuse", "torch 2.9", "none", 600_000, **measured)
 
@@ -112,11 +117,11 @@ def test_all_that_was_measured_is_said() -> None:
         ),
         (
             make_result(reference(), int8(latency={"step": times(0.1)})),
-            "fuse-int8.tflite is 3.0 times smaller and takes 0.100 ms for a decision on EPYC.",
+            "fuse-int8.tflite is 3.0 times smaller than fuse and takes 0.100 ms for a decision on EPYC.",
         ),
         (
             make_result(reference(latency={"step": times(0.1)}), int8(latency={"step": times(0.5)}, bytes=900_000)),
-            "fuse-int8.tflite is 1.5 times larger and 5.0 times slower than PyTorch on EPYC.",
+            "fuse-int8.tflite is 1.5 times larger than fuse and 5.0 times slower than PyTorch on EPYC.",
         ),
         (make_result(reference(latency={"step": times(4.0)})), "fuse takes 4.00 ms for a decision on EPYC."),
         (
@@ -127,6 +132,16 @@ def test_all_that_was_measured_is_said() -> None:
             ),
             "fuse-int8.tflite decides as the float model does in 99.7 % of 6,061 decisions and is 3.0 times smaller. "
             "The run was emulated (qemu), so times and memory are left out.",
+        ),
+        (
+            make_result(
+                variant("a.tflite", "litert 2.1", "none", 600_000, instructions=count(3_000_000)),
+                int8(instructions=count(2_000_000)),
+                variant("small.tflite", "litert 2.1", "int8", 100_000, instructions=count(4_000_000)),
+                reference=None,
+            ),
+            "fuse-int8.tflite is 3.0 times smaller than a.tflite and needs 1.5 times fewer instructions than a.tflite "
+            "on cortex-a72.",
         ),
         (
             make_result(reference(), int8(failed="it crashed"), complete=False, incomplete="a model failed"),
