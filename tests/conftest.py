@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from artefacts import Artefacts
+    from browser import Browser
 
 # How fast a machine draws examples says nothing about the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -44,6 +46,17 @@ def scenes10() -> Path:
     if not root.is_dir():
         pytest.skip("no real recordings: set EDGE_ASC_DATA to the folder of scenes10")
     return root
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium, to look at pages."""
+    from browser import Browser, find_missing
+
+    if missing := find_missing():
+        pytest.skip(missing)
+    with Browser() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -35,13 +35,14 @@ class Decision(Struct, frozen=True):
 
 
 class Classification(Struct, frozen=True):
-    """The JSON of `edge-asc classify`."""
+    """The JSON of `edge-asc classify`; `labels` name the probabilities of each decision."""
 
     source: str
     model: str
     engine: str
     scheme: str
     decisions: tuple[Decision, ...]
+    labels: tuple[str, ...] = ()
 
 
 class Evaluation(Struct, frozen=True):

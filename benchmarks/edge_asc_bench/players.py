@@ -67,10 +67,25 @@ class Players:
             self.missing += 1
             return Player()
         link = self._link(path)
-        if self._embed and (source := self._encode(path, clip)):
+        if self._embed and (source := self._encode(path, clip.start, clip.end)):
             return Player(link, source, is_embedded=True)
         piece = "" if clip.end is None and not clip.start else f"#t={clip.start:g}"
         return Player(link, link + piece + ("" if clip.end is None else f",{clip.end:g}"))
+
+    def find_recording(self, source: str) -> Path | None:
+        """Return the file of a recording that a document names, from here or in the folder of the recordings."""
+        name = Path(source)
+        places = [name] if self._data is None else [self._data / source, self._data / name.name]
+        try:
+            return next((path for path in places if path.is_file()), None)
+        except (OSError, ValueError):  # a name that no file can have
+            return None
+
+    def make_recording(self, path: Path) -> Player:
+        """Return the player of a whole file."""
+        link = self._link(path)
+        source = self._encode(path, 0.0, None) if self._embed else ""
+        return Player(link, source or link, is_embedded=bool(source))
 
     def _link(self, path: Path) -> str:
         if self._page is None:
@@ -81,14 +96,14 @@ class Players:
             return path.resolve().as_uri()
         return quote(os.fsencode(relative.as_posix()))
 
-    def _encode(self, path: Path, clip: Prediction) -> str:
-        """Return a clip as a data URI of a WAV file; "" where there is no room for it, or it cannot be read."""
+    def _encode(self, path: Path, start: float, end: float | None) -> str:
+        """Return a piece of a file as a data URI of a WAV file; "" where there is no room, or it cannot be read."""
         import soundfile
 
         if self._left <= 0:
             return ""
         try:
-            samples = _read_piece(path, clip)
+            samples = _read_piece(path, start, end)
         except (EdgeAscError, OSError):
             return ""
         file = io.BytesIO()
@@ -110,10 +125,10 @@ def _find_file(root: Path, name: str) -> Path | None:
         return None
 
 
-def _read_piece(path: Path, clip: Prediction) -> np.typing.NDArray[np.float32]:
-    """Return the samples of a clip, (n,), mono at RATE, LONGEST seconds at most."""
-    seconds = LONGEST if clip.end is None else min(LONGEST, clip.end - clip.start)
-    first = round(clip.start * RATE)
+def _read_piece(path: Path, start: float, end: float | None) -> np.typing.NDArray[np.float32]:
+    """Return the samples of a piece of a file, (n,), mono at RATE, LONGEST seconds at most."""
+    seconds = LONGEST if end is None else min(LONGEST, end - start)
+    first = round(start * RATE)
     last = first + round(seconds * RATE)
     blocks, count = [], 0
     for block in audio.stream(path, RATE):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import msgspec
-
+from edge_asc_bench.cards import Card, make_cards
+from edge_asc_bench.contest import Contest, find_contest, list_variants
 from edge_asc_bench.latency import Distribution
 from edge_asc_bench.pictures import Picture, draw
 from edge_asc_bench.quality import find_float
@@ -20,6 +20,7 @@ from edge_asc_bench.result import (
     describe_form,
     describe_variant,
 )
+from edge_asc_bench.verdict import Verdict, judge_benchmark, name_machine
 
 Get = Callable[[Variant, str, Latency | None], float | None]
 """A value of a variant in one form (None if it was not timed); None where it was not measured."""
@@ -34,6 +35,7 @@ class Column:
         get: its value.
         style: format of its values.
         is_time: it stands in the table of times, else in that of other values.
+        term: of the glossary.
         larger_is_better: the best value is the largest.
     """
 
@@ -42,6 +44,7 @@ class Column:
     style: str
     is_time: bool = True
     larger_is_better: bool = False
+    term: str = ""
 
 
 def _get_of_total(name: str) -> Get:
@@ -83,36 +86,43 @@ def _get_accuracy(variant: Variant, form: str, latency: Latency | None) -> float
 
 
 COLUMNS = (
-    Column("p50 ms", _get_of_total("p50"), ".3g"),
+    Column("p50 ms", _get_of_total("p50"), ".3g", term="median"),
     Column("p90 ms", _get_of_total("p90"), ".3g"),
-    Column("p99 ms", _get_of_total("p99"), ".3g"),
+    Column("p99 ms", _get_of_total("p99"), ".3g", term="p99"),
     Column("max ms", _get_of_total("maximum"), ".3g"),
     Column("mean ms", _get_of_total("mean"), ".3g"),
-    Column("deviation", _get_of_total("deviation"), ".2g"),
-    Column("front end, p50", _get_median("front_end"), ".3g"),
+    Column("deviation", _get_of_total("deviation"), ".2g", term="deviation"),
+    Column("front end, p50", _get_median("front_end"), ".3g", term="front-end"),
     Column("model, p50", _get_median("model"), ".3g"),
-    Column("engine, p50", _get_median("engine"), ".3g"),
-    Column("real time", _get_of_latency("real_time_factor"), ".4f"),
+    Column("engine, p50", _get_median("engine"), ".3g", term="engine"),
+    Column("real time", _get_of_latency("real_time_factor"), ".4f", term="real-time"),
     Column("load ms", _get_of_latency("load_ms"), ".0f"),
-    Column("cold start ms", _get_of_latency("cold_start_ms"), ".0f"),
-    Column("sustained ×", _get_sustained_ratio, ".2f"),
+    Column("cold start ms", _get_of_latency("cold_start_ms"), ".0f", term="cold-start"),
+    Column("sustained ×", _get_sustained_ratio, ".2f", term="sustained"),
     Column("grown KB", _get_growth, ".0f"),
-    Column("peak MB", _get_peak, ".1f", is_time=False),
+    Column("peak MB", _get_peak, ".1f", is_time=False, term="peak"),
     Column("KB", lambda variant, *_: variant.bytes / 1000, ".0f", is_time=False),
-    Column("state KB", lambda variant, *_: variant.state_bytes / 1000, ".1f", is_time=False),
-    Column("accuracy %", _get_accuracy, ".1f", is_time=False, larger_is_better=True),
-    Column("agreement", lambda variant, *_: variant.agreed_share, ".4f", is_time=False, larger_is_better=True),
+    Column("state KB", lambda variant, *_: variant.state_bytes / 1000, ".1f", is_time=False, term="state"),
+    Column("accuracy %", _get_accuracy, ".1f", is_time=False, larger_is_better=True, term="accuracy"),
+    Column(
+        "agreement",
+        lambda variant, *_: variant.agreed_share,
+        ".4f",
+        is_time=False,
+        larger_is_better=True,
+        term="agreement",
+    ),
 )
 
 
 @dataclass(frozen=True)
 class Row:
-    """A model in one form: texts of its cells, and which of them are the best of their column."""
+    """A model in one form: its number, texts of its cells, and which of them are the best of their column."""
 
+    number: int
     name: str
     form: str
     cells: list[tuple[str, bool]]
-    unstable: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -145,8 +155,15 @@ class Section:
 
     Attributes:
         result: of the benchmark.
+        title: where it was measured.
+        verdict: on it.
+        contest: the model that the cards are about, and its rivals; None where nothing was measured.
+        cards: figures of that model.
+        models: names of all models; their places are their numbers in charts and tables.
+        failures: models that failed, with the reason.
+        unstable: models whose times cannot be trusted, with the reasons.
         references: names of the models that decisions are compared with.
-        columns: titles of the main table.
+        columns: of the main table.
         parts: indices of the columns with times, and of the others; a table each, for the width of paper.
         rows: of the main table.
         losses, instructions, by_length: None or empty where there is nothing to show.
@@ -156,8 +173,15 @@ class Section:
     """
 
     result: Result
+    title: str
+    verdict: Verdict
+    contest: Contest | None
+    cards: list[Card]
+    models: list[str]
+    failures: dict[str, str]
+    unstable: dict[str, str]
     references: list[str]
-    columns: list[str]
+    columns: list[Column]
     parts: list[list[int]]
     rows: list[Row]
     losses: LossTable | None
@@ -170,20 +194,26 @@ class Section:
 
 def make_section(result: Result, *, charts: bool) -> Section:
     """Return the section of a result; times and memory of an emulated machine are left out."""
-    variants = list(result.variants)
-    if result.machine.emulated:
-        variants = [msgspec.structs.replace(variant, latency={}, memory=None) for variant in variants]
+    variants, contest = list_variants(result), find_contest(result)
     columns, rows = _tabulate(variants)
+    instructions = _tabulate_instructions(variants)
     accuracies = [(variant, variant.accuracy) for variant in variants if variant.accuracy]
     parts = [[i for i, column in enumerate(columns) if column.is_time is is_time] for is_time in (True, False)]
     return Section(
         result=result,
+        title=f"Counted on {result.made.target}" if instructions else f"Measured on {name_machine(result)}",
+        verdict=judge_benchmark(result),
+        contest=contest,
+        cards=make_cards(contest, result) if contest else [],
+        models=[variant.name for variant in variants],
+        failures={variant.name: variant.failed for variant in variants if isinstance(variant.failed, str)},
+        unstable=_list_unstable(variants),
         references=_list_references(result),
-        columns=[column.title for column in columns],
+        columns=columns,
         parts=[part for part in parts if part],
         rows=rows,
         losses=_tabulate_losses(variants),
-        instructions=_tabulate_instructions(variants),
+        instructions=instructions,
         accuracies=[variant for variant, _ in accuracies],
         by_length=tabulate_accuracy([accuracy for _, accuracy in accuracies]),
         costs=[variant for variant in variants if variant.macs or variant.graph],
@@ -194,6 +224,7 @@ def make_section(result: Result, *, charts: bool) -> Section:
 def _tabulate(variants: Sequence[Variant]) -> tuple[list[Column], list[Row]]:
     """The columns that have values, and a row for each model in each form."""
     entries: list[tuple[Variant, str, Latency | None]] = []
+    places = {variant.name: i for i, variant in enumerate(variants)}
     for variant in variants:
         entries += [(variant, form, latency) for form, latency in variant.latency.items()]
         if not variant.latency:
@@ -209,14 +240,26 @@ def _tabulate(variants: Sequence[Variant]) -> tuple[list[Column], list[Row]]:
         cells.append([("" if n is None else format(n, column.style), n is not None and n == best) for n in numbers])
     rows = [
         Row(
+            places[variant.name],
             variant.name,
             describe_form(form) if latency else "",
             [column[i] for column in cells],
-            latency.unstable if latency else (),
         )
         for i, (variant, form, latency) in enumerate(entries)
     ]
     return columns, rows
+
+
+def _list_unstable(variants: Sequence[Variant]) -> dict[str, str]:
+    """The models whose times cannot be trusted: the reasons, by form where a model has several."""
+    unstable: dict[str, str] = {}
+    for variant in variants:
+        doubts = {form: "; ".join(latency.unstable) for form, latency in variant.latency.items() if latency.unstable}
+        if len(variant.latency) > 1:
+            doubts = {form: f"{describe_form(form)}: {text}" for form, text in doubts.items()}
+        if doubts:
+            unstable[variant.name] = ". ".join(doubts.values())
+    return unstable
 
 
 def _list_references(result: Result) -> list[str]:

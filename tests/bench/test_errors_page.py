@@ -3,79 +3,47 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import io
 import json
 import os
 import re
 import shutil
-import subprocess
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
-import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner, Result
 
-from edge_asc.data.dataset import Clip
-from edge_asc.evaluation.accuracy import Accuracy, LengthResult, Tally
-from edge_asc.evaluation.document import HELD_OUT, Evaluation
-from edge_asc.evaluation.predictions import Ends, Predictions
-from edge_asc.training.listener import Epoch
-from edge_asc.training.log import LOG, write_log
+from browser import Browser, View
+from edge_asc.evaluation.document import HELD_OUT
+from edge_asc.training.log import LOG
 from edge_asc_bench import errors, players
 from edge_asc_bench.commands.report import command
+from reports import CLIPS, LABELS, make_evaluation, write_run
 
-LABELS = ("cat", "dog <b>", "rain")
-HOSTILE = 'x"><script>alert(1)</script>.wav'
-# File, label, decided label, probability; piece of the file.
-CLIPS = [
-    ("cat/a b#1.wav", "cat", "dog <b>", 0.98, 0.0, None),
-    ("cat/long.wav", "cat", "rain", 0.6, 5.0, 10.0),
-    ("dog/1.wav", "dog <b>", "dog <b>", 0.9, 0.0, None),
-    ("rain/1.wav", "rain", "rain", 0.9, 0.0, None),
-    (HOSTILE, "rain", "cat", 0.65, 0.0, None),
-    ("cat/gone.wav", "cat", "rain", 0.5, 0.0, None),
-]
-
-
-def make_ends(clips: list[tuple[Any, ...]]) -> Ends:
-    rows = np.array([[(1 - share) / 2] * 3 for _, _, _, share, *_ in clips])
-    for row, (_, _, decided, share, *_) in zip(rows, clips, strict=True):
-        row[LABELS.index(decided)] = share
-    return Ends(LABELS, 1.25, rows)
-
-
-def make_evaluation(folder: Path, clips: list[tuple[Any, ...]]) -> Evaluation:
-    targets = np.array([LABELS.index(clip[1]) for clip in clips])
-    ends = make_ends(clips)
-    length = LengthResult.of(1.0, ends.probabilities.argmax(1), targets, LABELS)
-    tally = Tally(decision="last", count_by_class=length.count_by_class, right_by_class=length.right_by_class)
-    result = Accuracy("tiny", "torch", len(clips), LABELS, "last", 0.0, (length,), tally)
-    listed = [Clip(file, label, file, start=start, end=end) for file, label, _, _, start, end in clips]
-    predictions = Predictions.of("tiny", ends, listed, [1] * len(clips), held_out=True)
-    return Evaluation("sounds", folder, None, (result,), (predictions,))
+PLAY = """async () => {
+  const players = [...document.querySelectorAll("audio")];
+  await Promise.all(players.map(audio => new Promise(done => {
+    audio.onloadedmetadata = audio.onerror = done;
+    audio.preload = "auto";
+    audio.load();
+  })));
+  return {
+    ink: getComputedStyle(document.querySelector(".matrix tbody th")).color,
+    seconds: players.map(audio => audio.duration),
+    players: players.map(audio => audio.getBoundingClientRect().width),
+  };
+}"""
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """The folder of a training on `sounds`, with logs of the model and of a fold."""
-    sounds, run = tmp_path / "my sounds", tmp_path / "runs/my"
-    for file, _, _, _, _, end in CLIPS:
-        if "gone" not in file:
-            path = sounds / file
-            path.parent.mkdir(parents=True, exist_ok=True)
-            samples = np.random.default_rng(0).normal(0, 0.1, round((end or 0.5) * 8000))
-            soundfile.write(path, samples.astype(np.float32), 8000, format="WAV")
-    make_evaluation(sounds, CLIPS).write(run)
-    first, last = Epoch(1, "trunk", 1.5, 0.25, 0.1, 1, 1), Epoch(2, "head", 0.5, 0.75, 0.1, 1, 1)
-    write_log(run, [first, last])
-    (run / "fold1").mkdir()
-    write_log(run / "fold1", [replace(first, validation=0.5), replace(last, loss=0.6, validation=0.625)])
-    return run
+    """The folder of a training on `my sounds`, with logs of the model and of a fold."""
+    return write_run(tmp_path)
 
 
 def report(*arguments: object) -> Result:
@@ -143,11 +111,14 @@ def test_wrong_clips_have_players_that_play_the_files(run: Path) -> None:
 
 def test_names_are_text_and_nothing_is_loaded_from_elsewhere(run: Path) -> None:
     text = write_page(run)
-    assert "<script" not in text
     assert "dog <b>" not in text
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
-    assert policy.startswith("default-src 'none';")
-    assert "script-src" not in policy
+    (script,) = re.findall(r"<script[^>]*>(.*?)</script", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert policy.startswith(f"default-src 'none'; script-src 'sha256-{digest}';")
+    assert policy.count("script-src") == 1
+    text = text.replace(script, "")
+    assert not re.search(r"\son\w+=", text)
     links = re.findall(r'(?:src|href|url)\s*[=(]\s*["\']?([^"\'\s)>]+)', text)
     assert all(link.startswith(("#", "../../my%20sounds/")) for link in links)
 
@@ -179,7 +150,7 @@ def test_embedded_sound_is_bounded(run: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_lists_are_bounded(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(errors, "MOST_WRONG", 1)
     text = write_page(run)
-    assert len(re.findall("<li>", text)) == 2
+    assert len(re.findall("<li>", text[text.index("Clips whose label may be wrong") :])) == 2
     assert "And 2 more, which are not shown." in text
     monkeypatch.setattr(errors, "MOST_LABELS", 2)
     text = write_page(run)
@@ -329,41 +300,10 @@ def test_other_damage_is_named(run: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_browser_shows_and_plays_it(run: Path, scheme: str) -> None:
-    """At a phone's width nothing but tables and charts is wider than the page; sound plays, linked and embedded."""
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no chromium: apt-get install chromium")
+def test_a_browser_shows_and_plays_it(run: Path, browser: Browser, scheme: Literal["light", "dark"]) -> None:
+    """Sound plays, linked and embedded, in players that fit a phone."""
     write_page(run, *(["--embed-audio"] if scheme == "dark" else []))
-    probe = """<iframe src="errors.html" width="390" height="800"></iframe><script>
-    onload = async () => {
-      const page = frames[0].document, style = frames[0].getComputedStyle(page.querySelector(".matrix tbody th"));
-      // Media load in real time, while virtual time jumps from one timer to the next: many timers give them time.
-      const ticks = setInterval(() => { for (let i = 0; i < 3e5; i++); }, 4);
-      const players = [...page.querySelectorAll("audio")];
-      await Promise.all(players.map(audio => new Promise(done => {
-        audio.onloadedmetadata = audio.onerror = done;
-        audio.preload = "auto";
-        audio.load();
-      })));
-      clearInterval(ticks);
-      document.title = JSON.stringify({
-        wide: page.documentElement.scrollWidth, ink: style.color,
-        seconds: players.map(audio => audio.duration),
-        players: players.map(audio => audio.getBoundingClientRect().width),
-      });
-    };</script>"""
-    (run / "probe.html").write_text(probe)
-    flags = ["disable-quic", "no-first-run", "disable-background-networking", "disable-component-update"]
-    flags += ["disable-sync", "headless", "no-sandbox", "disable-gpu", "allow-file-access-from-files", "dump-dom"]
-    flags += [f"user-data-dir={run / 'profile'}", "virtual-time-budget=120000"]
-    flags += [f"blink-settings=preferredColorScheme={0 if scheme == 'dark' else 1}"]
-    arguments = [browser, *(f"--{flag}" for flag in flags), (run / "probe.html").as_uri()]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=True)
-    title = re.search("<title>(.*)</title>", done.stdout)
-    assert title is not None
-    seen = json.loads(html.unescape(title[1]))
-    assert seen["wide"] <= 390
-    assert seen["ink"] == ("rgb(255, 255, 255)" if scheme == "dark" else "rgb(0, 0, 0)")
+    seen = browser.inspect(run / "errors.html", View(390, scheme), script=PLAY).result
+    assert seen["ink"] == ("rgb(232, 237, 242)" if scheme == "dark" else "rgb(22, 32, 43)")
     assert seen["seconds"] == [0.5, 0.5, 5.0 if scheme == "dark" else 10.0]
     assert all(250 < width < 390 for width in seen["players"])

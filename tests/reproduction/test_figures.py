@@ -191,7 +191,7 @@ def test_the_page_and_the_pull_request_show_them(data: Any, drawn: figure4.Figur
         paths[-1].write_text(json.dumps(asdict(value)))
     html = to_html(load(paths))
     assert re.findall("<h2>(.*)</h2>", html) == ["Figure 4 on generated", "Figure 3 on generated"]
-    assert html.count('<svg class="chart"') == 2
+    assert html.count('<svg class="chart ') == 4  # each wide and narrow
     assert "step by step" in html
     text = to_markdown(load(paths))
     assert "| windowed | final |" in text
