@@ -35,6 +35,7 @@ PEERS := .venv-peers/bin
 demo: $(INSTALLED)
 	$(BIN)/edge-asc demo
 	$(BIN)/edge-asc export --quantize int8 --output $(DEMO)/int8
+	rm -rf $(DEMO)/results
 	mkdir -p $(DEMO)/results
 	for clip in $(CLIPS); do \
 	    $(BIN)/edge-asc classify $$clip --json --model $(DEMO)/int8 > $(DEMO)/results/$$(basename $$clip .flac).json || exit; \
