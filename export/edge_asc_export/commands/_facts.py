@@ -133,6 +133,8 @@ def _operation_facts(inspection: Inspection) -> list[Fact]:
     if inspection.partitions is not None:
         text = f"{inspection.partitions} partition(s), {inspection.outside} operations outside"
         facts.append(("XNNPACK", text))
+    if inspection.arena is not None:
+        facts.append(("TensorFlow Lite Micro", f"{inspection.arena:,} bytes of arena"))
     return facts
 
 
