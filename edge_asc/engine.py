@@ -49,6 +49,7 @@ class Engine:
         substitutes: packages that run its files where its own is not installed.
         preference: a bundle is run in the installed engine with the highest preference.
         verify: makes sure, before `open`, that a file is as it was exported; None where files hold no digest.
+        by_name_only: whether it runs only what is named with its name before the path, such as "tflm:model.tflite".
         preload: modules that `open` imports, where that is not `module` alone: a benchmark imports them beforehand, to
             report their memory separately.
     """
@@ -66,6 +67,7 @@ class Engine:
     preference: int = 0
     verify: Callable[[Path], None] | None = None
     preload: tuple[str, ...] = ()
+    by_name_only: bool = False
 
     def is_installed(self) -> bool:
         """Whether its package or a substitute, and all it needs besides, can be imported. Imports nothing."""
@@ -96,7 +98,8 @@ def open_runtime(path: str | Path, *, threads: int = 1, verify: bool = True) -> 
     Args:
         path: an artefact, a bundle (a folder with a manifest; see `preferred_artefact`), a checkpoint folder, or the
             name of a pretrained model, such as "fuse", or of its artefacts, such as "fuse-int8". A checkpoint runs as
-            the artefact in its folder where torch is missing (see `find_engine`).
+            the artefact in its folder where torch is missing (see `find_engine`). The name of an engine and a colon
+            before it choose that engine, such as "tflm:fuse-int8".
         threads: CPU threads of the engine.
         verify: compare an artefact with the digest in its contract (see `edge_asc.seal`) and with the one in the
             manifest beside it, before an engine reads it. Engines may crash on a damaged file, or compute nonsense.
@@ -132,10 +135,13 @@ def find_engine(path: Path) -> tuple[Path, Engine]:
     Raises:
         ContractError: nothing there that an engine runs.
     """
+    name, _, rest = str(path).partition(":")
+    if rest and name in ENGINES.names():
+        return _find_for(ENGINES.load(name), Path(rest))
     path = locate_model(path) or path
     if has_manifest(path):
         path = preferred_artefact(path)
-    engines = ENGINES.all().values()
+    engines = [engine for engine in ENGINES.all().values() if not engine.by_name_only]
     for engine in engines:
         if path.exists() and engine.accepts(path):
             bundles = () if engine.is_installed() else list_bundles(path)
@@ -149,6 +155,21 @@ def find_engine(path: Path) -> tuple[Path, Engine]:
             f"a checkpoint folder, or the name of a pretrained model: {', '.join(list_names())}"
         )
     raise ContractError(f"{path}: no engine runs a file ending in {path.suffix or 'nothing'}; expected {suffixes}")
+
+
+def _find_for(engine: Engine, path: Path) -> tuple[Path, Engine]:
+    """Return what a path means to an engine that was chosen by name.
+
+    Raises:
+        ContractError: nothing there that the engine runs.
+    """
+    path = locate_model(path) or path
+    if has_manifest(path):
+        names = sorted(Manifest.read(path).files, key=_window_order)
+        path = next((path / name for name in names if engine.accepts(path / name)), path)
+    if not path.exists() or not engine.accepts(path):
+        raise ContractError(f"{path}: no model there that {engine.title} runs; expected an artefact of its format")
+    return path, engine
 
 
 def preferred_artefact(bundle: Path) -> Path:

@@ -27,6 +27,7 @@ class Inspection:
         float_operations: by signature: the kinds that compute in float beside integer ones.
         partitions: the number of parts that a delegate takes of the first signature; None where that is unknown.
         outside: the number of operations that the delegate does not take.
+        arena: memory of tensors on a microcontroller, bytes (`edge_asc.engines.tflm`); None where that is unknown.
     """
 
     operations: dict[str, dict[str, int]]
@@ -34,6 +35,7 @@ class Inspection:
     float_operations: dict[str, list[str]]
     partitions: int | None = None
     outside: int | None = None
+    arena: int | None = None
 
     def to_json(self) -> dict[str, object]:
         """Return a JSON object."""

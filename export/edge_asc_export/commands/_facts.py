@@ -134,6 +134,8 @@ def _operation_facts(inspection: Inspection) -> list[Fact]:
     if inspection.partitions is not None:
         text = f"{count_noun(inspection.partitions, 'partition')}, {inspection.outside} operations outside"
         facts.append(("XNNPACK", text))
+    if inspection.arena is not None:
+        facts.append(("TensorFlow Lite Micro", f"{inspection.arena:,} bytes of arena"))
     return facts
 
 

@@ -7,9 +7,11 @@ steps would be a thousand operations.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from edge_asc.engines.litert import ROUTINE
+from edge_asc.engines.tflm import measure_arena
 from edge_asc.errors import require
 from edge_asc.native import drop_lines
 from edge_asc_export.format import File, Format
@@ -57,7 +59,7 @@ def _inspect(path: Path) -> Inspection:
             is_integer = subgraph.tensors[operator.outputs[0]].type in integers
             operations.append(Operation(name, "integer" if is_integer else "float"))
         signatures[definition.signatureKey.decode()] = operations
-    return summarise(signatures, MOVES, *_delegated(path))
+    return replace(summarise(signatures, MOVES, *_delegated(path)), arena=measure_arena(path))
 
 
 def _delegated(path: Path) -> tuple[int | None, int | None]:
