@@ -116,7 +116,13 @@ class Browser:
         self._thread.shutdown()
 
     def inspect(
-        self, target: str | Path, view: View | None = None, *, ready: str = "body", script: str = OPEN_DETAILS
+        self,
+        target: str | Path,
+        view: View | None = None,
+        *,
+        ready: str = "body",
+        script: str = OPEN_DETAILS,
+        with_axe: bool = True,
     ) -> Inspection:
         """Open a page and look at it.
 
@@ -125,8 +131,9 @@ class Browser:
             view: how to look at it; None for the usual one.
             ready: selector of what must be visible first.
             script: run in the page before it is looked at; by default it opens all that is folded away.
+            with_axe: whether the rules of axe-core are checked, which takes seconds.
         """
-        return self._do(lambda: self._inspect(target, view or View(), ready, script))
+        return self._do(lambda: self._inspect(target, view or View(), ready, script, with_axe))
 
     def use(self, target: str | Path, view: View, work: Callable[[Page], T]) -> T:
         """Open a page and do what a user does; return what `work` returns."""
@@ -162,7 +169,7 @@ class Browser:
         finally:
             context.close()
 
-    def _inspect(self, target: str | Path, view: View, ready: str, script: str) -> Inspection:
+    def _inspect(self, target: str | Path, view: View, ready: str, script: str, with_axe: bool) -> Inspection:
         requests: list[str] = []
         errors: list[str] = []
 
@@ -173,10 +180,11 @@ class Browser:
             page.reload(wait_until="load")
             page.wait_for_selector(ready, state="visible")
             result = page.evaluate(script) if script else None
-            page.evaluate(AXE.read_text(encoding="utf-8"))
+            if with_axe:
+                page.evaluate(AXE.read_text(encoding="utf-8"))
             return Inspection(
                 page.evaluate(FIND_OVERFLOW),
-                page.evaluate(RUN_AXE),
+                page.evaluate(RUN_AXE) if with_axe else [],
                 [url for url in requests if url != page.url and not url.startswith("data:")],
                 errors,
                 result,
