@@ -33,7 +33,7 @@ _PUBLIC = {
     "StreamContract": ("edge_asc.contract", ""),
     "StreamingClassifier": ("edge_asc.streaming", ""),
     "WindowedClassifier": ("edge_asc.streaming", ""),
-    "evaluate_folder": ("edge_asc.evaluation.folder", "train"),
+    "evaluate_folder": ("edge_asc.evaluation.folder", ""),
     "open_runtime": ("edge_asc.engine", ""),
     "train_on_folder": ("edge_asc.training.folder", "train"),
 }

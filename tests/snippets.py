@@ -107,6 +107,8 @@ class Sandbox:
             path = self.folder / block.note
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("\n".join([path.read_text() if path.exists() else "", block.text]))
+            if path.suffix == ".py":
+                self._execute(block, f"{sys.executable} {block.note}")
         elif block.language in SHELL:
             self._execute(block, f"set -euo pipefail\n[ ! -f .env ] || . ./.env\n{block.text}\nexport -p > .env\n")
         elif block.language == "python":
