@@ -2,7 +2,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO := build/demo
-CLIP := park-generated-8-0-a.wav
+# Recordings that no pretrained model was trained on.
+RECORDINGS := edge_asc/demo
+CLIPS := $(wildcard $(RECORDINGS)/*/*.flac)
 INSTALLED := $(VENV)/.installed
 
 MODELS := fuse bcresnet resnet
@@ -31,16 +33,13 @@ PEERS := .venv-peers/bin
 .PHONY: demo test fuzz interrupt day proof zoo exported measured gate arm peers android android-assets baselines check house minimum coverage clean $(EXPORTED) $(BUNDLES)
 
 demo: $(INSTALLED)
-	$(BIN)/edge-asc doctor
+	$(BIN)/edge-asc demo
 	$(BIN)/edge-asc export --quantize int8 --output $(DEMO)/int8
-	$(BIN)/edge-asc scenes $(DEMO)/scenes --clips 2
 	mkdir -p $(DEMO)/results
-	$(BIN)/edge-asc classify $(DEMO)/scenes/audio/$(CLIP) --model $(DEMO)/int8/fuse-int8.tflite
-	for model in fuse $(DEMO)/int8/fuse-int8-step.onnx $(DEMO)/int8/fuse-int8.tflite; do \
-	    $(BIN)/edge-asc classify $(DEMO)/scenes/audio/$(CLIP) --json --model $$model \
-	        > $(DEMO)/results/$$(basename $$model).json || exit; \
+	for clip in $(CLIPS); do \
+	    $(BIN)/edge-asc classify $$clip --json --model $(DEMO)/int8 > $(DEMO)/results/$$(basename $$clip .flac).json || exit; \
 	done
-	$(BIN)/edge-asc bench fuse $(DEMO)/int8 --output $(DEMO)/bench.json
+	$(BIN)/edge-asc bench fuse $(DEMO)/int8 --data $(RECORDINGS) --lengths 1-4 --output $(DEMO)/bench.json
 	$(BIN)/edge-asc report $(DEMO)/bench.json $(DEMO)/int8/manifest.json $(DEMO)/results/*.json --output $(DEMO)/report.html
 
 test: $(INSTALLED) check

@@ -21,6 +21,11 @@ def escape_controls(text: str, keep: str = "") -> str:
     return UNSAFE.sub(lambda match: match[0] if match[0] in keep else _escape(match[0]), text)
 
 
+def count_noun(count: int, noun: str) -> str:
+    """Return a number and a noun whose plural ends in s, such as "1 thread" or "2 threads"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def make_slug(text: str) -> str:
     """Return a name of a-z, 0-9 and underscores for a text; different texts have different names.
 

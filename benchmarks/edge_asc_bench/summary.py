@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
+from edge_asc.text import count_noun
 from edge_asc_bench.result import Latency, Memory, Result, Variant
 
 
@@ -13,8 +14,8 @@ def tabulate(result: Result) -> Table:
     """Return a row for each model in each form; times and memory of an emulated machine are left out."""
     machine, data = result.machine, result.data
     where = f"{machine.cpu}, {machine.architecture}"
-    clips = f"{data.clips} clips of {data.name}"
-    title = f"{result.made.target}: {where}, {result.settings.threads} thread(s); {clips}"
+    clips, threads = count_noun(data.clips, "clip"), count_noun(result.settings.threads, "thread")
+    title = f"{result.made.target}: {where}, {threads}; {clips} of {data.name}"
     table = Table(title=title, title_justify="left")
     for name in ("model", "form"):
         table.add_column(name, overflow="fold")
@@ -49,10 +50,18 @@ def list_notes(result: Result) -> Iterator[str]:
                 f"detected, {score.false_alarms_per_day:.1f} false alarms a day, "
                 f"{score.changes_per_minute:.1f} label changes a minute"
             )
-    for variant in () if result.machine.emulated else result.variants:
+    doubts = [] if result.machine.emulated else list(_list_doubts(result))
+    if doubts:
+        more = f", and of {len(doubts) - 1} more" if len(doubts) > 1 else ""
+        yield (f"unstable times: of {doubts[0]}{more}; end other programs and measure again; `report` has every reason")
+
+
+def _list_doubts(result: Result) -> Iterator[str]:
+    """Yield each model and form with unstable times, and the first reason."""
+    for variant in result.variants:
         for form, latency in variant.latency.items():
-            for doubt in latency.unstable:
-                yield f"unstable: {variant.name}, {_show_form(form)}: {doubt}"
+            if latency.unstable:
+                yield f"{variant.name} ({_show_form(form)}: {latency.unstable[0]})"
 
 
 def _show_form(form: str) -> str:

@@ -125,15 +125,28 @@ def _open(path: str | Path, name: str) -> Iterator[BinaryIO]:
         yield sys.stdin.buffer
         return
     path = Path(path)
-    if not path.exists() or path.is_dir():
-        problem = "is a folder" if path.exists() else "no such file"
-        raise AudioError(f"{name}: {problem}; expected a sound file: check the path")
+    check_path(path, name)
     try:
         file = path.open("rb")
     except OSError as error:
         raise AudioError(f"{name}: cannot be opened ({error.strerror}); expected a sound file") from error
     with file:
         yield file
+
+
+def check_path(path: Path, name: str = "") -> None:
+    """Check that a file, or a pipe, is there; nothing is read.
+
+    Args:
+        path: of it; STDIN stands for the standard input.
+        name: for the message, instead of the path.
+
+    Raises:
+        AudioError: nothing is there, or a folder.
+    """
+    if str(path) != STDIN and (not path.exists() or path.is_dir()):
+        problem = "is a folder" if path.exists() else "no such file"
+        raise AudioError(f"{name or display(path)}: {problem}; expected a sound file: check the path")
 
 
 def is_pipe(path: str | Path) -> bool:

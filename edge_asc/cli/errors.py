@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_asc.cli.console import echo, quote
+from edge_asc.text import count_noun
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,7 +36,7 @@ def print_suspicious(predictions: Predictions) -> None:
     suspicious = predictions.suspicious
     if not suspicious:
         return
-    clips = "1 clip" if len(suspicious) == 1 else f"{len(suspicious)} clips"
+    clips = count_noun(len(suspicious), "clip")
     echo(f"{clips} of {predictions.confusions.clips} may have a wrong label; listen to them:")
     for each in suspicious[:SHOWN]:
         echo(f"  {describe_clip(each)}: labelled {each.label}, sounds like {each.decided} ({each.confidence:.0%})")

@@ -13,6 +13,7 @@ from edge_asc.cli.console import ConsoleProgress, quote
 from edge_asc.data.dataset import Dataset
 from edge_asc.data.preparation import CLIP_SECONDS, FOLDS, Prepared, Settings, prepare, read_features
 from edge_asc.progress import SILENT, Progress
+from edge_asc.text import count_noun
 
 if TYPE_CHECKING:
     from edge_asc.frontend import FrontEnd
@@ -133,7 +134,8 @@ def describe_plan(prepared: Prepared) -> str:
         judged = f"cross-validated over {folds} folds, then trained on all {len(dataset.clips)} clips"
     elif folds:
         fold = next(iter(dataset.folds.values()))
-        judged = f"trained on {len(fold.train)} clips and judged by the {len(fold.evaluate)} others"
+        trained, others = count_noun(len(fold.train), "clip"), count_noun(len(fold.evaluate), "other")
+        judged = f"trained on {trained} and judged by {others}"
     else:
         judged = f"trained on all {len(dataset.clips)} clips, without a held-out accuracy"
     return f"edge-asc train {quote(dataset.root)}: the pretrained {START} with a new last layer, {judged}"

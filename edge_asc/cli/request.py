@@ -52,6 +52,7 @@ class TrainRequest:
     folds_of: Path | None
     other: Path | None
     excluded: tuple[str, ...]
+    left_out: Path | None
     decision: Any
     name: str
     resume: bool
@@ -210,6 +211,7 @@ class TrainRequest:
             fold=self.fold,
             folds_of=Dataset.open(self.folds_of) if self.folds_of else None,
             other=sounds,
+            left_out=Dataset.open(self.left_out) if self.left_out else None,
             decision=self.decision if self.form == "causal" else "last",
             name=self.name or self.backbone.rpartition(":")[2].lower(),
         )

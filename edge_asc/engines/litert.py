@@ -19,6 +19,7 @@ from edge_asc.engine import Engine, Substitute, has_suffix
 from edge_asc.errors import ContractError, MissingExtraError, require
 from edge_asc.flatbuffer import tflite_metadata
 from edge_asc.loop import Loop, copy_tensors
+from edge_asc.native import drop_lines
 from edge_asc.runtime import Kind, Runtime, check_inputs, check_interface, read_contract
 from edge_asc.seal import check_seal
 
@@ -39,6 +40,10 @@ SUBSTITUTES = (
         loss="it takes ten times the memory, and is slower to start",
     ),
 )
+
+
+# What the interpreter prints on stderr when it allocates; it has no setting that keeps it quiet.
+ROUTINE = ("INFO: Created TensorFlow Lite XNNPACK delegate for CPU.", "INFO: Initialized TensorFlow Lite runtime.")
 
 
 class _Detail(TypedDict):
@@ -81,8 +86,9 @@ class LiteRTRuntime(Runtime):
         self._resident: ref[_ResidentLoop] | None = None
         self._memory: Tensors = {}
         self._runs: dict[str, Run] = {}
-        for signature in self.contract.signatures:
-            self._runs[signature.name] = self._open_signature(path, signature)
+        with drop_lines(*ROUTINE):
+            for signature in self.contract.signatures:
+                self._runs[signature.name] = self._open_signature(path, signature)
 
     def run(self, signature: str, inputs: Mapping[str, AnyArray]) -> Tensors:
         """Compute a signature: outputs by name, for inputs by name, as the contract describes both.

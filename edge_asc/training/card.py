@@ -204,6 +204,8 @@ def _training(checkpoint: Checkpoint, credited: str) -> list[str]:
     )
     if training.get("teachers"):
         sources += f"; distilled from {', '.join(training['teachers'])}"
+    if training.get("left_out"):
+        sources += f"; no recording and no author of the {training['left_out']} is among them"
     # Version 0.1 had recipes of one stage, without a name.
     stages = ", then ".join(
         f"{stage.get('name', 'all')} ({stage['epochs']} epochs, {stage['optimizer']})"

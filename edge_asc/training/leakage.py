@@ -67,33 +67,33 @@ def record_seen(
     return {name: sorted(ids) for name, ids in entries.items() if ids or name == SEEN}
 
 
-def check_duplicates(training: Mapping[str, str], held_out: Mapping[str, str], fold: int) -> None:
-    """Make sure that no recording is on both sides of a fold under two names.
+def check_duplicates(training: Mapping[str, str], held_out: Mapping[str, str], source: str) -> None:
+    """Make sure that no recording is trained on and held out under two names.
 
     Args:
         training: SHA-256 of each file that is trained on, and its name.
-        held_out: the same of the fold's held-out clips.
-        fold: its number.
+        held_out: the same of the held-out clips.
+        source: subject and verb of what holds them out, such as "fold 1 holds out".
 
     Raises:
         EdgeAscError: some are.
     """
     if both := sorted(training.keys() & held_out.keys()):
         raise EdgeAscError(
-            f"{len(both)} of the {len(held_out)} recordings that fold {fold} holds out are trained on under another "
+            f"{len(both)} of the {len(held_out)} recordings that {source} are trained on under another "
             f"name, such as {held_out[both[0]]} and {training[both[0]]}; remove one of each pair"
         )
 
 
 def check_leakage(
-    used: Iterable[tuple[Path, Mapping[str, Any]]], held_out: Sequence[Clip], fold: int, digests: Sequence[str] = ()
+    used: Iterable[tuple[Path, Mapping[str, Any]]], held_out: Sequence[Clip], source: str, digests: Sequence[str] = ()
 ) -> None:
     """Make sure that no checkpoint that a run starts from or learns from has seen the clips that judge it.
 
     Args:
         used: path and provenance of each checkpoint.
-        held_out: the fold's held-out clips.
-        fold: its number.
+        held_out: the clips that it must not have seen.
+        source: subject and verb of what holds them out, such as "fold 1 holds out".
         digests: SHA-256 of the file of each held-out clip.
 
     Raises:
@@ -102,7 +102,7 @@ def check_leakage(
     for path, training in used:
         if count := trained_on(training, [clip.filename for clip in held_out], digests):
             raise EdgeAscError(
-                f"{path}: was trained on {count} of the {len(held_out)} clips that fold {fold} holds out; expected a "
+                f"{path}: was trained on {count} of the {len(held_out)} clips that {source}; expected a "
                 "checkpoint with a folder for this fold, or one trained without these clips"
             )
 

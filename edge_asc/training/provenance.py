@@ -44,6 +44,7 @@ def describe_training(
         "fold": run.fold,
         "folds_of": run.folds_of.name if run.folds_of else None,
         "other": run.other.describe() if run.other else None,
+        "left_out": f"{len(run.left_out.clips)} clips of {run.left_out.name}" if run.left_out else None,
         "clips": len(clips),
         "clips_sha256": material.digest,
         "per_class": dict(sorted(Counter(clip.label for clip in clips).items())),

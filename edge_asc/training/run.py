@@ -52,6 +52,7 @@ class Run:
         folds_of: a data set that this training prepares for: a fold is trained on the clips that have neither
             recording nor author in common with the held-out ones of that data set's fold.
         other: sounds of a further label, `other`.
+        left_out: a data set to test on later: no clip with one of its recordings or authors is trained on.
         decision: the rule that the contract names; used by the causal form.
     """
 
@@ -65,6 +66,7 @@ class Run:
     fold: int | None = None
     folds_of: Dataset | None = None
     other: OtherSounds | None = None
+    left_out: Dataset | None = None
     decision: ClipRule = "mean"
     name: str = ""
 
@@ -100,6 +102,8 @@ class Run:
             parts.append(Part(self.other.dataset, self._foreign(kept_back=False)))
         if self.licences:
             parts = [Part(part.dataset, part.dataset.licensed(part.clips, self.licences)) for part in parts]
+        if left_out := self.left_out:
+            parts = [Part(part.dataset, part.dataset.unrelated(part.clips, left_out, left_out.clips)) for part in parts]
         return parts
 
     def judging_clips(self) -> tuple[Clip, ...]:
@@ -238,16 +242,20 @@ def _load_basis(run: Run, material: Material, cache: FeatureCache) -> _Basis:
     if run.fold is not None:
         digests = cache.digests(run.folds_of or run.dataset, judging)
         names = dict(zip(material.recorded, (clip.filename for clip in material.clips), strict=False))
-        check_duplicates(names, dict(zip(digests, (clip.filename for clip in judging), strict=True)), run.fold)
+        held_out = dict(zip(digests, (clip.filename for clip in judging), strict=True))
+        check_duplicates(names, held_out, f"fold {run.fold} holds out")
     initial = Checkpoint.load(run.of_same_fold(run.initial)) if run.initial else None
     if initial or run.teachers:
         front_end = (initial or Checkpoint.load(run.of_same_fold(run.teachers[0]))).front_end
     else:
         front_end = measure_normalisation(material.features, run.recipe, front_end)
     teachers = [(path, _load_teacher(path, run, front_end)) for path in run.teachers]
+    started = [(run.initial, initial)] if run.initial and initial else []
+    used = [(path, checkpoint.training) for path, checkpoint in (*started, *teachers)]
     if run.fold is not None:
-        used = [*([(run.initial, initial)] if run.initial and initial else []), *teachers]
-        check_leakage([(path, checkpoint.training) for path, checkpoint in used], judging, run.fold, digests)
+        check_leakage(used, judging, f"fold {run.fold} holds out", digests)
+    if run.left_out:
+        check_leakage(used, run.left_out.clips, "--leave-out names")
     return _Basis(front_end, initial, tuple(teacher for _, teacher in teachers))
 
 

@@ -87,9 +87,11 @@ def cross_evaluation(
             streamed.append(_Streamed.of(checkpoint, run, cache))
     count = sum(len(run.held_out()) for run, _ in folds)
     pooled = {level: replace(pool(results), model=final.name) for level, results in levels.items()}
+    left_out = folds[0][0].left_out
     protocol = (
         f"{len(folds)} folds pooled, {count} held-out clips: each clip is judged by a model of the same recipe "
         "that was trained without it; the shipped weights are trained on all folds"
+        + (f", without the recordings and authors of {left_out.name}" if left_out else "")
     )
     evaluation = _to_json(dataset, protocol, pooled)
     if not streamed:

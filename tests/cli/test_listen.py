@@ -218,6 +218,7 @@ def test_options_of_no_sense_are_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(audio, "is_pipe", lambda path: str(path) == "-")
+    monkeypatch.setattr(audio, "check_path", lambda path: None)
     code, _, error = invoke(*arguments)
     assert code == 2
     assert message in " ".join(error.split())

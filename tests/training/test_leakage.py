@@ -45,9 +45,9 @@ def test_leakage_is_an_error() -> None:
         (Path("clean"), record_seen([clip("1.wav")], {}, [])),
         (Path("dirty"), record_seen([clip("2.wav")], {}, [])),
     ]
-    check_leakage(used, [clip("3.wav")], 1)
+    check_leakage(used, [clip("3.wav")], "fold 1 holds out")
     with pytest.raises(EdgeAscError, match="dirty: was trained on 1 of the 2 clips that fold 4 holds out; expected"):
-        check_leakage(used, [clip("2.wav"), clip("3.wav")], 4)
+        check_leakage(used, [clip("2.wav"), clip("3.wav")], "fold 4 holds out")
 
 
 def test_a_recording_under_another_name_is_known_by_its_content() -> None:
@@ -60,7 +60,7 @@ def test_a_recording_under_another_name_is_known_by_its_content() -> None:
     pupil = record_seen([clip("4.wav")], {}, [first], ["4" * 64])
     assert [trained_on(each, ["other.wav"], ["1" * 64]) for each in (continued, pupil)] == [1, 1]
     with pytest.raises(EdgeAscError, match="all: was trained on 1 of the 1 clips that fold 2 holds out"):
-        check_leakage([(Path("all"), first)], [clip("other.wav")], 2, ["2" * 64])
+        check_leakage([(Path("all"), first)], [clip("other.wav")], "fold 2 holds out", ["2" * 64])
 
 
 def test_a_checkpoint_without_digests_is_compared_by_name() -> None:

@@ -239,6 +239,20 @@ def test_a_recording_on_both_sides_of_a_fold_is_an_error(data: Any, tmp_path: Pa
         train(run, cache, Listener(), resume=False, record=recorded)
 
 
+def test_what_is_left_out_is_neither_trained_on_nor_built_on(data: Any, tmp_path: Path) -> None:
+    dataset, cache = data
+    test = replace(dataset, name="test", clips=dataset.clips[:2])
+    trained = train(run_of(dataset, tmp_path / "one", left_out=test), cache, Listener(), resume=False, record=recorded)
+    assert trained_on(trained.training, [clip.filename for clip in test.clips]) == 0
+    groups = {clip.group for clip in test.clips}
+    assert trained.training["clips"] == sum(clip.group not in groups for clip in dataset.clips)
+    assert "no recording and no author of the 2 clips of test" in card(trained)
+    train(run_of(dataset, tmp_path / "all"), cache, Listener(), resume=False, record=recorded)
+    built = run_of(dataset, tmp_path / "two", initial=tmp_path / "all", left_out=test)
+    with pytest.raises(EdgeAscError, match=r"was trained on 2 of the 2 clips that --leave-out names"):
+        train(built, cache, Listener(), resume=False, record=recorded)
+
+
 def test_a_pupil_credits_the_clips_of_its_teacher(data: Any, tmp_path: Path) -> None:
     dataset, cache = data
     teacher = train(run_of(dataset, tmp_path / "teacher"), cache, Listener(), resume=False, record=recorded)

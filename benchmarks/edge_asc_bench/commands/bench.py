@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from edge_asc.cli.console import ConsoleProgress, Lengths, json_option, log, out, print_json, threads_option
+from edge_asc.cli.console import (
+    ConsoleProgress,
+    Lengths,
+    json_option,
+    log,
+    out,
+    print_json,
+    quiet_option,
+    threads_option,
+)
 from edge_asc.cli.model import backbone_option
 from edge_asc.cli.output import OutputPath, check_output, save_json
 from edge_asc.errors import require
@@ -98,6 +107,7 @@ class BenchCommand(click.Command):
 )
 @backbone_option
 @threads_option
+@quiet_option
 @json_option
 def command(
     models: tuple[str, ...],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
-from edge_asc.cli.console import json_option, log, out, print_json
+from edge_asc.cli.console import json_option, log, out, print_json, quiet_option
 from edge_asc.cli.exits import ExitCode
 from edge_asc.cli.output import OutputPath, append_text, check_output, save, save_json
 from edge_asc.errors import require
@@ -31,6 +31,7 @@ path_option = click.Path(dir_okay=False, path_type=Path)
     "--summary", type=OutputPath(append=True), help="Append Markdown to this file, such as $GITHUB_STEP_SUMMARY."
 )
 @click.option("--benchmark-json", type=OutputPath(), help="Also write the JSON that github-action-benchmark reads.")
+@quiet_option
 @json_option
 def command(
     result: Path,

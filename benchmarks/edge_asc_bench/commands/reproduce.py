@@ -16,6 +16,7 @@ from edge_asc.cli.console import (
     log,
     out,
     print_json,
+    quiet_option,
     threads_option,
 )
 from edge_asc.cli.output import OutputPath, save, save_json
@@ -91,6 +92,7 @@ def command() -> None:
 @click.option("--gpus", type=click.FloatRange(0), help="Share of a GPU for each training on Ray [default: all].")
 @compute_options
 @threads_option
+@quiet_option
 @json_option
 def table1(
     data: Path,
@@ -185,6 +187,7 @@ def _raise_failures(failures: Mapping[Unit, str], count: int) -> None:
 @output_option
 @click.option("--device", default="cpu", show_default=True, help="Where checkpoints run: cpu, cuda or cuda:N.")
 @threads_option
+@quiet_option
 @json_option
 def figure4(
     data: Path,
@@ -235,6 +238,7 @@ def figure4(
 @fold_option
 @output_option
 @threads_option
+@quiet_option
 @json_option
 def figure3(
     data: Path,

@@ -9,6 +9,7 @@ CLASSIFY = Command(
     needs=(Need("sounddevice", "sounddevice", "microphone", "classify --microphone"),),
 )
 DATA = Command("edge_asc.cli.commands.data", "Show what is understood of a folder of recordings.")
+DEMO = Command("edge_asc.cli.commands.demo", "Classify three recordings that come with the package.")
 DOCTOR = Command("edge_asc.cli.commands.doctor", "Show what is installed, what is missing, and how to get it.")
 EVALUATE = Command(
     "edge_asc.cli.commands.evaluate", "Measure accuracy at each length of checkpoints and artefacts, side by side."

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import numpy as np
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -20,6 +21,7 @@ from edge_asc.audio.pcm import RAW_FORMATS
 from edge_asc.audio.reader import RATES
 from edge_asc.cli.console import Rule, echo, json_option, log, out, quiet_option, threads_option
 from edge_asc.cli.listening import parse_device, parse_raw
+from edge_asc.errors import AudioError
 from edge_asc.rule import DecisionRule
 from edge_asc.zoo import DEFAULT
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 # 1: first version.
 SCHEMA_VERSION = 1
 BLOCK = 4096
+LONGEST_DRAWN = 1800.0  # s
+PROBABILITIES = 3  # rows of a picture
 CLIP = 10.1  # s: longer files are streams; a clip of 10 s may be a few samples longer
 
 
@@ -61,6 +65,9 @@ CLIP = 10.1  # s: longer files are streams; a clip of 10 s may be a few samples 
     help="GRU state that a window starts from: the state after the window before, the state at the point where this "
     "window begins, or zeros [default: final].",
 )
+@click.option(
+    "--draw", "drawn", is_flag=True, help="Of a file: draw spectrogram, answers and probabilities in place of lines."
+)
 @threads_option
 @quiet_option
 @json_option
@@ -76,6 +83,7 @@ def command(
     decision: DecisionRule | None,
     window: int | None,
     carry: Carry | None,
+    drawn: bool,
     threads: int,
     as_json: bool,
 ) -> None:
@@ -99,8 +107,7 @@ def command(
     from edge_asc import audio
     from edge_asc.engine import open_runtime
 
-    if (recording is None) != microphone:
-        raise click.UsageError("give a recording, or --microphone")
+    _check(recording, microphone=microphone, drawn=drawn, as_json=as_json)
     pcm = parse_raw(raw, rate, channels)
     runtime = open_runtime(model, threads=threads)
     target = runtime.contract.front_end.sample_rate
@@ -120,7 +127,21 @@ def command(
             blocks, is_clip = _peek(blocks, round(CLIP * target))
             decision = DecisionRule(runtime.contract.decision) if is_clip else runtime.contract.live
         classifier = _make_classifier(runtime, decision, window, carry)
-        _classify_file(recording, blocks, classifier, runtime, as_json=as_json)
+        if drawn:
+            _draw_file(recording, blocks, classifier, runtime)
+        else:
+            _classify_file(recording, blocks, classifier, runtime, as_json=as_json)
+
+
+def _check(recording: Path | None, *, microphone: bool, drawn: bool, as_json: bool) -> None:
+    from edge_asc import audio
+
+    if (recording is None) != microphone:
+        raise click.UsageError("give a recording, or --microphone")
+    if drawn and (recording is None or audio.is_pipe(recording) or as_json):
+        raise click.UsageError("--draw belongs to a file, without --json")
+    if recording is not None:
+        audio.check_path(recording)
 
 
 def _classify_file(
@@ -157,6 +178,30 @@ def _classify_file(
         log.print(Text(f"{seconds:.2f} s of audio in {spent:.2f} s ({ratio:.0f} times real time), {runtime.engine}"))
     else:
         log.print(Text(f"no decision: {seconds:.3f} s of audio is too short for the first one"))
+
+
+def _draw_file(
+    recording: Path, blocks: Iterable[Array], classifier: StreamingClassifier | WindowedClassifier, runtime: Runtime
+) -> None:
+    """Print one picture of a file, and a summary."""
+    from edge_asc.audio.bytestream import display
+    from edge_asc.cli.strip import Strip
+    from edge_asc.frontend import LogMel
+
+    front_end = runtime.contract.front_end
+    log_mel, frames, decisions = LogMel(front_end.raw), [], []
+    for block in blocks:
+        frames.append(log_mel.push(block))
+        decisions += classifier.push(block)
+        if sum(map(len, frames)) * front_end.hop > LONGEST_DRAWN * front_end.sample_rate:
+            raise AudioError(
+                f"longer than the {LONGEST_DRAWN:g} s that --draw takes; use --seconds, or leave out --draw"
+            )
+    if not decisions:
+        raise AudioError(f"{display(recording)}: too short for a decision")
+    strip = Strip(np.concatenate(frames), decisions, classifier.labels, front_end.hop / front_end.sample_rate)
+    out.print(strip.draw(PROBABILITIES, colour=out.color_system is not None))
+    echo(_summary(decisions[-1], Counter(decision.answer for decision in decisions)))
 
 
 def _document_head(recording: Path, runtime: Runtime) -> str:

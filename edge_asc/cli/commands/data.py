@@ -13,6 +13,7 @@ from edge_asc.cli.console import ConsoleProgress, echo, json_option, out, print_
 from edge_asc.cli.own import describe, describe_plan, own_options
 from edge_asc.data.dataset import Clip, Dataset
 from edge_asc.data.preparation import TAU, Prepared, Settings, prepare
+from edge_asc.text import count_noun
 
 if TYPE_CHECKING:
     from edge_asc.jsonobject import JsonValue
@@ -127,8 +128,10 @@ def _print(prepared: Prepared) -> None:
         lengths = (f"{value:.1f}" for value in (row.seconds, row.shortest, row.longest))
         table.add_row(row.label, str(row.files), str(row.clips), *lengths, str(row.groups))
     out.print(table)
-    echo("sample rates: " + ", ".join(f"{rate} Hz ({count} files)" for rate, count in _count_rates(prepared)))
-    held_out = ", ".join(f"{number} ({len(fold.evaluate)} clips)" for number, fold in dataset.folds.items())
+    rates = [f"{rate} Hz ({count_noun(count, 'file')})" for rate, count in _count_rates(prepared)]
+    echo(f"sample rates: {', '.join(rates)}")
+    sizes = {number: count_noun(len(fold.evaluate), "clip") for number, fold in dataset.folds.items()}
+    held_out = ", ".join(f"{number} ({size})" for number, size in sizes.items())
     echo(f"folds, with the clips that each holds out: {held_out or 'none'}")
     for warning in prepared.warnings:
         echo(f"warning: {warning}")

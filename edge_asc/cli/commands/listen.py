@@ -16,6 +16,7 @@ from edge_asc.cli.listening import ListenOptions, Size, Thresholds, parse_device
 from edge_asc.cli.output import OutputPath
 from edge_asc.detection.tables import FORMATS
 from edge_asc.errors import AudioError, EdgeAscError, MissingExtraError
+from edge_asc.text import count_noun
 from edge_asc.zoo import DEFAULT
 
 if TYPE_CHECKING:
@@ -147,10 +148,13 @@ def command(**given: Any) -> None:
 
 
 def _listen(options: ListenOptions, pipe: Path | None, *, is_live: bool) -> None:
+    from edge_asc import audio
     from edge_asc.engine import find_engine, open_runtime
     from edge_asc.files import identity
     from edge_asc.listening.folder import Search
 
+    if len(options.sources) == 1 and not options.sources[0].is_dir():
+        audio.check_path(options.sources[0])
     runtime = open_runtime(options.model, threads=options.threads)
     contract = runtime.contract
     if contract.form != "causal":
@@ -234,8 +238,11 @@ def _search_files(search: Search, options: ListenOptions, sinks: Sequence[Sink])
         if folder:
             table = folder.save_table(results)
             count = sum(len(result.events) for result in results)
-            progress.note(f"{count} events in {len(results)} recordings, {known} of them searched before: {table}")
+            found = f"{count_noun(count, 'event')} in {count_noun(len(results), 'recording')}"
+            progress.note(f"{found}, {known} of them searched before: {table}")
     if failures:
+        if len(recordings) == 1:
+            raise EdgeAscError(failures[0])
         raise EdgeAscError(
             f"{len(failures)} of {len(recordings)} recordings could not be read, such as: {failures[0]}; "
             "the others were searched"

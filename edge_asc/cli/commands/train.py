@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_asc.cli.console import ConsoleProgress, json_option, threads_option
+from edge_asc.cli.console import ConsoleProgress, json_option, quiet_option, threads_option
 from edge_asc.cli.model import model_options
 from edge_asc.cli.own import own_options, prepare_own
 from edge_asc.cli.request import TrainRequest
@@ -87,6 +87,12 @@ folder_type = click.Path(exists=True, file_okay=False, path_type=Path)
     metavar="LABEL",
     help="Foreign label to keep back; the label `other` is judged by its clips. May be repeated.",
 )
+@click.option(
+    "--leave-out",
+    "left_out",
+    type=folder_type,
+    help="Keep this data set for a test: train on none of its recordings and authors.",
+)
 @click.option("--decision", type=click.Choice(["mean", "last"]), default="mean", show_default=True)
 @click.option("--name", default="", help="Of the model [default: the backbone].")
 @click.option("--resume", is_flag=True, help="Continue an interrupted training.")
@@ -94,6 +100,7 @@ folder_type = click.Path(exists=True, file_okay=False, path_type=Path)
 @own_options
 @compute_options
 @threads_option
+@quiet_option
 @json_option
 def command(**given: Any) -> None:
     """Train a classifier on DATA, a folder of recordings.

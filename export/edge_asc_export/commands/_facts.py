@@ -10,6 +10,7 @@ from rich.table import Table
 
 from edge_asc.contract import Signature, StreamContract, TensorSpec
 from edge_asc.runtime import Runtime
+from edge_asc.text import count_noun
 from edge_asc_export.operations import Inspection
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def _operation_facts(inspection: Inspection) -> list[Fact]:
         if in_float := inspection.float_operations[name]:
             facts.append((f"float in {name}", ", ".join(in_float)))
     if inspection.partitions is not None:
-        text = f"{inspection.partitions} partition(s), {inspection.outside} operations outside"
+        text = f"{count_noun(inspection.partitions, 'partition')}, {inspection.outside} operations outside"
         facts.append(("XNNPACK", text))
     return facts
 

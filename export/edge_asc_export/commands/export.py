@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge_asc.cli.console import ConsoleProgress, json_option, out, print_json
+from edge_asc.cli.console import ConsoleProgress, json_option, out, print_json, quiet_option
 from edge_asc.cli.model import backbone_option
 from edge_asc.tensors import INPUT_KINDS, InputKind
 from edge_asc.zoo import DEFAULT
@@ -87,6 +87,7 @@ LENGTHS = tuple(range(1, 11))
 @click.option("--print-scheme", is_flag=True, help="Print the scheme as JSON and write nothing.")
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder [default: build/NAME-SCHEME].")
 @backbone_option
+@quiet_option
 @json_option
 def command(
     checkpoint: str,
@@ -110,6 +111,7 @@ def command(
     differs, or a quantised one that agrees too little for its scheme, leaves no file, and the exit code is 1. The table
     gives agreement of decisions, errors of the logits and size.
     """
+    folder = _find_checkpoint(checkpoint)  # before torch loads
     chosen = _parse_scheme(scheme, data, calibration, ranges)
     if fold is not None and data is None:
         raise click.UsageError("--fold belongs to --data")
@@ -122,7 +124,7 @@ def command(
         return
     progress = ConsoleProgress()
     recordings = _open_recordings(data, fold, progress)
-    request = _parse_request(checkpoint, chosen, formats or _default_formats(scheme, chosen), windows)
+    request = _make_request(folder, chosen, formats or _default_formats(scheme, chosen), windows)
     plan = _record_plan(request, calibration, ranges or "auto", progress)
     request = replace(request, plan=plan, input=kind, accepted_agreement=accepted)
     selection = None
@@ -168,17 +170,20 @@ def _default_formats(name: str, scheme: Scheme) -> tuple[str, ...]:
     return FORMATS.names() if name == AUTO else supporting(scheme)
 
 
-def _parse_request(
-    checkpoint: str, scheme: Scheme, formats: tuple[str, ...], windows: tuple[int, ...]
-) -> ExportRequest:
+def _find_checkpoint(checkpoint: str) -> Path:
     from edge_asc.errors import ContractError
     from edge_asc.zoo import locate_model, zoo
-    from edge_asc_export.bundle import ExportRequest, require_formats
 
-    require_formats(formats)
     folder = locate_model(checkpoint)
     if folder is None:
         raise ContractError(f"{checkpoint}: no such checkpoint; expected a folder or one of {', '.join(zoo())}")
+    return folder
+
+
+def _make_request(folder: Path, scheme: Scheme, formats: tuple[str, ...], windows: tuple[int, ...]) -> ExportRequest:
+    from edge_asc_export.bundle import ExportRequest, require_formats
+
+    require_formats(formats)
     return ExportRequest(folder, scheme, formats, windows)
 
 

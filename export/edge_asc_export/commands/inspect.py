@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from edge_asc.cli.console import ConsoleProgress, json_option, out, print_json
+from edge_asc.cli.console import ConsoleProgress, json_option, out, print_json, quiet_option
 from edge_asc.cli.model import backbone_option
 from edge_asc.errors import ContractError, MissingExtraError
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     help="With --against: largest number of clips, evenly spaced.",
 )
 @backbone_option
+@quiet_option
 @json_option
 def command(model: Path, against: str | None, data: Path | None, fold: int | None, most: int, as_json: bool) -> None:
     """Show what MODEL is: an artefact, an exported folder, a checkpoint folder, or a pretrained model.

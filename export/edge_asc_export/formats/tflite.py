@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from edge_asc.engines.litert import ROUTINE
 from edge_asc.errors import require
+from edge_asc.native import drop_lines
 from edge_asc_export.format import File, Format
 from edge_asc_export.graph import Graph
 from edge_asc_export.operations import Inspection, Operation, summarise
@@ -61,7 +63,8 @@ def _inspect(path: Path) -> Inspection:
 def _delegated(path: Path) -> tuple[int | None, int | None]:
     """Return the number of partitions of the first subgraph, and of operations outside them."""
     interpreter = require("ai_edge_litert.interpreter", "tflite").Interpreter(str(path), num_threads=1)
-    interpreter.allocate_tensors()
+    with drop_lines(*ROUTINE):
+        interpreter.allocate_tensors()
     details = getattr(interpreter, "_get_ops_details", None)
     if details is None:
         return None, None

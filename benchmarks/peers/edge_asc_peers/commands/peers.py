@@ -14,6 +14,7 @@ from rich.table import Table
 from edge_asc.cli.console import ConsoleProgress, Lengths, log, out, quiet_option, threads_option
 from edge_asc.cli.output import OutputPath, save_json
 from edge_asc.errors import EdgeAscError
+from edge_asc.text import count_noun
 from edge_asc.zoo import locate_model, zoo
 from edge_asc_peers.peer import ALWAYS_MEASURED, PEERS
 
@@ -80,7 +81,7 @@ def command(
             result = _measure(checkpoint, preparation, settings, progress)
         path = output / f"{checkpoint.name}.json"
         save_json(path, result.to_json())
-        _show(f"{checkpoint.name}: µs for a decision, {threads} thread(s)", summarise(result))
+        _show(f"{checkpoint.name}: µs for a decision, {count_noun(threads, 'thread')}", summarise(result))
         for name, reason in preparation.absent.items():
             out.print(f"absent: {name}: {reason}")
         log.print(f"written to {path}")
