@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from artefacts import crnn
-from edge_asc.contract import AnyArray
+from edge_asc.contract import AnyArray, InputKind
 from edge_asc.data import Dataset, FeatureCache
 from edge_asc.data.cache import default_cache
 from edge_asc.data.layouts.tau import TAU_LABELS
+from edge_asc.data.samples import Samples
 from edge_asc.data.scenes import generate_scene
 from edge_asc.engine import open_runtime
 from edge_asc.evaluation.comparison import LabelledClips, evaluate
@@ -58,9 +59,9 @@ class Exported:
         self.plan = Plan.from_json(self.checkpoint.quantisation)
         self.reference = open_runtime(path)
 
-    def runtime(self, fmt: str, scheme: str) -> Runtime:
+    def runtime(self, fmt: str, scheme: str, kind: InputKind = "features") -> Runtime:
         plan = self.plan.with_scheme(SCHEMES[scheme])
-        (artefact,) = write(Draft(self.checkpoint, "", plan), fmt)
+        (artefact,) = write(Draft(self.checkpoint, "", plan, input=kind), fmt)
         path = self.folder / artefact.name
         path.write_bytes(artefact.data)
         return open_runtime(path)
@@ -142,3 +143,24 @@ def test_int8_does_not_drift_in_ten_minutes(exported: Exported, long_stream: Arr
         minutes = [(expected == found)[i : i + MINUTE].mean() for i in range(0, len(found) - MINUTE + 1, MINUTE)]
         print(exported.name, fmt, "agreement by minute", [round(float(m), 3) for m in minutes])
         hold(exported.name, "drift", minutes[-1] >= minutes[0] - 0.01)
+
+
+@pytest.mark.parametrize("scheme", ["none", "int8"])
+@pytest.mark.parametrize("fmt", ["onnx", "tflite"])
+def test_samples_are_decided_as_their_features(exported: Exported, scenes10: Path, fmt: str, scheme: str) -> None:
+    """Each step's own decision, on recordings whose peak has each level."""
+    dataset = Dataset.open(scenes10)
+    runtimes = [exported.runtime(fmt, scheme, kind) for kind in ("features", "samples")]
+    clips, log_mel = Samples(dataset, dataset.clips, 16000), LogMel(exported.checkpoint.front_end.raw)
+    failures = []
+    for level in (0.0, -30.0, -60.0):
+        same = steps = 0
+        for clip in clips:
+            samples = clip * np.float32(10 ** (level / 20) / np.abs(clip).max())
+            pair = ((runtimes[0], log_mel(samples)), (runtimes[1], samples))
+            features, inside = (stream_logits(runtime, [value])[0].argmax(1) for runtime, value in pair)
+            same, steps = same + int((features == inside).sum()), steps + len(features)
+        print(f"{exported.name} {fmt} {scheme}, {level:g} dBFS: {same} of {steps} steps, {same / steps:.5f}")
+        if same < 0.999 * steps:
+            failures.append(level)
+    hold(exported.name, "samples", not failures)

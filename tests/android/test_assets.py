@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from edge_asc.cli import cli
-from edge_asc.contract import METADATA_KEY, OLDEST_VERSION, SCHEMA_VERSION, TensorSpec
+from edge_asc.contract import INPUT_KINDS, METADATA_KEY, OLDEST_VERSION, SCHEMA_VERSION, TensorSpec
 from edge_asc.detection.detector import EventDetector
 from edge_asc.detection.rules import EventRules
 from edge_asc.engine import open_runtime
@@ -66,6 +66,7 @@ def test_golden_vectors_are_those_of_a_stream(bundles: Path, tmp_path: Path) -> 
     samples = pcm.astype(np.float32) / np.float32(32768)
     np.testing.assert_array_equal(np.fromfile(output / document["log_mel"], "<f4").reshape(-1, 256), LogMel()(samples))
     assert {entry["scheme"] for entry in document["artefacts"]} == {"none", "int8"}
+    assert {open_runtime(output / entry["file"]).contract.input for entry in document["artefacts"]} == set(INPUT_KINDS)
     for entry in document["artefacts"]:
         runtime = open_runtime(output / entry["file"])
         step = runtime.contract.signature("step")
@@ -79,7 +80,12 @@ def test_golden_vectors_are_those_of_a_stream(bundles: Path, tmp_path: Path) -> 
         # The state after the first step, put into the engine by hand, gives the logits of the second.
         frames = LogMel(runtime.contract.front_end)(samples)[step.frames : 2 * step.frames]
         inputs = {spec.name: _quantise(spec, output / entry["states"][spec.name]) for spec in step.states()}
-        inputs[step.input("features").name] = frames.reshape(step.input("features").shape)
+        kind, second = runtime.contract.input, slice(step.samples, 2 * step.samples)
+        (source,) = (spec for spec in step.inputs if spec.role != "state")
+        values = {"features": frames, "samples": samples[second], "int16": pcm[second]}[kind]
+        inputs[source.name] = values.reshape(source.shape)
+        given = np.fromfile(output / entry["inputs"], "<f4").reshape(entry["steps"], -1)[1]
+        np.testing.assert_array_equal(given, (frames if kind == "features" else samples[second]).ravel())
         result = runtime.run("step", inputs)[step.output("logits").name]
         np.testing.assert_array_equal(np.ravel(result), logits[1])
 

@@ -14,19 +14,28 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_asc.contract import TensorSpec
+from edge_asc.contract import InputKind, TensorSpec
 from edge_asc.engine import open_runtime
+from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import Array, FrontEnd, LogMel
 from edge_asc.progress import SILENT, Progress
 from edge_asc.runtime import Runtime, Tensors
 from edge_asc.streaming import StreamingClassifier
+from edge_asc.training.checkpoint import Checkpoint
+from edge_asc.zoo import locate_model, zoo
 from edge_asc_android import decisions
 from edge_asc_android.assets import generate_clip, list_artefacts
 from edge_asc_android.decisions import DecisionVectors
+from edge_asc_export.artefact import Draft
+from edge_asc_export.artefact import write as write_artefacts
+from edge_asc_export.plan import Plan
+from edge_asc_export.scheme import SCHEMES
 
 SECONDS = 4
-# 1: first version. 2: `decisions`, and probabilities in double precision.
-SCHEMA_VERSION = 2
+# 1: first version. 2: `decisions`, and probabilities in double precision. 3: `inputs`, features or samples.
+SCHEMA_VERSION = 3
+# Scheme and input of the artefacts of each model that take samples.
+SAMPLE_EXPORTS: tuple[tuple[str, InputKind], ...] = (("none", "samples"), ("int8", "int16"))
 # Largest differences. An integer state is compared by the share of its values that differ: features that differ in
 # their last bit, and another version of the engine, round some of them differently.
 # "decisions" are probabilities on the same logits.
@@ -51,7 +60,7 @@ class ArtefactVectors:
         decisions: index of the most probable label after each step.
         answers: index of the label to report after each step.
         unknown: whether each step is unknown.
-        features: file of the normalised log-mel of each step, (steps, frames, mels).
+        inputs: file of what each step takes: normalised log-mel, (steps, frames, mels), or samples, (steps, samples).
         logits, probabilities: files, (steps, classes); probabilities by the contract's rule for streams.
         states: file of each state, (steps, *shape), by the state's name.
     """
@@ -62,7 +71,7 @@ class ArtefactVectors:
     decisions: tuple[int, ...]
     answers: tuple[int, ...]
     unknown: tuple[bool, ...]
-    features: str
+    inputs: str
     logits: str
     probabilities: str
     states: Mapping[str, str]
@@ -125,21 +134,39 @@ def write(bundles: Path, models: Sequence[str], output: Path, progress: Progress
             shutil.copyfile(path, output / path.name)
             if path.suffix == ".onnx":
                 vectors.append(_write_steps(path, open_runtime(path), samples, output))
+        for path in _export_samples(model, output):
+            vectors.append(_write_steps(path, open_runtime(path), samples, output))
     document = GoldenVectors(
         FrontEnd(), "samples.pcm", "logmel.f32", TOLERANCES, tuple(vectors), decisions.write(output)
     )
     (output / "golden.json").write_text(json.dumps(document.to_json(), indent=1))
 
 
+def _export_samples(model: str, output: Path) -> list[Path]:
+    """Write the ONNX artefacts of a model that take samples, float and int16, and return their paths."""
+    folder = locate_model(model)
+    if folder is None:
+        raise EdgeAscError(f"{model}: no such pretrained model; expected one of {', '.join(zoo())}")
+    checkpoint, paths = Checkpoint.load(folder), []
+    for scheme, kind in SAMPLE_EXPORTS:
+        plan = Plan.from_json(checkpoint.quantisation).with_scheme(SCHEMES[scheme])
+        for artefact in write_artefacts(Draft(checkpoint, "", plan, input=kind), "onnx"):
+            paths.append(output / artefact.name)
+            paths[-1].write_bytes(artefact.data)
+    return paths
+
+
 def _write_steps(path: Path, runtime: Runtime, samples: Array, output: Path) -> ArtefactVectors:
     """Write the logits, probabilities and states of an artefact after each step."""
     step = runtime.contract.signature("step")
     classifier, log_mel = StreamingClassifier(runtime), LogMel(runtime.contract.front_end)
-    features, logits, probabilities, indices, answers, unknown = [], [], [], [], [], []
+    takes_features = runtime.contract.input == "features"
+    inputs, logits, probabilities, indices, answers, unknown = [], [], [], [], [], []
     states: dict[str, list[Array]] = {spec.name: [] for spec in step.states()}
     for begin in range(0, len(samples) - step.samples + 1, step.samples):
-        (decision,) = classifier.push(samples[begin : begin + step.samples])
-        features.append(log_mel.push(samples[begin : begin + step.samples]))
+        chunk = samples[begin : begin + step.samples]
+        (decision,) = classifier.push(chunk)
+        inputs.append(log_mel.push(chunk) if takes_features else chunk)
         logits.append(decision.logits)
         probabilities.append(decision.probabilities)
         indices.append(decision.index)
@@ -150,7 +177,7 @@ def _write_steps(path: Path, runtime: Runtime, samples: Array, output: Path) -> 
             states[spec.name].append(_dequantise(spec, loop.state))
     likely = f"{path.stem}.probabilities.f64"
     (output / likely).write_bytes(np.stack(probabilities).astype("<f8").tobytes())
-    stacked: dict[str, Array] = {"features": np.stack(features), "logits": np.stack(logits)}
+    stacked: dict[str, Array] = {"inputs": np.stack(inputs), "logits": np.stack(logits)}
     stacked |= {name: np.stack(arrays) for name, arrays in states.items()}
     files = {name: f"{path.stem}.{name}.f32" for name in stacked}
     for name, array in stacked.items():
@@ -162,7 +189,7 @@ def _write_steps(path: Path, runtime: Runtime, samples: Array, output: Path) -> 
         decisions=tuple(indices),
         answers=tuple(answers),
         unknown=tuple(unknown),
-        features=files["features"],
+        inputs=files["inputs"],
         logits=files["logits"],
         probabilities=likely,
         states={name: files[name] for name in states},

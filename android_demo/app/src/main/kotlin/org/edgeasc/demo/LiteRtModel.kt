@@ -9,6 +9,7 @@ import java.nio.ByteBuffer
 import org.edgeasc.core.Contract
 import org.edgeasc.core.ContractException
 import org.edgeasc.core.ElementType
+import org.edgeasc.core.InputKind
 import org.edgeasc.core.Model
 import org.edgeasc.core.TensorSpec
 import org.edgeasc.core.TfliteMetadata
@@ -23,13 +24,13 @@ import org.edgeasc.core.dequantise
  */
 class LiteRtModel private constructor(private val model: CompiledModel, override val contract: Contract) : Model {
     private val signature = contract.step
-    private val features = model.createInputBuffer(signature.features.name, signature.name)
+    private val source = model.createInputBuffer(signature.source.name, signature.name)
     private val logits = model.createOutputBuffer(signature.logits.name, signature.name)
     private val states: List<Map<String, TensorBuffer>> = listOf(
         signature.states.associate { it.name to model.createInputBuffer(it.name, signature.name) },
         signature.feeders.entries.associate { (name, spec) -> name to model.createOutputBuffer(spec.name, signature.name) },
     )
-    private val steps = signature.alternate(features, logits, states)
+    private val steps = signature.alternate(source, logits, states)
     private var current = 0
 
     override val engine = "litert"
@@ -43,8 +44,8 @@ class LiteRtModel private constructor(private val model: CompiledModel, override
         for (spec in signature.states) clear(spec, states[0].getValue(spec.name))
     }
 
-    override fun step(features: FloatArray, logits: FloatArray) {
-        this.features.writeFloat(features)
+    override fun step(input: FloatArray, logits: FloatArray) {
+        source.writeFloat(input)
         val (inputs, outputs) = steps[current]
         model.run(inputs, outputs, signature.name)
         current = 1 - current
@@ -58,7 +59,7 @@ class LiteRtModel private constructor(private val model: CompiledModel, override
     }
 
     override fun close() {
-        (states.flatMap { it.values } + features + logits).forEach(TensorBuffer::close)
+        (states.flatMap { it.values } + source + logits).forEach(TensorBuffer::close)
         model.close()
     }
 
@@ -76,6 +77,9 @@ class LiteRtModel private constructor(private val model: CompiledModel, override
          */
         fun open(assets: AssetManager, path: String, threads: Int = 1): LiteRtModel {
             val contract = TfliteMetadata.contract(assets.open(path).use { it.readBytes() })
+            if (contract.input == InputKind.INT16) {
+                throw ContractException("$path takes int16; LiteRT's interface has no such buffers: export it with --input samples")
+            }
             try {
                 val options = CompiledModel.Options(Accelerator.CPU)
                 options.cpuOptions = CompiledModel.CpuOptions(threads, null, null)

@@ -142,8 +142,8 @@ class Bench(
         private val loaded = System.nanoTime()
         private val classifier = model.orClose { StreamingClassifier(it) }
         private val step = classifier.contract.step
-        private val logMel = LogMel(classifier.contract.frontEnd)
-        private val features = FloatArray(step.frames * classifier.contract.frontEnd.mels)
+        private val logMel = if (classifier.contract.input == InputKind.FEATURES) LogMel(classifier.contract.frontEnd) else null
+        private val input = FloatArray(classifier.contract.step.source.size)
         private val frontEnd = LongList()
         private val times = LongList()
         private val rounds = mutableListOf<Double>()
@@ -152,7 +152,7 @@ class Bench(
         private var spentFrontEnd = 0L
         private var spentModel = 0L
         private var sustained: JSONObject? = null
-        private val sink = FrameSink { frame -> frame.copyInto(features, frame.size * frames++) }
+        private val sink = FrameSink { frame -> frame.copyInto(input, frame.size * frames++) }
 
         init {
             if (clips.any { it.logits.size % classifier.contract.labels.size != 0 }) {
@@ -192,9 +192,14 @@ class Bench(
             val chunks = samples.size / step.samples
             frames = 0
             val before = System.nanoTime()
-            logMel.push(samples, decisions++ % chunks * step.samples, step.samples, sink)
+            val begin = decisions++ % chunks * step.samples
+            if (logMel == null) {
+                samples.copyInto(input, 0, begin, begin + step.samples)
+            } else {
+                logMel.push(samples, begin, step.samples, sink)
+            }
             val between = System.nanoTime()
-            classifier.decide(features)
+            classifier.decide(input)
             spentModel = System.nanoTime() - between
             spentFrontEnd = between - before
         }

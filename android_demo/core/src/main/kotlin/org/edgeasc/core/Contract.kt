@@ -18,7 +18,10 @@ enum class ElementType(val bytes: Int) {
 }
 
 /** Purpose of a tensor. */
-enum class Role { FEATURES, STATE, EMBEDDING, LOGITS }
+enum class Role { FEATURES, SAMPLES, STATE, EMBEDDING, LOGITS }
+
+/** What a step takes: features of the front end; or the samples that they are of, as float in [−1, 1] or as integers of 16 bits. */
+enum class InputKind { FEATURES, SAMPLES, INT16 }
 
 /**
  * A decision is unknown where the probability of [label] is at least [threshold], which was chosen so that [falseAlarmRate] of the
@@ -55,15 +58,16 @@ class Signature(
     val feeders: Map<String, TensorSpec> =
         outputs.filter { it.role == Role.STATE && it.feeds != null }.associateBy { it.feeds!! }
 
-    /** The one input of features. */
-    val features: TensorSpec get() = only(inputs, Role.FEATURES)
+    /** The one input that is not a state: features or samples. */
+    val source: TensorSpec get() = only(inputs, Role.FEATURES, Role.SAMPLES)
 
     /** The one output of logits. */
     val logits: TensorSpec get() = only(outputs, Role.LOGITS)
 
-    private fun only(specs: List<TensorSpec>, role: Role): TensorSpec =
-        specs.singleOrNull { it.role == role }
-            ?: throw ContractException("signature $name: expected one tensor of role ${role.name.lowercase()}; $AGAIN")
+    private fun only(specs: List<TensorSpec>, vararg roles: Role): TensorSpec =
+        specs.singleOrNull { it.role in roles } ?: throw ContractException(
+            "signature $name: expected one tensor of role ${roles.joinToString(" or ") { it.name.lowercase() }}; $AGAIN",
+        )
 
     /** Refuses states that cannot be fed back unconverted, and logits that do not match the labels. */
     internal fun check(labels: List<String>, frontEnd: FrontEnd) {
@@ -164,6 +168,8 @@ class Contract private constructor(
     val unknown: UnknownRule?,
     /** When a label's probability is an event; null where it was not calibrated. */
     val events: EventRules?,
+    /** What a step takes. With samples, the front end is a part of the artefact. */
+    val input: InputKind,
     val step: Signature,
 ) {
     /** Audio of one step, s. */
@@ -171,9 +177,9 @@ class Contract private constructor(
 
     companion object {
         /** The newest version of contracts that this app reads. */
-        const val SCHEMA_VERSION = 2
+        const val SCHEMA_VERSION = 3
 
-        /** The oldest version, which lacks `live` and `events`. */
+        /** The oldest version, which lacks `live`, `events` and `input`. */
         const val OLDEST_VERSION = 1
 
         /** Name of the ONNX metadata property and of the TFLite metadata buffer that hold the contract. */
@@ -214,7 +220,11 @@ class Contract private constructor(
             val step = signatures.singleOrNull { it.name == "step" }
                 ?: throw ContractException("$name: no signature step among ${signatures.map { it.name }}; $AGAIN")
             step.check(labels, frontEnd)
-            checkFeatures(step, frontEnd)
+            val input = if (value.isNull("input")) InputKind.FEATURES else choice<InputKind>("input", value.getString("input"))
+            if (input == InputKind.FEATURES) checkFeatures(step, frontEnd) else checkSamples(step, input)
+            if (step.logits.type != ElementType.FLOAT32) {
+                throw ContractException("signature ${step.name}: logits are ${step.logits.type}; expected float32; $AGAIN")
+            }
             return Contract(
                 name,
                 value.getString("backbone"),
@@ -226,6 +236,7 @@ class Contract private constructor(
                 temperature(value),
                 unknown(value, labels),
                 events(value, labels),
+                input,
                 step,
             )
         }
@@ -266,16 +277,28 @@ class Contract private constructor(
 
         /** Refuses features whose order in memory is not that of consecutive frames. */
         private fun checkFeatures(step: Signature, frontEnd: FrontEnd) {
-            val spec = step.features
+            val spec = step.source
             val kept = spec.axes.zip(spec.shape).filter { it.second != 1 || it.first == "time" || it.first == "mel" }
-            if (kept != listOf("time" to step.frames, "mel" to frontEnd.mels) || spec.type != ElementType.FLOAT32) {
+            val expected = listOf("time" to step.frames, "mel" to frontEnd.mels)
+            if (spec.role != Role.FEATURES || kept != expected || spec.type != ElementType.FLOAT32) {
                 throw ContractException(
-                    "signature ${step.name}: features are ${spec.type} of ${spec.axes} ${spec.shape}; expected float32 of " +
+                    "signature ${step.name}: ${spec.name} are ${spec.type} of ${spec.axes} ${spec.shape}; expected float32 of " +
                         "${step.frames} frames of ${frontEnd.mels} mel bins; $AGAIN",
                 )
             }
-            if (step.logits.type != ElementType.FLOAT32) {
-                throw ContractException("signature ${step.name}: logits are ${step.logits.type}; expected float32; $AGAIN")
+        }
+
+        /** Refuses samples of another number or type. */
+        private fun checkSamples(step: Signature, input: InputKind) {
+            val spec = step.source
+            val type = if (input == InputKind.INT16) ElementType.INT16 else ElementType.FLOAT32
+            val qparams = if (input == InputKind.INT16) Affine(1f / 32768, 0) else null
+            val isShaped = spec.size == step.samples && spec.axes.zip(spec.shape).contains("time" to step.samples)
+            if (spec.role != Role.SAMPLES || !isShaped || spec.type != type || spec.quantisation != qparams) {
+                throw ContractException(
+                    "signature ${step.name}: ${spec.name} are ${spec.type} of ${spec.axes} ${spec.shape}; expected " +
+                        "${step.samples} samples, $type; $AGAIN",
+                )
             }
         }
 

@@ -50,7 +50,7 @@ class LogMel(val config: FrontEnd) {
      * @throws AudioException NaN, infinite or unscaled values; the stream is unchanged.
      */
     fun push(chunk: FloatArray, offset: Int, count: Int, sink: FrameSink) {
-        check(chunk, offset, count)
+        checkSamples(chunk, offset, count)
         var taken = offset
         val end = offset + count
         while (taken < end) {
@@ -68,16 +68,6 @@ class LogMel(val config: FrontEnd) {
         }
     }
 
-    private fun check(chunk: FloatArray, offset: Int, count: Int) {
-        for (i in offset until offset + count) {
-            val value = chunk[i]
-            // Comparisons with NaN are false.
-            if (!(value <= LOUDEST && value >= -LOUDEST)) {
-                throw AudioException("sample $i is $value; expected about [-1, 1]")
-            }
-        }
-    }
-
     private fun compute() {
         ring.copyInto(samples, 0, position, position + window)
         fft.power(samples, hann, power)
@@ -89,10 +79,23 @@ class LogMel(val config: FrontEnd) {
             frame[i] = value
         }
     }
+}
 
-    private companion object {
-        /** Far above any recording in [−1, 1]; larger samples have another scale. */
-        const val LOUDEST = 100f
+/** Far above any recording in [−1, 1]; larger samples have another scale. */
+private const val LOUDEST = 100f
+
+/**
+ * Refuses samples that are not audio.
+ *
+ * @throws AudioException NaN, infinite or unscaled values.
+ */
+internal fun checkSamples(chunk: FloatArray, offset: Int, count: Int) {
+    for (i in offset until offset + count) {
+        val value = chunk[i]
+        // Comparisons with NaN are false.
+        if (!(value <= LOUDEST && value >= -LOUDEST)) {
+            throw AudioException("sample $i is $value; expected about [-1, 1]")
+        }
     }
 }
 

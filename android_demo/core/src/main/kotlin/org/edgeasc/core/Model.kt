@@ -13,8 +13,11 @@ interface Model : AutoCloseable {
     /** Goes back to the start of a stream: every state is zero. */
     fun reset()
 
-    /** Runs a step on frames · mels [features], frame after frame, and writes the logits of all labels to [logits]. */
-    fun step(features: FloatArray, logits: FloatArray)
+    /**
+     * Runs a step on what the contract's input names: frames · mels features, frame after frame; or samples in [−1, 1], also where
+     * the artefact takes integers. Writes the logits of all labels to [logits].
+     */
+    fun step(input: FloatArray, logits: FloatArray)
 
     /** The input state [name] of the next step, dequantised. */
     fun state(name: String): FloatArray
@@ -23,14 +26,14 @@ interface Model : AutoCloseable {
 /**
  * Inputs and outputs of even and of odd steps, for an engine that writes states where the next step reads them.
  *
- * @param features the input of features, in both.
+ * @param source the input of features or samples, in both.
  * @param logits the output of logits, in both.
  * @param states two sets of an engine's tensors for the states, by the names of the inputs.
  */
-fun <T> Signature.alternate(features: T, logits: T, states: List<Map<String, T>>): List<Pair<Map<String, T>, Map<String, T>>> =
+fun <T> Signature.alternate(source: T, logits: T, states: List<Map<String, T>>): List<Pair<Map<String, T>, Map<String, T>>> =
     List(2) { current ->
         val next = feeders.entries.associate { (name, spec) -> spec.name to states[1 - current].getValue(name) }
-        (states[current] + (this.features.name to features)) to (next + (this.logits.name to logits))
+        (states[current] + (this.source.name to source)) to (next + (this.logits.name to logits))
     }
 
 /** Fills [memory], of this tensor, with zeros, quantised where the tensor is. */
@@ -42,6 +45,19 @@ fun TensorSpec.clear(memory: ByteBuffer) {
             ElementType.INT16 -> memory.putShort(2 * i, zero.toShort())
             ElementType.INT8, ElementType.UINT8 -> memory.put(i, zero.toByte())
         }
+    }
+}
+
+/** Writes values to [memory], of this tensor: as float, or as the nearest integers of 16 bits. */
+fun TensorSpec.write(values: FloatArray, memory: ByteBuffer) {
+    if (type == ElementType.FLOAT32) {
+        for (i in values.indices) memory.putFloat(4 * i, values[i])
+        return
+    }
+    require(type == ElementType.INT16) { "$name is $type; expected float32 or int16" }
+    for (i in values.indices) {
+        val rounded = Math.rint(values[i] * 32768.0)
+        memory.putShort(2 * i, rounded.coerceIn(-32768.0, 32767.0).toInt().toShort())
     }
 }
 

@@ -55,30 +55,21 @@ class StreamingClassifier(private val model: Model, val rule: DecisionRule = mod
     val contract: Contract = model.contract
 
     private val step = contract.step
-    private val logMel = LogMel(contract.frontEnd)
-    private val features = FloatArray(step.frames * contract.frontEnd.mels)
+
+    // The front end, unless it is a part of the artefact.
+    private val logMel = if (contract.input == InputKind.FEATURES) LogMel(contract.frontEnd) else null
+    private val input = FloatArray(if (logMel == null) step.samples else step.frames * contract.frontEnd.mels)
     private val decision = Decision(contract.labels)
     private val other = contract.unknown?.let { contract.labels.indexOf(it.label) } ?: -1
     private val threshold = contract.unknown?.threshold ?: 1.0
     private val belief = Belief(rule, contract.labels.size, contract.stepSeconds, contract.temperature)
-    private var frames = 0
+    private var filled = 0
     private var steps = 0
     private var spent = 0L
     private var begun = 0L
     private var listener: (Decision) -> Unit = {}
 
-    private val sink = FrameSink { frame ->
-        frame.copyInto(features, frames * frame.size)
-        if (++frames == step.frames) {
-            frames = 0
-            spent += System.nanoTime() - begun
-            val decision = decide(features)
-            decision.frontEndNanos = spent
-            spent = 0
-            listener(decision)
-            begun = System.nanoTime()
-        }
-    }
+    private val sink = FrameSink { frame -> append(frame, 0, frame.size) }
 
     init {
         reset()
@@ -87,9 +78,9 @@ class StreamingClassifier(private val model: Model, val rule: DecisionRule = mod
     /** Starts a new stream. */
     fun reset() {
         model.reset()
-        logMel.reset()
+        logMel?.reset()
         belief.reset()
-        frames = 0
+        filled = 0
         steps = 0
         spent = 0
     }
@@ -102,14 +93,39 @@ class StreamingClassifier(private val model: Model, val rule: DecisionRule = mod
     fun push(samples: FloatArray, offset: Int, count: Int, onDecision: (Decision) -> Unit) {
         listener = onDecision
         begun = System.nanoTime()
-        logMel.push(samples, offset, count, sink)
+        if (logMel != null) {
+            logMel.push(samples, offset, count, sink)
+        } else {
+            checkSamples(samples, offset, count)
+            append(samples, offset, count)
+        }
         spent += System.nanoTime() - begun
     }
 
-    /** Decides on the frames of one step, normalised log-mel, frame after frame. */
-    fun decide(features: FloatArray): Decision {
+    /** Takes values of the step's input, and decides whenever it is complete. */
+    private fun append(values: FloatArray, offset: Int, count: Int) {
+        var taken = offset
+        while (taken < offset + count) {
+            val part = minOf(input.size - filled, offset + count - taken)
+            values.copyInto(input, filled, taken, taken + part)
+            filled += part
+            taken += part
+            if (filled == input.size) {
+                filled = 0
+                spent += System.nanoTime() - begun
+                val decision = decide(input)
+                decision.frontEndNanos = spent
+                spent = 0
+                listener(decision)
+                begun = System.nanoTime()
+            }
+        }
+    }
+
+    /** Decides on one step: on normalised log-mel, frame after frame, or on samples, as the contract's input says. */
+    fun decide(input: FloatArray): Decision {
         val begun = System.nanoTime()
-        model.step(features, decision.logits)
+        model.step(input, decision.logits)
         steps++
         belief.update(decision.logits).copyInto(decision.probabilities)
         answer()

@@ -30,12 +30,12 @@ class ContractTest {
     }
 
     @Test
-    fun `refuses a newer schema`() = assertRefused("reads 1 to 2: update this app") { put("schema_version", 3) }
+    fun `refuses a newer schema`() = assertRefused("reads 1 to 3: update this app") { put("schema_version", 4) }
 
     @Test
     fun `refuses an unknown schema`() {
         assertRefused("export the artefact again") { put("schema_version", "one") }
-        assertRefused("schema version 0; this app reads 1 to 2: export the artefact again") { put("schema_version", 0) }
+        assertRefused("schema version 0; this app reads 1 to 3: export the artefact again") { put("schema_version", 0) }
     }
 
     @Test
@@ -158,6 +158,33 @@ class ContractTest {
         step().getJSONArray("inputs").getJSONObject(0)
             .put("axes", JSONArray(listOf("batch", "mel", "time", "channel")))
             .put("shape", JSONArray(listOf(1, 16, 2, 1)))
+    }
+
+    @Test
+    fun `reads what a step takes`() {
+        assertEquals(InputKind.FEATURES, Contract.parse(contractJson().toString()).input)
+        for ((text, kind) in listOf("samples" to InputKind.SAMPLES, "int16" to InputKind.INT16)) {
+            val contract = Contract.parse(samplesJson(text).toString())
+            assertEquals(kind, contract.input)
+            assertEquals("samples", contract.step.source.name)
+        }
+    }
+
+    @Test
+    fun `refuses an input that is not what the contract says`() {
+        assertRefused("input is video; expected features, samples, int16") { put("input", "video") }
+        assertRefused("expected 128 samples, FLOAT32") { put("input", "samples") }
+        for ((change, message) in listOf(
+            samplesJson().put("input", "int16") to "expected 128 samples, INT16",
+            samplesJson("int16").put("input", "samples") to "expected 128 samples, FLOAT32",
+            samplesJson().put("input", "features") to "expected float32 of 2 frames of 16 mel bins",
+            samplesJson().apply {
+                step().getJSONArray("inputs").getJSONObject(0).put("shape", JSONArray(listOf(1, 127)))
+            } to "expected 128 samples, FLOAT32",
+        )) {
+            val error = assertThrows(ContractException::class.java) { Contract.parse(change.toString()) }
+            assertTrue(error.message, message in error.message!!)
+        }
     }
 
     @Test

@@ -55,6 +55,18 @@ fun contractJson(): JSONObject {
         .put("signatures", JSONArray(listOf(step)))
 }
 
+/** The same contract for samples: float, or int16. */
+fun samplesJson(input: String = "samples"): JSONObject = contractJson().put("schema_version", 3).put("input", input).apply {
+    val qparams = JSONObject().put("scale", 1.0 / 32768).put("zero_point", 0)
+    getJSONArray("signatures").getJSONObject(0).getJSONArray("inputs").getJSONObject(0)
+        .put("name", "samples")
+        .put("role", "samples")
+        .put("shape", JSONArray(listOf(1, 128)))
+        .put("axes", JSONArray(listOf("batch", "time")))
+        .put("dtype", if (input == "int16") "int16" else "float32")
+        .put("quantisation", if (input == "int16") qparams else JSONObject.NULL)
+}
+
 /** A rule for unknown sounds. */
 fun unknown(label: String = "rain", threshold: Double = 0.25): JSONObject =
     JSONObject().put("label", label).put("threshold", threshold).put("false_alarm_rate", 0.05).put("measured_on", "clips")
@@ -72,7 +84,7 @@ fun eventRules(): JSONObject = JSONObject()
     .put("false_alarms_per_day", 2.5)
     .put("measured_on", "a stream")
 
-/** A model whose logits are the mean of its features, and its number of steps. */
+/** A model whose logits are the mean of its input, and its number of steps. */
 class FakeModel(json: JSONObject = contractJson()) : Model {
     override val contract = Contract.parse(json.toString())
     override val engine = "fake 1"
@@ -83,9 +95,9 @@ class FakeModel(json: JSONObject = contractJson()) : Model {
         steps = 0
     }
 
-    override fun step(features: FloatArray, logits: FloatArray) {
+    override fun step(input: FloatArray, logits: FloatArray) {
         steps++
-        logits[0] = features.average().toFloat()
+        logits[0] = input.average().toFloat()
         logits[1] = steps.toFloat()
         logits[2] = 0f
     }

@@ -11,6 +11,7 @@ import org.json.JSONObject
 import org.junit.Assert.assertArrayEquals
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertFalse
+import org.junit.Assert.assertThrows
 import org.junit.Assert.assertTrue
 import org.junit.Test
 
@@ -37,6 +38,34 @@ class StreamingTest {
         // The logits of silence are ln(floor) throughout, the number of steps, and 0.
         val scores = doubleArrayOf(Math.log(1e-8), 4.0, 0.0).map(::exp)
         for (i in 0..2) assertEquals(scores[i] / scores.sum(), actual.last().second[i], 1e-6)
+    }
+
+    @Test
+    fun `samples go to the model as they are, in any chunks`() {
+        val random = Random(1)
+        val samples = FloatArray(128 * 5 + 40) { random.nextFloat() - 0.5f }
+        for (chunk in listOf(1, 100, 128, 300, samples.size)) {
+            val classifier = StreamingClassifier(FakeModel(samplesJson("int16")))
+            val actual = mutableListOf<Float>()
+            for (offset in samples.indices step chunk) {
+                classifier.push(samples, offset, minOf(chunk, samples.size - offset)) { actual += it.logits[0] }
+            }
+            assertEquals(List(5) { samples.copyOfRange(128 * it, 128 * (it + 1)).average().toFloat() }, actual)
+        }
+    }
+
+    @Test
+    fun `samples that are not audio leave the stream as it was`() {
+        val classifier = StreamingClassifier(FakeModel(samplesJson()))
+        val actual = mutableListOf<Float>()
+        classifier.push(FloatArray(100) { 0.5f }, 0, 100) { actual += it.logits[0] }
+        for (value in listOf(Float.NaN, Float.POSITIVE_INFINITY, 30000f)) {
+            assertThrows(AudioException::class.java) {
+                classifier.push(FloatArray(50) { value }, 0, 50) { actual += it.logits[0] }
+            }
+        }
+        classifier.push(FloatArray(28) { 0.5f }, 0, 28) { actual += it.logits[0] }
+        assertEquals(listOf(0.5f), actual)
     }
 
     @Test

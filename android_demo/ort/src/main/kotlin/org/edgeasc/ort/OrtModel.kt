@@ -16,6 +16,7 @@ import org.edgeasc.core.TensorSpec
 import org.edgeasc.core.alternate
 import org.edgeasc.core.clear
 import org.edgeasc.core.dequantise
+import org.edgeasc.core.write
 
 /**
  * An ONNX artefact in ONNX Runtime.
@@ -28,12 +29,12 @@ class OrtModel private constructor(
     override val contract: Contract,
 ) : Model {
     private val signature = contract.step
-    private val features = memory(signature.features)
+    private val source = memory(signature.source)
     private val logits = memory(signature.logits)
     private val states = List(2) { signature.states.associate { spec -> spec.name to memory(spec) } }
     private val tensors = mutableListOf<OnnxTensor>()
     private val steps = signature.alternate(
-        tensor(signature.features, features),
+        tensor(signature.source, source),
         tensor(signature.logits, logits),
         states.map { set -> signature.states.associate { it.name to tensor(it, set.getValue(it.name)) } },
     )
@@ -50,10 +51,10 @@ class OrtModel private constructor(
         for (spec in signature.states) spec.clear(states[0].getValue(spec.name))
     }
 
-    override fun step(features: FloatArray, logits: FloatArray) {
-        val frames = this.features.asFloatBuffer()
-        require(features.size == frames.capacity()) { "${features.size} features; expected ${frames.capacity()}" }
-        frames.put(features)
+    override fun step(input: FloatArray, logits: FloatArray) {
+        val spec = signature.source
+        require(input.size == spec.size) { "${input.size} values of ${spec.name}; expected ${spec.size}" }
+        spec.write(input, source)
         val (inputs, outputs) = steps[current]
         session.run(inputs, outputs).close()
         current = 1 - current

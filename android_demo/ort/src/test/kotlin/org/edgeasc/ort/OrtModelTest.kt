@@ -78,17 +78,17 @@ class OrtModelTest {
     }
 
     @Test
-    fun `decides like Python on the same features`() {
+    fun `decides like Python on the same input`() {
         for (entry in artefacts) {
-            val features = floats(entry.getString("features"))
+            val inputs = floats(entry.getString("inputs"))
             val logits = floats(entry.getString("logits"))
             val probabilities = doubles(entry.getString("probabilities"))
             val steps = entry.getInt("steps")
-            val size = features.size / steps
+            val size = inputs.size / steps
             OrtModel.open(bytes(entry.getString("file"))).use { model ->
                 val classifier = StreamingClassifier(model)
                 for (step in 0 until steps) {
-                    val decision = classifier.decide(features.copyOfRange(step * size, (step + 1) * size))
+                    val decision = classifier.decide(inputs.copyOfRange(step * size, (step + 1) * size))
                     val worst = largest(logits, step, decision.logits)
                     val likely = largest(probabilities, step, decision.probabilities)
                     assertTrue("${entry.getString("file")}, step $step: logits differ by $worst", worst <= tolerance("logits"))
@@ -166,7 +166,7 @@ class OrtModelTest {
     }
 
     @Test
-    fun `refuses a file that is not a model, and wrong features`() {
+    fun `refuses a file that is not a model, and a wrong input`() {
         assertThrows(ContractException::class.java) { OrtModel.open(ByteArray(100)) }
         val file = bytes(artefacts[0].getString("file"))
         assertThrows(ContractException::class.java) { OrtModel.open(file.copyOf(file.size / 2)) }
@@ -179,7 +179,7 @@ class OrtModelTest {
     fun `refuses a contract of a newer schema, or none`() {
         val file = String(bytes(artefacts[0].getString("file")), Charsets.ISO_8859_1)
         for ((from, to) in listOf(
-            "\"schema_version\":2," to "\"schema_version\":7,",
+            "\"schema_version\":3," to "\"schema_version\":7,",
             "edge_asc_contract" to "edge_asc_contrast",
         )) {
             assertTrue(from in file)
