@@ -12,11 +12,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from edge_asc.contract import StreamContract, TensorSpec
 from edge_asc.engine import open_runtime
+from edge_asc.errors import EdgeAscError
 from edge_asc.frontend import Array, FrontEnd, LogMel
 from edge_asc.rule import Belief, DecisionRule
 from edge_asc.runtime import Runtime, Tensors
@@ -61,6 +63,14 @@ class Tolerance:
 # Runtimes add float numbers in another order, and round integers differently where their kernels do.
 FLOAT = Tolerance(1e-3, 0.99)
 INTEGER = Tolerance(2.0, 0.9)
+
+
+def describe_tolerances() -> str:
+    """Return what other runtimes may do differently, in words."""
+    return "; ".join(
+        f"{name} logits {tolerance.logits:g} apart and {1 - tolerance.agreement:.0%} of the decisions others"
+        for name, tolerance in (("float", FLOAT), ("int8", INTEGER))
+    )
 
 
 @dataclass(frozen=True)
@@ -188,6 +198,40 @@ def write(
     )
     (output / DOCUMENT).write_text(json.dumps(document.to_json(), indent=1))
     return document
+
+
+@dataclass(frozen=True)
+class GoldenArtefacts:
+    """What a comparison of runtimes needs of the document.
+
+    Attributes:
+        samples_float: file of the samples.
+        artefacts: vectors of each artefact.
+    """
+
+    samples_float: str
+    artefacts: tuple[ArtefactVectors, ...]
+
+
+def read(folder: Path) -> GoldenArtefacts:
+    """Read the document of a folder.
+
+    Raises:
+        EdgeAscError: there is none, or it is damaged or of another version.
+    """
+    path, advice = folder / DOCUMENT, "run: edge-asc conformance golden"
+    try:
+        document = msgspec.json.decode(path.read_bytes())
+    except OSError as error:
+        raise EdgeAscError(f"{path}: cannot be read ({error.strerror}); {advice}") from error
+    except msgspec.DecodeError as error:
+        raise EdgeAscError(f"{path}: not JSON ({error}); {advice}") from error
+    if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
+        raise EdgeAscError(f"{path}: not golden vectors of schema version {SCHEMA_VERSION}; {advice}")
+    try:
+        return msgspec.convert(document, GoldenArtefacts)
+    except msgspec.ValidationError as error:
+        raise EdgeAscError(f"{path}: {error}; {advice}") from error
 
 
 def _write_steps(path: Path, samples: Array, files: GoldenFiles, *, has_states: bool) -> ArtefactVectors:
