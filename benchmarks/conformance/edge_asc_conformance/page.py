@@ -19,13 +19,13 @@ recordings (15 s, {steps} steps of 256 ms) through the same file, and compares w
 | events | whether starts and ends of events are Python's |
 | time | median of a step with the decision rules, over Python's with the same file, in the same run |
 
-The rules for decisions, unknown sounds and events run in the language of the row. The allowed differences are those of
-the golden vectors: {tolerances}.
+The rules for decisions, unknown sounds and events run in the language of the row. What the golden vectors allow:
+{tolerances}.
 """
-COLUMNS = "| runtime | version | decisions, answers | logit error | events | time |\n|---|---|---|---|---|---|\n"
+COLUMNS = "| runtime | decisions, answers | logit error | events | time |\n|---|---|---|---|---|\n"
 FOOTER = """
-Measured by `{command}`: {rounds} interleaved rounds of {passes} passes, one thread, on {machine}.
-Other programs ran on the machine. The ratios say which runtime is slower, and roughly how much.
+Measured by `make conformance`, with {rounds} interleaved rounds of {passes} passes and one thread, on {machine}.
+The ratios are rough: other programs may have run on the machine. tflite-micro has reference kernels here.
 """
 
 
@@ -37,7 +37,7 @@ def render(conformance: Conformance, tolerances: str) -> str:
         rows = [row for row in conformance.rows if row.artefact == artefact]
         parts.append(f"\n`{PurePosixPath(artefact).name}`\n\n{COLUMNS}{''.join(map(_format_row, rows))}")
     machine, settings = conformance.machine, conformance.settings
-    described = f"{machine.cores} cores of {machine.cpu}, {machine.system}, Python {machine.python}"
+    described = f"{machine.cores} cores of {machine.cpu}, Python {machine.python}"
     parts.append(
         FOOTER.format(command=conformance.command, rounds=settings.rounds, passes=settings.passes, machine=described)
     )
@@ -46,7 +46,7 @@ def render(conformance: Conformance, tolerances: str) -> str:
 
 def _format_row(row: Row) -> str:
     cells = cells_of(row)
-    return f"| {row.title} | {row.version} | {' | '.join(cells)} |\n"
+    return f"| {row.title}, {row.version} | {' | '.join(cells)} |\n"
 
 
 def cells_of(row: Row) -> tuple[str, str, str, str]:

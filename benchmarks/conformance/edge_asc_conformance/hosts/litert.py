@@ -12,7 +12,7 @@ from edge_asc_conformance.host import Host, Inference, Task, python_version
 class LiteRtHost(Host):
     """The reference of TFLite artefacts."""
 
-    title, suffix, reference = "LiteRT, Python", ".tflite", True
+    title, suffix, reference = "LiteRT in Python", ".tflite", True
 
     def version(self, modules: Path) -> str:
         """Return the version of LiteRT."""

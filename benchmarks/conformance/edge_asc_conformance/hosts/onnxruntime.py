@@ -12,7 +12,7 @@ from edge_asc_conformance.host import Host, Inference, Task, python_version
 class OnnxRuntimeHost(Host):
     """The reference of ONNX artefacts."""
 
-    title, suffix, reference = "onnxruntime, Python", ".onnx", True
+    title, suffix, reference = "onnxruntime in Python", ".onnx", True
 
     def version(self, modules: Path) -> str:
         """Return the version of onnxruntime."""

@@ -6,7 +6,7 @@ from edge_asc_conformance.browser import BrowserHost
 class OnnxRuntimeWebHost(BrowserHost):
     """Chromium with the npm package onnxruntime-web."""
 
-    title, suffix, package = "onnxruntime-web, Chromium", ".onnx", "onnxruntime-web"
+    title, suffix, package = "onnxruntime-web in Chromium", ".onnx", "onnxruntime-web"
 
 
 HOST = OnnxRuntimeWebHost

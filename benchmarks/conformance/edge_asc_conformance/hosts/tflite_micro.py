@@ -37,7 +37,7 @@ class MicroRuntime(Runtime):
 class MicroHost(Host):
     """The interpreter of microcontrollers; its reference kernels have no vector instructions."""
 
-    title, suffix = "tflite-micro, Python", ".tflite"
+    title, suffix = "tflite-micro in Python", ".tflite"
 
     def version(self, modules: Path) -> str:
         """Return the version of tflite-micro."""
