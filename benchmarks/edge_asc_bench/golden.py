@@ -68,7 +68,7 @@ INTEGER = Tolerance(2.0, 0.9)
 def describe_tolerances() -> str:
     """Return what other runtimes may do differently, in words."""
     return "; ".join(
-        f"{name} artefacts, logits within {tolerance.logits:g} and {100 * tolerance.agreement:.0f} % of the decisions equal"
+        f"{name}: logits within {tolerance.logits:g}, {100 * tolerance.agreement:.0f} % of decisions equal"
         for name, tolerance in (("float", FLOAT), ("int8", INTEGER))
     )
 
