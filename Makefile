@@ -30,7 +30,7 @@ BUNDLES := edge_asc/zoo/fuse/float $(addsuffix /int8,$(ZOO))
 # Other runtimes, in an environment of their own.
 PEERS := .venv-peers/bin
 
-.PHONY: demo docs test fuzz interrupt day proof zoo exported measured gate arm peers android android-assets baselines check house minimum coverage clean $(EXPORTED) $(BUNDLES)
+.PHONY: demo conformance docs test fuzz interrupt day proof zoo exported measured gate arm peers android android-assets baselines check house minimum coverage clean $(EXPORTED) $(BUNDLES)
 
 demo: $(INSTALLED)
 	$(BIN)/edge-asc demo
@@ -111,6 +111,12 @@ peers: pyproject.toml
 	$(PEERS)/python -m pytest tests/peers -m peers
 	$(PEERS)/edge-asc peers --output build/peers
 	for result in build/peers/*.json; do $(PEERS)/edge-asc report $$result --output $${result%.json}.html || exit; done
+
+# The same artefacts in other languages and runtimes; needs Node, npm and Chromium.
+conformance: $(INSTALLED)
+	npm ci --prefix examples
+	$(BIN)/edge-asc conformance golden --output build/golden
+	$(BIN)/edge-asc conformance measure build/golden --output build/conformance.json --page build/conformance.md
 
 android-assets: $(INSTALLED) $(EXPORTS)
 	$(BIN)/edge-asc android assets build/gate $(MODELS)

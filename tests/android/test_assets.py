@@ -19,7 +19,10 @@ from edge_asc.files import sha256
 from edge_asc.frontend import LogMel
 from edge_asc.jsonobject import JsonObject
 from edge_asc.rule import RULE_NAMES, Belief, DecisionRule
-from edge_asc_android import assets, decisions, demo, golden
+from edge_asc_android import assets, demo, golden
+from edge_asc_bench import golden_decisions
+from edge_asc_bench.golden import SCHEMA_VERSION as GOLDEN_VERSION
+from edge_asc_bench.golden_files import GoldenFiles
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +64,7 @@ def test_golden_vectors_are_those_of_a_stream(bundles: Path, tmp_path: Path) -> 
     output = tmp_path / "golden"
     golden.write(bundles, ["fuse"], output)
     document = json.loads((output / "golden.json").read_text())
-    assert document["schema_version"] == golden.SCHEMA_VERSION
+    assert document["schema_version"] == GOLDEN_VERSION
     pcm = np.fromfile(output / document["samples"], "<i2")
     samples = pcm.astype(np.float32) / np.float32(32768)
     np.testing.assert_array_equal(np.fromfile(output / document["log_mel"], "<f4").reshape(-1, 256), LogMel()(samples))
@@ -91,7 +94,7 @@ def test_golden_vectors_are_those_of_a_stream(bundles: Path, tmp_path: Path) -> 
 
 
 def test_golden_vectors_of_decisions_hold_all_rules_and_all_changes_of_events(tmp_path: Path) -> None:
-    document = json.loads(json.dumps(decisions.write(tmp_path).to_json()))
+    document = json.loads(json.dumps(golden_decisions.write(GoldenFiles(tmp_path)).to_json()))
     labels, step = document["labels"], document["step"]
     logits = np.fromfile(tmp_path / document["logits"], "<f4").reshape(-1, len(labels))
     levels = np.fromfile(tmp_path / document["levels"], "<f8")

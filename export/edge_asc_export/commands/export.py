@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge_asc.cli.console import ConsoleProgress, json_option, out, print_json, quiet_option
+from edge_asc.cli.console import ConsoleProgress, json_option, out, print_json, quiet_option, quote
 from edge_asc.cli.model import ModelName, backbone_option
 from edge_asc.tensors import INPUT_KINDS, InputKind
 from edge_asc.zoo import DEFAULT, find_checkpoint, zoo
@@ -84,6 +84,17 @@ LENGTHS = tuple(range(1, 11))
     type=click.FloatRange(0, 1),
     help="Lowest agreement with float PyTorch, in place of the bounds of the scheme; the contract records it.",
 )
+@click.option(
+    "--page",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for a page that runs the ONNX artefact in a browser, with all that it needs; with --input samples.",
+)
+@click.option(
+    "--runtime-files",
+    "runtime",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="With --page: folder of the npm package onnxruntime-web [default: in node_modules, here or above].",
+)
 @click.option("--print-scheme", is_flag=True, help="Print the scheme as JSON and write nothing.")
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder [default: build/NAME-SCHEME].")
 @backbone_option
@@ -101,6 +112,8 @@ def command(
     fold: int | None,
     max_drop: float,
     accepted: float | None,
+    page: Path | None,
+    runtime: Path | None,
     print_scheme: bool,
     output: Path | None,
     as_json: bool,
@@ -122,6 +135,7 @@ def command(
             raise click.UsageError(f"{AUTO} tries several schemes and is none itself; name one of them")
         print_json(chosen.to_json())
         return
+    package = _find_package(page, runtime, kind, formats)
     progress = ConsoleProgress()
     recordings = _open_recordings(data, fold, progress)
     from edge_asc_export.artefact import label_of
@@ -137,6 +151,7 @@ def command(
         request = replace(request, scheme=selection.scheme)
     output = output or Path("build") / f"{request.checkpoint.name}-{label_of(request.scheme, kind)}"
     manifest = export(request, output, progress=progress)
+    shown = _write_page(output, manifest, page, package)
     results = _measure(recordings, request.checkpoint, output, manifest, progress) if recordings else []
     if as_json:
         tried = [attempt.to_json() for attempt in selection.attempts] if selection else []
@@ -144,7 +159,7 @@ def command(
         print_json({"output": str(output), **manifest.to_json(), "tried": tried, "accuracy": accuracy})
         return
     _print(selection, manifest, results)
-    out.print(f"written to {output}")
+    out.print(f"written to {output}{shown}")
 
 
 def _parse_scheme(name: str, data: Path | None, calibration: Path | None, ranges: str | None) -> Scheme:
@@ -162,6 +177,29 @@ def _parse_scheme(name: str, data: Path | None, calibration: Path | None, ranges
     if calibration and name != AUTO and not scheme.static:
         raise click.UsageError(f"{scheme.name} has no activation ranges to record; leave --calibration out")
     return scheme
+
+
+def _find_package(page: Path | None, runtime: Path | None, kind: InputKind, formats: Sequence[str]) -> Path:
+    """Return the folder of the runtime of a page, before the export begins."""
+    if page is None:
+        if runtime is not None:
+            raise click.UsageError("--runtime-files belongs to --page")
+        return Path()
+    if kind == "features" or (formats and "onnx" not in formats):
+        raise click.UsageError("--page needs an ONNX artefact that takes samples: add --input samples")
+    from edge_asc_export.webpage import check_package, find_package
+
+    return check_package(runtime) if runtime else find_package(Path.cwd())
+
+
+def _write_page(output: Path, manifest: Manifest, page: Path | None, package: Path) -> str:
+    """Write a page where one is asked for; return what to print of it."""
+    if page is None:
+        return ""
+    from edge_asc_export.webpage import write_webpage
+
+    write_webpage(output, manifest, page, package)
+    return f", the page to {page}: python -m http.server --directory {quote(page)}"
 
 
 def _open_recordings(data: Path | None, fold: int | None, progress: ConsoleProgress) -> Recordings | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from edge_asc.detection.rules import QUIETEST, EventRules, default_rules
 from edge_asc.frontend import Array
 from edge_asc.rule import DEFAULT_LIVE, Belief, DecisionRule, Vector
 from edge_asc.unknown import UnknownRule
+from edge_asc_bench.golden_files import GoldenFiles
 
 LABELS = ("bells", "other", "rain", "siren", "Silence")
 UNKNOWN = UnknownRule("other", 0.04, 0.05)
@@ -115,20 +115,20 @@ class DecisionVectors:
         }
 
 
-def write(output: Path) -> DecisionVectors:
-    """Write the vectors to a folder, and return the document that names its files."""
+def write(files: GoldenFiles) -> DecisionVectors:
+    """Write the vectors, and return the document that names their files."""
     logits, levels = _generate_stream()
-    (output / "decisions.logits.f32").write_bytes(logits.astype("<f4").tobytes())
-    (output / "decisions.levels.f64").write_bytes(levels.astype("<f8").tobytes())
     vectors = []
     for rule in RULES:
         belief = Belief(rule, len(LABELS), STEP, TEMPERATURE)
         probabilities = np.stack([belief.update(row) for row in logits])
-        name = f"decisions.{str(rule).replace(':', '-')}.f64"
-        (output / name).write_bytes(probabilities.astype("<f8").tobytes())
-        vectors.append(RuleVectors(rule, name))
-    events = tuple(DetectedEvents(rules, tuple(_detect(rules, logits, levels))) for rules in EVENT_RULES)
-    return DecisionVectors("decisions.logits.f32", "decisions.levels.f64", tuple(vectors), events)
+        vectors.append(RuleVectors(rule, files.save(f"decisions.{str(rule).replace(':', '-')}.f64", probabilities)))
+    return DecisionVectors(
+        logits=files.save("decisions.logits.f32", logits),
+        levels=files.save("decisions.levels.f64", levels),
+        rules=tuple(vectors),
+        events=tuple(DetectedEvents(rules, tuple(_detect(rules, logits, levels))) for rules in EVENT_RULES),
+    )
 
 
 def _generate_stream() -> tuple[Array, Vector]:

@@ -1,0 +1,1 @@
+"""A page that runs an artefact: files for a browser."""
