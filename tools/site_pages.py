@@ -32,8 +32,12 @@ OUTSIDE = (
     "edge_asc/listening/page/icon.svg",
     "edge_asc/zoo/*/CREDITS.md",
     "edge_asc/zoo/*/README.md",
-    "examples/*/*",
+    "examples/*.*",
+    "examples/ci/*",
+    "examples/container/*",
+    "examples/notebooks/*.ipynb",
     "export/README.md",
+    "export/edge_asc_export/page/*.js",
 )
 # The start of a path, and the start of the address in its place.
 ADDRESSES = (
@@ -42,7 +46,6 @@ ADDRESSES = (
     ("edge_asc/listening/page/icon.svg", "assets/icon.svg"),
     ("edge_asc/zoo/", "models/"),
     ("examples/notebooks/", "notebooks/"),
-    ("examples/", ""),
     ("android_demo/", "android/"),
 )
 
