@@ -11,11 +11,12 @@ import pytest
 from artefacts import checkpoint, planned
 from edge_asc.manifest import Entry
 from edge_asc.progress import SILENT
-from edge_asc.provenance import Parity
+from edge_asc.provenance import Measured, Parity
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc_export import artefact, bundle, parity
 from edge_asc_export.bundle import ExportRequest, write_bundle
 from edge_asc_export.format import FORMATS
+from edge_asc_export.level_parity import FrontEndErrors
 from edge_asc_export.scheme import SCHEMES
 
 QUICK = Parity("noise", 60, 1.0, 1e-6, 1e-7, {"1": 1.0}, 1e-6, 1e-6, 60.0)
@@ -58,8 +59,8 @@ def test_eight_windows_are_eight_writes(counts: Counter[str], tmp_path: Path, mo
     contracts = {}
     request = ExportRequest(tmp_path / "model", SCHEMES["none"], ("onnx",), tuple(range(1, 9)))
 
-    def unopened(written: Any, reference: Any, scheme: Any, folder: Any) -> Any:
-        contracts[written.name] = written.with_parity(QUICK).contract
+    def unopened(written: Any, reference: Any, scheme: Any, folder: Any, errors: FrontEndErrors) -> Any:
+        contracts[written.name] = written.with_measured(Measured(parity=QUICK)).contract
         return Entry("", 0, written.format, "", written.contract)
 
     monkeypatch.setattr(bundle, "_check", unopened)
