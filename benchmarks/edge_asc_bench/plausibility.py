@@ -15,6 +15,7 @@ from edge_asc_bench.consistency import check_accuracy
 if TYPE_CHECKING:
     from edge_asc_bench.kinds import Classification, Conformance, Evaluation, Export
 
+LONGEST = 1e9  # s, of a recording: thirty years
 SPACES = 2  # that a model of Figure 3 is mapped in
 # Settings of a stage that the page shows.
 STAGE = {"optimizer", "learning_rate", "epochs", "batch"}
@@ -25,6 +26,8 @@ def check_classification(value: Classification) -> None:
     times = [decision.time for decision in value.decisions]
     if any(time <= before for before, time in zip([0.0, *times], times, strict=False)):
         raise ValueError("decisions: their times do not increase from above 0 s")
+    if times and times[-1] > LONGEST:
+        raise ValueError(f"decisions: got a time of {times[-1]:g} s, expected {LONGEST:g} s at most")
     for i, decision in enumerate(value.decisions):
         shares = decision.probabilities
         if not shares or len(shares) != len(value.decisions[0].probabilities) or not all(0 <= p <= 1 for p in shares):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,8 +15,8 @@ from edge_asc_bench.drawing import COLOURS, INK, ON_SERIES, Axes, Look, name_poi
 from edge_asc_bench.kinds import Classification
 from edge_asc_bench.spectrogram import Spectrogram
 
-# Labels with a look of their own, models below a spectrogram, and points of a line.
-MOST_LABELS, MOST_MODELS, MOST_POINTS = len(COLOURS), 6, 800
+# Labels with a look of their own, models below a spectrogram, points of a line, and parts of a strip.
+MOST_LABELS, MOST_MODELS, MOST_POINTS, MOST_SPANS = len(COLOURS), 6, 800, 200
 # Heights, inches: of the spectrogram, a strip of labels, probabilities, and all else.
 SPECTROGRAM, STRIP, PROBABILITIES, REST = 1.5, 0.42, 0.95, 0.75
 LETTER = 0.085  # width, inches
@@ -104,7 +105,8 @@ def _draw_spectrogram(axes: Axes, spectrogram: Spectrogram) -> None:
 
 
 def _draw_strip(axes: Axes, classification: Classification, recording: Recording, width: float) -> None:
-    for span in list_spans(classification):
+    spans = list_spans(classification)
+    for span in spans:
         look = _look_up(recording, span.label)
         style = {"color": look.colour, "hatch": look.hatch, "edgecolor": ON_SERIES, "lw": 0}
         # Each part reaches under the next one: no ground shows between them.
@@ -112,7 +114,9 @@ def _draw_strip(axes: Axes, classification: Classification, recording: Recording
         axes.barh(0, length, left=span.start, height=1, **style)
         for bar in axes.containers[-1]:
             bar.set_gid(name_point(0, span.text))
-    for start, end, label in list_runs(classification):
+    for label, run in groupby(spans, lambda span: span.label):
+        parts = list(run)
+        start, end = parts[0].start, parts[-1].end
         axes.plot([start, start], [-0.5, 0.5], color=ON_SERIES, lw=1.2)
         if (end - start) / recording.seconds * (width - 0.7) > LETTER * (len(label) + 1):
             axes.annotate(label, ((start + end) / 2, 0), ha="center", va="center", color=ON_SERIES, fontsize=8.5)
@@ -162,13 +166,18 @@ def list_runs(classification: Classification) -> Iterator[tuple[float, float, st
 
 
 def list_spans(classification: Classification) -> list[Span]:
-    """Return the parts of a strip: a decision each, or a run of equal decisions where there are many."""
-    names = name_probabilities(classification)
-    if len(classification.decisions) > MOST_POINTS // 4:
-        runs = list(list_runs(classification))[:MOST_POINTS]
-        return [Span(start, end, label, f"{start:.1f} to {end:.1f} s: {label}") for start, end, label in runs]
+    """Return the parts of a strip: a decision each, or, of more than MOST_SPANS, as many parts of equal length."""
+    names, decisions = name_probabilities(classification), classification.decisions
     spans, start = [], 0.0
-    for decision in classification.decisions:
+    if len(decisions) > MOST_SPANS:
+        for part in np.array_split(np.arange(len(decisions)), MOST_SPANS):
+            ((label, count),) = Counter(decisions[i].label for i in part).most_common(1)
+            end = decisions[part[-1]].time
+            text = f"{start:.1f} to {end:.1f} s: {label} in {count} of {len(part)} decisions"
+            spans.append(Span(start, end, label, text))
+            start = end
+        return spans
+    for decision in decisions:
         shares = sorted(zip(decision.probabilities, names or [decision.label], strict=False), reverse=True)[:3]
         text = ", ".join(f"{name} {100 * share:.0f} %" for share, name in shares)
         spans.append(Span(start, decision.time, decision.label, f"{decision.time:.2f} s: {decision.label} ({text})"))

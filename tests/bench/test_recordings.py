@@ -83,5 +83,7 @@ def test_long_recordings_are_drawn_in_means(monkeypatch: pytest.MonkeyPatch) -> 
     x, y = timeline.thin(np.arange(10.0), np.arange(10.0) * 2)
     assert len(x) == len(y) == 4
     np.testing.assert_allclose(y, 2 * x)
-    spans = timeline.list_spans(read(Path("a.wav"), "cat", "cat", "rain"))
-    assert [(span.start, span.end, span.label) for span in spans] == [(0.0, 1.0, "cat"), (1.0, 1.5, "rain")]
+    monkeypatch.setattr(timeline, "MOST_SPANS", 2)
+    spans = timeline.list_spans(read(Path("a.wav"), "cat", "rain", "rain", "dog", "dog", "dog"))
+    assert [(span.start, span.end, span.label) for span in spans] == [(0.0, 1.5, "rain"), (1.5, 3.0, "dog")]
+    assert spans[0].text == "0.0 to 1.5 s: rain in 2 of 3 decisions"

@@ -311,7 +311,8 @@ def test_train_evaluate_export_and_report(tmp_path: Path, monkeypatch: pytest.Mo
     assert result.returncode == 0, result.stderr
     text = page.read_text()
     assert "tiny-int8.tflite" in text
-    assert "polyline" in text
+    assert "What was decided when?" in text
+    assert "data:image/png;base64," in text  # the spectrogram
     assert "Errors of tiny-int8.tflite" in text
     assert "Learning curves of model" in text
 
