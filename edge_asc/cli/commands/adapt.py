@@ -21,6 +21,7 @@ from edge_asc.cli.console import (
 from edge_asc.cli.own import name_model, own_options, prepare_checked
 from edge_asc.data.dataset import OTHER, Dataset
 from edge_asc.data.preparation import Settings
+from edge_asc.errors import require
 
 if TYPE_CHECKING:
     from edge_asc.adaptation.adapter import Result
@@ -100,6 +101,7 @@ def command(**given: Any) -> None:
     that have not seen the groups of the clips which they are judged by.
     """
     options = _Options(**given)
+    require("scipy.optimize", "adapt")
     from edge_asc.adaptation.adapter import adapt
     from edge_asc.adaptation.base import Base
     from edge_asc.adaptation.material import Material
