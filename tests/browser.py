@@ -10,13 +10,14 @@ axe-core (npm ci --prefix tests).
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from edge_asc_conformance.browser import find_chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -94,11 +95,6 @@ def find_missing() -> str:
     if find_spec("playwright") is None:
         return "no playwright: pip install playwright (the client alone; it drives the system's chromium)"
     return "" if AXE.is_file() else "no axe-core: npm ci --prefix tests"
-
-
-def find_chromium() -> str | None:
-    """Return the path of Chromium or Chrome."""
-    return shutil.which("chromium") or shutil.which("google-chrome")
 
 
 class Browser:

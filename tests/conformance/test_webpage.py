@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import edge_asc_export.bundle
+from browser import Browser, View
 from conformance.runtimes import MODULES, require_host
 from edge_asc.cli import cli
 from edge_asc.engine import open_runtime
@@ -62,15 +64,33 @@ def test_a_recording_gets_the_decisions_of_python(webpage: Path, golden: Path) -
         seen = page.evaluate("window.seen")
         rows = page.locator("#events tr").all_inner_texts()
         assert page.inner_text("#label") == "sea waves"
-        for width in (360, 1280):
-            page.set_viewport_size({"width": width, "height": 900})
-            assert page.evaluate("document.documentElement.scrollWidth") == width
     labels = runtime.contract.labels
     assert len(seen) == entry["steps"]
     answers = np.array([labels.index(decision["answer"]) for decision in seen])
     assert (answers == np.array(expected.answers)).mean() >= entry["other_runtimes"]["agreement"]
     finished = [event for event in expected.events if event.end is not None]
     assert [row.split("\t")[1] for row in reversed(rows)] == [event.label.replace("_", " ") for event in finished]
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (360, "light"), (1280, "light"), (1920, "dark")])
+def test_it_fits_every_screen_and_every_reader(
+    webpage: Path, golden: Path, browser: Browser, width: int, scheme: Literal["light", "dark"]
+) -> None:
+    """With the results of a recording, which the page gets as one that was dropped on it."""
+    drop = """async () => {
+      const data = new DataTransfer(), sound = await (await fetch("/page/samples.wav")).blob();
+      data.items.add(new File([sound], "samples.wav"));
+      document.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+      while (!document.getElementById("connection").textContent.startsWith("finished"))
+        await new Promise((resolve) => setTimeout(resolve, 50));
+    }"""
+    shutil.copy(golden / "samples.wav", webpage)
+    with serve({"page": webpage}) as url:
+        seen = browser.inspect(f"{url}/page/index.html", View(width, scheme), ready="#microphone:enabled", script=drop)
+    assert seen.overflow == []
+    assert seen.violations == []
+    assert seen.errors == []
+    assert all(each.startswith(url) for each in seen.requests)
 
 
 def test_the_microphone_is_streamed_until_it_is_stopped(webpage: Path, golden: Path) -> None:

@@ -7,6 +7,6 @@ CONFORMANCE = Command(
     "Compare artefacts in other languages and runtimes with Python.",
     needs=(
         Need("playwright", "playwright", "conformance", "conformance measure in Chromium"),
-        Need("tflite-micro", "tflite_micro", "conformance", "conformance measure in tflite-micro"),
+        Need("tflite-micro", "tflite_micro", "tflm", "conformance measure in tflite-micro"),
     ),
 )
