@@ -2,7 +2,11 @@
 
 from edge_asc.cli.command import Command, Need
 
-ADAPT = Command("edge_asc.cli.commands.adapt", "Give an artefact new classes, on the device that runs it.")
+ADAPT = Command(
+    "edge_asc.cli.commands.adapt",
+    "Give an artefact new classes, on the device that runs it.",
+    needs=(Need("scipy", "scipy", "adapt", "adapt"),),
+)
 CLASSIFY = Command(
     "edge_asc.cli.commands.classify",
     "Classify a recording, or the microphone live.",

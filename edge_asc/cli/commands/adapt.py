@@ -23,6 +23,7 @@ from edge_asc.cli.own import own_options
 from edge_asc.data.dataset import OTHER, Dataset
 from edge_asc.data.own import name_model, prepare_checked
 from edge_asc.data.preparation import Settings
+from edge_asc.errors import require
 
 if TYPE_CHECKING:
     from edge_asc.adaptation.adapter import Result
@@ -103,6 +104,7 @@ def command(**given: Any) -> None:
     that have not seen the groups of the clips which they are judged by.
     """
     options = _Options(**given)
+    require("scipy.optimize", "adapt")
     from edge_asc.adaptation.adapter import adapt
     from edge_asc.adaptation.base import Base
     from edge_asc.adaptation.material import Material

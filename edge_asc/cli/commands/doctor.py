@@ -39,7 +39,7 @@ def command(as_json: bool) -> None:
         print_json(diagnosis.to_json())
     else:
         _print(diagnosis)
-    if not any(engine.is_installed() for engine in _engines()):
+    if not any(engine.is_installed() for engine in _engines() if not engine.by_name_only):
         raise SystemExit(1)
 
 
@@ -166,7 +166,7 @@ def _advice(engines: Sequence[Engine], packages: Sequence[Package], machine: Mac
     if machine.bits == 32:
         names = " nor ".join(engine.distribution for engine in engines if engine.suffixes)
         yield f"a 32-bit Python: neither {names} is published for it; install a 64-bit system"
-    if not any(engine.is_installed() for engine in engines):
+    if not any(engine.is_installed() for engine in engines if not engine.by_name_only):
         smallest = max(engines, key=lambda engine: engine.preference)
         install = _install(smallest.distribution, smallest.extra)
         yield f"no engine that runs models is installed; the smallest way is: {install}"
