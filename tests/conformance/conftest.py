@@ -11,7 +11,7 @@ from edge_asc_conformance.preparation import prepare
 
 @pytest.fixture(scope="session")
 def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that `edge-asc conformance golden` writes, with the int8 artefacts alone."""
+    """The folder that `edge-asc conformance golden` writes, with the artefacts of two schemes."""
     folder = tmp_path_factory.mktemp("vectors") / "golden"
-    prepare("fuse", folder, ["int8"])
+    prepare("fuse", folder, ["int8", "int8-dynamic"])
     return folder

@@ -27,7 +27,7 @@ HOSTS = {
 def check(lines: Sequence[str], golden: Path, suffix: str) -> None:
     """Compare lines "seconds label probability" with the golden vectors of the rule for a clip."""
     entries = json.loads((golden / "golden.json").read_text())["artefacts"]
-    (entry,) = (entry for entry in entries if entry["file"].endswith(suffix))
+    (entry,) = (entry for entry in entries if entry["scheme"] == "int8" and entry["file"].endswith(suffix))
     labels = open_runtime(golden / entry["file"]).contract.labels
     expected = np.fromfile(golden / entry["clip_probabilities"], "<f8").reshape(entry["steps"], -1)
     times, names, probabilities = zip(*(line.split() for line in lines), strict=True)

@@ -21,7 +21,7 @@ from edge_asc_export.format import supporting
 from edge_asc_export.scheme import SCHEMES
 
 # Bundles in the folder, by the scheme of quantisation.
-BUNDLES = {"none": "float", "int8": "int8"}
+BUNDLES = {"none": "float", "int8-dynamic": "int8-dynamic", "int8": "int8"}
 WAV = "samples.wav"
 
 

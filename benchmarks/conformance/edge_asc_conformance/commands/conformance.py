@@ -33,8 +33,8 @@ def golden_command(model: str, output: Path) -> None:
     """Write golden vectors of MODEL, for tests in any language.
 
     MODEL is a causal checkpoint or the name of a pretrained model. The folder holds recordings of 15 s, the artefacts
-    that take samples (float and int8, ONNX and TFLite), and each one's logits and probabilities after each step, as
-    plain binary numbers that golden.json describes.
+    that take samples (float, int8-dynamic and int8, ONNX and TFLite), and each one's logits and probabilities after
+    each step, as plain binary numbers that golden.json describes.
     """
     from edge_asc_conformance.preparation import prepare
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from edge_asc.engine import open_runtime
 from edge_asc_conformance import python
@@ -13,6 +14,7 @@ class MicroHost(Host):
     """The interpreter of microcontrollers, edge-asc's engine `tflm`."""
 
     title, suffix = "tflite-micro in Python", ".tflite"
+    unsupported: ClassVar[dict[str, str]] = {"int8-dynamic": "it has no kernels for int8 weights with float values"}
 
     def version(self, modules: Path) -> str:
         """Return the version of tflite-micro."""
