@@ -156,5 +156,5 @@ print(len(modules), sorted((modules | {"numpy", "rich", "torch"}) & set(sys.modu
     assert loaded == "[]"
     variables = {**os.environ, "COMP_WORDS": "edge-asc c", "COMP_CWORD": "1", "_EDGE_ASC_COMPLETE": "bash_complete"}
     completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=variables)
-    assert completed.stdout.splitlines() == ["plain,check", "plain,classify"]
+    assert completed.stdout.splitlines() == ["plain,check", "plain,classify", "plain,conformance"]
     assert completed.stderr.strip().endswith("[]")
