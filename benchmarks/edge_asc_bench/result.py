@@ -100,7 +100,7 @@ class Graph(Part, frozen=True, kw_only=True):
     float_operations: dict[str, tuple[str, ...]]
     partitions: Count | None
     outside: Count | None
-    arena: Count | None | UnsetType = UNSET
+    arena: Count | UnsetType | None = UNSET
 
 
 class Sustained(Part, frozen=True, kw_only=True):
