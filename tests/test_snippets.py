@@ -29,6 +29,9 @@ if not PAGES:
 BLOCKS = [block for page in PAGES for block in read_blocks(page)]
 RUNNABLE = list(dict.fromkeys(block.page for block in BLOCKS if block.kind != "not run"))
 
+# Recordings that the README classifies in a clone.
+DEMO = ROOT / "edge_asc/demo"
+
 
 def run_page(page: Path, sandbox: Sandbox) -> None:
     for block in read_blocks(page):
@@ -48,6 +51,7 @@ def make_sandbox(folder: Path, trained: Path) -> Sandbox:
     sandbox = Sandbox(folder)
     for name in ("runs", "cache"):
         shutil.copytree(trained / name, sandbox.folder / name)
+    shutil.copytree(DEMO, sandbox.folder / DEMO.relative_to(ROOT))
     return sandbox
 
 
