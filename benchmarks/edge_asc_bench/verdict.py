@@ -64,6 +64,8 @@ def _judge_contest(contest: Contest, result: Result) -> list[str]:
     if accuracy := contest.subject.accuracy:
         rival = contest.reference.accuracy if contest.reference else None
         sentences.append(_judge_accuracy("It" if known else contest.subject.name, accuracy, rival))
+    if contest.latency and contest.latency.unstable and not result.machine.emulated:
+        sentences.append("Its times were unstable, so take them as rough; the reasons are in the details.")
     if result.machine.emulated:
         sentences.append(f"The run was emulated ({result.machine.emulated}), so times and memory are left out.")
     return sentences or [f"{contest.subject.name} was opened, and nothing else of it was measured."]

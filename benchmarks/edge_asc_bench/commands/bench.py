@@ -56,7 +56,7 @@ class BenchCommand(click.Command):
 @click.option(
     "--data",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Labelled data set in TAU layout, for accuracy [default: only agreement, on generated scenes].",
+    help="Folder of labelled recordings, for accuracy [default: only agreement, on generated scenes].",
 )
 @click.option("--fold", type=int, help="Of --data: only the held-out clips of this fold.")
 @click.option(
