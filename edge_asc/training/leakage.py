@@ -103,7 +103,7 @@ def check_leakage(
         if count := trained_on(training, [clip.filename for clip in held_out], digests):
             raise EdgeAscError(
                 f"{path}: was trained on {count} of the {len(held_out)} clips that {source}; expected a "
-                "checkpoint with a folder for this fold, or one trained without these clips, such as another --from, or "
+                "checkpoint with a folder for this fold, or one trained without these clips: another --from, or "
                 "--from none"
             )
 

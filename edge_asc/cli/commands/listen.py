@@ -16,7 +16,7 @@ from edge_asc.cli.listening import ListenOptions, Size, Thresholds, parse_device
 from edge_asc.cli.model import ModelName
 from edge_asc.cli.output import OutputPath
 from edge_asc.detection.tables import FORMATS
-from edge_asc.errors import AudioError, EdgeAscError, MissingExtraError, require
+from edge_asc.errors import AudioError, EdgeAscError, MissingExtraError
 from edge_asc.text import count_noun
 from edge_asc.zoo import DEFAULT
 
@@ -188,7 +188,6 @@ def _listen_live(search: Search, pipe: Path | None, options: ListenOptions, sink
     classifier = StreamingClassifier(search.runtime, decision=search.decision)
     listener = Listener(name, classifier, search.rules, sinks, clock=now)
     if pipe is None:
-        require("sounddevice", "microphone")
         blocks: Iterable[Array | Gap] = follow_microphone(rate, parse_device(options.device))
         log.print(f"listening at {rate} Hz with {search.runtime.engine}; Ctrl-C stops it")
     else:
