@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-
-pytest.importorskip("mkdocs", reason="install edge-asc[docs]")
-pytest.importorskip("material", reason="install edge-asc[docs]")
-pytest.importorskip("mkdocstrings", reason="install edge-asc[docs]")
 
 ROOT = Path(__file__).parents[1]
 
@@ -45,16 +38,6 @@ class Page(HTMLParser):
             self.without_text.append(values["src"])
         if len(tag) == 2 and tag[0] == "h" and tag[1].isdigit():
             self.headings.append(int(tag[1]))
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
-    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
-    assert result.returncode == 0, result.stderr
-    return folder
 
 
 @pytest.fixture(scope="module")
