@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Times are rounded to five digits, shares are not; an application may round more.
 ROUNDING, TIME_ROUNDING = 1e-6, 1e-3
+# Instructions are medians over decisions, and medians do not add up: 0.2 % was seen.
+COUNT_SLACK = 0.01
 # The audio of a step may be given as 0.25 or 0.256 s.
 FACTOR_ROUNDING = 0.05
 
@@ -68,7 +70,7 @@ def _check_variant(place: str, variant: Variant) -> None:
         )
     for processor, counts in (variant.instructions or {}).items():
         parts = counts.front_end + counts.model
-        if not math.isclose(counts.total, parts, rel_tol=TIME_ROUNDING):
+        if not math.isclose(counts.total, parts, rel_tol=COUNT_SLACK):
             raise ValueError(
                 f"{place}.instructions.{processor}.total: got {counts.total}, expected {parts}, front end and model"
             )
