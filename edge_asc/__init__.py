@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edge_asc.public import defer_imports
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -38,14 +40,4 @@ _PUBLIC = {
     "train_on_folder": ("edge_asc.training.folder", "train"),
 }
 
-
-def __getattr__(name: str) -> object:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from edge_asc.errors import require
-
-    return getattr(require(*_PUBLIC[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = defer_imports(globals(), _PUBLIC)

@@ -1,4 +1,4 @@
-"""What native libraries print on stderr, past Python."""
+"""Lines that native libraries print on stderr, past Python."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from typing import Protocol
 from edge_asc.contract import METADATA_KEY, AnyArray, Signature, StreamContract, check_tensors
 from edge_asc.contract import Tensors as Tensors  # a part of the protocol, for those that implement it
 from edge_asc.errors import ContractError
+from edge_asc.flatbuffer import tflite_metadata
 from edge_asc.loop import Loop
 
 Kind = tuple[tuple[int, ...], str]
@@ -62,6 +63,19 @@ def read_contract(path: Path, text: str | bytes | None) -> StreamContract:
         return StreamContract.parse(text)
     except ContractError as error:
         raise ContractError(f"{path}: {error}") from error
+
+
+def read_tflite_contract(path: Path, data: bytes) -> StreamContract:
+    """Return the contract in the TFLite file at `path`, whose content is `data`.
+
+    Raises:
+        ContractError: as `read_contract`, or not a TFLite file.
+    """
+    try:
+        metadata = tflite_metadata(data, METADATA_KEY)
+    except ContractError as error:
+        raise ContractError(f"{path}: {error}") from error
+    return read_contract(path, metadata)
 
 
 def check_interface(path: Path, signature: Signature, inputs: Mapping[str, Kind], outputs: Mapping[str, Kind]) -> None:

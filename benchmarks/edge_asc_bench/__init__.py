@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edge_asc.public import defer_imports
+
 if TYPE_CHECKING:
     from edge_asc_bench.gate import check
     from edge_asc_bench.job import Settings
@@ -23,14 +25,4 @@ _PUBLIC = {
     "read": ("edge_asc_bench.result", "bench"),
 }
 
-
-def __getattr__(name: str) -> object:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from edge_asc.errors import require
-
-    return getattr(require(*_PUBLIC[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = defer_imports(globals(), _PUBLIC)

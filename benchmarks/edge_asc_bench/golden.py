@@ -49,7 +49,7 @@ TOLERANCES = {
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What another runtime may do differently from Python's.
+    """Allowed differences between another runtime and Python.
 
     Attributes:
         logits: largest error of a logit.
@@ -78,7 +78,7 @@ class Clip:
     """A part of the samples.
 
     Attributes:
-        label: what is heard in it.
+        label: of its sound.
         begin, end: samples.
         credit: author, licence and place of publication; "" for generated sounds.
     """
@@ -202,7 +202,7 @@ def write(
 
 @dataclass(frozen=True)
 class GoldenArtefacts:
-    """What a comparison of runtimes needs of the document.
+    """The part of the document that a comparison of runtimes reads.
 
     Attributes:
         samples_float: file of the samples.

@@ -28,7 +28,7 @@ MOST_RUNS = 200
 
 @dataclass(frozen=True)
 class Runs:
-    """What one model decides: from one time to another, s, a label; and how many further runs are not shown."""
+    """The decisions of one model: start and end, s, and label of each run, and the number of runs left out."""
 
     model: str
     rows: list[tuple[float, float, str]]

@@ -24,7 +24,7 @@ from edge_asc_bench.wording import (
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a document says: in one sentence, and in sentences that follow it; "" where there are none."""
+    """The conclusion from a document: one sentence, and the sentences after it; "" where there are none."""
 
     headline: str
     more: str = ""

@@ -27,7 +27,7 @@ COLOURS = ((13, 8, 45), (66, 10, 104), (147, 38, 103), (221, 81, 58), (252, 165,
 
 @dataclass(frozen=True)
 class Strip:
-    """What is drawn of a recording.
+    """A recording as it is drawn.
 
     Attributes:
         log_mel: log-mel power, (frames, mels), without normalisation.

@@ -18,7 +18,7 @@ class Recording:
 
     Attributes:
         path: FLAC, 16 kHz, mono, 5 s.
-        label: what is heard in it.
+        label: of its sound.
         licence: such as "CC0".
         author, url: who made it, and where it was published.
     """

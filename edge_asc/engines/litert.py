@@ -14,13 +14,12 @@ from weakref import ref
 
 import numpy as np
 
-from edge_asc.contract import METADATA_KEY, AnyArray, Signature, Tensors
+from edge_asc.contract import AnyArray, Signature, Tensors
 from edge_asc.engine import Engine, Substitute, has_suffix
 from edge_asc.errors import ContractError, MissingExtraError, require
-from edge_asc.flatbuffer import tflite_metadata
 from edge_asc.loop import Loop, copy_tensors
 from edge_asc.native import drop_lines
-from edge_asc.runtime import Kind, Runtime, check_inputs, check_interface, read_contract
+from edge_asc.runtime import Kind, Runtime, check_inputs, check_interface, read_tflite_contract
 from edge_asc.seal import check_seal
 
 Run = Callable[[Mapping[str, AnyArray]], Tensors]
@@ -68,11 +67,7 @@ class LiteRTRuntime(Runtime):
         path = Path(path)
         self.engine, interpreter = _interpreter()
         data = path.read_bytes()
-        try:
-            metadata = tflite_metadata(data, METADATA_KEY)
-        except ContractError as error:
-            raise ContractError(f"{path}: {error}") from error
-        self.contract = read_contract(path, metadata)
+        self.contract = read_tflite_contract(path, data)
         self._interpreter = interpreter(model_content=data, num_threads=threads)
         known = self._interpreter.get_signature_list()
         for signature in self.contract.signatures:

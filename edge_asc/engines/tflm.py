@@ -17,11 +17,10 @@ from threading import Lock
 
 import numpy as np
 
-from edge_asc.contract import METADATA_KEY, AnyArray, Tensors
+from edge_asc.contract import AnyArray, Tensors
 from edge_asc.engine import Engine, has_suffix
 from edge_asc.errors import ContractError, EdgeAscError, require
-from edge_asc.flatbuffer import tflite_metadata
-from edge_asc.runtime import Runtime, check_inputs, read_contract
+from edge_asc.runtime import Runtime, check_inputs, read_tflite_contract
 from edge_asc.seal import check_seal
 from edge_asc.tool import run_tool
 
@@ -52,11 +51,7 @@ class MicroRuntime(Runtime):
         runtime = require(MODULE, "tflm")
         self.engine = f"tflite-micro {version('tflite-micro')}"
         data = path.read_bytes()
-        try:
-            metadata = tflite_metadata(data, METADATA_KEY)
-        except ContractError as error:
-            raise ContractError(f"{path}: {error}") from error
-        self.contract = read_contract(path, metadata)
+        self.contract = read_tflite_contract(path, data)
         if len(self.contract.signatures) != 1:
             names = ", ".join(signature.name for signature in self.contract.signatures)
             raise ContractError(

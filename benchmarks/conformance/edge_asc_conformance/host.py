@@ -50,7 +50,7 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class Inference(msgspec.Struct, frozen=True):
-    """What a host gave.
+    """Results of a host.
 
     Attributes:
         logits, probabilities: (steps, classes), probabilities by the contract's rule for streams.

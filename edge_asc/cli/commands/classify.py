@@ -195,10 +195,12 @@ def _draw_file(
 
     front_end = runtime.contract.front_end
     log_mel, frames, decisions = LogMel(front_end.raw), [], []
+    length = 0
     for block in blocks:
         frames.append(log_mel.push(block))
         decisions += classifier.push(block)
-        if sum(map(len, frames)) * front_end.hop > LONGEST_DRAWN * front_end.sample_rate:
+        length += len(block)
+        if length > LONGEST_DRAWN * front_end.sample_rate:
             raise AudioError(
                 f"longer than the {LONGEST_DRAWN:g} s that --draw takes; use --seconds, or leave out --draw"
             )
