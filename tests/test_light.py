@@ -10,6 +10,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import dedent
 
 import numpy as np
 import numpy.typing as npt
@@ -122,3 +123,26 @@ def test_nothing_heavy_is_imported() -> None:
     code = f"import sys, {modules}; {front_end}; print(*{heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+@engines
+def test_inspect_needs_no_package_of_the_extras(artefact: Path) -> None:
+    """As in an environment of one runtime alone: each of these modules is missing."""
+    missing = ["scipy", "torch", "msgspec", "onnx", "flatbuffers", "jinja2", "matplotlib", "tflite_micro"]
+    code = f"""
+    import importlib.abc, sys
+
+    class Absent(importlib.abc.MetaPathFinder):
+        def find_spec(self, name, path=None, target=None):
+            if name.partition(".")[0] in {missing}:
+                raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+    sys.meta_path.insert(0, Absent())
+    from edge_asc.cli import main
+    main(["inspect", sys.argv[1]])
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", dedent(code), str(artefact)], capture_output=True, text=True, encoding="utf-8"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "fuse" in done.stdout

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from scipy.cluster.hierarchy import DisjointSet
 
 from edge_asc.contract import Role
 
@@ -284,6 +283,8 @@ class Graph:
 
 def group_tied(tensors: Iterable[str], ties: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:
     """Group tensors so that those of one tie are together; groups and their members are in the order of `tensors`."""
+    from scipy.cluster.hierarchy import DisjointSet  # here, since `inspect` runs without scipy
+
     tensors = list(tensors)
     sets = DisjointSet(tensors)
     for first, *others in ties:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from edge_asc.cli.console import ConsoleProgress, log, out, quiet_option
 from edge_asc.cli.output import OutputPath, save, save_json
+from edge_asc.errors import require
 from edge_asc.zoo import DEFAULT
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def golden_command(model: str, output: Path) -> None:
     that take samples (float, int8-dynamic and int8, ONNX and TFLite), and each one's logits and probabilities after
     each step, as plain binary numbers that golden.json describes.
     """
+    for module in ("msgspec", "torch"):
+        require(module, "conformance")
     from edge_asc_conformance.preparation import prepare
 
     document = prepare(model, output, progress=ConsoleProgress())
@@ -64,6 +67,7 @@ def measure_command(
     Runtimes that are not installed, or cannot run an artefact, are listed with the reason. The exit code is 1 if one
     that ran differs by more than the golden vectors allow.
     """
+    require("msgspec", "conformance")
     from edge_asc_bench.golden import describe_tolerances
     from edge_asc_conformance.measurement import Settings, measure
     from edge_asc_conformance.page import render
