@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import warnings
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ from torch import Tensor, distributed, nn
 from edge_asc.errors import EdgeAscError
 
 PATIENCE = timedelta(days=7)
+
+# Parameters of glibc's mallopt(3).
+TRIM_THRESHOLD, MMAP_MAX = -1, -4
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -123,11 +127,25 @@ def find_device(device: str, number: int = 0) -> str:
     return f"cuda:{index}"
 
 
+def keep_freed_memory() -> None:
+    """Make the C library keep freed memory for the next allocation, if it is glibc.
+
+    Each step of a training allocates the same hundreds of megabytes. By default they return to the system every time,
+    and the system clears them again: a third of a step of BC-ResNet.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if set_option is not None:
+        set_option(MMAP_MAX, 0)
+        set_option(TRIM_THRESHOLD, -1)
+
+
 @contextmanager
 def launched(
     device: str = "auto", precision: Precision | Literal["auto"] = "auto", num_workers: int | None = None
 ) -> Iterator[Compute]:
     """How this process computes, among those that torchrun launched with it, if it did.
+
+    On a CPU the process keeps freed memory from then on.
 
     Args:
         device: "auto" takes a GPU where there is one: that of this process's number.
@@ -143,6 +161,8 @@ def launched(
     kind = torch.device(device).type
     if kind == "cuda":
         torch.cuda.set_device(device)
+    else:
+        keep_freed_memory()
     if precision == "auto":
         on_gpu = "bfloat16" if kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
         chosen: Precision = "float32" if kind == "cpu" else on_gpu  # type: ignore[assignment]

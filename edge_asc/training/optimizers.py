@@ -1,4 +1,4 @@
-"""Optimisers of a stage: SGD, AdamW, or Muon for pointwise kernels with AdamW for the rest."""
+"""Optimisers of a stage: SGD, AdamW, or Muon for the kernels of full convolutions with AdamW for the rest."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Update the kernels, (rows, columns, 1, 1) each, by their gradients."""
+        """Update the kernels by their gradients, as matrices (outputs, all other axes)."""
         for group in self.param_groups:
             by_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)
             for kernel in group["params"]:
@@ -80,7 +80,7 @@ class Optimizers:
     def __init__(self, model: nn.Module, stage: Stage) -> None:
         parameters = [p for p in model.parameters() if p.requires_grad]
         self.parameters = parameters
-        kernels = [p for p in parameters if _is_pointwise(p)] if stage.optimizer == "muon" else []
+        kernels = [p for p in parameters if _is_matrix(p)] if stage.optimizer == "muon" else []
         mine = {id(p) for p in kernels}
         groups = [
             {"params": [p for p in parameters if p.ndim > 1 and id(p) not in mine], "weight_decay": stage.weight_decay},
@@ -121,5 +121,6 @@ class Optimizers:
             optimizer.load_state_dict(state)
 
 
-def _is_pointwise(parameter: Tensor) -> bool:
-    return parameter.ndim == 4 and tuple(parameter.shape[2:]) == (1, 1) and parameter.shape[1] > 1
+def _is_matrix(parameter: Tensor) -> bool:
+    """Whether a parameter is the kernel of a convolution that mixes channels: pointwise or full, not depthwise."""
+    return parameter.ndim == 4 and parameter.shape[1] > 1

@@ -80,8 +80,8 @@ class Stage(Struct, frozen=True, forbid_unknown_fields=True):
         loss: "streams" (main and auxiliary stream, paper eq. 3-5); "time_mean" (cross entropy of the time mean of the
             logits of the auxiliary layer or the linear head); "running_mean" (per step, against the label and the
             running-mean posterior of the auxiliary layer; of a recurrent head).
-        optimizer: "sgd" (with `momentum`, Nesterov), "adamw", or "muon" (pointwise kernels, with
-            `matrix_learning_rate`; AdamW for the rest).
+        optimizer: "sgd" (with `momentum`, Nesterov), "adamw", or "muon" (kernels of convolutions that mix
+            channels, with `matrix_learning_rate`; AdamW for the rest).
         learning_rate, final_learning_rate: at the end of warm-up, and the factor left at the end.
         matrix_learning_rate, matrix_weight_decay: of Muon's share of the weights.
         weight_decay: on matrices and kernels only.

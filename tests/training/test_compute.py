@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -133,3 +134,19 @@ def test_a_device_that_is_not_there() -> None:
     with launched("cpu") as compute:
         assert compute == Compute("cpu", "float32", 0)
         assert str(compute) == "cpu, float32, 1 process"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is an option of glibc")
+def test_freed_memory_is_kept() -> None:
+    program = (
+        "import os, torch\n"
+        "from edge_asc.training.compute import keep_freed_memory\n"
+        "keep_freed_memory()\n"
+        "resident = lambda: int(open('/proc/self/statm').read().split()[1]) * os.sysconf('SC_PAGE_SIZE')\n"
+        "x = torch.ones(1 << 26)\n"
+        "full = resident()\n"
+        "del x\n"
+        "print(full - resident())\n"
+    )
+    returned = int(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
+    assert returned < 1 << 26
