@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from edge_asc.provenance import CLEAR_MARGIN
 from edge_asc_bench.contest import Contest, name_engine
 from edge_asc_bench.result import Result, Variant
 from edge_asc_bench.wording import (
@@ -66,6 +67,11 @@ def _make_agreement(contest: Contest, result: Result) -> Card | None:
     share, count = contest.agreement
     different = round((1 - share) * count)
     lines = [f"{format_count(different, 'decision')} of {count:,} differ from {contest.reference.name}"]
+    closeness = contest.subject.closeness
+    if closeness and closeness.clear_agreement is not None:
+        clear = format_count(closeness.clear_steps, "clear decision")
+        equal = "all" if closeness.clear_agreement == 1 else format_share(closeness.clear_agreement)
+        lines.append(f"equal in {equal} of {clear}, those with a margin above {CLEAR_MARGIN:g}")
     if contest.subject.accuracy is None:
         lines.append(f"the clips ({result.data.name}) have no labels, so accuracy is not known")
     return Card("Agreement", format_share(share), "with float PyTorch", lines, "agreement")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from edge_asc.provenance import Closeness
 from edge_asc_bench.drawing import (
     COLOURS,
     HATCHES,
@@ -101,6 +102,27 @@ def agreement_by_length(frame: Frame, curves: Mapping[Series, Sequence[tuple[flo
         axes.set(xlabel="seconds of audio since the start", ylabel="equal decisions, %")
         axes.set_ylim(max(0.0, min(low - 0.15 * (100 - low), 99.0)), 100)
         axes.xaxis.get_major_locator().set_params(integer=True)
+    return drawing.svg
+
+
+def agreement_by_margin(frame: Frame, models: Mapping[Series, Closeness]) -> str:
+    """Draw the share of decisions that equal the reference's, %, for each range of the reference's margin."""
+    with chart(frame.canvas(2.6)) as (axes, drawing):
+        margins = next(iter(models.values())).margins
+        shifts = _dodge([[float(i) for i in range(len(margins))] for _ in models])
+        low = 100.0
+        for shift, (series, closeness) in zip(shifts, models.items(), strict=True):
+            look, gid = Look.of(series.number), name_series(series.number)
+            known = [(i, each) for i, each in enumerate(closeness.margins) if each.steps]
+            shares = [100 * each.agreed / each.steps for _, each in known]
+            low = min(low, *shares)
+            axes.plot([i + shift for i, _ in known], shares, gid=gid, **look.link)
+            for (i, each), share in zip(known, shares, strict=True):
+                text = f"{series.name}, margin from {each.least:g}: {each.agreed:,} of {each.steps:,} equal"
+                axes.plot([i + shift], [share], gid=name_point(series.number, text), clip_on=False, **look.point)
+        axes.set(xlabel="margin of the float model's decision, from", ylabel="equal decisions, %")
+        axes.set_ylim(max(0.0, low - 0.15 * (100 - low)), 100)
+        axes.set_xticks(range(len(margins)), [f"{each.least:g}" for each in margins])
     return drawing.svg
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from edge_asc_bench.latency import Distribution
 
 if TYPE_CHECKING:
+    from edge_asc.provenance import Closeness
     from edge_asc_bench.result import Accuracy, Latency, LengthAccuracy, Result, StepAccuracy, Sustained, Variant
 
 # Times are rounded to five digits, shares are not; an application may round more.
@@ -64,6 +65,8 @@ def _check_variant(place: str, variant: Variant) -> None:
         agreement = variant.agreement
         _check_ordered(f"{place}.agreement: mean_error, max_error", [agreement.mean_error, agreement.max_error])
         _check_finite(f"{place}.agreement", agreement.max_error)
+        if agreement.closeness:
+            check_closeness(f"{place}.agreement.closeness", agreement.closeness, agreement.steps)
     if (stream := variant.stream) and stream.detected > stream.sounds:
         raise ValueError(
             f"{place}.stream.detected: got {stream.detected}, expected at most {stream.sounds}, the sounds"
@@ -145,6 +148,28 @@ def check_accuracy(place: str, accuracy: Accuracy) -> None:
         error = accuracy.logit_error
         _check_finite(f"{place}.logit_error", error.max)
         _check_ordered(f"{place}.logit_error: mean, max", [error.mean, error.max])
+    if accuracy.closeness:
+        check_closeness(f"{place}.closeness", accuracy.closeness, accuracy.all_steps.count)
+
+
+def check_closeness(place: str, closeness: Closeness, steps: int) -> None:
+    """Check how close a model is to its reference over `steps` steps; `place` names it in messages.
+
+    Raises:
+        ValueError: a count or a divergence is out of its range, or the counts contradict each other.
+    """
+    _check_finite(f"{place}.kl", closeness.kl)
+    if closeness.kl < 0:
+        raise ValueError(f"{place}.kl: got {closeness.kl:g}, expected at least 0")
+    _check_ordered(f"{place}.margins: least", [each.least for each in closeness.margins])
+    for each in closeness.margins:
+        _check_finite(f"{place}.margins: least", each.least)
+        if not 0 <= each.agreed <= each.steps:
+            raise ValueError(f"{place}.margins ({each.least:g}): got {each.agreed} equal decisions of {each.steps}")
+    _check_same(f"{place}.margins: sum of steps", closeness.steps, steps)
+    _check_same(f"{place}.margins: sum of agreed", sum(each.agreed for each in closeness.margins), closeness.agreed)
+    if not 0 <= closeness.last_agreed <= steps:
+        raise ValueError(f"{place}.last_agreed: got {closeness.last_agreed}, expected at most {steps}")
 
 
 def _check_length(place: str, row: LengthAccuracy, accuracy: Accuracy) -> None:

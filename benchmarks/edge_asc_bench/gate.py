@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from edge_asc.provenance import CLEAR_MARGIN
 from edge_asc_bench.comparability import (
     IncomparableError,
     are_relative,
@@ -28,6 +29,11 @@ FEWEST_ROUNDS = 5
 ROUNDING = 1e-9
 
 AGREEMENT = "agreement with the reference"
+CLOSENESS = "its closeness to the reference"
+CLEAR = f"agreement where the reference's margin exceeds {CLEAR_MARGIN:g}"
+KL = "divergence from the reference, nats"
+# Growth of a divergence that says nothing, nats: that of a float artefact is a billionth.
+SMALLEST_KL = 5e-4
 
 
 def check(result: Result, baseline: Result, limits: Limits, *, allow_missing: bool = False) -> Comparison:
@@ -70,6 +76,7 @@ def check(result: Result, baseline: Result, limits: Limits, *, allow_missing: bo
         if tests:
             compared += _compare_accuracy(before, after, limits.false_alarms / tests)
         compared += _compare_agreement(before, after, limits)
+        compared += _compare_closeness(before, after, limits)
         compared += _compare_streams(before, after, limits)
         compared += _compare_size(before, after, limits)
         compared += _compare_operations(before, after)
@@ -112,6 +119,7 @@ def _list_new(before: Variant, after: Variant, reference: str | None) -> Iterato
     pairs = {
         "events on a stream": (before.stream or None, after.stream or None),
         AGREEMENT: (before.agreed_share, after.agreed_share),
+        CLOSENESS: (before.closeness, after.closeness),
         "operations": (before.graph, after.graph),
         "memory": (before.memory, after.memory),
     }
@@ -151,6 +159,21 @@ def _compare_agreement(before: Variant, after: Variant, limits: Limits) -> Itera
     if old is not None:
         new = _require(before, after.agreed_share, AGREEMENT)
         yield _judge(before, AGREEMENT, (old, new), old - new <= limits.agreement, limits.agreement)
+
+
+def _compare_closeness(before: Variant, after: Variant, limits: Limits) -> Iterator[Finding]:
+    """Compare decisions that rounding should not change, and probabilities, with those of the baseline."""
+    old, new = before.closeness, after.closeness
+    if old is None:
+        return
+    if new is None:
+        raise IncomparableError(f"{before.name}: the baseline has {CLOSENESS}, the result has not; measure it too")
+    if old.clear_agreement is not None:
+        share = _require(before, new.clear_agreement, CLEAR)
+        holds = old.clear_agreement - share <= limits.clear_agreement
+        yield _judge(before, CLEAR, (old.clear_agreement, share), holds, limits.clear_agreement)
+    holds = new.kl <= max((1 + limits.kl) * old.kl, old.kl + SMALLEST_KL)
+    yield _judge(before, KL, (old.kl, new.kl), holds, limits.kl)
 
 
 def _compare_streams(before: Variant, after: Variant, limits: Limits) -> Iterator[Finding]:

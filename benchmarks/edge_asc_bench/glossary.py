@@ -41,7 +41,17 @@ TERMS = (
     ),
     Term("length", "Length", "Seconds of audio since the start of a clip that a decision is based on."),
     Term("logit", "Logit error", "The difference of the numbers from which the model computes its probabilities."),
+    Term(
+        "kl",
+        "KL divergence",
+        "How far the probabilities are from those of the float model, in nats: 0 is equal, below 0.01 is very near.",
+    ),
     Term("macs", "Multiply-accumulates", "The arithmetic operations of a decision; they do not depend on the machine."),
+    Term(
+        "margin",
+        "Margin",
+        "How sure the float model is: the difference between the mean log-probabilities of its first two labels.",
+    ),
     Term("median", "Median (p50)", "Half of all decisions take less time than this."),
     Term("p99", "99th percentile (p99)", "Of 100 decisions, 99 take less time than this."),
     Term("peak", "Peak memory", "The most memory of a process that holds interpreter, front end, engine and model."),

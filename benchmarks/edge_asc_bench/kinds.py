@@ -14,6 +14,7 @@ from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation import document as evaluations
 from edge_asc.evaluation.predictions import Predictions
 from edge_asc.manifest import SCHEMA_VERSION as MANIFEST_VERSION
+from edge_asc.provenance import Closeness
 from edge_asc.reproduction.figure3 import Figure3
 from edge_asc.reproduction.figure4 import Figure4
 from edge_asc.reproduction.table1 import Table1
@@ -76,6 +77,7 @@ class Parity(Struct, frozen=True):
     mean_error: float
     max_error_first: float
     max_error_last: float
+    closeness: Closeness | None = None
 
 
 class Measured(Struct, frozen=True):

@@ -14,8 +14,8 @@ from edge_asc.errors import EdgeAscError
 TABLE = "gate"
 # A share: 0.02 is 2 %. A larger one is a percentage that was meant for a share, or a limit that limits nothing.
 LARGEST_SHARE = 0.5
-# Times and memory may be allowed to double: 1 is 100 %.
-LARGEST = {"latency": 1.0, "memory": 1.0}
+# Divergence, times and memory may be allowed to double: 1 is 100 %.
+LARGEST = {"kl": 1.0, "latency": 1.0, "memory": 1.0}
 
 Timings = Literal["same-machine", "anywhere", "off"]
 
@@ -27,6 +27,8 @@ class Limits:
     Attributes:
         false_alarms: chance that a whole check reports changed accuracy though nothing changed; at most 0.5.
         agreement: drop of the share of decisions that equal the reference's; at most 0.5.
+        clear_agreement: the same among decisions whose margin exceeds 0.5 in the reference; at most 0.5.
+        kl: growth of the divergence from the reference's probabilities; at most 1. Less than 0.0005 nats is no growth.
         size: growth of a file; at most 0.5.
         latency: growth of the median of a decision, as a multiple of the reference's in the same run; at most 1.
         memory: growth of the peak resident set, as a multiple of the reference's in the same run; at most 1.
@@ -39,6 +41,8 @@ class Limits:
 
     false_alarms: float = 0.01
     agreement: float = 0.01
+    clear_agreement: float = 0.001
+    kl: float = 0.25
     size: float = 0.02
     latency: float = 0.30
     memory: float = 0.20

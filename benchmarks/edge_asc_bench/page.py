@@ -24,7 +24,7 @@ from edge_asc_bench.errors import Errors, list_errors
 from edge_asc_bench.glossary import Glossary
 from edge_asc_bench.kinds import ComparedArtefact, Conformance, Documents, Evaluation, Export, load
 from edge_asc_bench.markup import escape_markdown, to_code
-from edge_asc_bench.pictures import Caption, Picture, draw_accuracy, draw_agreement, list_agreements
+from edge_asc_bench.pictures import Caption, Picture, draw_accuracy, draw_agreement, draw_margins, list_agreements
 from edge_asc_bench.players import Players
 from edge_asc_bench.recordings import make_recordings
 from edge_asc_bench.section import AccuracyTable, Section, make_machines, make_section, tabulate_accuracy
@@ -198,7 +198,8 @@ def _make_evaluation(value: Evaluation, players: Players, *, charts: bool) -> Ev
         curves = {key: each.lengths for key, each in zip(series, value.results, strict=True)}
         agreements = [list_agreements(each, each.model) for each in value.results]
         shares = {key: points for key, points in zip(series, agreements, strict=True) if points}
-        pictures = [*draw_accuracy(curves), *draw_agreement(shares)]
+        closeness = {key: each.closeness for key, each in zip(series, value.results, strict=True) if each.closeness}
+        pictures = [*draw_accuracy(curves), *draw_agreement(shares), *draw_margins(closeness)]
     return EvaluationSection(
         value=value,
         verdict=judge_evaluation(value),
@@ -229,7 +230,7 @@ def _make_training(value: Training, *, charts: bool) -> TrainingSection:
 
 @dataclass(frozen=True)
 class ExportSection:
-    """Artefacts, the verdict on them, and a picture of their agreement by length."""
+    """Artefacts, the verdict on them, and a picture of their agreement."""
 
     value: Export
     verdict: Verdict
@@ -237,13 +238,16 @@ class ExportSection:
 
 
 def _make_export(value: Export, *, charts: bool) -> ExportSection:
-    curves = {}
+    curves, closeness = {}, {}
     for i, (name, file) in enumerate(value.files.items()):
         shares = file.contract.measured.parity.agreement_by_length
         points = [(float(seconds), 100 * share) for seconds, share in shares.items() if seconds.isdecimal()]
         if points:
             curves[Series(i, name)] = points
-    return ExportSection(value, judge_export(value), draw_agreement(curves) if charts else [])
+        if file.contract.measured.parity.closeness:
+            closeness[Series(i, name)] = file.contract.measured.parity.closeness
+    pictures = [*draw_agreement(curves), *draw_margins(closeness)] if charts else []
+    return ExportSection(value, judge_export(value), pictures)
 
 
 @dataclass(frozen=True)

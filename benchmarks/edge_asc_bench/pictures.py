@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from edge_asc.provenance import Closeness
 from edge_asc_bench import chart
 from edge_asc_bench.chart import CostPoint, Frame, Series
 from edge_asc_bench.drawing import fit
@@ -53,6 +55,7 @@ def draw(result: Result, variants: Sequence[Variant]) -> list[Picture]:
     return [
         *draw_accuracy({series: variant.accuracy.lengths for series, variant in models if variant.accuracy}),
         *draw_agreement({series: rows for series, v in models if (rows := list_agreements(v.accuracy, v.name))}),
+        *draw_margins({series: variant.closeness for series, variant in models if variant.closeness}),
         *_draw_costs(models),
         *_draw_memory(models),
         *_draw_run(result, models),
@@ -83,6 +86,35 @@ def draw_agreement(curves: Mapping[Series, Points]) -> list[Picture]:
     note = "The share of clips whose decision at each length is that of the reference."
     caption = Caption("Do they decide as the float model does?", answer, note)
     return [Picture.of(caption, lambda frame: chart.agreement_by_length(frame, curves), _make_lines(curves))]
+
+
+def draw_margins(models: Mapping[Series, Closeness]) -> list[Picture]:
+    """Draw the share of decisions that equal the reference's, %, by its margin; nothing without models that differ."""
+    different = {series: closeness for series, closeness in models.items() if closeness.agreed < closeness.steps}
+    if not different:
+        return []
+    end, name = max((_find_last_difference(closeness), series.name) for series, closeness in different.items())
+    answer = f"No decision with a margin of {end:g} or more differs."
+    if math.isinf(end):
+        answer = f"Decisions of all margins differ ({name})."
+    note = (
+        "The margin says how sure the float model is. Rounding changes decisions between labels that are nearly as "
+        "likely; it should change no other ones."
+    )
+    caption = Caption("Which decisions does rounding change?", answer, note)
+    return [
+        Picture.of(caption, lambda frame: chart.agreement_by_margin(frame, different), _make_lines(list(different)))
+    ]
+
+
+def _find_last_difference(closeness: Closeness) -> float:
+    """Return the margin at and above which all decisions are equal; infinity where there is none."""
+    end = math.inf
+    for each in reversed(closeness.margins):
+        if each.agreed < each.steps:
+            return end
+        end = each.least
+    return end
 
 
 def _make_lines(series: Mapping[Series, object] | Sequence[Series]) -> list[Key]:

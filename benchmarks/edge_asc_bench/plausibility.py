@@ -10,7 +10,7 @@ from edge_asc.evaluation.predictions import Predictions
 from edge_asc.reproduction.figure3 import Figure3
 from edge_asc.reproduction.figure4 import CARRIES, Curve, Figure4
 from edge_asc.reproduction.table1 import Table1
-from edge_asc_bench.consistency import check_accuracy
+from edge_asc_bench.consistency import check_accuracy, check_closeness
 
 if TYPE_CHECKING:
     from edge_asc_bench.kinds import Classification, Conformance, Evaluation, Export
@@ -73,6 +73,8 @@ def check_export(value: Export) -> None:
         parity = file.contract.measured.parity
         if not all(0 <= share <= 1 for share in (parity.agreement, *parity.agreement_by_length.values())):
             raise ValueError(f"files ({name}): its agreement is not a share from 0 to 1")
+        if parity.closeness is not None:
+            check_closeness(f"files ({name}): closeness", parity.closeness, parity.steps)
 
 
 def check_conformance(value: Conformance) -> None:

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from edge_asc.evaluation.accuracy import Accuracy as Evaluation
+from edge_asc.evaluation.closeness import measure_closeness
 from edge_asc.evaluation.comparison import ClipLogits, check_comparable, compare
 from edge_asc.frontend import Array
 from edge_asc_bench.inputs import Clips, Model
@@ -89,6 +90,7 @@ def measure_agreement(
         share=float((own.argmax(1) == expected.argmax(1)).mean()),
         mean_error=float(error.mean()),
         max_error=float(error.max()),
+        closeness=measure_closeness(logits[reference][None], logits[index][None], models[index].contract.decision),
     )
 
 

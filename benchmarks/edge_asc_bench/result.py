@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from edge_asc.provenance import Closeness
 from edge_asc_bench import consistency, document
 from edge_asc_bench.latency import Distribution
 from edge_asc_bench.machine import Machine
@@ -222,6 +223,7 @@ class Accuracy(Part, frozen=True, kw_only=True):
     all_steps: StepAccuracy
     reference: str | None
     logit_error: LogitError | None
+    closeness: Closeness | UnsetType | None = UNSET
     notes: tuple[str, ...]
 
     def at(self, seconds: float) -> LengthAccuracy | None:
@@ -230,12 +232,16 @@ class Accuracy(Part, frozen=True, kw_only=True):
 
 
 class Agreement(Part, frozen=True, kw_only=True):
-    """Agreement with the reference on unlabelled clips: the share of equal decisions, and errors of logits."""
+    """Agreement with the reference on unlabelled clips: the share of equal decisions, and errors of logits.
+
+    `share` is that of the last outputs; `closeness` has the decisions under the model's rule. Older results lack it.
+    """
 
     steps: Size
     share: Share
     mean_error: NotNegative
     max_error: NotNegative
+    closeness: Closeness | UnsetType = UNSET
 
 
 class Loss(Part, frozen=True, kw_only=True):
@@ -313,6 +319,12 @@ class Variant(Part, frozen=True, kw_only=True):
         if self.accuracy is not None:
             return self.accuracy.all_steps.agreement
         return None if self.agreement is None else self.agreement.share
+
+    @property
+    def closeness(self) -> Closeness | None:
+        """How close its outputs are to the reference's; None where it was not measured."""
+        measured = self.accuracy or self.agreement
+        return None if measured is None else measured.closeness or None
 
     def accuracy_at(self, form: str) -> LengthAccuracy | None:
         """Return the accuracy that belongs to a form: at a window's length, or at the longest length for a step."""

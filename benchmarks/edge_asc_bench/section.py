@@ -112,6 +112,7 @@ COLUMNS = (
         larger_is_better=True,
         term="agreement",
     ),
+    Column("KL, nats", lambda v, *_: None if v.closeness is None else v.closeness.kl, ".2g", is_time=False, term="kl"),
 )
 
 

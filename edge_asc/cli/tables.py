@@ -9,6 +9,7 @@ from rich.table import Table
 
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.accuracy import Accuracy, LengthResult
+from edge_asc.provenance import CLEAR_MARGIN
 
 
 def accuracy_table(results: Sequence[Accuracy]) -> Table:
@@ -33,6 +34,31 @@ def accuracy_table(results: Sequence[Accuracy]) -> Table:
         cells = [_cell(result.at(seconds)) for seconds in lengths]
         columns.add_row(result.model, result.engine, *cells, *agreement)
     return columns
+
+
+def closeness_table(results: Sequence[Accuracy]) -> Table | None:
+    """Return a table of how close models are to their reference over all steps; None where none has one.
+
+    The columns: decisions under the model's rule, those with a clear margin, last outputs, and the divergence.
+    """
+    known = [(result, result.closeness) for result in results if result.closeness is not None]
+    if not known:
+        return None
+    reference = ", ".join(dict.fromkeys(str(result.reference) for result, _ in known))
+    rows = Table(title=f"Agreement with {reference}, %, all steps{_level(results)}")
+    rows.add_column("model")
+    for name in ("decisions", f"with a margin above {CLEAR_MARGIN:g}", "last outputs", "KL, nats"):
+        rows.add_column(name, justify="right")
+    for result, closeness in known:
+        clear = f"{_share(closeness.clear_agreement)} (n = {closeness.clear_steps})"
+        rows.add_row(
+            result.model,
+            _share(closeness.agreement),
+            clear if closeness.clear_steps else "–",
+            _share(closeness.last_agreement),
+            f"{closeness.kl:.2g}",
+        )
+    return rows
 
 
 def recall_table(results: Sequence[Accuracy], seconds: float | None = None) -> Table:
@@ -90,6 +116,10 @@ def _cell(result: LengthResult | None) -> str:
         return "–"
     low, high = result.interval
     return f"{100 * result.accuracy:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def _share(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.2f}"
 
 
 def _percent(share: float | None) -> str:

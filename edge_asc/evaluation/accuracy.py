@@ -15,6 +15,7 @@ from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.logits import Indices
 from edge_asc.evaluation.predictions import Ends
 from edge_asc.jsonobject import JsonValue
+from edge_asc.provenance import Closeness
 from edge_asc.rule import CLIP_RULES, ClipRule
 
 # 1: first version.
@@ -175,6 +176,7 @@ class Accuracy:
         all_steps: all decisions of all clips; those of one clip are not independent, so there is no interval.
         reference: name of the model that it is compared with, if any.
         logit_error: difference from the reference; None without one, or if the models have other labels.
+        closeness: to the reference, over all steps; None where `logit_error` is.
         notes: remarks on lengths or clips that were left out.
         ends: the probabilities of the last decision on each clip; None where they are not known.
     """
@@ -189,6 +191,7 @@ class Accuracy:
     all_steps: Tally
     reference: str | None = None
     logit_error: LogitError | None = None
+    closeness: Closeness | None = None
     notes: tuple[str, ...] = ()
     ends: Ends | None = field(default=None, repr=False, compare=False)
 
@@ -211,6 +214,7 @@ class Accuracy:
             "all_steps": self.all_steps.to_json(),
             "reference": self.reference,
             "logit_error": None if error is None else error.to_json(),
+            "closeness": None if self.closeness is None else self.closeness.to_json(),
             "notes": list(self.notes),
         }
 
@@ -250,6 +254,7 @@ def pool(results: Sequence[Accuracy]) -> Accuracy:
     seconds = sorted({length.seconds for result in results for length in result.lengths})
     references = [result.reference for result in results]
     errors = [result.logit_error for result in results]
+    closeness = [result.closeness for result in results]
     return replace(
         results[0],
         model=_join(result.model for result in results),
@@ -262,6 +267,7 @@ def pool(results: Sequence[Accuracy]) -> Accuracy:
         all_steps=reduce(Tally.__add__, [result.all_steps for result in results]),
         reference=None if None in references else _join(filter(None, references)),
         logit_error=None if None in errors else reduce(LogitError.__add__, filter(None, errors)),
+        closeness=None if None in closeness else reduce(Closeness.__add__, filter(None, closeness)),
         notes=tuple(dict.fromkeys(note for result in results for note in result.notes)),
         ends=None,
     )

@@ -10,6 +10,7 @@ import numpy as np
 from edge_asc.contract import StreamContract
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.accuracy import Accuracy, LengthResult, LogitError, Tally, count_by_class
+from edge_asc.evaluation.closeness import measure_closeness
 from edge_asc.evaluation.logits import Indices, choose_inputs, clip_logits, decide, steps_at
 from edge_asc.evaluation.predictions import Ends
 from edge_asc.frontend import Array, FrontEnd
@@ -227,6 +228,11 @@ def _measure(model: _Decided, other: _Decided | None, settings: _Settings) -> Ac
             notes.append(f"no clip is {seconds:g} s long")
     if not results:
         raise EdgeAscError(f"no clip is {min(settings.lengths):g} s long; ask for a shorter length")
+    aligned = None if other is None else _align(model.output, other.output)
+    error = closeness = None
+    if other is not None and aligned is not None:
+        error = _logit_error(aligned, other.output.logits)
+        closeness = measure_closeness(other.output.logits, aligned, _rule_of(model.output))
     return Accuracy(
         model=model.output.name,
         engine=model.output.engine,
@@ -237,7 +243,8 @@ def _measure(model: _Decided, other: _Decided | None, settings: _Settings) -> Ac
         lengths=tuple(results),
         all_steps=_tally(model, other, settings, np.flatnonzero(steps), slice(None)),
         reference=None if other is None else other.output.name,
-        logit_error=None if other is None else _logit_error(model.output, other.output),
+        logit_error=error,
+        closeness=closeness,
         notes=tuple(notes),
         ends=_find_ends(model.output),
     )
@@ -245,8 +252,12 @@ def _measure(model: _Decided, other: _Decided | None, settings: _Settings) -> Ac
 
 def _find_ends(output: ClipLogits) -> Ends:
     contract = output.contract
-    rule: ClipRule = "last" if contract.form == "windowed" else contract.decision
-    return Ends.of(output.logits, contract.labels, rule, contract.temperature)
+    return Ends.of(output.logits, contract.labels, _rule_of(output), contract.temperature)
+
+
+def _rule_of(output: ClipLogits) -> ClipRule:
+    """Return the rule by which the rows of a clip's logits are decided on; each window stands alone."""
+    return "last" if output.contract.form == "windowed" else output.contract.decision
 
 
 def _measure_length(
@@ -298,11 +309,15 @@ def _rows(contract: StreamContract, seconds: float, lengths: Sequence[float]) ->
     return list(lengths).index(seconds) + 1
 
 
-def _logit_error(output: ClipLogits, other: ClipLogits) -> LogitError | None:
+def _align(output: ClipLogits, other: ClipLogits) -> list[Array] | None:
+    """Return the logits of a model in the order of the other's labels; None where the labels differ."""
     mine, theirs = output.contract.labels, other.contract.labels
     if set(mine) != set(theirs):
         return None
     order = [mine.index(label) for label in theirs]
-    pairs = zip(output.logits, other.logits, strict=True)
-    errors = np.abs(np.concatenate([x[:, order].astype(np.float64) - y for x, y in pairs]))
+    return [logits[:, order] for logits in output.logits]
+
+
+def _logit_error(own: Sequence[Array], other: Sequence[Array]) -> LogitError:
+    errors = np.abs(np.concatenate([x.astype(np.float64) - y for x, y in zip(own, other, strict=True)]))
     return LogitError(float(errors.sum()), errors.size, float(errors.max()))

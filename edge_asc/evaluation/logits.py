@@ -20,6 +20,7 @@ from edge_asc.runtime import Runtime
 from edge_asc.streaming import StreamingClassifier, WindowedClassifier
 
 Indices = npt.NDArray[np.intp]
+Scores = npt.NDArray[np.float64]
 
 # Clips that are computed side by side.
 BATCH = 64
@@ -46,27 +47,43 @@ def at_level(log_mel: Array, decibels: float, floor: float) -> Array:
     return scaled
 
 
-def decide(logits: npt.ArrayLike, decision: ClipRule) -> Indices:
-    """Return the class index decided at each step, (steps,), from logits (steps, classes) since a reset.
+def score(logits: npt.ArrayLike, decision: ClipRule) -> Scores:
+    """Return the score of each class under a rule at each step, (steps, classes), since a reset.
 
-    "last" takes the logits of the step; "mean" the running mean of log-softmax.
+    "last" takes the log-softmax of the step, "mean" its running mean. The difference between the two largest scores is
+    the margin of the decision.
 
     Raises:
         EdgeAscError: another decision or shape, or logits that are not finite.
     """
+    x = _check_logits(logits, decision)
+    x = x - x.max(axis=1, keepdims=True)
+    x = x - np.log(np.exp(x).sum(axis=1, keepdims=True))
+    return np.cumsum(x, axis=0) / np.arange(1, len(x) + 1)[:, None] if decision == "mean" else x
+
+
+def decide(logits: npt.ArrayLike, decision: ClipRule) -> Indices:
+    """Return the class index decided at each step, (steps,), from logits (steps, classes) since a reset.
+
+    It is that of the largest score; for "last", of the largest logit, where scores may be equal by rounding.
+
+    Raises:
+        EdgeAscError: as `score` does.
+    """
+    scores = _check_logits(logits, decision) if decision == "last" else score(logits, decision)
+    chosen: Indices = np.argmax(scores, axis=1)
+    return chosen
+
+
+def _check_logits(logits: npt.ArrayLike, decision: ClipRule) -> Scores:
     x = np.asarray(logits, np.float64)
     if x.ndim != 2 or not x.shape[1]:
         raise EdgeAscError(f"logits have shape {x.shape}; expected (steps, classes)")
     if not np.isfinite(x).all():
         raise EdgeAscError("logits hold NaN or infinite values; the model is damaged: train or export it again")
-    if decision == "mean":
-        x = x - x.max(axis=1, keepdims=True)
-        # The sum has its maximum where the mean has.
-        x = np.cumsum(x - np.log(np.exp(x).sum(axis=1, keepdims=True)), axis=0)
-    elif decision != "last":
+    if decision not in CLIP_RULES:
         raise EdgeAscError(f"decision is {decision!r}; expected {' or '.join(map(repr, CLIP_RULES))}")
-    chosen: Indices = np.argmax(x, axis=1)
-    return chosen
+    return x
 
 
 def stream_logits(

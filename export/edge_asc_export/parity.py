@@ -11,9 +11,11 @@ from edge_asc.contract import INT16, StreamContract
 from edge_asc.data.layouts.tau import TAU_LABELS
 from edge_asc.data.scenes import generate_scene
 from edge_asc.errors import CheckFailedError, ExportError
+from edge_asc.evaluation.closeness import measure_closeness
 from edge_asc.evaluation.logits import choose_inputs, decide, steps_at, stream_logits
 from edge_asc.frontend import Array, LogMel
-from edge_asc.provenance import Parity
+from edge_asc.provenance import CLEAR_MARGIN, Parity
+from edge_asc.rule import ClipRule
 from edge_asc.runtime import Runtime
 from edge_asc.streaming import WindowedClassifier
 from edge_asc.tensors import to_int16
@@ -72,7 +74,8 @@ def _measure_steps(reference: Runtime, candidate: Runtime, audio: Sequence[Array
             for e, a in zip(expected[:-1], actual[:-1], strict=True)
         ]
         agreement[str(seconds)] = float(np.mean(same))
-    return _summarise(f"{len(audio)} generated scenes of {SECONDS} s", expected, actual, agreement)
+    words = f"{len(audio)} generated scenes of {SECONDS} s"
+    return _summarise(words, expected, actual, agreement, contract.decision)
 
 
 def _measure_windows(reference: Runtime, candidate: Runtime, audio: Sequence[Array]) -> Parity:
@@ -85,10 +88,12 @@ def _measure_windows(reference: Runtime, candidate: Runtime, audio: Sequence[Arr
         expected.append(pair[0])
         actual.append(pair[1])
         agreement[str(seconds)] = float((pair[0].argmax(1) == pair[1].argmax(1)).mean())
-    return _summarise(f"{WINDOWED_SECONDS} s of generated scenes", expected, actual, agreement)
+    return _summarise(f"{WINDOWED_SECONDS} s of generated scenes", expected, actual, agreement, "last")
 
 
-def _summarise(audio: str, expected: Sequence[Array], actual: Sequence[Array], agreement: dict[str, float]) -> Parity:
+def _summarise(
+    audio: str, expected: Sequence[Array], actual: Sequence[Array], agreement: dict[str, float], rule: ClipRule
+) -> Parity:
     """Compare logits of streams; drift is that of the last stream."""
     e, a = np.concatenate(expected), np.concatenate(actual)
     error = np.abs(e - a)
@@ -104,6 +109,7 @@ def _summarise(audio: str, expected: Sequence[Array], actual: Sequence[Array], a
         max_error_first=float(stream[:quarter].max()),
         max_error_last=float(stream[-quarter:].max()),
         sqnr=_sqnr(e, a),
+        closeness=measure_closeness(expected, actual, rule),
     )
 
 
@@ -142,5 +148,13 @@ def check(name: str, scheme: Scheme, parity: Parity, accepted: float | None = No
         raise ParityError(
             f"{name}: {parity.agreement:.4f} of the decisions agree with PyTorch over {parity.steps} steps, and the "
             f"logits have an SQNR of {sqnr:.1f} dB; expected {asked}: nothing was written. Record ranges on other "
+            "recordings with --calibration DIR, choose another --quantize, or accept it with --accept-agreement"
+        )
+    closeness = parity.closeness
+    clear = None if closeness is None else closeness.clear_agreement
+    if accepted is None and clear is not None and closeness is not None and not clear >= bounds.clear_agreement:
+        raise ParityError(
+            f"{name}: {clear:.4f} of the {closeness.clear_steps} decisions with a margin above {CLEAR_MARGIN:g} agree "
+            f"with PyTorch; expected at least {bounds.clear_agreement:g}: nothing was written. Record ranges on other "
             "recordings with --calibration DIR, choose another --quantize, or accept it with --accept-agreement"
         )

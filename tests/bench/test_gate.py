@@ -203,6 +203,30 @@ def test_one_regression_is_named(path: tuple[str, ...], value: Any, what: str) -
     assert f"| fuse.tflite | {what} |" in to_markdown(Comparison(tuple(findings), ()))
 
 
+def closeness(clear: int = 400, kl: float = 0.004) -> dict[str, Any]:
+    margins = [{"least": 0.0, "steps": 200, "agreed": 194}, {"least": 0.5, "steps": 400, "agreed": clear}]
+    return {"agreed": 194 + clear, "last_agreed": 580, "kl": kl, "margins": margins}
+
+
+def close(**changes: Any) -> dict[str, Any]:
+    return changed(("accuracy", "closeness"), closeness(**changes))
+
+
+def test_clear_decisions_and_probabilities_are_held_to_those_of_the_baseline() -> None:
+    clear, kl = "agreement where the reference's margin exceeds 0.5", "divergence from the reference, nats"
+    found = check(close(), close(), Limits())
+    assert {clear, kl} <= {f.what for f in found if f.verdict == "holds"}
+    assert [f.what for f in list_regressions(check(close(clear=398), close(), Limits()))] == [clear]
+    assert [f.what for f in list_regressions(check(close(kl=0.0052), close(), Limits()))] == [kl]
+    assert not list_regressions(check(close(kl=0.0048), close(), Limits()))
+    # That of a float artefact is noise of rounding.
+    assert not list_regressions(check(close(kl=4e-7), close(kl=1e-9), Limits()))
+    skipped = list_skipped(close(), result(), Limits())
+    assert skipped == ["fuse.tflite, its closeness to the reference: the baseline lacks it; make a new one"]
+    with pytest.raises(IncomparableError, match="the baseline has its closeness to the reference"):
+        check(result(), close(), Limits())
+
+
 def test_lost_clips_are_a_regression_and_won_ones_are_reported() -> None:
     right = result()["variants"][1]["accuracy"]["lengths"][1]["right_clips"]
     path = ("accuracy", "lengths", 1, "right_clips")
@@ -553,6 +577,12 @@ FIGURES: list[tuple[tuple[str | int, ...], Any, str]] = [
     (("accuracy", "labels"), ["x", "y"], r"recall: got or lacks 'y'"),
     (("accuracy", "all_steps", "recall", "x"), 0.2, "recall.x: got 0.2, expected 300 of 600"),
     (("accuracy", "all_steps", "count_by_class", "x"), 7, "sum: got 7, expected 600"),
+    (("accuracy", "closeness"), closeness(kl=-0.1), "kl: got -0.1, expected at least 0"),
+    (("accuracy", "closeness"), closeness(kl=float("nan")), "kl: got nan|finite"),
+    (("accuracy", "closeness"), closeness(clear=401), r"margins \(0.5\): got 401 equal decisions of 400"),
+    (("accuracy", "closeness"), {**closeness(), "agreed": 7}, "sum of agreed: got 594, expected 7"),
+    (("accuracy", "closeness"), {**closeness(), "last_agreed": 601}, "last_agreed: got 601"),
+    (("accuracy", "closeness"), {**closeness(), "margins": []}, "sum of steps: got 0, expected 600"),
     (("latency", "step", "rounds_ms"), [], "rounds_ms: expected array of length >= 1"),
     (("latency", "step", "rounds_ms", 0), 99.0, "rounds_ms: got 99, expected 0.1 to 0.3"),
     (("latency", "step", "rounds_ms"), [0.2] * 3, "have 3, 25 rounds, expected as many for each"),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from edge_asc.cli.console import PlainConsole
-from edge_asc.cli.tables import accuracy_table, loss_table, recall_table
+from edge_asc.cli.tables import accuracy_table, closeness_table, loss_table, recall_table
 from edge_asc.contract import Signature, StreamContract, TensorSpec
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.accuracy import Accuracy, pool, wilson_interval
@@ -430,6 +430,10 @@ def test_tables() -> None:
     assert "agreement" in text
     assert "81.2" in text  # 13 of 16 decisions
     assert "agreement" not in shown(accuracy_table(results()[:1]))
+    close = closeness_table(results())
+    assert close is not None
+    assert "81.25" in shown(close)
+    assert closeness_table(results()[:1]) is None
     recall = shown(recall_table(results(), 1))
     park = next(line for line in recall.splitlines() if "park" in line)
     assert "100.0" in park

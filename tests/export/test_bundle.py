@@ -15,7 +15,7 @@ from edge_asc.engine import open_runtime
 from edge_asc.errors import ContractError, ExportError
 from edge_asc.files import sha256
 from edge_asc.progress import Progress
-from edge_asc.provenance import Parity
+from edge_asc.provenance import CLEAR_MARGIN, Closeness, MarginRange, Parity
 from edge_asc.unknown import UnknownRule
 from edge_asc_export import bundle, parity
 from edge_asc_export.artefact import Draft, write
@@ -146,6 +146,21 @@ def test_a_quantised_artefact_is_held_to_the_bounds_of_its_scheme(
         return
     with pytest.raises(parity.ParityError, match=r"a\.onnx: .* expected at least .*--accept-agreement"):
         parity.check("a.onnx", SCHEMES[scheme], measured, accepted)
+
+
+def test_clear_decisions_must_be_those_of_pytorch() -> None:
+    def measured(clear: int) -> Parity:
+        margins = (
+            MarginRange(least=0.0, steps=40, agreed=30),
+            MarginRange(least=CLEAR_MARGIN, steps=60, agreed=clear),
+        )
+        closeness = Closeness(agreed=30 + clear, last_agreed=95, kl=0.01, margins=margins)
+        return Parity("scenes", 100, 0.95, 0.1, 0.01, {}, 0.1, 0.1, 30.0, closeness)
+
+    parity.check("a.onnx", SCHEMES["int8"], measured(60))
+    with pytest.raises(parity.ParityError, match=r"0\.9833 of the 60 decisions with a margin above 0\.5 agree"):
+        parity.check("a.onnx", SCHEMES["int8"], measured(59))
+    parity.check("a.onnx", SCHEMES["int8"], measured(59), 0.9)
 
 
 @pytest.mark.parametrize("accepted", [None, 0.01])

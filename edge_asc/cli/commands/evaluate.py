@@ -192,10 +192,12 @@ def _evaluate_stream(
 def _print(evaluation: Evaluation, successive: list[Accuracy], recall: bool) -> None:
     """Print tables; `successive` results are compared with the result above each."""
     from edge_asc.cli.errors import class_table, print_confusions
-    from edge_asc.cli.tables import accuracy_table, loss_table, recall_table
+    from edge_asc.cli.tables import accuracy_table, closeness_table, loss_table, recall_table
 
     results, predictions = evaluation.results, evaluation.predictions
     out.print(accuracy_table(results))
+    if closeness := closeness_table(results):
+        out.print(closeness)
     if successive:
         out.print(loss_table(successive))
     for result in results:

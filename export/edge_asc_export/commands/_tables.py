@@ -43,19 +43,35 @@ def parity_table(manifest: Manifest, parities: Mapping[str, Parity]) -> Table:
     first = next(iter(parities.values()))
     table = Table(title=f"against float PyTorch: {first.steps} steps, {first.audio}", title_justify="left")
     table.add_column("artefact", overflow="fold")
-    for name in ("engine", "KB", "agreement", "max logit error", "mean", "drift: first / last quarter"):
+    for name in ("engine", "KB", "agreement", "KL, nats", "max logit error", "mean", "drift: first / last quarter"):
         table.add_column(name, justify="right")
     for name, parity in parities.items():
         entry = manifest.files[name]
+        kl = "" if parity.closeness is None else f"{parity.closeness.kl:.2g}"
         table.add_row(
             name,
             entry.engine,
             f"{entry.bytes / 1000:.0f}",
             f"{parity.agreement:.4f}",
+            kl,
             f"{parity.max_error:.2g}",
             f"{parity.mean_error:.2g}",
             f"{parity.max_error_first:.2g} / {parity.max_error_last:.2g}",
         )
+    return table
+
+
+def closeness_table(parities: Mapping[str, Parity]) -> Table:
+    """Return a table of the share of equal decisions, under the rule for clips, by the margin of PyTorch's."""
+    table = Table(title="agreement of decisions by their margin in float PyTorch", title_justify="left")
+    table.add_column("artefact", overflow="fold")
+    known = {name: parity.closeness for name, parity in parities.items() if parity.closeness is not None}
+    margins = next(iter(known.values())).margins if known else ()
+    for each in margins:
+        table.add_column(f"≥ {each.least:g}\nn = {each.steps}", justify="right")
+    for name, closeness in known.items():
+        shares = ("–" if not each.steps else f"{each.agreed / each.steps:.3f}" for each in closeness.margins)
+        table.add_row(name, *shares)
     return table
 
 

@@ -243,7 +243,7 @@ def _measure(
 
 
 def _print(selection: Selection | None, manifest: Manifest, results: Sequence[Accuracy]) -> None:
-    from edge_asc.cli.tables import accuracy_table
+    from edge_asc.cli.tables import accuracy_table, closeness_table
     from edge_asc_export.commands import _tables as tables
 
     if selection:
@@ -252,7 +252,11 @@ def _print(selection: Selection | None, manifest: Manifest, results: Sequence[Ac
     parities = tables.parities_of(manifest)
     out.print(tables.parity_table(manifest, parities))
     out.print(tables.length_table(parities))
+    if any(each.closeness and each.closeness.agreed < each.closeness.steps for each in parities.values()):
+        out.print(tables.closeness_table(parities))
     if any(entry.contract.measured.levels for entry in manifest.files.values()):
         out.print(tables.level_table(manifest))
     if results:
         out.print(accuracy_table(results))
+        if table := closeness_table(results):
+            out.print(table)
