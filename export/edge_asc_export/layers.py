@@ -18,6 +18,10 @@ from edge_asc.models.lowering import Lowerable
 from edge_asc_export.builder import Builder, Padding
 from edge_asc_export.graph import Add, Array, Conv2D
 
+# XNNPACK has depthwise kernels of at most 25 taps; a longer one is computed channel by channel.
+MOST_TAPS = 25
+TAPS = 8
+
 
 @dataclass(frozen=True)
 class Scaled:
@@ -135,10 +139,18 @@ def _(layer: nn.Tanh, site: Site) -> str:
 
 @lower_layer.register
 def _(layer: MelMean, site: Site) -> str:
-    """Average over mel by a depthwise convolution of equal weights."""
+    """Average over mel by depthwise convolutions of equal weights: over many rows in two steps, which is exact.
+
+    The first step is a tensor of its own in a plan, with its own range, and both formats round it alike.
+    """
     mels, _, channels = site.builder.shapes[site.x]
+    x, zeros = site.x, np.zeros(channels, np.float32)
+    if mels > MOST_TAPS and mels % TAPS == 0:
+        weight = np.full((TAPS, 1, 1, channels), 1.0 / TAPS, np.float32)
+        x = site.builder.emit(Conv2D(f"{site.name}_parts", x, weight, zeros, stride=(TAPS, 1), depthwise=True))
+        mels //= TAPS
     weight = np.full((mels, 1, 1, channels), 1.0 / mels, np.float32)
-    return site.builder.emit(Conv2D(site.name, site.x, weight, np.zeros(channels, np.float32), depthwise=True))
+    return site.builder.emit(Conv2D(site.name, x, weight, zeros, depthwise=True))
 
 
 @lower_layer.register

@@ -170,7 +170,10 @@ class Plan:
         planned = {tensor: shared for shared in self.ranges for tensor in shared.tensors}
         for tensors, _ in sharing(graph, 1.0):
             if missing := [tensor for tensor in tensors if tensor not in planned]:
-                raise ExportError(f"no activation range for {', '.join(missing)}: the plan belongs to another model")
+                raise ExportError(
+                    f"the quantisation plan has no activation range for {', '.join(missing)}: it belongs to another "
+                    "model, or to an older version; record it again with --calibration DIR"
+                )
             if len({id(planned[tensor]) for tensor in tensors}) != 1:
                 raise ExportError(f"{', '.join(tensors)} share their integers, but not their range in the plan")
 

@@ -10,12 +10,11 @@ import torch
 
 from artefacts import BACKBONES, calibrated, clips, randomised
 from edge_asc_export.graph import Conv2D, Fold, Graph, Unfold
+from edge_asc_export.layers import MOST_TAPS
 from edge_asc_export.lowering import lower_gru, lower_step, lower_window
 from edge_asc_export.passes import fold_mel as folding
-from edge_asc_export.passes import shorten_means as shortening
 from edge_asc_export.passes.equalise import equalise_by_plan
 from edge_asc_export.passes.fold_mel import FACTOR
-from edge_asc_export.passes.shorten_means import MOST_TAPS
 from edge_asc_export.pipeline import Lowered, run_passes
 from edge_asc_export.plan import Plan
 from edge_asc_export.scheme import SCHEMES
@@ -30,7 +29,7 @@ def lowered(backbone: str, form: str) -> Graph:
 
 
 def optimise(graph: Graph, plan: Plan = FLOAT) -> Lowered:
-    return run_passes(Lowered.of(graph, plan), (folding.PASS, shortening.PASS))
+    return run_passes(Lowered.of(graph, plan), (folding.PASS,))
 
 
 def fold_mel(graph: Graph) -> Graph:
@@ -79,21 +78,18 @@ def test_the_stem_reads_two_blocks_of_bins(backbone: str, rows: int, form: str) 
 
 
 def test_long_means_are_taken_in_two_steps() -> None:
-    graph = lowered("bcresnet", "causal")
-    long = [node.output for node in graph.nodes if is_mean(node)]
-    assert len(long) == 9
-    found = shortening.shorten_means(Lowered.of(graph, FLOAT)).graph
-    assert not [node for node in found.nodes if is_mean(node)]
-    for name in long:
-        parts, whole = (node for node in found.nodes if node.output in (f"{name}_parts", name))
-        assert isinstance(parts, Conv2D)
-        assert isinstance(whole, Conv2D)
-        assert parts.stride[0] == parts.weight.shape[0] == 8
+    nodes = {node.output: node for node in lowered("bcresnet", "causal").nodes if isinstance(node, Conv2D)}
+    means = [node for name, node in nodes.items() if name.endswith("_mean")]
+    assert len(means) == 9
+    for whole in means:
+        parts = nodes[f"{whole.output}_parts"]
         assert whole.input == parts.output
+        assert parts.stride[0] == parts.weight.shape[0] == 8
+        assert len(parts.weight) * len(whole.weight) > MOST_TAPS
 
 
 def is_mean(node: Any) -> bool:
-    return isinstance(node, Conv2D) and node.output.endswith("_mean") and node.weight.shape[0] > MOST_TAPS
+    return isinstance(node, Conv2D) and node.output.endswith("_mean_parts")
 
 
 def test_an_equalised_mean_keeps_the_scale_of_each_channel() -> None:
@@ -115,7 +111,8 @@ def test_new_tensors_are_quantised_as_those_they_are_made_of() -> None:
     qparams = found.qparams
     assert qparams["features_folded"] == plan.qparams["features"]
     assert qparams[f"{stem(graph).output}_folded"] == plan.qparams[stem(graph).output]
-    assert qparams["body_0_mean_parts"] == plan.qparams["body_0_mel"]
+    assert qparams["body_0_mean_parts"] == plan.qparams["body_0_mean_parts"]
+    assert qparams["body_0_mean_parts"].scale < qparams["body_0_mel"].scale
     assert {node.output for node in found.graph.nodes if isinstance(node, Conv2D)} <= set(qparams)
 
 

@@ -17,7 +17,7 @@ from edge_asc.native import drop_lines
 from edge_asc_export.format import File, Format
 from edge_asc_export.graph import Graph
 from edge_asc_export.operations import Inspection, Operation, summarise
-from edge_asc_export.passes import equalise, expand_gru, fold_mel, shorten_means
+from edge_asc_export.passes import equalise, expand_gru, fold_mel
 from edge_asc_export.scheme import Scheme
 from edge_asc_export.tflite_packing import load_schema
 from edge_asc_export.tflite_writer import write_tflite
@@ -30,9 +30,8 @@ PASSES = (
     equalise.PASS,
     # TFLite has no GRU.
     expand_gru.PASS,
-    # XNNPACK's kernels gain from more channels and fewer taps; means are cut after the first convolution is folded.
+    # XNNPACK's kernels gain from more channels.
     fold_mel.PASS,
-    shorten_means.PASS,
 )
 
 
