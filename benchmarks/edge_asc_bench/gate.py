@@ -28,6 +28,7 @@ FEWEST_ROUNDS = 5
 ROUNDING = 1e-9
 
 AGREEMENT = "agreement with the reference"
+ARENA = "arena of TensorFlow Lite Micro"
 
 
 def check(result: Result, baseline: Result, limits: Limits, *, allow_missing: bool = False) -> Comparison:
@@ -73,6 +74,7 @@ def check(result: Result, baseline: Result, limits: Limits, *, allow_missing: bo
         compared += _compare_streams(before, after, limits)
         compared += _compare_size(before, after, limits)
         compared += _compare_operations(before, after)
+        compared += _compare_arena(before, after, limits)
         compared += _compare_instructions(before, after, limits)
         if timed:
             compared += _compare_times(before, after, baseline, result, limits)
@@ -112,6 +114,7 @@ def _list_new(before: Variant, after: Variant, reference: str | None) -> Iterato
     pairs = {
         "events on a stream": (before.stream or None, after.stream or None),
         AGREEMENT: (before.agreed_share, after.agreed_share),
+        ARENA: (before.arena, after.arena),
         "operations": (before.graph, after.graph),
         "memory": (before.memory, after.memory),
     }
@@ -197,6 +200,18 @@ def _compare_operations(before: Variant, after: Variant) -> Iterator[Finding]:
         if then_or_none is not None:
             value = _require(before, now_or_none, f"XNNPACK: {noun}")
             yield _judge(before, f"XNNPACK: {noun}", (then_or_none, value), value <= then_or_none, 0)
+
+
+def _compare_arena(before: Variant, after: Variant, limits: Limits) -> Iterator[Finding]:
+    if before.arena is None:
+        return
+    if after.arena is None:
+        raise IncomparableError(
+            f"{before.name}: the baseline has the {ARENA}, the result has not; install edge-asc[tflm] and measure it "
+            "too, or make a new baseline"
+        )
+    holds = after.arena <= (1 + limits.size) * before.arena
+    yield _judge(before, f"{ARENA}, bytes", (before.arena, after.arena), holds, limits.size)
 
 
 def _compare_instructions(before: Variant, after: Variant, limits: Limits) -> Iterator[Finding]:

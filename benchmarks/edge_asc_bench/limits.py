@@ -27,7 +27,7 @@ class Limits:
     Attributes:
         false_alarms: chance that a whole check reports changed accuracy though nothing changed; at most 0.5.
         agreement: drop of the share of decisions that equal the reference's; at most 0.5.
-        size: growth of a file; at most 0.5.
+        size: growth of a file, and of its arena in TensorFlow Lite Micro; at most 0.5.
         latency: growth of the median of a decision, as a multiple of the reference's in the same run; at most 1.
         memory: growth of the peak resident set, as a multiple of the reference's in the same run; at most 1.
         instructions: growth of the instructions of a decision, with the same version of the engine; at most 0.5.

@@ -93,7 +93,11 @@ class Data(Part, frozen=True, kw_only=True):
 
 
 class Graph(Part, frozen=True, kw_only=True):
-    """The operations inside an artefact; see `edge_asc_export.inspection.Inspection`."""
+    """The operations inside an artefact; see `edge_asc_export.inspection.Inspection`.
+
+    `arena` is the memory that TensorFlow Lite Micro takes for the artefact, bytes: None where it does not run the
+    artefact or was not installed, absent in older results.
+    """
 
     operations: dict[str, Counts]
     arithmetic: dict[str, Counts]
@@ -313,6 +317,11 @@ class Variant(Part, frozen=True, kw_only=True):
         if self.accuracy is not None:
             return self.accuracy.all_steps.agreement
         return None if self.agreement is None else self.agreement.share
+
+    @property
+    def arena(self) -> int | None:
+        """Bytes that TensorFlow Lite Micro takes for the artefact beside the file; None where it was not measured."""
+        return (self.graph.arena or None) if self.graph else None
 
     def accuracy_at(self, form: str) -> LengthAccuracy | None:
         """Return the accuracy that belongs to a form: at a window's length, or at the longest length for a step."""
