@@ -17,8 +17,9 @@ from edge_asc_bench.comparability import (
 )
 from edge_asc_bench.finding import Comparison, Finding, Skip, Verdict
 from edge_asc_bench.limits import Limits
-from edge_asc_bench.result import Latency, Result, Variant, describe_form
+from edge_asc_bench.result import Latency, Result, Variant
 from edge_asc_bench.streamscore import StreamScore
+from edge_asc_bench.wording import describe_form
 
 __all__ = ["IncomparableError", "check"]
 

@@ -395,13 +395,3 @@ def read(path: Path) -> Result:
     result = document.convert(path, value, Result, ADVICE)
     document.validate(path, lambda: consistency.check_result(result), ADVICE)
     return result
-
-
-def describe_form(form: str) -> str:
-    """Return the title of a form of a latency: "step", or the length of the window."""
-    return form if form == "step" else f"{form} s"
-
-
-def describe_variant(name: str, form: str) -> str:
-    """Return the title of a model in one of its forms: its name, and the length of a window."""
-    return name if form == "step" else f"{name}, {describe_form(form)}"

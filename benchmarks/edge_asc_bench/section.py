@@ -17,10 +17,9 @@ from edge_asc_bench.result import (
     LengthAccuracy,
     Result,
     Variant,
-    describe_form,
-    describe_variant,
 )
 from edge_asc_bench.verdict import Verdict, judge_benchmark, name_machine
+from edge_asc_bench.wording import describe_form, describe_variant
 
 Get = Callable[[Variant, str, Latency | None], float | None]
 """A value of a variant in one form (None if it was not timed); None where it was not measured."""
