@@ -25,6 +25,7 @@ EXPORTS := $(if $(REUSE),,$(EXPORTED))
 
 # Pretrained models, and the artefacts of each that the wheel contains.
 ZOO := $(patsubst %/checkpoint.json,%,$(wildcard edge_asc/zoo/*/checkpoint.json))
+AUTHOR := The edge-asc maintainers
 BUNDLES := edge_asc/zoo/fuse/float $(addsuffix /int8,$(ZOO))
 
 # Other runtimes, in an environment of their own.
@@ -79,7 +80,7 @@ proof: $(INSTALLED)
 zoo: $(BUNDLES)
 
 $(BUNDLES): $(INSTALLED)
-	$(BIN)/edge-asc export $(@D) --quantize $(subst float,none,$(@F)) --output $@
+	$(BIN)/edge-asc export $(@D) --quantize $(subst float,none,$(@F)) --author "$(AUTHOR)" --license Apache-2.0 --output $@
 
 exported: $(EXPORTED)
 

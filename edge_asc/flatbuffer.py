@@ -1,4 +1,4 @@
-"""Reads tables of a flatbuffer, checks every offset, and replaces vectors: enough to edit a TFLite file.
+"""Reads and packs tables of a flatbuffer, checks every offset, and replaces vectors: enough to edit a TFLite file.
 
 A table starts with the signed distance back to its vtable. The vtable holds two sizes and then, for each field, the
 field's distance from the table, 0 if absent. A field that is a string, a vector or a table holds the unsigned distance
@@ -8,7 +8,8 @@ from itself to it; a vector starts with its length. All numbers are little-endia
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,11 @@ BUFFER_DATA = 0
 
 # Of the data of a buffer, bytes; enough for any other vector, too.
 ALIGNMENT = 16
+
+Value: TypeAlias = "np.uint8 | np.uint32 | str | npt.NDArray[np.float32] | tuple[Fields, ...] | Fields"
+"""A field: a number, a string, a vector of numbers, a vector of tables, or a table."""
+Fields: TypeAlias = Mapping[int, Value]
+"""A table to pack: values by their position in the schema."""
 
 
 def tflite_metadata(data: bytes, name: str) -> bytes | None:
@@ -157,6 +163,56 @@ class Patch:
             struct.pack_into("<I", self.data, start, len(content))
         else:
             self.append(position, np.frombuffer(content, np.uint8))
+
+
+def pack(root: Fields, identifier: bytes) -> bytes:
+    """Return the flatbuffer of a table; equal strings are stored once."""
+    data = bytearray(4) + identifier
+    references: list[tuple[int, Value]] = [(0, root)]
+    strings: list[tuple[int, str]] = []
+    # References lead forward: a table is followed by what it refers to, and all tables by the strings.
+    for place, value in references:
+        if isinstance(value, str):
+            strings.append((place, value))
+            continue
+        data += bytes(-len(data) % 4)
+        position = len(data)
+        if isinstance(value, Mapping):
+            position += _append_table(data, value, references)
+        elif isinstance(value, tuple):
+            data += struct.pack("<I", len(value)) + bytes(4 * len(value))
+            references += [(position + 4 + 4 * i, each) for i, each in enumerate(value)]
+        else:
+            data += struct.pack("<I", value.size) + value.astype("<f4").tobytes()
+        struct.pack_into("<I", data, place, position - place)
+    positions: dict[str, int] = {}
+    for place, text in strings:
+        if text not in positions:
+            data += bytes(-len(data) % 4)
+            positions[text] = len(data)
+            content = text.encode()
+            data += struct.pack("<I", len(content)) + content + b"\0"
+        struct.pack_into("<I", data, place, positions[text] - place)
+    return bytes(data)
+
+
+def _append_table(data: bytearray, fields: Fields, references: list[tuple[int, Value]]) -> int:
+    """Append a vtable and its table, whose fields have 4 bytes each; return the distance of the table."""
+    count = max(fields, default=-1) + 1
+    offsets = [4 + 4 * list(fields).index(i) if i in fields else 0 for i in range(count)]
+    padding = bytes(-(4 + 2 * count) % 4)
+    data += padding
+    vtable, size = len(data), 4 + 2 * count
+    data += struct.pack(f"<{2 + count}H", size, 4 + 4 * len(fields), *offsets)
+    table = len(data)
+    data += struct.pack("<i", table - vtable)
+    for value in fields.values():
+        if isinstance(value, np.uint8 | np.uint32):
+            data += struct.pack("<I", int(value))
+        else:
+            references.append((len(data), value))
+            data += bytes(4)
+    return len(padding) + size
 
 
 def _read(data: bytes | bytearray, layout: str, position: int) -> int:

@@ -125,6 +125,8 @@ class Provenance:
         float_parts: which parts compute in float, in words; "float" in JSON.
         calibration: where activation ranges come from; None where the scheme needs none.
         adaptation: how the output layer was replaced; None where it is that of the checkpoint.
+        author: of the model; "" where it is not known.
+        license: of the model; "" where it is not known.
     """
 
     edge_asc: str = ""
@@ -134,6 +136,8 @@ class Provenance:
     float_parts: str = ""
     calibration: Calibration | None = None
     adaptation: Adaptation | None = None
+    author: str = ""
+    license: str = ""
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return a JSON object that `from_json` reads."""
@@ -145,6 +149,8 @@ class Provenance:
             "float": self.float_parts,
             "calibration": None if self.calibration is None else self.calibration.to_json(),
             **({} if self.adaptation is None else {"adaptation": self.adaptation.to_json()}),
+            **({"author": self.author} if self.author else {}),
+            **({"license": self.license} if self.license else {}),
         }
 
     @classmethod
@@ -163,6 +169,8 @@ class Provenance:
             float_parts=value.text("float", ""),
             calibration=None if calibration is None else Calibration.from_json(calibration),
             adaptation=None if adaptation is None else Adaptation.from_json(adaptation),
+            author=value.text("author", ""),
+            license=value.text("license", ""),
         )
 
 

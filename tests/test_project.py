@@ -170,3 +170,12 @@ def test_minimums_follow_extras_of_the_package_itself(tmp_path: Path) -> None:
 )
 def test_every_extra_has_lowest_versions(extra: str) -> None:
     assert minimum.collect_minimums(ROOT / "pyproject.toml", [extra])["numpy"] == "2.0"
+
+
+def test_pictures_of_the_readme_are_there_and_have_words() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    pictures = re.findall(r"!\[(.*?)\]\((.*?)\)", text)
+    assert [path for _, path in pictures] == ["docs/demo.svg", "docs/page.png"]
+    assert all(len(words.split()) > 5 for words, _ in pictures)
+    assert (ROOT / "docs/page.png").stat().st_size < 80_000
+    assert len(text.split()) <= 900

@@ -110,6 +110,8 @@ def _make_size(contest: Contest, result: Result) -> Card | None:
     lines = _compare_rivals(contest, lambda v: v.bytes, ("smaller", "larger", "as large"), format_bytes)
     if subject.parameters:
         lines.append(f"{format_count(subject.parameters, 'parameter')}; {format_bytes(subject.state_bytes)} of state")
+    if subject.arena is not None:
+        lines.append(f"{format_bytes(subject.arena)} of arena in TensorFlow Lite Micro")
     return Card("Size", format_bytes(subject.bytes), "of the file", lines)
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import msgspec
 
 from edge_asc_bench.quality import find_float
-from edge_asc_bench.result import Latency, Result, Variant, describe_form
+from edge_asc_bench.result import Latency, Result, Variant
+from edge_asc_bench.wording import describe_form
 
 TITLES = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime", "litert": "LiteRT"}
 

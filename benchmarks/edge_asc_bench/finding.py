@@ -163,6 +163,8 @@ def to_benchmark_action(result: Result) -> list[Entry]:
     entries = []
     for variant in result.variants:
         entries.append(Entry(f"{variant.name}: size", "bytes", variant.bytes))
+        if variant.arena is not None:
+            entries.append(Entry(f"{variant.name}: arena", "bytes", variant.arena))
         # Times under emulation are no device's.
         for form, latency in ({} if result.machine.emulated else variant.latency).items():
             name = f"{variant.name}: {form if form == 'step' else f'{form} s window'}, p50"

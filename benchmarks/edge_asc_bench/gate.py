@@ -18,8 +18,9 @@ from edge_asc_bench.comparability import (
 )
 from edge_asc_bench.finding import Comparison, Finding, Skip, Verdict
 from edge_asc_bench.limits import Limits
-from edge_asc_bench.result import Latency, Result, Variant, describe_form
+from edge_asc_bench.result import Latency, Result, Variant
 from edge_asc_bench.streamscore import StreamScore
+from edge_asc_bench.wording import describe_form
 
 __all__ = ["IncomparableError", "check"]
 
@@ -34,6 +35,7 @@ CLEAR = f"agreement where the reference's margin exceeds {CLEAR_MARGIN:g}"
 KL = "divergence from the reference, nats"
 # Growth of a divergence that says nothing, nats: that of a float artefact is a billionth.
 SMALLEST_KL = 5e-4
+ARENA = "arena of TensorFlow Lite Micro"
 
 
 def check(result: Result, baseline: Result, limits: Limits, *, allow_missing: bool = False) -> Comparison:
@@ -80,6 +82,7 @@ def check(result: Result, baseline: Result, limits: Limits, *, allow_missing: bo
         compared += _compare_streams(before, after, limits)
         compared += _compare_size(before, after, limits)
         compared += _compare_operations(before, after)
+        compared += _compare_arena(before, after, limits)
         compared += _compare_instructions(before, after, limits)
         if timed:
             compared += _compare_times(before, after, baseline, result, limits)
@@ -120,6 +123,7 @@ def _list_new(before: Variant, after: Variant, reference: str | None) -> Iterato
         "events on a stream": (before.stream or None, after.stream or None),
         AGREEMENT: (before.agreed_share, after.agreed_share),
         CLOSENESS: (before.closeness, after.closeness),
+        ARENA: (before.arena, after.arena),
         "operations": (before.graph, after.graph),
         "memory": (before.memory, after.memory),
     }
@@ -220,6 +224,18 @@ def _compare_operations(before: Variant, after: Variant) -> Iterator[Finding]:
         if then_or_none is not None:
             value = _require(before, now_or_none, f"XNNPACK: {noun}")
             yield _judge(before, f"XNNPACK: {noun}", (then_or_none, value), value <= then_or_none, 0)
+
+
+def _compare_arena(before: Variant, after: Variant, limits: Limits) -> Iterator[Finding]:
+    if before.arena is None:
+        return
+    if after.arena is None:
+        raise IncomparableError(
+            f"{before.name}: the baseline has the {ARENA}, the result has not; install edge-asc[tflm] and measure it "
+            "too, or make a new baseline"
+        )
+    holds = after.arena <= (1 + limits.size) * before.arena
+    yield _judge(before, f"{ARENA}, bytes", (before.arena, after.arena), holds, limits.size)
 
 
 def _compare_instructions(before: Variant, after: Variant, limits: Limits) -> Iterator[Finding]:

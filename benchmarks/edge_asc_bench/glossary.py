@@ -21,6 +21,11 @@ TERMS = (
         "Agreement",
         "The share of decisions that equal those of the float model in PyTorch. It needs no labels.",
     ),
+    Term(
+        "arena",
+        "Arena",
+        "The memory that TensorFlow Lite Micro, the engine of microcontrollers, takes for a model beside its file.",
+    ),
     Term("cold-start", "Cold start", "The time to open the model and to make the first decision."),
     Term("confusion-matrix", "Confusion matrix", "How many clips of each label got which decision."),
     Term("decision", "Decision", "One answer of the model: a label, with a probability for every label."),

@@ -12,8 +12,8 @@ from edge_asc_bench.chart import CostPoint, Frame, Series
 from edge_asc_bench.drawing import fit
 from edge_asc_bench.latency import Distribution
 from edge_asc_bench.legend import Key, make_fill, make_line
-from edge_asc_bench.result import Accuracy, LengthAccuracy, Memory, Result, Variant, describe_variant
-from edge_asc_bench.wording import format_milliseconds, format_share
+from edge_asc_bench.result import Accuracy, LengthAccuracy, Memory, Result, Variant
+from edge_asc_bench.wording import describe_variant, format_milliseconds, format_share
 
 Points = list[tuple[float, float]]
 Models = Sequence[tuple[Series, Variant]]

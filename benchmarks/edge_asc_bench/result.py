@@ -94,7 +94,11 @@ class Data(Part, frozen=True, kw_only=True):
 
 
 class Graph(Part, frozen=True, kw_only=True):
-    """The operations inside an artefact; see `edge_asc_export.inspection.Inspection`."""
+    """The operations inside an artefact; see `edge_asc_export.inspection.Inspection`.
+
+    `arena` is the memory that TensorFlow Lite Micro takes for the artefact, bytes: None where it does not run the
+    artefact or was not installed, absent in older results.
+    """
 
     operations: dict[str, Counts]
     arithmetic: dict[str, Counts]
@@ -326,6 +330,11 @@ class Variant(Part, frozen=True, kw_only=True):
         measured = self.accuracy or self.agreement
         return None if measured is None else measured.closeness or None
 
+    @property
+    def arena(self) -> int | None:
+        """Bytes that TensorFlow Lite Micro takes for the artefact beside the file; None where it was not measured."""
+        return (self.graph.arena or None) if self.graph else None
+
     def accuracy_at(self, form: str) -> LengthAccuracy | None:
         """Return the accuracy that belongs to a form: at a window's length, or at the longest length for a step."""
         rows = () if self.accuracy is None else self.accuracy.lengths
@@ -398,13 +407,3 @@ def read(path: Path) -> Result:
     result = document.convert(path, value, Result, ADVICE)
     document.validate(path, lambda: consistency.check_result(result), ADVICE)
     return result
-
-
-def describe_form(form: str) -> str:
-    """Return the title of a form of a latency: "step", or the length of the window."""
-    return form if form == "step" else f"{form} s"
-
-
-def describe_variant(name: str, form: str) -> str:
-    """Return the title of a model in one of its forms: its name, and the length of a window."""
-    return name if form == "step" else f"{name}, {describe_form(form)}"

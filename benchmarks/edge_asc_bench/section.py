@@ -17,10 +17,9 @@ from edge_asc_bench.result import (
     LengthAccuracy,
     Result,
     Variant,
-    describe_form,
-    describe_variant,
 )
 from edge_asc_bench.verdict import Verdict, judge_benchmark, name_machine
+from edge_asc_bench.wording import describe_form, describe_variant
 
 Get = Callable[[Variant, str, Latency | None], float | None]
 """A value of a variant in one form (None if it was not timed); None where it was not measured."""
@@ -79,6 +78,10 @@ def _get_peak(variant: Variant, form: str, latency: Latency | None) -> float | N
     return variant.memory.peak / 1e6 if variant.memory and variant.memory.peak is not None else None
 
 
+def _get_arena(variant: Variant, form: str, latency: Latency | None) -> float | None:
+    return None if variant.arena is None else variant.arena / 1000
+
+
 def _get_accuracy(variant: Variant, form: str, latency: Latency | None) -> float | None:
     """At the longest length, or at that of the window whose times these are, in per cent."""
     row = variant.accuracy_at(form)
@@ -102,6 +105,7 @@ COLUMNS = (
     Column("grown KB", _get_growth, ".0f"),
     Column("peak MB", _get_peak, ".1f", is_time=False, term="peak"),
     Column("KB", lambda variant, *_: variant.bytes / 1000, ".0f", is_time=False),
+    Column("arena KB", _get_arena, ".0f", is_time=False, term="arena"),
     Column("state KB", lambda variant, *_: variant.state_bytes / 1000, ".1f", is_time=False, term="state"),
     Column("accuracy %", _get_accuracy, ".1f", is_time=False, larger_is_better=True, term="accuracy"),
     Column(

@@ -19,19 +19,19 @@ def tabulate(result: Result) -> Table:
     table = Table(title=title, title_justify="left")
     for name in ("model", "form"):
         table.add_column(name, overflow="fold")
-    for name in ("p50 ms", "p99 ms", "front end", "model", "real time", "cold ms", "peak MB", "KB"):
+    for name in ("p50 ms", "p99 ms", "front end", "model", "real time", "cold ms", "peak MB", "KB", "arena KB"):
         table.add_column(name, justify="right")
     for name in ("accuracy %", "agreement"):
         table.add_column(name, justify="right")
     for variant in result.variants:
-        size = f"{variant.bytes / 1000:.0f}"
+        sizes = f"{variant.bytes / 1000:.0f}", "" if variant.arena is None else f"{variant.arena / 1000:.0f}"
         latencies = {} if machine.emulated else variant.latency
         if not latencies:
-            table.add_row(variant.name, "", *[""] * 7, size, *_show_quality(variant, "step"))
+            table.add_row(variant.name, "", *[""] * 7, *sizes, *_show_quality(variant, "step"))
         for form, latency in latencies.items():
             memory = _show_memory(variant.memory)
             table.add_row(
-                variant.name, _show_form(form), *_show_times(latency), memory, size, *_show_quality(variant, form)
+                variant.name, _show_form(form), *_show_times(latency), memory, *sizes, *_show_quality(variant, form)
             )
     table.caption = "p50 of front end and model separately; peak resident set, and its part above the imported runtime"
     return table

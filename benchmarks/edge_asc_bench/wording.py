@@ -69,3 +69,13 @@ def compare(own: float, other: float, less: str, more: str, equal: str) -> str:
 def join(parts: Sequence[str]) -> str:
     """Return parts of a sentence as one: "a", "a and b", "a, b and c"."""
     return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
+
+
+def describe_form(form: str) -> str:
+    """Return the title of a form of a latency: "step", or the length of the window."""
+    return form if form == "step" else f"{form} s"
+
+
+def describe_variant(name: str, form: str) -> str:
+    """Return the title of a model in one of its forms: its name, and the length of a window."""
+    return name if form == "step" else f"{name}, {describe_form(form)}"

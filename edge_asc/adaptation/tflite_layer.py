@@ -7,12 +7,14 @@ from collections import Counter
 import numpy as np
 import numpy.typing as npt
 
+from edge_asc import tflite_metadata
 from edge_asc.adaptation.layer import IntegerLayer, OutputLayer, Site
 from edge_asc.contract import METADATA_KEY, StreamContract
 from edge_asc.errors import ContractError
 from edge_asc.flatbuffer import BUFFER_DATA, METADATA_BUFFER, METADATA_NAME, MODEL_BUFFERS, MODEL_METADATA, Patch, Table
 from edge_asc.seal import SPARE, seal
 from edge_asc.tensors import Affine
+from edge_asc.tflite_metadata import append_labels, strip_labels
 
 # Positions of fields in TFLite's schema.
 MODEL_CODES, MODEL_SUBGRAPHS, MODEL_SIGNATURES = 1, 2, 7
@@ -41,7 +43,7 @@ class TfliteEditor:
         Raises:
             ContractError: the logits come from something else, or the file is damaged.
         """
-        self._data = data
+        self._data = strip_labels(data, contract)
         self._model = Table.root(data)
         (signature,) = self._model.tables(MODEL_SIGNATURES)
         subgraph = list(self._model.tables(MODEL_SUBGRAPHS))[signature.uint(SIGNATURE_SUBGRAPH)]
@@ -101,18 +103,28 @@ class TfliteEditor:
         for index in self._outputs:
             shape = np.array([1, len(bias)], np.int32)
             patch.append(self._tensors[index].position(TENSOR_SHAPE), shape)
-        self._write_contract(patch, contract)
-        return seal(bytes(patch.data))
+        has_labels = self._write_metadata(patch, contract)
+        data = bytes(patch.data)
+        return seal(append_labels(data, contract) if has_labels else data)
 
-    def _write_contract(self, patch: Patch, contract: StreamContract) -> None:
-        """Put a contract in place of the file's, with the spaces that were there, or behind everything else."""
+    def _write_metadata(self, patch: Patch, contract: StreamContract) -> bool:
+        """Put a contract, with the spaces that were there, and its TFLite Metadata in place of the file's.
+
+        Returns:
+            Whether the file has TFLite Metadata, which names a file of labels.
+        """
+        has_labels = False
         for entry in self._model.tables(MODEL_METADATA):
-            if entry.bytes(METADATA_NAME) == METADATA_KEY.encode():
-                buffer = entry.uint(METADATA_BUFFER)
+            buffer, name = entry.uint(METADATA_BUFFER), entry.bytes(METADATA_NAME).decode()
+            if name == METADATA_KEY:
                 room = len(self._buffers[buffer].bytes(BUFFER_DATA))
                 text = contract.dumps().encode()
                 text = text.ljust(room) if len(text) <= room else contract.dumps(SPARE).encode()
                 patch.replace(self._data_position(buffer), text)
+            elif name == tflite_metadata.NAME:
+                patch.replace(self._data_position(buffer), tflite_metadata.pack_metadata(contract))
+                has_labels = True
+        return has_labels
 
     def _set_qparams(
         self, patch: Patch, tensor: int, scales: npt.NDArray[np.float32], zeros: npt.NDArray[np.int64]

@@ -55,13 +55,7 @@ def microphone(sample_rate: int = 16000, block: int = 1024, device: int | str | 
         MissingExtraError: sounddevice is not installed.
         AudioError: PortAudio is not installed, or the device cannot record, or stopped.
     """
-    try:
-        sounddevice = require("sounddevice", "microphone")
-    except OSError as error:
-        raise AudioError(
-            f"microphone: {error}; expected the PortAudio library: install it with: apt install libportaudio2"
-        ) from error
-
+    sounddevice = _load_sounddevice()
     source = _Input(device, sample_rate, block)
     try:
         try:
@@ -80,6 +74,16 @@ def microphone(sample_rate: int = 16000, block: int = 1024, device: int | str | 
     raise AudioError(f"{source.name}: the device stopped; expected audio until closed: check that it is plugged in")
 
 
+def check_microphone() -> None:
+    """Make sure that this installation can use a microphone; no device is opened.
+
+    Raises:
+        MissingExtraError: sounddevice is not installed.
+        AudioError: PortAudio is not installed.
+    """
+    _load_sounddevice()
+
+
 def refresh_devices() -> None:
     """Make PortAudio look for devices again; it keeps the list of its start. No device may be open."""
     sounddevice = require("sounddevice", "microphone")
@@ -88,6 +92,15 @@ def refresh_devices() -> None:
         sounddevice._initialize()
     except sounddevice.PortAudioError as error:  # the next try to open a device says what is wrong
         logger.debug("microphone: %s", error)
+
+
+def _load_sounddevice() -> Any:
+    try:
+        return require("sounddevice", "microphone")
+    except OSError as error:
+        raise AudioError(
+            f"microphone: {error}; expected the PortAudio library: install it with: apt install libportaudio2"
+        ) from error
 
 
 def _own_settings(sounddevice: Any, source: _Input) -> _Input:

@@ -21,6 +21,7 @@ from typing import NoReturn
 import click
 
 import edge_asc
+from edge_asc.cli.extras import describe_missing
 from edge_asc.errors import CheckFailedError, EdgeAscError
 from edge_asc.text import escape_controls
 
@@ -100,6 +101,10 @@ def _run(run: Callable[[], int | None]) -> int:
         _print_message(_describe(error))
     except MemoryError:
         _print_message("the memory of this machine is not enough; close other programs, or give less input")
+    except ModuleNotFoundError as error:
+        if (message := describe_missing(error)) is None:
+            return _flush(_print_traceback())
+        _print_message(message)
     except Exception:
         return _flush(_print_traceback())
     return _flush(ExitCode.BAD_INPUT)

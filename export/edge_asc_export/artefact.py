@@ -11,6 +11,7 @@ from edge_asc.contract import InputKind, Signature, StreamContract
 from edge_asc.errors import ExportError
 from edge_asc.models import CRNN
 from edge_asc.provenance import Measured, Provenance
+from edge_asc.tensors import check_label
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc.training.checkpoint_contract import checkpoint_contract
 from edge_asc_export.format import FORMATS, Format, Written, check_support
@@ -25,6 +26,26 @@ from edge_asc_export.scheme import Scheme
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Whose a model is: its author and its license, each "" where it is not known.
+
+    Raises:
+        ContractError: one of them is too long, or not printable.
+    """
+
+    author: str = ""
+    license: str = ""
+
+    def __post_init__(self) -> None:
+        for name, text in (("author", self.author), ("license", self.license)):
+            if text:
+                check_label(name, text)
+
+
+UNKNOWN = Origin()
+
+
+@dataclass(frozen=True)
 class Draft:
     """A model to export: its graphs, each lowered once for all formats, and how they are quantised.
 
@@ -34,6 +55,7 @@ class Draft:
         plan: of quantisation.
         windows: lengths, s, of a windowed model; none for a causal one.
         input: what the artefacts take; with samples, the front end is a part of them.
+        origin: author and license of the model.
 
     Raises:
         ExportError: the model cannot be exported this way, or the plan belongs to another one.
@@ -44,6 +66,7 @@ class Draft:
     plan: Plan
     windows: tuple[int, ...] = ()
     input: InputKind = "features"
+    origin: Origin = UNKNOWN
 
     def __post_init__(self) -> None:
         model = self.checkpoint.model
@@ -94,6 +117,8 @@ class Draft:
             scheme=self.scheme.to_json(),
             float_parts=describe_float_part(fmt, self.plan, self.model.config.form, self.input),
             calibration=self.plan.provenance if self.scheme.static else None,
+            author=self.origin.author,
+            license=self.origin.license,
         )
         attached = [attach_front_end(graph, self.checkpoint.front_end, self.input) for graph in graphs]
         return checkpoint_contract(

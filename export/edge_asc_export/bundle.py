@@ -20,7 +20,7 @@ from edge_asc.scratch import scratch_folder
 from edge_asc.training.checkpoint import Checkpoint, read_metadata
 from edge_asc.zoo import find_checkpoint
 from edge_asc_export import parity
-from edge_asc_export.artefact import Artefact, Draft, label_of, write
+from edge_asc_export.artefact import UNKNOWN, Artefact, Draft, Origin, label_of, write
 from edge_asc_export.format import FORMATS, check_support, supporting
 from edge_asc_export.level_parity import FrontEndErrors, check_level, measure_front_end, measure_levels
 from edge_asc_export.placement import check_output, finish, place
@@ -44,6 +44,7 @@ class ExportRequest:
         plan: recorded ranges, instead of the checkpoint's own.
         input: what the artefacts take.
         accepted_agreement: with float PyTorch, 0 to 1, in place of the bounds of the scheme; None for these.
+        origin: author and license of the model.
     """
 
     checkpoint: Path
@@ -53,6 +54,7 @@ class ExportRequest:
     plan: Plan | None = None
     input: InputKind = "features"
     accepted_agreement: float | None = None
+    origin: Origin = UNKNOWN
 
     @classmethod
     def of(
@@ -83,7 +85,8 @@ class ExportRequest:
         """
         checkpoint = Checkpoint.load(self.checkpoint)
         weights = str(read_metadata(self.checkpoint)["weights_sha256"])
-        return Draft(checkpoint, weights, self.plan_of(checkpoint.quantisation), self.windows, self.input)
+        plan = self.plan_of(checkpoint.quantisation)
+        return Draft(checkpoint, weights, plan, self.windows, self.input, self.origin)
 
     def plan_of(self, recorded: Mapping[str, object]) -> Plan:
         """Return the plan under the scheme; `recorded` is the checkpoint's own, as JSON.

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from edge_asc import tflite_metadata
 from edge_asc.contract import METADATA_KEY, Signature, StreamContract
 from edge_asc.seal import SPARE, seal
+from edge_asc.tflite_metadata import append_labels, pack_metadata
 from edge_asc_export.pipeline import Lowered
 from edge_asc_export.signature import Type, signature_of
 from edge_asc_export.tflite_packing import aligned_buffer, load_schema, pack
@@ -39,13 +41,16 @@ class TFLiteFile:
         return tuple(_signature(lowered, hop) for lowered in self._graphs)
 
     def finish(self, contract: StreamContract) -> bytes:
-        """Return the file with this contract, sealed, in a metadata buffer, its last one."""
+        """Return the file with this contract and its TFLite Metadata, sealed; the contract is the last buffer."""
         model = copy.copy(self._model)
-        buffer = aligned_buffer()(np.frombuffer(contract.dumps(SPARE).encode(), np.uint8))
-        metadata = load_schema().MetadataT()
-        metadata.name, metadata.buffer = METADATA_KEY, len(model.buffers)
-        model.buffers, model.metadata = [*model.buffers, buffer], [metadata]
-        return seal(pack(model))
+        contents = {tflite_metadata.NAME: pack_metadata(contract), METADATA_KEY: contract.dumps(SPARE).encode()}
+        model.buffers, model.metadata = list(model.buffers), []
+        for name, content in contents.items():
+            metadata = load_schema().MetadataT()
+            metadata.name, metadata.buffer = name, len(model.buffers)
+            model.buffers.append(aligned_buffer()(np.frombuffer(content, np.uint8)))
+            model.metadata.append(metadata)
+        return seal(append_labels(pack(model), contract))
 
 
 def write_tflite(graphs: Sequence[Lowered]) -> TFLiteFile:

@@ -135,14 +135,17 @@ def elsewhere(artefacts: Artefacts, monkeypatch: pytest.MonkeyPatch) -> Elsewher
         return report
 
     monkeypatch.setattr(conformance, "run_guest", run_changed)
-    models = [("int8", artefacts.folder / "step-int8.tflite")]
+    names = ("step-int8.tflite", "step-samples.tflite", "step-int16.tflite")
+    models = [(name, artefacts.folder / name) for name in names]
     return changes, lambda: measure_conformance(models, [GuestMachine(PI4, Path())])
 
 
 def test_equal_outputs_conform(elsewhere: Elsewhere) -> None:
+    """Of artefacts that take features, samples and integers of 16 bits."""
     result = elsewhere[1]()
     assert result.holds
-    assert result.comparisons[0].equal
+    assert [comparison.equal for comparison in result.comparisons] == [True] * 3
+    assert len({comparison.steps for comparison in result.comparisons}) == 1
     document: Any = result.to_json()
     assert document["holds"]
     assert document["comparisons"][0]["holds"]
@@ -160,7 +163,7 @@ def test_other_outputs_do_not_conform(elsewhere: Elsewhere, name: str) -> None:
 
 def test_other_versions_of_a_runtime_are_refused(elsewhere: Elsewhere) -> None:
     changes, measure = elsewhere
-    changes["report"] = lambda report: replace(report, engines=("litert 0.1",))
+    changes["report"] = lambda report: replace(report, engines=("litert 0.1",) * 3)
     with pytest.raises(EdgeAscError, match=r"this machine runs litert.* and cortex-a72 runs litert 0\.1; .*pins\.txt"):
         measure()
 

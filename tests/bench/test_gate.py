@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 import torch
+from msgspec import UNSET, UnsetType
 
 from artefacts import Artefacts, clips
 from edge_asc.cli import cli
@@ -117,6 +118,7 @@ def variant(name: str, p50: float = 0.2, **changes: Any) -> dict[str, Any]:
             "float_operations": {"step": []},
             "partitions": 1,
             "outside": 0,
+            "arena": 100_000,
         },
         "latency": {"step": latency(p50)},
         "memory": memory(90_000_000),
@@ -170,6 +172,7 @@ def test_the_same_result_holds() -> None:
         "accuracy at 5 s",
         "agreement with the reference",
         "file size",
+        "arena of TensorFlow Lite Micro",
         "multiply-accumulates of step",
         "operations of step",
         "XNNPACK: partitions",
@@ -184,6 +187,7 @@ def test_the_same_result_holds() -> None:
     ("path", "value", "what"),
     [
         (("bytes",), 205_000, "file size, bytes"),
+        (("graph", "arena"), 102_001, "arena of TensorFlow Lite Micro, bytes"),
         (("macs", "step"), 101, "multiply-accumulates of step"),
         (("graph", "operations", "step"), {"CONV_2D": 21}, "operations of step"),
         (("graph", "partitions"), 2, "XNNPACK: partitions"),
@@ -328,12 +332,27 @@ def test_times_with_and_without_the_reference_are_compared_as_they_are() -> None
     [
         (("accuracy", "all_steps", "agreement"), None, "agreement with the reference"),
         (("graph", "partitions"), None, "XNNPACK: partitions"),
+        (("graph", "arena"), None, "the arena of TensorFlow Lite Micro, the result has not; install"),
         (("memory",), None, "peak resident set"),
     ],
 )
 def test_what_vanished_cannot_be_compared(path: tuple[str, ...], value: None, what: str) -> None:
     with pytest.raises(IncomparableError, match=f"the baseline has {what}"):
         check(changed(path, value), result(), Limits())
+
+
+@pytest.mark.parametrize("arena", [None, UNSET])
+def test_an_arena_that_the_baseline_lacks_is_reported(arena: UnsetType | None) -> None:
+    """TensorFlow Lite Micro was not installed, or the baseline is older than the field."""
+    before = typed(changed(("graph", "arena"), None))
+    graph = before.variants[1].graph
+    assert graph is not None
+    other = msgspec.structs.replace(before.variants[1], graph=msgspec.structs.replace(graph, arena=arena))
+    before = msgspec.structs.replace(before, variants=(before.variants[0], other))
+    assert list_skipped(result(), before, Limits()) == [
+        "fuse.tflite, arena of TensorFlow Lite Micro: the baseline lacks it; make a new one"
+    ]
+    assert not list_regressions(check(result(), before, Limits()))
 
 
 def test_few_rounds_say_nothing_about_latency() -> None:
@@ -471,7 +490,8 @@ def test_quantities_that_the_baseline_lacks_are_reported() -> None:
     bare["variants"][1]["accuracy"]["lengths"].pop()
     skipped = {skip.what for skip in compare(result(), bare, Limits()).skips if skip.variant == "fuse.tflite"}
     assert skipped == {
-        "accuracy at 5 s", "median of a decision, step", "multiply-accumulates of step", "operations", "memory"
+        "accuracy at 5 s", "median of a decision, step", "multiply-accumulates of step", "operations", "memory",
+        "arena of TensorFlow Lite Micro",
     }  # fmt: skip
     blind = changed(("accuracy",), None)
     assert "fuse.tflite, its decisions: the baseline has neither accuracy nor agreement" in map(
@@ -522,6 +542,7 @@ def test_benchmark_action_reads_medians_and_sizes() -> None:
     entries = [entry.to_json() for entry in to_benchmark_action(typed(result()))]
     assert {"name": "fuse.tflite: step, p50", "unit": "ms", "value": 0.2, "range": "± 0.01"} in entries
     assert {"name": "fuse.tflite: size", "unit": "bytes", "value": 200_000} in entries
+    assert {"name": "fuse.tflite: arena", "unit": "bytes", "value": 100_000} in entries
     emulated = [entry.to_json() for entry in to_benchmark_action(typed({**result(), "machine": EMULATED}))]
     assert {entry["unit"] for entry in emulated} == {"bytes"}
 
@@ -633,13 +654,13 @@ def test_committed_baselines_are_read_unchanged_and_hold_against_themselves(path
 
 # Counted when the baselines were renewed: a change of the gate that compares less is seen here.
 FINDINGS = {
-    "baselines/arm": 180,
+    "baselines/arm": 186,
     "generated/bcresnet": 28,
     "generated/fuse": 29,
     "generated/resnet": 29,
-    "recordings/bcresnet": 54,
-    "recordings/fuse": 54,
-    "recordings/resnet": 54,
+    "recordings/bcresnet": 56,
+    "recordings/fuse": 56,
+    "recordings/resnet": 56,
 }
 
 
@@ -668,13 +689,13 @@ def test_findings_on_worsened_baselines_are_those_recorded(path: Path) -> None:
 
 
 WORSENED = {
-    "baselines/arm": (105, "399e136e09f360f7"),
+    "baselines/arm": (105, "e32e68d428eda435"),
     "generated/bcresnet": (6, "ca49de1c020330d6"),
     "generated/fuse": (7, "8ea14a9f4d64fe0b"),
     "generated/resnet": (7, "f138d2f2ee2d45a1"),
-    "recordings/bcresnet": (17, "92ccbd1dd6336b52"),
-    "recordings/fuse": (17, "3e2dcef68ce16923"),
-    "recordings/resnet": (17, "37d6ff69e7ed0c06"),
+    "recordings/bcresnet": (17, "251caefbd8868e69"),
+    "recordings/fuse": (17, "a8ffb5db470a5ac8"),
+    "recordings/resnet": (17, "12707ceb888bca20"),
 }
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from rich.console import Console
 
 from edge_asc_bench.cards import make_cards
 from edge_asc_bench.contest import find_contest
 from edge_asc_bench.kinds import Classification, Export
 from edge_asc_bench.result import Result
+from edge_asc_bench.section import make_section
+from edge_asc_bench.summary import tabulate
 from edge_asc_bench.verdict import judge_benchmark, judge_export, judge_recording
 from edge_asc_bench.wording import compare, format_bytes, format_interval, format_number, format_share, join
 from reports import make_classification, make_export
@@ -105,7 +109,27 @@ def test_all_that_was_measured_is_said() -> None:
         "0.100 ms",
         ["40 times faster than fuse in PyTorch (4.00 ms)", "busy for 0.039 % of the audio's time, on 1 thread"],
     )
-    assert cards["Size"][0] == "200 KB"
+    assert cards["Size"] == (
+        "200 KB",
+        ["3.0 times smaller than fuse in PyTorch (600 KB)", "1 parameter; 0.00100 KB of state"],
+    )
+
+
+def test_the_arena_stands_beside_the_size() -> None:
+    graph = {"operations": {}, "arithmetic": {}, "float_operations": {}, "partitions": 1, "outside": 0}
+    result = make_result(reference(), int8(agreement=AGREEMENT, graph={**graph, "arena": 97_504}))
+    contest = find_contest(result)
+    assert contest is not None
+    (size,) = (card for card in make_cards(contest, result) if card.title == "Size")
+    assert size.lines[-1] == "98 KB of arena in TensorFlow Lite Micro"
+    section = make_section(result, charts=False)
+    place = [column.title for column in section.columns].index("arena KB")
+    assert [row.cells[place][0] for row in section.rows] == ["", "98"]
+    console = Console(file=io.StringIO(), width=200)
+    console.print(tabulate(result))
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert next("98" in line for line in lines if "fuse-int8.tflite" in line)
 
 
 @pytest.mark.parametrize(

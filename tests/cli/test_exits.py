@@ -55,6 +55,14 @@ def test_an_unknown_option_is_usage(name: str, capsys: pytest.CaptureFixture[str
         (EOFError("x"), 3, "the unexpected end of a file"),
         (RecursionError("x"), 3, "please report it"),
         (KeyboardInterrupt(), 130, "edge-asc: interrupted\n"),
+        (
+            ModuleNotFoundError("No module named 'torch'", name="torch.nn"),
+            2,
+            "edge-asc: torch is not installed; install",
+        ),
+        (ModuleNotFoundError("No module named 'sklearn'", name="sklearn"), 2, "edge-asc[reproduce]'\n"),
+        (ModuleNotFoundError("No module named 'edge_ask'", name="edge_ask"), 3, "Traceback (most recent call last)"),
+        (ModuleNotFoundError("without a name"), 3, "Traceback (most recent call last)"),
         (SystemExit(1), 1, ""),
         (SystemExit("text"), 2, "edge-asc: text\n"),
         (SystemExit(143), 143, ""),
@@ -128,3 +136,23 @@ def test_the_documentation_lists_every_code() -> None:
     text = (DOCS / "exit-codes.md").read_text(encoding="utf-8")
     assert all(f"\n| {int(code)} |" in text for code in ExitCode)
     assert all(f"`{name}`" in text for name in COMMANDS.names())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "module", "extra"),
+    [
+        (("arm", "cost", "fuse-int8"), "msgspec", "bench"),
+        (("peers", "fuse"), "msgspec", "peers"),
+        (("peers", "fuse"), "torch", "peers"),
+        (("check", "x.json", "--baseline", "x.json"), "msgspec", "bench"),
+    ],
+)
+def test_a_command_without_its_extra_says_how_to_install_it(
+    arguments: tuple[str, ...], module: str, extra: str, tmp_path: Path
+) -> None:
+    (tmp_path / "x.json").write_text("{}")
+    (tmp_path / "x").mkdir()
+    program = f"import sys; sys.modules[{module!r}] = None; from edge_asc.cli import main; main({list(arguments)!r})"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    hint = f"edge-asc: {module} is not installed; install it with: pip install 'edge-asc[{extra}]'\n"
+    assert (done.returncode, done.stderr, done.stdout) == (ExitCode.BAD_INPUT, hint, "")

@@ -242,6 +242,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def replace(*lives: Any) -> None:
         remaining = list(lives)
+        monkeypatch.setattr(audio, "check_microphone", lambda: None)
         defaults = follow_microphone.__kwdefaults__
         assert defaults is not None
         monkeypatch.setitem(defaults, "open_device", lambda rate, device=None: remaining.pop(0)(rate, device))
@@ -281,6 +282,24 @@ def test_a_microphone_that_is_not_there_is_an_error(play: Any) -> None:
     play(microphone(AudioError("microphone: No input; expected an input")))
     code, _, error = invoke()
     assert (code, "No input" in error) == (2, True)
+
+
+@pytest.mark.parametrize("command", [PROGRAM, [*PROGRAM[:3], "classify", *MODEL, "--microphone"]])
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        ("raise ModuleNotFoundError('no', name='sounddevice')", "sounddevice is not installed; install it with: pip"),
+        ("raise OSError('PortAudio library not found')", "PortAudio library not found; expected the PortAudio library"),
+    ],
+)
+def test_nothing_listens_without_sounddevice(command: list[str], module: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "sounddevice.py").write_text(module)
+    done = subprocess.run(
+        [*command, "--device", "1"], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)}
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert "listening" not in done.stderr
 
 
 def test_a_reader_that_leaves_ends_it_and_the_journal_is_whole(tmp_path: Path) -> None:

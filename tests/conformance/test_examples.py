@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 
 from conformance.runtimes import EXAMPLES, require_host
+from edge_asc.data.cache import default_cache
 from edge_asc.engine import open_runtime
 from edge_asc_conformance.browser import open_page, serve
 
@@ -47,6 +50,45 @@ def test_a_program_classifies_a_recording(name: str, golden: Path) -> None:
     check(done.stdout.splitlines(), golden, SUFFIXES[name])
 
 
+def find_native(pattern: str) -> Path:
+    """Return what the build of the Android demo has fetched: ONNX Runtime for C, and for Java on this machine."""
+    found = sorted((default_cache() / "android").glob(pattern))
+    if not found:
+        pytest.skip(f"no {pattern} in the cache: make android fetches ONNX Runtime's interfaces for C and Java")
+    return found[-1]
+
+
+def run_native(command: list[str], libraries: Path, golden: Path) -> None:
+    """Run a program with ONNX Runtime's library, and compare what it prints."""
+    command += [str(next((golden / "int8").glob("*.onnx"))), str(golden / "samples.wav")]
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(libraries)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr
+    check(done.stdout.splitlines(), golden, ".onnx")
+
+
+def test_a_program_in_c_classifies_a_recording(golden: Path, tmp_path: Path) -> None:
+    if shutil.which("gcc") is None:
+        pytest.skip("gcc is not installed")
+    plugins = find_native("npm-*/node_modules/com.github.asus4.onnxruntime/Plugins")
+    headers = plugins / "iOS~/onnxruntime.xcframework/ios-arm64/onnxruntime.framework/Headers"
+    library, program = tmp_path / "libonnxruntime.so.1", tmp_path / "stream"
+    library.symlink_to(plugins / "Linux/x64/libonnxruntime.so")
+    command = ["gcc", "-Wall", "-Wextra", "-Werror", f"-I{headers}", "-o", str(program), str(EXAMPLES / "stream.c")]
+    subprocess.run([*command, str(library), "-lm"], check=True)
+    run_native([str(program)], tmp_path, golden)
+    failed = subprocess.run([program], capture_output=True, check=False, env={"LD_LIBRARY_PATH": str(tmp_path)})
+    assert (failed.returncode, failed.stderr[:6]) == (2, b"usage:")
+
+
+def test_a_program_in_java_classifies_a_recording(golden: Path) -> None:
+    if shutil.which("java") is None:
+        pytest.skip("java is not installed")
+    folder = find_native("ort-*")
+    command = ["java", f"-Donnxruntime.native.path={folder / 'native'}", "-cp", str(folder / "classes.jar")]
+    run_native([*command, str(EXAMPLES / "Stream.java")], folder / "native", golden)
+
+
 def test_a_page_classifies_a_recording(golden: Path) -> None:
     require_host("onnxruntime_web")
     folders = {"examples": EXAMPLES, "golden": golden}
@@ -58,8 +100,9 @@ def test_a_page_classifies_a_recording(golden: Path) -> None:
 
 
 def test_examples_are_short() -> None:
-    lines = {path.name: len(path.read_text().splitlines()) for path in EXAMPLES.glob("*.[pmh]*") if path.is_file()}
-    assert lines
+    suffixes = (".c", ".html", ".java", ".mjs", ".py")
+    lines = {path.name: len(path.read_text().splitlines()) for path in EXAMPLES.iterdir() if path.suffix in suffixes}
+    assert len(lines) == 7
     assert {name: count for name, count in lines.items() if count > 60} == {}
 
 

@@ -4,9 +4,11 @@ from typing import Any
 import pytest
 
 from artefacts import Artefacts
-from edge_asc.contract import METADATA_KEY, UNSEALED
+from edge_asc.contract import METADATA_KEY, UNSEALED, Signature
 from edge_asc.errors import ContractError
 from edge_asc.flatbuffer import tflite_metadata
+from edge_asc.frontend import FrontEnd
+from edge_asc.provenance import Provenance
 from edge_asc.seal import SEAL
 from edge_asc_export import tflite_writer
 from edge_asc_export.tflite_writer import write_tflite
@@ -16,6 +18,10 @@ UNSEALED_TEXT = '{"file_sha256":"' + UNSEALED + '"}'
 
 class Short:
     """Stands for a contract, so that the file is small enough to damage everywhere."""
+
+    name, backbone, form, input = "short", "none", "causal", "features"
+    labels, signatures = ("a", "b"), (Signature("step", 8, 4096, (), ()),)
+    front_end, provenance = FrontEnd(), Provenance()
 
     def dumps(self, spare: int = 0) -> str:
         return UNSEALED_TEXT
@@ -89,7 +95,7 @@ def test_metadata_that_names_no_buffer_is_refused(monkeypatch: pytest.MonkeyPatc
     pack = tflite_writer.pack  # type: ignore[attr-defined]  # imported there
 
     def pack_wrong_index(model: Any) -> Any:
-        model.metadata[0].buffer = 99
+        model.metadata[-1].buffer = 99
         return pack(model)
 
     monkeypatch.setattr(tflite_writer, "pack", pack_wrong_index)

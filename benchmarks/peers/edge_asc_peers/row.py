@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from msgspec import UnsetType
 
 from edge_asc_bench.latency import Distribution
-from edge_asc_bench.result import Result, describe_variant
+from edge_asc_bench.result import Result
+from edge_asc_bench.wording import describe_variant
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,9 @@ def _check(recording: Path | None, *, microphone: bool, drawn: bool, as_json: bo
         raise click.UsageError("give a recording, or --microphone")
     if drawn and (recording is None or audio.is_pipe(recording) or as_json):
         raise click.UsageError("--draw belongs to a file, without --json")
-    if recording is not None:
+    if recording is None:
+        audio.check_microphone()
+    else:
         audio.check_path(recording)
 
 

@@ -158,7 +158,9 @@ def _listen(options: ListenOptions, pipe: Path | None, *, is_live: bool) -> None
     from edge_asc.files import identity
     from edge_asc.listening.folder import Search
 
-    if len(options.sources) == 1 and not options.sources[0].is_dir():
+    if not options.sources:
+        audio.check_microphone()
+    elif len(options.sources) == 1 and not options.sources[0].is_dir():
         audio.check_path(options.sources[0])
     runtime = open_runtime(options.model, threads=options.threads)
     contract = runtime.contract

@@ -84,6 +84,8 @@ LENGTHS = tuple(range(1, 11))
     type=click.FloatRange(0, 1),
     help="Lowest agreement with float PyTorch, in place of the bounds of the scheme; the contract records it.",
 )
+@click.option("--author", default="", help="Author of the model, for the metadata of the artefacts.")
+@click.option("--license", "license_name", default="", help="License of the model, such as Apache-2.0, likewise.")
 @click.option(
     "--page",
     type=click.Path(file_okay=False, path_type=Path),
@@ -112,6 +114,8 @@ def command(
     fold: int | None,
     max_drop: float,
     accepted: float | None,
+    author: str,
+    license_name: str,
     page: Path | None,
     runtime: Path | None,
     print_scheme: bool,
@@ -126,10 +130,7 @@ def command(
     """
     folder = find_checkpoint(checkpoint)  # before torch loads
     chosen = _parse_scheme(scheme, data, calibration, ranges)
-    if fold is not None and data is None:
-        raise click.UsageError("--fold belongs to --data")
-    if accepted is not None and scheme == "none":
-        raise click.UsageError("--accept-agreement belongs to a scheme that rounds; a float artefact must be exact")
+    _check_options(scheme, data, fold, accepted)
     if print_scheme:
         if scheme == AUTO:
             raise click.UsageError(f"{AUTO} tries several schemes and is none itself; name one of them")
@@ -138,13 +139,13 @@ def command(
     package = _find_package(page, runtime, kind, formats)
     progress = ConsoleProgress()
     recordings = _open_recordings(data, fold, progress)
-    from edge_asc_export.artefact import label_of
+    from edge_asc_export.artefact import Origin, label_of
     from edge_asc_export.bundle import ExportRequest, export
 
     # `auto` tries schemes that not every format supports.
     request = ExportRequest.of(folder, chosen, formats or (FORMATS.names() if scheme == AUTO else ()), windows)
     plan = _record_plan(request, calibration, ranges or "auto", progress)
-    request = replace(request, plan=plan, input=kind, accepted_agreement=accepted)
+    request = replace(request, plan=plan, input=kind, accepted_agreement=accepted, origin=Origin(author, license_name))
     selection = None
     if scheme == AUTO and recordings is not None:
         selection = _select(request, recordings, max_drop, progress)
@@ -177,6 +178,13 @@ def _parse_scheme(name: str, data: Path | None, calibration: Path | None, ranges
     if calibration and name != AUTO and not scheme.static:
         raise click.UsageError(f"{scheme.name} has no activation ranges to record; leave --calibration out")
     return scheme
+
+
+def _check_options(scheme: str, data: Path | None, fold: int | None, accepted: float | None) -> None:
+    if fold is not None and data is None:
+        raise click.UsageError("--fold belongs to --data")
+    if accepted is not None and scheme == "none":
+        raise click.UsageError("--accept-agreement belongs to a scheme that rounds; a float artefact must be exact")
 
 
 def _find_package(page: Path | None, runtime: Path | None, kind: InputKind, formats: Sequence[str]) -> Path:

@@ -1,5 +1,9 @@
 """The commands of this package, described without importing them."""
 
-from edge_asc.cli.command import Command
+from edge_asc.cli.command import Command, Need
 
-PEERS = Command("edge_asc_peers.commands.peers", "Measure a model in other runtimes, beside edge-asc's artefacts.")
+PEERS = Command(
+    "edge_asc_peers.commands.peers",
+    "Measure a model in other runtimes, beside edge-asc's artefacts.",
+    needs=(Need("torch", "torch", "peers", "peers"),),
+)

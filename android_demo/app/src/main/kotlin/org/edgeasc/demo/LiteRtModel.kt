@@ -6,16 +6,17 @@ import com.google.ai.edge.litert.CompiledModel
 import com.google.ai.edge.litert.LiteRtException
 import com.google.ai.edge.litert.TensorBuffer
 import java.nio.ByteBuffer
+import java.nio.ByteOrder
 import org.edgeasc.core.Contract
 import org.edgeasc.core.ContractException
 import org.edgeasc.core.ElementType
-import org.edgeasc.core.InputKind
 import org.edgeasc.core.Model
 import org.edgeasc.core.TensorSpec
 import org.edgeasc.core.TfliteMetadata
 import org.edgeasc.core.alternate
 import org.edgeasc.core.clear
 import org.edgeasc.core.dequantise
+import org.edgeasc.core.write
 
 /**
  * A TFLite artefact in LiteRT, on the processor.
@@ -31,6 +32,10 @@ class LiteRtModel private constructor(private val model: CompiledModel, override
         signature.feeders.entries.associate { (name, spec) -> name to model.createOutputBuffer(spec.name, signature.name) },
     )
     private val steps = signature.alternate(source, logits, states)
+    // LiteRT's interface has no array of 16 bits; its buffers take the bytes of one as they are.
+    private val integers = signature.source.takeIf { it.type == ElementType.INT16 }?.let {
+        ByteBuffer.allocate(it.size * it.type.bytes).order(ByteOrder.nativeOrder())
+    }
     private var current = 0
 
     override val engine = "litert"
@@ -45,7 +50,12 @@ class LiteRtModel private constructor(private val model: CompiledModel, override
     }
 
     override fun step(input: FloatArray, logits: FloatArray) {
-        source.writeFloat(input)
+        if (integers == null) {
+            source.writeFloat(input)
+        } else {
+            signature.source.write(input, integers)
+            source.writeInt8(integers.array())
+        }
         val (inputs, outputs) = steps[current]
         model.run(inputs, outputs, signature.name)
         current = 1 - current
@@ -77,9 +87,6 @@ class LiteRtModel private constructor(private val model: CompiledModel, override
          */
         fun open(assets: AssetManager, path: String, threads: Int = 1): LiteRtModel {
             val contract = TfliteMetadata.contract(assets.open(path).use { it.readBytes() })
-            if (contract.input == InputKind.INT16) {
-                throw ContractException("$path takes int16; LiteRT's interface has no such buffers: export it with --input samples")
-            }
             try {
                 val options = CompiledModel.Options(Accelerator.CPU)
                 options.cpuOptions = CompiledModel.CpuOptions(threads, null, null)

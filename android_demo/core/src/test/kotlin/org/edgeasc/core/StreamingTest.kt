@@ -1,5 +1,7 @@
 package org.edgeasc.core
 
+import java.nio.ByteBuffer
+import java.nio.ByteOrder
 import java.util.Random
 import java.util.concurrent.Semaphore
 import kotlin.concurrent.thread
@@ -52,6 +54,17 @@ class StreamingTest {
             }
             assertEquals(List(5) { samples.copyOfRange(128 * it, 128 * (it + 1)).average().toFloat() }, actual)
         }
+    }
+
+    @Test
+    fun `integers of 16 bits are the nearest ones, low byte first`() {
+        val source = Contract.parse(samplesJson("int16").toString()).step.source
+        val values = FloatArray(source.size)
+        floatArrayOf(-1f, -1.5f, 1f, 0.5f, 1.4f / 32768, 258f / 32768).copyInto(values)
+        val memory = ByteBuffer.allocate(2 * source.size).order(ByteOrder.LITTLE_ENDIAN)
+        source.write(values, memory)
+        assertEquals(listOf<Short>(-32768, -32768, 32767, 16384, 1, 258, 0), List(7) { memory.getShort(2 * it) })
+        assertEquals(listOf<Byte>(2, 1), memory.array().slice(10..11))
     }
 
     @Test
