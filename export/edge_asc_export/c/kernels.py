@@ -1,42 +1,74 @@
-"""The C functions that a network calls: sources beside this module, of which a network contains those that it uses."""
+"""The C functions that a network calls: sources beside this module, of which a network contains those that it uses.
+
+Some have variants for processors with vector instructions. A macro of `target.c` chooses one when the C is compiled;
+all compute the same integers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 
 SOURCES = Path(str(files("edge_asc_export.c"))) / "sources"
 
-# Every kernel and what it is built on, in an order in which each stands behind what it needs.
-KERNELS: dict[str, tuple[str, ...]] = {
-    "round_even": (),
-    "requantise": ("round_even",),
-    "exponential": ("round_even",),
-    "quantise": ("round_even",),
-    "dequantise": (),
-    "dense_int8": ("requantise",),
-    "dense_float": (),
-    "depthwise_int8": ("requantise",),
-    "depthwise_float": (),
-    "convolve_dense_int8": ("dense_int8",),
-    "convolve_dense_float": ("dense_float",),
-    "convolve_depthwise_int8": ("depthwise_int8",),
-    "convolve_depthwise_float": ("depthwise_float",),
-    "add_int8": (),
-    "add_float": (),
-    "add_relu_float": (),
-    "multiply_int8": ("requantise",),
-    "multiply_float": (),
-    "lookup_int8": (),
-    "sigmoid_float": ("exponential",),
-    "tanh_float": ("exponential",),
-    "max_pool_int8": (),
-    "max_pool_float": (),
+
+@dataclass(frozen=True)
+class Kernel:
+    """One function of C.
+
+    Attributes:
+        needs: names of kernels that it calls.
+        variants: macros of `target.c`, and the source for each; what is left takes that of plain C.
+        macro: the kernel exists only where one of these macros is defined.
+        source: file, without suffix; "" for the kernel's own name.
+    """
+
+    needs: tuple[str, ...] = ()
+    variants: tuple[tuple[str, str], ...] = ()
+    macros: tuple[str, ...] = ()
+    source: str = ""
+
+
+VECTORS = (("EDGE_ASC_AVX512", "avx512"), ("EDGE_ASC_AVX2", "avx2"))
+REQUANTISE = ("requantise", "requantise_avx512", "requantise_avx2", "requantise_neon")
+
+# In an order in which each stands behind what it needs.
+KERNELS: dict[str, Kernel] = {
+    "round_even": Kernel(),
+    "requantise": Kernel(("round_even",)),
+    "requantise_avx512": Kernel(macros=("EDGE_ASC_AVX512",)),
+    "requantise_avx2": Kernel(macros=("EDGE_ASC_AVX2",)),
+    "requantise_neon": Kernel(macros=("EDGE_ASC_NEON_DOT", "EDGE_ASC_NEON")),
+    "exponential": Kernel(("round_even",)),
+    "quantise": Kernel(("round_even",)),
+    "dequantise": Kernel(),
+    "dense_int8": Kernel(
+        REQUANTISE,
+        (*VECTORS, ("EDGE_ASC_NEON_DOT", "neon_dot"), ("EDGE_ASC_NEON", "neon"), ("EDGE_ASC_DSP", "dsp")),
+    ),
+    "dense_float": Kernel(),
+    "depthwise_int8": Kernel(
+        REQUANTISE, (*VECTORS, ("EDGE_ASC_NEON_DOT", "neon"), ("EDGE_ASC_NEON", "neon"))
+    ),
+    "depthwise_float": Kernel(),
+    "convolve_dense_int8": Kernel(("dense_int8",), source="convolve_dense"),
+    "convolve_dense_float": Kernel(("dense_float",), source="convolve_dense"),
+    "convolve_depthwise_int8": Kernel(("depthwise_int8",), source="convolve_depthwise"),
+    "convolve_depthwise_float": Kernel(("depthwise_float",), source="convolve_depthwise"),
+    "add_int8": Kernel(),
+    "add_float": Kernel(),
+    "add_relu_float": Kernel(),
+    "multiply_int8": Kernel(("requantise",)),
+    "multiply_float": Kernel(),
+    "lookup_int8": Kernel(),
+    "sigmoid_float": Kernel(("exponential",)),
+    "tanh_float": Kernel(("exponential",)),
+    "max_pool_int8": Kernel(source="max_pool"),
+    "max_pool_float": Kernel(source="max_pool"),
 }
-# Kernels whose source is one for both types.
-SHARED = ("convolve_dense", "convolve_depthwise", "max_pool")
 TYPES = {"int8": "int8_t", "float": "float"}
 
 
@@ -48,13 +80,24 @@ def kernel_sources(names: Iterable[str]) -> str:
         name = waiting.pop()
         if name not in needed:
             needed.add(name)
-            waiting += KERNELS[name]
-    return "\n".join(_source(name) for name in KERNELS if name in needed)
+            waiting += KERNELS[name].needs
+    return "\n".join([_read("target"), *(_define(name, KERNELS[name]) for name in KERNELS if name in needed)])
 
 
-def _source(name: str) -> str:
-    stem, _, suffix = name.rpartition("_")
-    if stem in SHARED:
-        text = (SOURCES / f"{stem}.c").read_text(encoding="utf-8")
-        return Template(text).substitute(suffix=suffix, type=TYPES[suffix])
+def _define(name: str, kernel: Kernel) -> str:
+    if kernel.source:
+        suffix = name.rpartition("_")[2]
+        return Template(_read(kernel.source)).substitute(suffix=suffix, type=TYPES[suffix])
+    text = _read(name)
+    if kernel.macros:
+        condition = " || ".join(f"defined({macro})" for macro in kernel.macros)
+        return f"#if {condition}\n{text}#endif\n"
+    if kernel.variants:
+        for index, (macro, source) in enumerate(kernel.variants):
+            text += f"#{'elif' if index else 'if'} defined({macro})\n{_read(f'{name}/{source}')}"
+        text += f"#else\n{_read(f'{name}/portable')}#endif\n"
+    return text
+
+
+def _read(name: str) -> str:
     return (SOURCES / f"{name}.c").read_text(encoding="utf-8")

@@ -1,5 +1,5 @@
 /* The nearest integer, ties to even, of a value within +-2^22: adding 1.5 * 2^23 leaves it in the lowest bits. */
-static inline int32_t round_even(float value)
+static ALWAYS_INLINE int32_t round_even(float value)
 {
     float shifted = value + 12582912.0f;
     int32_t bits;
