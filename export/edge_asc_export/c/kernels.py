@@ -21,18 +21,17 @@ class Kernel:
 
     Attributes:
         needs: names of kernels that it calls.
-        variants: macros of `target.c`, and the source for each; what is left takes that of plain C.
-        macro: the kernel exists only where one of these macros is defined.
+        variants: macros of `target.c`, and the sources for each; what is left takes that of plain C.
+        macros: the kernel exists only where one of these macros is defined.
         source: file, without suffix; "" for the kernel's own name.
     """
 
     needs: tuple[str, ...] = ()
-    variants: tuple[tuple[str, str], ...] = ()
+    variants: tuple[tuple[str, tuple[str, ...]], ...] = ()
     macros: tuple[str, ...] = ()
     source: str = ""
 
 
-VECTORS = (("EDGE_ASC_AVX512", "avx512"), ("EDGE_ASC_AVX2", "avx2"))
 REQUANTISE = ("requantise", "requantise_avx512", "requantise_avx2", "requantise_neon")
 
 # In an order in which each stands behind what it needs.
@@ -47,11 +46,23 @@ KERNELS: dict[str, Kernel] = {
     "dequantise": Kernel(),
     "dense_int8": Kernel(
         REQUANTISE,
-        (*VECTORS, ("EDGE_ASC_NEON_DOT", "neon_dot"), ("EDGE_ASC_NEON", "neon"), ("EDGE_ASC_DSP", "dsp")),
+        (
+            ("EDGE_ASC_AVX512", ("avx512",)),
+            ("EDGE_ASC_AVX2", ("avx2",)),
+            ("EDGE_ASC_NEON_DOT", ("neon_store", "neon_dot", "neon_rows")),
+            ("EDGE_ASC_NEON", ("neon_store", "neon", "neon_rows")),
+            ("EDGE_ASC_DSP", ("dsp",)),
+        ),
     ),
     "dense_float": Kernel(),
     "depthwise_int8": Kernel(
-        REQUANTISE, (*VECTORS, ("EDGE_ASC_NEON_DOT", "neon"), ("EDGE_ASC_NEON", "neon"))
+        REQUANTISE,
+        (
+            ("EDGE_ASC_AVX512", ("avx512",)),
+            ("EDGE_ASC_AVX2", ("avx2",)),
+            ("EDGE_ASC_NEON_DOT", ("neon",)),
+            ("EDGE_ASC_NEON", ("neon",)),
+        ),
     ),
     "depthwise_float": Kernel(),
     "convolve_dense_int8": Kernel(("dense_int8",), source="convolve_dense"),
@@ -93,8 +104,9 @@ def _define(name: str, kernel: Kernel) -> str:
         condition = " || ".join(f"defined({macro})" for macro in kernel.macros)
         return f"#if {condition}\n{text}#endif\n"
     if kernel.variants:
-        for index, (macro, source) in enumerate(kernel.variants):
-            text += f"#{'elif' if index else 'if'} defined({macro})\n{_read(f'{name}/{source}')}"
+        for index, (macro, sources) in enumerate(kernel.variants):
+            text += f"#{'elif' if index else 'if'} defined({macro})\n"
+            text += "\n".join(_read(f"{name}/{source}") for source in sources)
         text += f"#else\n{_read(f'{name}/portable')}#endif\n"
     return text
 
