@@ -1,4 +1,4 @@
-"""Constants of integer kernels and layouts of weights: the arithmetic of XNNPACK's kernels, so that results are equal."""
+"""Constants of integer kernels, as XNNPACK has them so that results are equal, and layouts of weights."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def add_constants(left: Affine, right: Affine, target: Affine, *, relu: bool) ->
         raise ExportError(f"a sum scales by {max(ratios):g}; expected 2^-10 to 2^8")
     multipliers = [round(math.ldexp(float(ratio), shift)) for ratio in ratios]
     bias = (1 << (shift - 1)) - multipliers[0] * left.zero_point - multipliers[1] * right.zero_point
-    return AddConstants(*multipliers, bias, shift, target.zero_point, _low(target, relu=relu))
+    return AddConstants(multipliers[0], multipliers[1], bias, shift, target.zero_point, _low(target, relu=relu))
 
 
 def lookup_table(node: Sigmoid | Tanh, source: Affine, target: Affine) -> npt.NDArray[np.int8]:
@@ -54,12 +54,11 @@ def lookup_table(node: Sigmoid | Tanh, source: Affine, target: Affine) -> npt.ND
     x = np.float32(source.scale) * (np.arange(LOW, HIGH + 1) - source.zero_point).astype(np.float32)
     exact = x.astype(np.float64)
     y = 1.0 / (1.0 + np.exp(-exact)) if isinstance(node, Sigmoid) else np.tanh(exact)
-    return np.clip(np.rint(y / target.scale) + target.zero_point, LOW, HIGH).astype(np.int8)
+    integers: npt.NDArray[np.int8] = np.clip(np.rint(y / target.scale) + target.zero_point, LOW, HIGH).astype(np.int8)
+    return integers
 
 
-def pack_dense(
-    node: Conv2D | Linear, source: Affine | None, target: Affine | None
-) -> tuple[dict[str, Table], str]:
+def pack_dense(node: Conv2D | Linear, source: Affine | None, target: Affine | None) -> tuple[dict[str, Table], str]:
     """Return the tables of a layer over all channels, and the fields of its C structure that follow them."""
     weight = node.weight[None, None].transpose(0, 1, 3, 2) if isinstance(node, Linear) else node.weight
     segments, outputs = weight.shape[1], weight.shape[3]
@@ -90,7 +89,8 @@ def pack_depthwise(node: Conv2D, source: Affine | None, target: Affine | None) -
     taps, channels = math.prod(node.weight.shape[:2]), node.weight.shape[3]
     if source is None or target is None:
         tables: dict[str, Table] = {
-            "weights": np.ascontiguousarray(node.weight.transpose(1, 0, 2, 3)), "bias": node.bias
+            "weights": np.ascontiguousarray(node.weight.transpose(1, 0, 2, 3)),
+            "bias": node.bias,
         }
         return tables, f"{taps}, {channels}, {_float_low(node.relu)}"
     integers = quantise_weight(node.weight, node.bias, 3, source)
@@ -113,7 +113,8 @@ def _bias(weight: npt.NDArray[np.int8], bias: npt.NDArray[np.int64], source: Aff
     total = bias - source.zero_point * weight.astype(np.int64).sum(axis=(0, 1, 2))
     if np.abs(total).max(initial=0) >= 2**31:
         raise ExportError("a bias does not fit 32 bits; record the activation ranges again")
-    return total.astype(np.int32)
+    integers: npt.NDArray[np.int32] = total.astype(np.int32)
+    return integers
 
 
 def _scales(weight: npt.NDArray[np.float32], source: Affine, target: Affine) -> npt.NDArray[np.float32]:

@@ -10,7 +10,7 @@ its new columns after the last operation that reads the old ones.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -42,6 +42,8 @@ from edge_asc_export.graph import (
 )
 from edge_asc_export.pipeline import Lowered
 
+# Operations that only move values.
+MOVES = (Concat, Slice, Fold, Unfold, Reshape)
 # Elements that a dense layer may read behind its inputs.
 SLACK = 16
 
@@ -112,6 +114,8 @@ class _NetworkWriter:
             lines.append("    int8_t none;")
         lines.append("    int8_t slack[4]; /* kernels read groups of four values */")
         lines.append(f"}} {self.prefix}_states;")
+        lines += ["", "/* Set the states to those before the first sample: zeros, as integers stand for them. */"]
+        lines.append(f"void {self.prefix}_reset_states({self.prefix}_states *states);")
         return "\n".join(lines) + "\n"
 
     def _source(self) -> str:
@@ -130,9 +134,7 @@ class _NetworkWriter:
         return "".join(parts)
 
     def _reset(self) -> str:
-        lines = ["/* States before the first sample: zeros, as integers stand for them. */"]
-        lines.append(f"static void {self.prefix}_reset_states({self.prefix}_states *states)")
-        lines.append("{")
+        lines = [f"void {self.prefix}_reset_states({self.prefix}_states *states)", "{"]
         lines.append("    memset(states, 0, sizeof *states);")
         for port in self._states():
             qparams = self.qparams.get(port.tensor)
@@ -160,8 +162,8 @@ class _NetworkWriter:
             f"/* Tensors of a step; they share {total} bytes. */",
             f"static float scratch[{floats}];",
             "",
-            "/* One step: features are 8 frames, one after another, each its mel bins from the lowest; logits are those",
-            "   of the labels, before the temperature. */",
+            "/* One step: features are 8 frames, one after another, each its mel bins from the lowest; logits are in",
+            "   the order of the labels, before the temperature. */",
             f"static void {self.prefix}_network(const float *features, {self.prefix}_states *states, float *logits)",
             "{",
         ]
@@ -209,7 +211,7 @@ class _NetworkWriter:
     def _find_hosts(self) -> dict[str, tuple[str, int]]:
         """Return tensors that are written straight into the tensor that they become a part of, and where."""
         graph, hosts = self.graph, dict[str, tuple[str, int]]()
-        written = {node.output for node in graph.nodes if not isinstance(node, Concat | Slice | Fold | Unfold | Reshape)}
+        written = {node.output for node in graph.nodes if not isinstance(node, MOVES)}
         written |= {port.tensor for port in graph.inputs if port.role == "features" and port.tensor in self.qparams}
         outputs = {port.tensor for port in graph.outputs}
 
@@ -294,7 +296,7 @@ class _NetworkWriter:
 
     def _quantise(self, source: View, view: View, qparams: Affine) -> None:
         self.kernels.add("quantise")
-        inverse = float_literal(np.float32(1.0) / np.float32(qparams.scale))
+        inverse = float_literal(float(np.float32(1.0) / np.float32(qparams.scale)))
         pairs = [((x, y), view.size) for x, y in zip(source.columns, view.columns, strict=True)]
         for (x, y), count in join_runs(pairs, (1, 1)):
             self._line(f"quantise({x}, {inverse}, {qparams.zero_point}, {y}, {count});")
@@ -417,11 +419,14 @@ class _NetworkWriter:
     def _quantised(self, node: Node) -> tuple[list[Affine], Affine]:
         return [self.qparams[tensor] for tensor in node.inputs], self.qparams[node.output]
 
-    def _layer(self, node: Conv2D | Linear, suffix: str, pack: Callable[..., tuple[dict[str, npt.NDArray[np.generic]], str]]) -> str:
+    def _layer(self, node: Conv2D | Linear, suffix: str) -> str:
         """Add the tables of a layer; return its initialiser."""
         source = self.qparams[node.input] if suffix == "int8" else None
         target = self.qparams[node.output] if suffix == "int8" else None
-        tables, rest = pack(node, source, target)
+        if isinstance(node, Conv2D) and node.depthwise:
+            tables, rest = pack_depthwise(node, source, target)
+        else:
+            tables, rest = pack_dense(node, source, target)
         name = identifier(node.output)
         names = [self._add_table(f"{name}_{label}", values) for label, values in tables.items()]
         return f"{{{', '.join(names)}, {rest}}}"
@@ -432,9 +437,9 @@ class _NetworkWriter:
 
     def _dense(self, node: Conv2D | Linear, x: View, y: View, suffix: str) -> None:
         name = identifier(node.output)
-        initialiser = self._layer(node, suffix, pack_dense)
+        initialiser = self._layer(node, suffix)
         pointer = f"const {'int8_t' if suffix == 'int8' else 'float'} *const[]"
-        if isinstance(node, Linear) or node.weight.shape[:2] == (1, 1) and not any(map(any, node.padding)):
+        if isinstance(node, Linear) or (node.weight.shape[:2] == (1, 1) and not any(map(any, node.padding))):
             stride = (1, 1) if isinstance(node, Linear) else node.stride
             self._define(f"dense_{suffix}", name, initialiser)
             self.kernels.add(f"dense_{suffix}")
@@ -453,9 +458,7 @@ class _NetworkWriter:
             self._define(f"convolve_dense_{suffix}", name, f"{{{initialiser}, {', '.join(map(str, sizes))}, {zero}}}")
             self.kernels.add(f"convolve_dense_{suffix}")
             self.most_taps = max(self.most_taps, kernel_time)
-            edge = self._allocate(
-                f"{node.output}_edge", kernel_time * (kernel_mel * x.channels + 4), integer=y.integer
-            )
+            edge = self._allocate(f"{node.output}_edge", kernel_time * (kernel_mel * x.channels + 4), integer=y.integer)
             self._touch(View((Place(edge),), 1, 1, y.integer))
         else:
             self._define(f"dense_{suffix}", name, initialiser)
@@ -467,13 +470,11 @@ class _NetworkWriter:
                 self._line(f"convolve_dense_{suffix}(&{name}_layer, ({pointer}){{{columns}}}, {edge}, {target});")
             else:
                 step = node.stride[0] * x.channels
-                self._line(
-                    f"dense_{suffix}(&{name}_layer, ({pointer}){{{columns}}}, {step}, {target}, {y.mels});"
-                )
+                self._line(f"dense_{suffix}(&{name}_layer, ({pointer}){{{columns}}}, {step}, {target}, {y.mels});")
 
     def _depthwise(self, node: Conv2D, x: View, y: View, suffix: str) -> None:
         name = identifier(node.output)
-        initialiser = self._layer(node, suffix, pack_depthwise)
+        initialiser = self._layer(node, suffix)
         pointer = f"const {'int8_t' if suffix == 'int8' else 'float'} *const[]"
         kernel_mel, kernel_time = node.weight.shape[:2]
         self._check_time(node, len(x.columns), len(y.columns))
@@ -498,9 +499,7 @@ class _NetworkWriter:
             else:
                 taps = [column + mel * x.channels for column in columns for mel in range(kernel_mel)]
                 listed, step = ", ".join(map(str, taps)), node.stride[0] * x.channels
-                self._line(
-                    f"depthwise_{suffix}(&{name}_layer, ({pointer}){{{listed}}}, {step}, {target}, {y.mels});"
-                )
+                self._line(f"depthwise_{suffix}(&{name}_layer, ({pointer}){{{listed}}}, {step}, {target}, {y.mels});")
 
     def _check_time(self, node: Conv2D, columns: int, results: int) -> None:
         if any(node.padding[1]) or (results - 1) * node.stride[1] + node.weight.shape[1] > columns:
@@ -523,7 +522,7 @@ class _NetworkWriter:
         name = identifier(node.output)
         (left, right), target = self._quantised(node)
         scale = np.float32(left.scale) * np.float32(right.scale) / np.float32(target.scale)
-        fields = (left.zero_point, right.zero_point, float_literal(scale), target.zero_point)
+        fields = (left.zero_point, right.zero_point, float_literal(float(scale)), target.zero_point)
         self._define("multiply_int8", name, f"{{{', '.join(map(str, fields))}}}")
         self._element_wise("multiply_int8", f"&{name}_layer, ", inputs, y)
 
@@ -532,9 +531,7 @@ class _NetworkWriter:
         self.kernels.add(kernel)
         if any(x.channels != y.channels or x.mels not in (1, y.mels) for x in inputs):
             raise ExportError(f"{y.columns[0].memory}: operands of these shapes have no C form")
-        places = [
-            tuple(x.columns[time if len(x.columns) > 1 else 0] for x in inputs) for time in range(len(y.columns))
-        ]
+        places = [tuple(x.columns[time if len(x.columns) > 1 else 0] for x in inputs) for time in range(len(y.columns))]
         pieces = [((*sources, target), y.size) for sources, target in zip(places, y.columns, strict=True)]
         if all(x.mels == y.mels for x in inputs):
             for (left, right, target), count in join_runs(pieces, (1, 1, 1)):
@@ -575,16 +572,14 @@ class _NetworkWriter:
     def _plan_updates(self) -> Mapping[str, list[tuple[str, str]]]:
         """Return which states take their new values after which operation: the last that reads the old ones."""
         position = {node.output: index for index, node in enumerate(self.graph.nodes)}
-        readers: dict[str, set[str]] = {}  # tensors by the states that they are views of
         updates: dict[str, list[tuple[str, str]]] = {}
         for port, target in self.graph.states():
             aliases, last = {port.tensor}, position.get(target.tensor, 0)
             for node in self.graph.nodes:
                 if aliases & set(node.inputs):
                     last = max(last, position[node.output])
-                    if isinstance(node, Concat | Slice | Unfold | Reshape):
+                    if isinstance(node, MOVES):
                         aliases.add(node.output)
-            readers[port.tensor] = aliases
             updates.setdefault(self.graph.nodes[last].output, []).append((target.tensor, port.tensor))
         return updates
 

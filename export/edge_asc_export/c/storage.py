@@ -64,7 +64,9 @@ def dimensions(shape: Shape) -> tuple[int, int, int]:
     return mel, time, channel
 
 
-def join_runs(pieces: Sequence[tuple[tuple[Place, ...], int]], sizes: Sequence[int]) -> list[tuple[tuple[Place, ...], int]]:
+def join_runs(
+    pieces: Sequence[tuple[tuple[Place, ...], int]], sizes: Sequence[int]
+) -> list[tuple[tuple[Place, ...], int]]:
     """Join neighbouring pieces of work whose operands follow each other in memory.
 
     Args:

@@ -29,7 +29,7 @@ def table(name: str, values: npt.NDArray[np.generic]) -> str:
     """Return the definition of a constant table of int8, int32 or float32 values, in the order of memory."""
     kind = TYPES[values.dtype.name]
     flat = values.reshape(-1)
-    literals = map(float_literal, flat) if kind == "float" else map(_integer_literal, flat)
+    literals = map(float_literal, flat.tolist()) if kind == "float" else map(_integer_literal, flat.tolist())
     body = "\n".join(textwrap.wrap(", ".join(literals), WIDTH, break_long_words=False, break_on_hyphens=False))
     return f"static const {kind} {name}[{flat.size}] = {{\n{textwrap.indent(body, '    ')}\n}};\n"
 
