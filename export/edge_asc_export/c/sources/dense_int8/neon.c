@@ -44,11 +44,15 @@ static ALWAYS_INLINE const int8_t *dense_tile(const dense_int8_layer *layer, con
             w += row;
         }
     }
+    float32x4_t scales[4];
+    REPEAT_4(n, if (n < vectors) {
+        scales[n] = vld1q_f32(layer->scales + begin + 4 * n);
+    })
     REPEAT_2(p, if (p < pixels) {
         REPEAT_4(n, if (n < vectors) {
             sums[n] = vaddq_s32(vpaddq_s32(even[p][n], odd[p][n]), vld1q_s32(layer->bias + begin + 4 * n));
         })
-        store_block(layer, sums, begin, y + (at + p) * layer->outputs + begin, vectors);
+        store_block(layer, sums, scales, begin, y + (at + p) * layer->outputs + begin, vectors);
     })
     return w;
 }

@@ -38,8 +38,12 @@ static ALWAYS_INLINE const int8_t *dense_tile(const dense_int8_layer *layer, con
             })
         }
     }
+    float32x4_t scales[4];
+    REPEAT_4(n, if (n < vectors) {
+        scales[n] = vld1q_f32(layer->scales + begin + 4 * n);
+    })
     REPEAT_4(p, if (p < pixels) {
-        store_block(layer, sums[p], begin, y + (at + p) * layer->outputs + begin, vectors);
+        store_block(layer, sums[p], scales, begin, y + (at + p) * layer->outputs + begin, vectors);
     })
     return w;
 }
