@@ -1,3 +1,11 @@
+#define DOT_LANE(n, weights, lane)                                                                                     \
+    sums[0][n] = vdotq_laneq_s32(sums[0][n], weights, a, lane);                                                        \
+    if (pixels > 1) {                                                                                                  \
+        sums[1][n] = vdotq_laneq_s32(sums[1][n], weights, b, lane);                                                    \
+        sums[2][n] = vdotq_laneq_s32(sums[2][n], weights, c, lane);                                                    \
+        sums[3][n] = vdotq_laneq_s32(sums[3][n], weights, d, lane);                                                    \
+    }
+
 /* `pixels` outputs at once, of a block of 4 * `vectors` outputs; returns the weights of the next block. */
 static ALWAYS_INLINE const int8_t *dense_tile(const dense_int8_layer *layer, const int8_t *const *rows, size_t at,
                                               size_t step, const int8_t *w, size_t begin, int8_t *y,
@@ -15,15 +23,17 @@ static ALWAYS_INLINE const int8_t *dense_tile(const dense_int8_layer *layer, con
         size_t group = layer->groups;
         for (; group >= 4; group -= 4, x0 += 16, x1 += 16, x2 += 16, x3 += 16, w += 64 * vectors) {
             const int8x16_t a = vld1q_s8(x0), b = vld1q_s8(x1), c = vld1q_s8(x2), d = vld1q_s8(x3);
-            REPEAT_4(lane, REPEAT_4(n, if (n < vectors) {
-                const int8x16_t weights = vld1q_s8(w + 16 * (lane * vectors + n));
-                sums[0][n] = vdotq_laneq_s32(sums[0][n], weights, a, lane);
-                if (pixels > 1) {
-                    sums[1][n] = vdotq_laneq_s32(sums[1][n], weights, b, lane);
-                    sums[2][n] = vdotq_laneq_s32(sums[2][n], weights, c, lane);
-                    sums[3][n] = vdotq_laneq_s32(sums[3][n], weights, d, lane);
-                }
-            }))
+            if (vectors == 4) {
+                REPEAT_4(lane, {
+                    const int8x16x4_t weights = vld1q_s8_x4(w + 64 * lane);
+                    REPEAT_4(n, DOT_LANE(n, weights.val[n], lane))
+                })
+            } else {
+                REPEAT_4(lane, REPEAT_4(n, if (n < vectors) {
+                    const int8x16_t weights = vld1q_s8(w + 16 * (lane * vectors + n));
+                    DOT_LANE(n, weights, lane)
+                }))
+            }
         }
         for (; group > 0; group--, x0 += 4, x1 += 4, x2 += 4, x3 += 4, w += 16 * vectors) {
             const int8x16_t a = load_group(x0), b = load_group(x1), c = load_group(x2), d = load_group(x3);
