@@ -45,7 +45,7 @@ static void toy_network(const float *features, toy_states *states, float *logits
         for (size_t j = 0; j < TOY_FRAMES * TOY_MELS; j++) {
             sum += ((j >> i) & 1u) != 0u ? features[j] : -features[j];
         }
-        states->logits[i] = 0.5f * states->logits[i] + 0.02f * sum;
+        states->logits[i] = 0.5f * states->logits[i] + 0.2f * sum;
         logits[i] = states->logits[i];
     }
 }

@@ -40,8 +40,10 @@ void toy_start(toy_event_handler handler)
     detector.handler = handler;
 }
 
-void toy_decide(const float *logits, const bool *silent, size_t steps, double *probabilities, int *answers, bool *unknown);
-void toy_decide(const float *logits, const bool *silent, size_t steps, double *probabilities, int *answers, bool *unknown)
+void toy_decide(const float *logits, const bool *silent, size_t steps, double *probabilities, int *answers,
+                bool *unknown);
+void toy_decide(const float *logits, const bool *silent, size_t steps, double *probabilities, int *answers,
+                bool *unknown)
 {
     for (size_t step = 0; step < steps; step++) {
         const float *now = logits + step * TOY_CLASSES;
@@ -134,7 +136,8 @@ def compare(contract: StreamContract, library: ctypes.CDLL, logits: Logits, sile
     np.testing.assert_allclose(ours[0], reference[0], rtol=0, atol=1e-9)
     assert ours[1:3] == reference[1:3]
     assert [event[:4] for event in ours[3]] == [event[:4] for event in reference[3]]
-    np.testing.assert_allclose([e[4:] for e in ours[3]] or [[]], [e[4:] for e in reference[3]] or [[]], rtol=1e-6)
+    for event, expected in zip(ours[3], reference[3], strict=True):
+        assert event[4:] == pytest.approx(expected[4:], rel=1e-6)
     return len(ours[3])
 
 
