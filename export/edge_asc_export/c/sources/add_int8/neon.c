@@ -19,9 +19,8 @@ static void add_int8(const add_int8_layer *layer, const int8_t *left, const int8
     const int32x4_t l = vdupq_n_s32(layer->left), r = vdupq_n_s32(layer->right);
     const int16x8_t zero = vdupq_n_s16((int16_t)layer->zero_point);
     const int8x16_t least = vdupq_n_s8((int8_t)layer->low);
-    size_t i = 0;
-    for (; i + 16 <= count; i += 16) {
-        const int8x16_t x = vld1q_s8(left + i), z = vld1q_s8(right + i);
+    for (; count >= 16; count -= 16, left += 16, right += 16, y += 16) {
+        const int8x16_t x = vld1q_s8(left), z = vld1q_s8(right);
         const int16x8_t x0 = vmovl_s8(vget_low_s8(x)), x1 = vmovl_high_s8(x);
         const int16x8_t z0 = vmovl_s8(vget_low_s8(z)), z1 = vmovl_high_s8(z);
         const int32x4_t a = add_four(vget_low_s16(x0), vget_low_s16(z0), bias, l, r, shift);
@@ -30,9 +29,9 @@ static void add_int8(const add_int8_layer *layer, const int8_t *left, const int8
         const int32x4_t d = add_four(vget_high_s16(x1), vget_high_s16(z1), bias, l, r, shift);
         const int16x8_t first = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(a), b), zero);
         const int16x8_t second = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(c), d), zero);
-        vst1q_s8(y + i, vmaxq_s8(vqmovn_high_s16(vqmovn_s16(first), second), least));
+        vst1q_s8(y, vmaxq_s8(vqmovn_high_s16(vqmovn_s16(first), second), least));
     }
-    for (; i < count; i++) {
-        y[i] = add_one(layer, left[i], right[i]);
+    for (; count > 0; count--, left++, right++, y++) {
+        *y = add_one(layer, *left, *right);
     }
 }
