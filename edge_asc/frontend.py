@@ -172,14 +172,19 @@ def _mel_to_hz(mel: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.where(mel < 15.0, 200.0 * mel / 3.0, 1000.0 * np.exp(np.log(6.4) * (mel - 15.0) / 27.0))
 
 
+def mel_edges(mels: int, low: float, high: float) -> npt.NDArray[np.float64]:
+    """Return where filters from `low` to `high` begin, peak and end, Hz, (mels + 2,): filter i at i, i + 1, i + 2."""
+    bottom, top = _hz_to_mel(np.array([low, high]))
+    return _mel_to_hz(np.linspace(bottom, top, mels + 2))
+
+
 @lru_cache(maxsize=16)
 def mel_matrix(sample_rate: int, window: int, mels: int, low: float, high: float) -> Array:
     """Return triangular filters of unit area on Slaney's mel scale, (mels, window // 2 + 1), float32.
 
     Slaney, Auditory Toolbox, 1998; the same matrix as librosa.filters.mel with its defaults.
     """
-    bottom, top = _hz_to_mel(np.array([low, high]))
-    edges = _mel_to_hz(np.linspace(bottom, top, mels + 2))
+    edges = mel_edges(mels, low, high)
     bins = np.linspace(0.0, sample_rate / 2.0, window // 2 + 1)
     ramps = edges[:, None] - bins[None, :]
     widths = np.diff(edges)

@@ -35,6 +35,7 @@ class Entry:
         format: name of the export format, such as "onnx".
         engine: engine, with its version, in which the artefact was measured at export.
         contract: the contract inside the artefact.
+        companions: SHA-256 of files that belong to the artefact, by name, such as the header of C source.
     """
 
     sha256: str
@@ -42,6 +43,7 @@ class Entry:
     format: str
     engine: str
     contract: StreamContract
+    companions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,14 @@ class Manifest:
     files: Mapping[str, Entry]
     plan: Mapping[str, JsonValue] = field(default_factory=dict)
 
+    @property
+    def hashes(self) -> dict[str, str]:
+        """The SHA-256 of every file, by name: of the artefacts and of what belongs to them."""
+        hashes = {name: entry.sha256 for name, entry in self.files.items()}
+        for entry in self.files.values():
+            hashes.update(entry.companions)
+        return hashes
+
     def to_json(self) -> dict[str, JsonValue]:
         """Return a JSON object that `read` reads back to an equal manifest."""
         files: dict[str, JsonValue] = {
@@ -67,6 +77,7 @@ class Manifest:
                 "format": entry.format,
                 "engine": entry.engine,
                 "contract": entry.contract.to_json(),
+                **({"companions": dict(entry.companions)} if entry.companions else {}),
             }
             for name, entry in self.files.items()
         }
@@ -109,9 +120,10 @@ class Manifest:
             advice = "upgrade edge-asc" if version > SCHEMA_VERSION else "export again"
             raise ValueError(f"got schema version {version!r}, expected {SCHEMA_VERSION}: {advice}")
         files = {name: _read_entry(entry) for name, entry in value.named_children("files").items()}
-        for name in files:
+        manifest = cls(name=value.text("name"), files=files, plan=value.raw("plan") or {})
+        for name in manifest.hashes:
             check_name(name)
-        return cls(name=value.text("name"), files=files, plan=value.raw("plan") or {})
+        return manifest
 
 
 def update_contract(path: Path, contract: StreamContract) -> None:
@@ -227,4 +239,5 @@ def _read_entry(value: JsonObject) -> Entry:
         format=value.text("format"),
         engine=value.text("engine"),
         contract=StreamContract.from_json(value.raw("contract")),
+        companions=companions.text_items() if (companions := value.optional_child("companions")) else {},
     )

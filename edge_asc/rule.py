@@ -66,6 +66,12 @@ class DecisionRule:
         """Whether old audio loses its influence."""
         return self.name != "mean"
 
+    def keep(self, step: float) -> float:
+        """Return the share of the past's weight that each step of so many seconds keeps: 0 for "last", 1 for "mean"."""
+        # "last" and "mean" are the limits of forgetting.
+        limits = {"last": 0.0, "mean": 1.0}
+        return limits[self.name] if self.name in limits else math.exp(-step / self.seconds)
+
     def __str__(self) -> str:
         """Return the rule as `parse_rule` reads it, such as "forgetting:2"."""
         numbers = [] if self.name in CLIP_RULES else [f"{self.seconds:g}"]
@@ -142,9 +148,7 @@ class Belief:
         self.rule = rule
         self._temperature = temperature
         self._shift: Vector = temperature * np.asarray(log_odds, np.float64)
-        # "last" and "mean" are the limits of forgetting.
-        limits = {"last": 0.0, "mean": 1.0}
-        self._keep = limits[rule.name] if rule.name in limits else math.exp(-step / rule.seconds)
+        self._keep = rule.keep(step)
         self._classes = classes
         self.reset()
 

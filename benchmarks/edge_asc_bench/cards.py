@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from edge_asc.provenance import CLEAR_MARGIN
+from edge_asc.closeness import CLEAR_MARGIN
 from edge_asc_bench.contest import Contest, name_engine
 from edge_asc_bench.result import Result, Variant
 from edge_asc_bench.wording import (

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from edge_asc.provenance import Closeness
+from edge_asc.closeness import Closeness
 from edge_asc_bench.drawing import (
     COLOURS,
     HATCHES,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from edge_asc_bench.latency import Distribution
 
 if TYPE_CHECKING:
-    from edge_asc.provenance import Closeness
+    from edge_asc.closeness import Closeness
     from edge_asc_bench.result import Accuracy, Latency, LengthAccuracy, Result, StepAccuracy, Sustained, Variant
 
 # Times are rounded to five digits, shares are not; an application may round more.

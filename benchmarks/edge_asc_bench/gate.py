@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from edge_asc.provenance import CLEAR_MARGIN
+from edge_asc.closeness import CLEAR_MARGIN
 from edge_asc_bench.comparability import (
     IncomparableError,
     are_relative,

@@ -10,11 +10,11 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from edge_asc.closeness import Closeness
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation import document as evaluations
 from edge_asc.evaluation.predictions import Predictions
 from edge_asc.manifest import SCHEMA_VERSION as MANIFEST_VERSION
-from edge_asc.provenance import Closeness
 from edge_asc.reproduction.figure3 import Figure3
 from edge_asc.reproduction.figure4 import Figure4
 from edge_asc.reproduction.table1 import Table1

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edge_asc.provenance import Closeness
+from edge_asc.closeness import Closeness
 from edge_asc_bench import chart
 from edge_asc_bench.chart import CostPoint, Frame, Series
 from edge_asc_bench.drawing import fit

@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 
 from edge_asc.evaluation.accuracy import Accuracy as Evaluation
-from edge_asc.evaluation.closeness import measure_closeness
 from edge_asc.evaluation.comparison import ClipLogits, check_comparable, compare
+from edge_asc.evaluation.margins import measure_closeness
 from edge_asc.frontend import Array
 from edge_asc_bench.inputs import Clips, Model
 from edge_asc_bench.job import Settings

@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from edge_asc.provenance import Closeness
+from edge_asc.closeness import Closeness
 from edge_asc_bench import consistency, document
 from edge_asc_bench.latency import Distribution
 from edge_asc_bench.machine import Machine
@@ -78,11 +78,9 @@ class MeasuredSettings(Part, frozen=True, kw_only=True):
 
 
 class Data(Part, frozen=True, kw_only=True):
-    """The clips.
+    """The clips of a data set.
 
     Attributes:
-        name: of the data set.
-        clips: number of them.
         sha256: over all clips; two results with the same hash are about the same audio.
         labels: of the data; empty for unlabelled clips.
     """
@@ -94,11 +92,7 @@ class Data(Part, frozen=True, kw_only=True):
 
 
 class Graph(Part, frozen=True, kw_only=True):
-    """The operations inside an artefact; see `edge_asc_export.inspection.Inspection`.
-
-    `arena` is the memory that TensorFlow Lite Micro takes for the artefact, bytes: None where it does not run the
-    artefact or was not installed, absent in older results.
-    """
+    """The operations inside an artefact, and its arena; see `edge_asc_export.inspection.Inspection`."""
 
     operations: dict[str, Counts]
     arithmetic: dict[str, Counts]
@@ -236,10 +230,7 @@ class Accuracy(Part, frozen=True, kw_only=True):
 
 
 class Agreement(Part, frozen=True, kw_only=True):
-    """Agreement with the reference on unlabelled clips: the share of equal decisions, and errors of logits.
-
-    `share` is that of the last outputs; `closeness` has the decisions under the model's rule. Older results lack it.
-    """
+    """Agreement with the reference on unlabelled clips: the share of equal last outputs, and errors of logits."""
 
     steps: Size
     share: Share
@@ -327,8 +318,7 @@ class Variant(Part, frozen=True, kw_only=True):
     @property
     def closeness(self) -> Closeness | None:
         """How close its outputs are to the reference's; None where it was not measured."""
-        measured = self.accuracy or self.agreement
-        return None if measured is None else measured.closeness or None
+        return getattr(self.accuracy or self.agreement, "closeness", None) or None
 
     @property
     def arena(self) -> int | None:

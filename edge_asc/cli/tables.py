@@ -7,9 +7,9 @@ from itertools import pairwise
 
 from rich.table import Table
 
+from edge_asc.closeness import CLEAR_MARGIN
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.accuracy import Accuracy, LengthResult
-from edge_asc.provenance import CLEAR_MARGIN
 
 
 def accuracy_table(results: Sequence[Accuracy]) -> Table:

@@ -15,6 +15,7 @@ from typing import overload
 import numpy as np
 
 from edge_asc import audio
+from edge_asc.cachefolder import default_cache as default_cache
 from edge_asc.data.dataset import Clip, Dataset
 from edge_asc.errors import AudioError, DatasetError, EdgeAscError, list_problems
 from edge_asc.files import atomic_path, sha256, write_json
@@ -27,24 +28,6 @@ VERSION = 3
 CHECKSUM = 32
 # From this age on, ns, a later change of a file has another time of change.
 SETTLED_NS = 2_000_000_000
-
-
-def default_cache() -> Path:
-    """Return $EDGE_ASC_CACHE, or edge-asc in $XDG_CACHE_HOME, or ~/.cache/edge-asc.
-
-    Raises:
-        EdgeAscError: the user has no home folder, and none of the variables names another one.
-    """
-    try:
-        if folder := os.environ.get("EDGE_ASC_CACHE"):
-            return Path(folder).expanduser()
-        base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-        return (base if base.is_absolute() else Path.home() / ".cache") / "edge-asc"
-    except RuntimeError as error:
-        raise EdgeAscError(
-            f"the feature cache has no folder ({error}); expected a home folder: set EDGE_ASC_CACHE to a folder that "
-            "can be written"
-        ) from error
 
 
 class UnreadableClipsError(DatasetError):

@@ -11,11 +11,11 @@ from typing import Self
 
 import numpy as np
 
+from edge_asc.closeness import Closeness
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.logits import Indices
 from edge_asc.evaluation.predictions import Ends
 from edge_asc.jsonobject import JsonValue
-from edge_asc.provenance import Closeness
 from edge_asc.rule import CLIP_RULES, ClipRule
 
 # 1: first version.

@@ -10,8 +10,8 @@ import numpy as np
 from edge_asc.contract import StreamContract
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.accuracy import Accuracy, LengthResult, LogitError, Tally, count_by_class
-from edge_asc.evaluation.closeness import measure_closeness
 from edge_asc.evaluation.logits import Indices, choose_inputs, clip_logits, decide, steps_at
+from edge_asc.evaluation.margins import measure_closeness
 from edge_asc.evaluation.predictions import Ends
 from edge_asc.frontend import Array, FrontEnd
 from edge_asc.progress import SILENT, Progress

@@ -21,7 +21,7 @@ from edge_asc.training.checkpoint import Checkpoint, read_metadata
 from edge_asc.zoo import find_checkpoint
 from edge_asc_export import parity
 from edge_asc_export.artefact import UNKNOWN, Artefact, Draft, Origin, label_of, write
-from edge_asc_export.format import FORMATS, check_support, supporting
+from edge_asc_export.format import FORMATS, check_support, default_formats
 from edge_asc_export.level_parity import FrontEndErrors, check_level, measure_front_end, measure_levels
 from edge_asc_export.placement import check_output, finish, place
 from edge_asc_export.plan import Plan
@@ -73,7 +73,7 @@ class ExportRequest:
             MissingExtraError: a package that a format needs is not installed.
         """
         folder = find_checkpoint(model)
-        formats = tuple(formats) or supporting(scheme)
+        formats = tuple(formats) or default_formats(scheme)
         require_formats(formats)
         return cls(folder, scheme, formats, tuple(windows))
 
@@ -117,7 +117,7 @@ def export_checkpoint(
         checkpoint: folder, or name of a pretrained model.
         output: folder for the artefacts and `manifest.json`; what an earlier export has written there is replaced.
         scheme: of quantisation: "none", "fp16", "int8-dynamic", "int8", "int8-float-gru", "int16x8", or a JSON file.
-        formats: "onnx" and "tflite", or one of them; empty for all that support the scheme.
+        formats: some of "onnx", "tflite" and "c"; empty for the first two, as far as they support the scheme.
         windows: lengths, whole seconds from 1 to 10, of a windowed model; a causal model has none.
         progress: receives a phase for each format.
 
@@ -172,14 +172,15 @@ def export(request: ExportRequest, output: Path, *, progress: Progress = SILENT)
 
 
 def _guess_names(request: ExportRequest, output: Path) -> list[str]:
-    """Names of files in `output` that the artefacts of a request may get."""
-    stem = f"{read_metadata(request.checkpoint)['name']}-"
+    """Names of files in `output` that the artefacts of a request, and what belongs to them, may get."""
+    stem = f"{read_metadata(request.checkpoint)['name']}-{label_of(request.scheme, request.input)}"
     suffixes = {FORMATS.load(name).suffix for name in request.formats}
-    label = label_of(request.scheme, request.input)
+    if ".c" in suffixes:
+        suffixes |= {".h", ".json"}
     return [
         path.name
         for path in output.iterdir()
-        if path.name.startswith((f"{stem}{label}.", f"{stem}{label}-")) and path.suffix in suffixes
+        if path.name.removeprefix("test_").startswith((f"{stem}.", f"{stem}-")) and path.suffix in suffixes
     ]
 
 
@@ -220,7 +221,11 @@ def _check(
     data = artefact.with_measured(Measured(parity=measured, accepted_agreement=accepted, levels=levels)).data
     write_bytes(path, data)
     runtime = open_runtime(path)
-    return Entry(sha256(path), len(data), artefact.format, runtime.engine, runtime.contract)
+    companions = FORMATS.load(artefact.format).companions(artefact.written, runtime.contract, runtime)
+    for name, content in companions.items():
+        write_bytes(folder / name, content)
+    hashes = {name: sha256(folder / name) for name in companions}
+    return Entry(sha256(path), len(data), artefact.format, runtime.engine, runtime.contract, hashes)
 
 
 def require_formats(names: Sequence[str]) -> None:

@@ -6,15 +6,16 @@ A format is a descriptor in the group of entry points `edge_asc.formats`; ours a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from edge_asc.contract import Signature, StreamContract
 from edge_asc.errors import ContractError, ExportError, require
 from edge_asc.registry import Registry
+from edge_asc.runtime import Runtime
 from edge_asc_export.graph import Graph
 from edge_asc_export.operations import Inspection
 from edge_asc_export.pipeline import Lowered, Pass
@@ -39,6 +40,10 @@ class File:
     ending: str = ""
 
 
+def _no_companions(written: Any, contract: StreamContract, runtime: Runtime) -> Mapping[str, bytes]:
+    return {}
+
+
 @dataclass(frozen=True)
 class Format:
     """One export format.
@@ -57,6 +62,9 @@ class Format:
         inspect: counts the operations of a file.
         extra: of edge-asc that installs `modules`.
         float_part: what computes in float in this format alone, in words, by the form of a model.
+        companions: files that belong to a written one, by name, from what `write` returned, the contract inside the
+            file, and the runtime of that file.
+        by_name_only: whether it is written only where it is named, as by `--format`.
     """
 
     name: str
@@ -71,6 +79,8 @@ class Format:
     inspect: Callable[[Path], Inspection]
     extra: str = "export"
     float_part: Callable[[str], str] = lambda form: ""
+    companions: Callable[[Any, StreamContract, Any], Mapping[str, bytes]] = _no_companions
+    by_name_only: bool = False
 
     def require(self) -> None:
         """Import what the format needs.
@@ -98,6 +108,12 @@ FORMATS: Registry[Format] = Registry("edge_asc.formats", Format, "FORMAT", "form
 def supporting(scheme: Scheme) -> tuple[str, ...]:
     """Return the names of the formats that support a scheme."""
     return tuple(name for name, each in FORMATS.all().items() if each.supports(scheme))
+
+
+def default_formats(scheme: Scheme | None = None) -> tuple[str, ...]:
+    """Return the names of the formats that are written where none is named: those that support a scheme, if any."""
+    every = FORMATS.all().items()
+    return tuple(name for name, each in every if not each.by_name_only and (scheme is None or each.supports(scheme)))
 
 
 def check_support(name: str, scheme: Scheme) -> None:

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from edge_asc.closeness import CLEAR_MARGIN
 from edge_asc.contract import INT16, StreamContract
 from edge_asc.data.layouts.tau import TAU_LABELS
 from edge_asc.data.scenes import generate_scene
 from edge_asc.errors import CheckFailedError, ExportError
-from edge_asc.evaluation.closeness import measure_closeness
 from edge_asc.evaluation.logits import choose_inputs, decide, steps_at, stream_logits
+from edge_asc.evaluation.margins import measure_closeness
 from edge_asc.frontend import Array, LogMel
-from edge_asc.provenance import CLEAR_MARGIN, Parity
+from edge_asc.provenance import Parity
 from edge_asc.rule import ClipRule
 from edge_asc.runtime import Runtime
 from edge_asc.streaming import WindowedClassifier

@@ -56,9 +56,10 @@ def place(staging: Path, output: Path, manifest: Manifest) -> None:
     Raises:
         OutputError: a file is in the way, or cannot be written; each artefact is whole, old or new.
     """
-    check_output(output, manifest.files)
+    check_output(output, manifest.hashes)
     old = read_own(output)
-    obsolete = {name: entry.sha256 for name, entry in (old.files if old else {}).items() if name not in manifest.files}
+    names = manifest.hashes
+    obsolete = {name: digest for name, digest in (old.hashes if old else {}).items() if name not in names}
     write_json(staging / OBSOLETE, obsolete)
     manifest.write(staging)
     try:
@@ -84,7 +85,7 @@ def finish(output: Path) -> None:
         shutil.rmtree(pending, ignore_errors=True)
         return
     try:
-        for name in manifest.files:
+        for name in manifest.hashes:
             if (pending / name).exists():
                 (pending / name).replace(output / name)
         manifest.write(output)
@@ -99,11 +100,11 @@ def finish(output: Path) -> None:
 
 def _is_own(path: Path, manifest: Manifest | None) -> bool:
     """Whether a file is as the manifest beside it lists it."""
-    entry = manifest.files.get(path.name) if manifest else None
-    if entry is None or not path.is_file():
+    digest = manifest.hashes.get(path.name) if manifest else None
+    if digest is None or not path.is_file():
         return False
     try:
         check_place(path)
     except ContractError:
         return False
-    return sha256(path) == entry.sha256
+    return sha256(path) == digest

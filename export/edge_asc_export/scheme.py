@@ -105,7 +105,7 @@ class Scheme:
     @property
     def label(self) -> str:
         """The scheme's name in file names."""
-        return "float" if self.name == "none" else self.name
+        return file_label(self.name)
 
     @property
     def float_part(self) -> str:
@@ -143,6 +143,11 @@ class Scheme:
             raise ExportError(f"scheme real is {real!r}; expected a list of tensor names")
         weights, activations = value.get("weights", "float32"), value.get("activations", "float32")
         return cls(value["name"], weights, activations, tuple(real))
+
+
+def file_label(name: str) -> str:
+    """Return what file names say of the scheme of this name."""
+    return "float" if name == "none" else name
 
 
 GRU_AND_OUTPUT = ("gru_*", "hidden_*", "logits")

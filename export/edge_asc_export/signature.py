@@ -7,6 +7,7 @@ from typing import Literal
 
 from edge_asc.contract import INT16, Affine, Signature, TensorSpec
 from edge_asc_export.graph import Graph, Port, Shape
+from edge_asc_export.pipeline import Lowered
 
 Layout = Literal["channels_first", "channels_last"]
 # numpy's name of a tensor's type, and the quantisation parameters of an integer one.
@@ -51,3 +52,13 @@ def signature_of(graph: Graph, layout: Layout, hop: int, type_of: Callable[[str]
 
     inputs, outputs = (tuple(spec(port) for port in ports) for ports in (graph.inputs, graph.outputs))
     return Signature(graph.name, graph.frames, graph.frames * hop, inputs, outputs)
+
+
+def lowered_signature(lowered: Lowered, hop: int) -> Signature:
+    """Return the signature of a lowered graph whose tensors are channels last, for `hop` samples a frame."""
+    activations = lowered.plan.scheme.activations
+
+    def state_type(tensor: str) -> Type:
+        return (activations, lowered.qparams[tensor]) if tensor in lowered.qparams else ("float32", None)
+
+    return signature_of(lowered.graph, "channels_last", hop, state_type)

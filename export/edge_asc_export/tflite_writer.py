@@ -20,7 +20,7 @@ from edge_asc.contract import METADATA_KEY, Signature, StreamContract
 from edge_asc.seal import SPARE, seal
 from edge_asc.tflite_metadata import append_labels, pack_metadata
 from edge_asc_export.pipeline import Lowered
-from edge_asc_export.signature import Type, signature_of
+from edge_asc_export.signature import lowered_signature
 from edge_asc_export.tflite_packing import aligned_buffer, load_schema, pack
 from edge_asc_export.tflite_subgraph import SubgraphWriter
 
@@ -38,7 +38,7 @@ class TFLiteFile:
 
     def signatures(self, hop: int) -> tuple[Signature, ...]:
         """Return the signatures of the file, in its order."""
-        return tuple(_signature(lowered, hop) for lowered in self._graphs)
+        return tuple(lowered_signature(lowered, hop) for lowered in self._graphs)
 
     def finish(self, contract: StreamContract) -> bytes:
         """Return the file with this contract and its TFLite Metadata, sealed; the contract is the last buffer."""
@@ -63,15 +63,6 @@ def write_tflite(graphs: Sequence[Lowered]) -> TFLiteFile:
     for lowered in graphs:
         SubgraphWriter(builder, lowered).write()
     return TFLiteFile(builder.model, graphs)
-
-
-def _signature(lowered: Lowered, hop: int) -> Signature:
-    activations = lowered.plan.scheme.activations
-
-    def state_type(tensor: str) -> Type:
-        return (activations, lowered.qparams[tensor]) if tensor in lowered.qparams else ("float32", None)
-
-    return signature_of(lowered.graph, "channels_last", hop, state_type)
 
 
 class _ModelBuilder:

@@ -11,11 +11,12 @@ import pytest
 
 from artefacts import checkpoint, planned
 from edge_asc.cli import main
+from edge_asc.closeness import CLEAR_MARGIN, Closeness, MarginRange
 from edge_asc.engine import open_runtime
 from edge_asc.errors import ContractError, ExportError
 from edge_asc.files import sha256
 from edge_asc.progress import Progress
-from edge_asc.provenance import CLEAR_MARGIN, Closeness, MarginRange, Parity
+from edge_asc.provenance import Parity
 from edge_asc.unknown import UnknownRule
 from edge_asc_export import bundle, parity
 from edge_asc_export.artefact import Draft, write

@@ -13,7 +13,7 @@ from edge_asc.cli.console import ConsoleProgress, json_option, out, print_json, 
 from edge_asc.cli.model import ModelName, backbone_option
 from edge_asc.tensors import INPUT_KINDS, InputKind
 from edge_asc.zoo import DEFAULT, find_checkpoint, zoo
-from edge_asc_export.format import FORMATS
+from edge_asc_export.format import FORMATS, default_formats
 from edge_asc_export.scheme import AUTO, SCHEMES, Scheme
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ LENGTHS = tuple(range(1, 11))
     "formats",
     type=click.Choice(FORMATS.names()),
     multiple=True,
-    help="Format to write; may be repeated [default: all that support the scheme].",
+    help="Format to write; may be repeated [default: onnx and tflite, as far as they support the scheme].",
 )
 @click.option(
     "--input",
@@ -143,7 +143,7 @@ def command(
     from edge_asc_export.bundle import ExportRequest, export
 
     # `auto` tries schemes that not every format supports.
-    request = ExportRequest.of(folder, chosen, formats or (FORMATS.names() if scheme == AUTO else ()), windows)
+    request = ExportRequest.of(folder, chosen, formats or (default_formats() if scheme == AUTO else ()), windows)
     plan = _record_plan(request, calibration, ranges or "auto", progress)
     request = replace(request, plan=plan, input=kind, accepted_agreement=accepted, origin=Origin(author, license_name))
     selection = None

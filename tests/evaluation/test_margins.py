@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from edge_asc.closeness import Closeness, MarginRange
 from edge_asc.errors import EdgeAscError
-from edge_asc.evaluation.closeness import MARGINS, measure_closeness
 from edge_asc.evaluation.logits import decide, score
+from edge_asc.evaluation.margins import MARGINS, measure_closeness
 from edge_asc.jsonobject import JsonObject
-from edge_asc.provenance import Closeness, MarginRange
 from edge_asc.rule import CLIP_RULES, ClipRule
 
 LOGITS = arrays.arrays(np.float32, st.tuples(st.integers(1, 9), st.just(4)), elements=st.floats(-8, 8, width=32))

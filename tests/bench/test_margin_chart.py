@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from edge_asc.provenance import Closeness, MarginRange
+from edge_asc.closeness import Closeness, MarginRange
 from edge_asc_bench.chart import Series
 from edge_asc_bench.pictures import draw_margins
 

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from edge_asc.closeness import Closeness, MarginRange
 from edge_asc.errors import EdgeAscError
 from edge_asc.evaluation.logits import Scores, score
 from edge_asc.frontend import Array
-from edge_asc.provenance import Closeness, MarginRange
 from edge_asc.rule import ClipRule
 
 # Starts of the ranges of margins.

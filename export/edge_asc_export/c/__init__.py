@@ -1,0 +1,1 @@
+"""C artefacts: a classifier as C99 source, without a runtime."""

@@ -1,0 +1,7 @@
+/* A sum of two tensors of other scales, in fixed point; halves are rounded up. */
+typedef struct {
+    int32_t left, right; /* multipliers, at most 2^21 */
+    int32_t bias;        /* the zero points of both, and half a unit */
+    int32_t shift;
+    int32_t zero_point, low;
+} add_int8_layer;

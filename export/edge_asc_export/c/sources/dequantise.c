@@ -1,0 +1,7 @@
+/* int8 to floats. */
+static void dequantise(const int8_t *x, float scale, int32_t zero_point, float *y, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        y[i] = (float)(x[i] - zero_point) * scale;
+    }
+}

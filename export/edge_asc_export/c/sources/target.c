@@ -1,0 +1,33 @@
+/* The kernels that this processor has; all compute the same. Define EDGE_ASC_PORTABLE to have those of plain C. */
+#if defined(EDGE_ASC_PORTABLE)
+#elif defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__)
+#define EDGE_ASC_AVX512 1
+#elif defined(__AVX2__)
+#define EDGE_ASC_AVX2 1
+#elif defined(__aarch64__) && defined(__ARM_NEON) && defined(__ARM_FEATURE_DOTPROD)
+#define EDGE_ASC_NEON_DOT 1
+#define DENSE_PIXELS 4
+#elif defined(__aarch64__) && defined(__ARM_NEON)
+#define EDGE_ASC_NEON 1
+#define DENSE_PIXELS 2
+#elif defined(__ARM_FEATURE_SIMD32) && defined(__ARMEL__)
+#define EDGE_ASC_DSP 1
+#endif
+#if defined(EDGE_ASC_AVX512) || defined(EDGE_ASC_AVX2)
+#include <immintrin.h>
+#elif defined(EDGE_ASC_NEON_DOT) || defined(EDGE_ASC_NEON)
+#include <arm_neon.h>
+#elif defined(EDGE_ASC_DSP)
+#include <arm_acle.h>
+#endif
+#if defined(__GNUC__)
+#define ALWAYS_INLINE inline __attribute__((always_inline, unused))
+#else
+#define ALWAYS_INLINE inline
+#endif
+/* Statements for i = 0, 1, 2, 3, as constants: what they index stays in registers. */
+#define REPEAT_2(i, ...) {enum { i = 0 }; __VA_ARGS__} {enum { i = 1 }; __VA_ARGS__}
+#define REPEAT_4(i, ...) REPEAT_2(i, __VA_ARGS__) {enum { i = 2 }; __VA_ARGS__} {enum { i = 3 }; __VA_ARGS__}
+#define REPEAT_8(i, ...)                                                                                               \
+    REPEAT_4(i, __VA_ARGS__)                                                                                           \
+    {enum { i = 4 }; __VA_ARGS__} {enum { i = 5 }; __VA_ARGS__} {enum { i = 6 }; __VA_ARGS__} {enum { i = 7 }; __VA_ARGS__}
