@@ -21,11 +21,11 @@ from edge_asc_export.bundle import ExportRequest
 from edge_asc_export.plan import Plan
 from edge_asc_export.scheme import SCHEMES
 
-PARAMETERS = {"fuse": 143_539, "fuse-50": 147_790, "bcresnet": 153_605, "resnet": 136_194}
+PARAMETERS = {"fuse": 143_539, "fuse-50": 147_790, "bcresnet": 150_111, "resnet": 136_194}
 # Packed size of everything that the wheel holds of the zoo, bytes; the code beside it packs to less than 0.5 MB.
 MOST_BYTES = 7_500_000
 STALE = "the artefact is out of date; run: make zoo"
-CLASSES = {"fuse": 11, "fuse-50": 50, "bcresnet": 10, "resnet": 10}
+CLASSES = {"fuse": 11, "fuse-50": 50, "bcresnet": 11, "resnet": 10}
 
 
 @pytest.fixture(scope="module", params=zoo())

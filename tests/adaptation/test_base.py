@@ -20,7 +20,7 @@ needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="torch is no
 @pytest.mark.skipif(find_spec("ai_edge_litert") is None, reason="ai_edge_litert is not installed")
 def test_recurrent_models_are_refused() -> None:
     with pytest.raises(ContractError, match=r"recurrent layers.*such as fuse-50-int8"):
-        Base.open("bcresnet-int8")
+        Base.open("resnet-int8")
 
 
 @needs_torch

@@ -182,7 +182,7 @@ def test_inputs_that_cannot_be_used_are_named(tmp_path: Path) -> None:
         ((tmp_path / "one",), "expected two classes or more"),
         ((tmp_path / "broken",), "0.wav"),
         ((tmp_path / "one", "--other", tmp_path / "empty"), "holds no sound files"),
-        ((tmp_path / "one", "--model", "bcresnet-int8"), "recurrent layers"),
+        ((tmp_path / "one", "--model", "resnet-int8"), "recurrent layers"),
     ):
         done = run("adapt", *arguments, "--output", tmp_path / "out")
         assert done.returncode == 2, done.stderr
