@@ -16,7 +16,7 @@ from edge_asc.models.complexity import deployed_parameters
 from edge_asc.provenance import Measured
 from edge_asc.training.checkpoint import Checkpoint, read_metadata
 from edge_asc.zoo import BUNDLES, DEFAULT, list_bundles, list_names, locate_model, zoo, zoo_path
-from edge_asc_export.artefact import Draft, write
+from edge_asc_export.artefact import Draft, Origin, write
 from edge_asc_export.bundle import ExportRequest
 from edge_asc_export.plan import Plan
 from edge_asc_export.scheme import SCHEMES
@@ -25,6 +25,8 @@ PARAMETERS = {"fuse": 143_539, "fuse-50": 147_790, "bcresnet": 150_111, "resnet"
 # Packed size of everything that the wheel holds of the zoo, bytes; the code beside it packs to less than 0.5 MB.
 MOST_BYTES = 7_500_000
 STALE = "the artefact is out of date; run: make zoo"
+# As in the Makefile.
+ORIGIN = Origin("The edge-asc maintainers", "Apache-2.0")
 CLASSES = {"fuse": 11, "fuse-50": 50, "bcresnet": 11, "resnet": 10}
 
 
@@ -70,7 +72,7 @@ def test_artefacts_are_those_of_their_checkpoints(name: str, scheme: str) -> Non
     folder = zoo_path(name)
     assert folder is not None
     manifest = Manifest.read(folder / scheme)
-    draft = ExportRequest(folder, SCHEMES["none" if scheme == "float" else scheme], ()).draft()
+    draft = ExportRequest(folder, SCHEMES["none" if scheme == "float" else scheme], (), origin=ORIGIN).draft()
     weights = read_metadata(folder)["weights_sha256"]
     files = {artefact.name: artefact for fmt in ("onnx", "tflite") for artefact in write(draft, fmt)}
     assert files.keys() == manifest.files.keys()

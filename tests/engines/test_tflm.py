@@ -14,6 +14,8 @@ from edge_asc.engines.tflm import measure_arena
 from edge_asc.errors import ContractError
 from edge_asc.frontend import Array
 from edge_asc.streaming import StreamingClassifier
+from edge_asc.zoo import zoo_path
+from kernel_differences import compare
 
 if TYPE_CHECKING:
     from artefacts import Artefacts
@@ -40,6 +42,19 @@ def test_the_engine_runs_what_is_named_for_it_alone(artefacts: Artefacts) -> Non
         open_runtime(f"tflm:{artefacts.folder / 'step.onnx'}")
     with pytest.raises(ContractError, match="window_1s, window_2s, gru; TensorFlow Lite Micro runs"):
         open_runtime(f"tflm:{artefacts.folder / 'windows.tflite'}")
+
+
+def test_convolutions_alone_round_in_another_way_than_in_litert() -> None:
+    """What docs/microcontrollers.md says: an error of 1, in less than 1 % of the values."""
+    folder = zoo_path("fuse")
+    assert folder is not None
+    found = compare(folder / "int8/fuse-int8.tflite", sound(2.0))
+    different = {name for name, difference in found.items() if difference.values}
+    assert different <= {"CONV_2D", "DEPTHWISE_CONV_2D"}
+    assert {"QUANTIZE", "ADD", "CONCATENATION", "FULLY_CONNECTED", *different} <= set(found)
+    for name in different:
+        assert found[name].largest == 1
+        assert found[name].values < 0.01 * found[name].total
 
 
 def test_the_arena_is_larger_with_the_front_end_inside(artefacts: Artefacts, tmp_path: Path) -> None:
