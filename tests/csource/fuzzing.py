@@ -1,4 +1,4 @@
-"""The harness that fuzzes a stream in C, and its libFuzzer: python tests/csource/fuzzing.py [ARGUMENT OF LIBFUZZER …]."""
+"""Fuzzes a stream in C with libFuzzer: python tests/csource/fuzzing.py [ARGUMENT OF LIBFUZZER …]."""
 
 from __future__ import annotations
 
