@@ -19,12 +19,14 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from edge_asc.cachefolder import default_cache
 from edge_asc.contract import METADATA_KEY, AnyArray, StreamContract, Tensors
 from edge_asc.engine import Engine, has_suffix
 from edge_asc.errors import ContractError, EdgeAscError
 from edge_asc.files import atomic_path
+from edge_asc.frontend import Array
 from edge_asc.loop import Loop
 from edge_asc.runtime import Runtime, check_inputs, read_contract
 from edge_asc.seal import check_seal
@@ -86,6 +88,22 @@ class CRuntime(Runtime):
     def loop(self, signature: str) -> Loop:
         """Start a stream through the step; its states stay in the memory that the C code updates."""
         return _CLoop(self, self.contract.signature(signature))
+
+    def listen(self, samples: npt.NDArray[np.int16]) -> Array:
+        """Return the logits of the last step of some samples, (classes,), from a new stream through the C front end.
+
+        Raises:
+            ContractError: they are fewer than those of a step.
+        """
+        logits = np.empty(len(self.contract.labels), np.float32)
+        samples = np.ascontiguousarray(samples, np.int16)
+        listen = self._library.edge_asc_listen
+        listen.argtypes, listen.restype = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p], ctypes.c_int
+        if listen(samples.ctypes.data, len(samples), logits.ctypes.data) < 1:
+            raise ContractError(
+                f"got {len(samples)} samples; expected {self.signature.samples} or more, those of a step"
+            )
+        return logits
 
     def state_views(self, memory: AnyArray) -> Tensors:
         """Return the states in the memory of a structure, in the order of the contract."""

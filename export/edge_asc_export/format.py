@@ -79,7 +79,7 @@ class Format:
     inspect: Callable[[Path], Inspection]
     extra: str = "export"
     float_part: Callable[[str], str] = lambda form: ""
-    companions: Callable[[Any, StreamContract, Runtime], Mapping[str, bytes]] = _no_companions
+    companions: Callable[[Any, StreamContract, Any], Mapping[str, bytes]] = _no_companions
     by_name_only: bool = False
 
     def require(self) -> None:

@@ -7,17 +7,21 @@ line, so that a copied file still has it.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from edge_asc.contract import METADATA_KEY, Signature, StreamContract
-from edge_asc.errors import ExportError
-from edge_asc.runtime import Runtime
+from edge_asc.engines.c import CRuntime
 from edge_asc.seal import seal
+from edge_asc_export.c.front_end import generate_front_end
 from edge_asc_export.c.network import write_network
 from edge_asc_export.c.part import CPart
-from edge_asc_export.c.text import comment, float_literal, identifier
+from edge_asc_export.c.rules import generate_rules
+from edge_asc_export.c.stream import generate_stream
+from edge_asc_export.c.text import comment, identifier, table
 from edge_asc_export.pipeline import Lowered
 from edge_asc_export.scheme import file_label
 from edge_asc_export.signature import lowered_signature
@@ -25,7 +29,7 @@ from edge_asc_export.signature import lowered_signature
 # Steps of the test, and how far logits of a float network may be off with another compiler.
 TEST_STEPS = 8
 TOLERANCE = 1e-4
-INCLUDES = "#include <stddef.h>\n#include <stdint.h>\n"
+INCLUDES = "#include <stdbool.h>\n#include <stddef.h>\n#include <stdint.h>\n"
 
 
 class CFile:
@@ -33,8 +37,7 @@ class CFile:
 
     def __init__(self, lowered: Lowered) -> None:
         self._lowered = lowered
-        self._parts: dict[str, CPart] = {}
-        self.signature(1)
+        self._networks: dict[str, CPart] = {}
         self._network("model")  # fails early where there is no C form
 
     def signatures(self, hop: int) -> tuple[Signature, ...]:
@@ -47,32 +50,36 @@ class CFile:
 
     def finish(self, contract: StreamContract) -> bytes:
         """Return the file with this contract, sealed."""
-        prefix = prefix_of(contract)
         parts = [
             comment(_title(contract)),
             _contract_comment(contract),
             self.header(contract),
             "#include <string.h>\n",
-            self._network(prefix).source,
-            _interface(prefix),
+            *(part.source for part in self._parts(contract)),
+            _interface(prefix_of(contract)),
         ]
         return seal("\n".join(parts).encode())
 
     def header(self, contract: StreamContract) -> str:
         """Return the header."""
+        guard, declared = f"{prefix_of(contract).upper()}_H", "\n".join(part.header for part in self._parts(contract))
+        body = f"{INCLUDES}\n{declared}\n{_declarations(prefix_of(contract))}"
+        return f"#ifndef {guard}\n#define {guard}\n\n{body}\n#endif\n"
+
+    def _parts(self, contract: StreamContract) -> list[CPart]:
+        """Return the parts of the file, each behind those that it needs."""
         prefix = prefix_of(contract)
-        guard = f"{prefix.upper()}_H"
-        body = self._network(prefix).header
-        return (
-            f'#ifndef {guard}\n#define {guard}\n\n{INCLUDES}\n#ifdef __cplusplus\nextern "C" {{\n#endif\n\n'
-            f"#define {prefix.upper()}_CLASSES {len(contract.labels)}\n\n{body}\n{_declarations(prefix)}\n"
-            f"#ifdef __cplusplus\n}}\n#endif\n\n#endif\n"
-        )
+        return [
+            generate_front_end(prefix, contract.front_end),
+            self._network(prefix),
+            generate_rules(prefix, contract),
+            generate_stream(prefix, contract),
+        ]
 
     def _network(self, prefix: str) -> CPart:
-        if prefix not in self._parts:
-            self._parts = {prefix: write_network(self._lowered, prefix)}
-        return self._parts[prefix]
+        if prefix not in self._networks:
+            self._networks = {prefix: write_network(self._lowered, prefix)}
+        return self._networks[prefix]
 
 
 def write_c(graphs: Sequence[Lowered]) -> CFile:
@@ -85,7 +92,7 @@ def write_c(graphs: Sequence[Lowered]) -> CFile:
     return CFile(lowered)
 
 
-def write_companions(written: CFile, contract: StreamContract, runtime: Runtime) -> dict[str, bytes]:
+def write_companions(written: CFile, contract: StreamContract, runtime: CRuntime) -> dict[str, bytes]:
     """Return the files that belong to a C file, by name: its header, its contract as JSON, and its test.
 
     Args:
@@ -125,12 +132,23 @@ def _contract_comment(contract: StreamContract) -> str:
 
 
 def _declarations(prefix: str) -> str:
-    return (
-        "/* Compute one step of log-mel features: 8 frames, one after another, each its mel bins from the lowest,\n"
-        f"   normalised. Logits, {prefix.upper()}_CLASSES of them, are before the temperature. Not for two threads at "
-        "once:\n   all calls share their scratch memory. */\n"
-        f"void {prefix}_step({prefix}_states *states, const float *features, float *logits);\n"
-    )
+    return f"""\
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+/* The network alone, for a program with a front end of its own: one step of normalised log-mel features,
+   {prefix.upper()}_FRAMES frames one after another, each its mel bins from the lowest, to {prefix.upper()}_CLASSES
+   logits, before the temperature. Set the states with {prefix}_reset_states before the first step.
+
+   All streams share the scratch memory of a step: call {prefix}_step and {prefix}_push from one thread at a time. */
+void {prefix}_reset_states({prefix}_states *states);
+void {prefix}_step({prefix}_states *states, const float *features, float *logits);
+
+#ifdef __cplusplus
+}}
+#endif
+"""
 
 
 def _interface(prefix: str) -> str:
@@ -144,6 +162,7 @@ void {prefix}_step({prefix}_states *states, const float *features, float *logits
 /* Names that do not depend on the model, for edge-asc itself. */
 size_t edge_asc_state_bytes(void);
 void edge_asc_step(void *states, const float *features, float *logits);
+int edge_asc_listen(const int16_t *samples, size_t count, float *logits);
 
 size_t edge_asc_state_bytes(void)
 {{
@@ -154,55 +173,107 @@ void edge_asc_step(void *states, const float *features, float *logits)
 {{
     {prefix}_step(states, features, logits);
 }}
+
+/* The logits of the last of some samples, from a new stream; returns the number of decisions. */
+int edge_asc_listen(const int16_t *samples, size_t count, float *logits)
+{{
+    static {prefix}_stream stream;
+    {prefix}_init(&stream, NULL, NULL);
+    const int decisions = {prefix}_push(&stream, samples, count);
+    if (decisions > 0) {{
+        memcpy(logits, {prefix}_newest(&stream)->logits, sizeof stream.decision.logits);
+    }}
+    return decisions;
+}}
 #endif
 """
 
 
-def _write_test(contract: StreamContract, runtime: Runtime) -> str:
-    """Return a program that compares steps of pseudo-random features with what this machine computes."""
+def _write_test(contract: StreamContract, runtime: CRuntime) -> str:
+    """Return a program that compares logits of pseudo-random features and samples with what this machine computes."""
     prefix, loop = prefix_of(contract), runtime.loop("step")
-    values, rows = loop.source.shape, []
-    count, seed = int(np.prod(values)), 1
+    upper, name, samples = prefix.upper(), stem_of(contract), contract.signature("step").samples
+    count, draw = math.prod(loop.source.shape), _Draw()
+    steps = []
     for _ in range(TEST_STEPS):
-        features = np.empty(count, np.float32)
-        for i in range(count):
-            seed = (seed * 1664525 + 1013904223) % 2**32
-            features[i] = ((seed >> 20) - 2048) / 512
-        rows.append(loop.feed(features.reshape(values)).reshape(-1))
-    if not np.ptp(np.stack(rows), axis=0).any():
-        raise ExportError(f"{stem_of(contract)}: the logits are the same in every step; the checkpoint is not trained")
-    table = ",\n    ".join(f"{{{', '.join(map(float_literal, row))}}}" for row in rows)
+        features = ((draw(count) >> 20).astype(np.float32) - 2048) / np.float32(512)
+        steps.append(loop.feed(features.reshape(loop.source.shape)).reshape(-1))
+    audio = ((draw(TEST_STEPS * samples) >> 18).astype(np.int32) - 8192).astype(np.int16)
+    decisions = [runtime.listen(audio[: samples * (step + 1)]) for step in range(TEST_STEPS)]
     exact = contract.scheme == "int8"
-    match = "logits[c] == expected[step][c]" if exact else f"error <= {TOLERANCE}f && error >= -{TOLERANCE}f"
+    compared = "a != b" if exact else f"a - b > {TOLERANCE}f || b - a > {TOLERANCE}f"
     return f"""\
-{comment(f"Test of {stem_of(contract)}.c: exit status 0 if it computes what edge-asc computed. Compile both together.")}
+{comment(f"Test of {name}.c: exit status 0 if it computes what it computed at its export. Compile both together.")}
 #include <stdio.h>
-#include "{stem_of(contract)}.h"
+#include "{name}.h"
 
-static const float expected[{TEST_STEPS}][{prefix.upper()}_CLASSES] = {{
-    {table}
-}};
+enum {{ STEPS = {TEST_STEPS}, PART = 1000 }};
+
+{table("expected_steps", np.stack(steps))}
+{table("expected_decisions", np.stack(decisions))}
+static uint32_t seed = {_Draw.SEED};
+static int compared = 0, wrong = 0;
+
+static uint32_t draw(void)
+{{
+    seed = seed * 1664525u + 1013904223u;
+    return seed;
+}}
+
+static void compare(const float *logits, const float *expected)
+{{
+    for (int c = 0; c < {upper}_CLASSES; c++) {{
+        const float a = logits[c], b = expected[c];
+        wrong += {compared} ? 1 : 0;
+        compared++;
+    }}
+}}
 
 int main(void)
 {{
     static {prefix}_states states;
+    static {prefix}_stream stream;
     static float features[{count}];
-    float logits[{prefix.upper()}_CLASSES];
-    uint32_t seed = 1;
-    int wrong = 0;
+    float logits[{upper}_CLASSES];
+    int16_t samples[PART];
+    size_t filled = 0;
+    int decisions = 0;
+
     {prefix}_reset_states(&states);
-    for (int step = 0; step < {TEST_STEPS}; step++) {{
+    for (int step = 0; step < STEPS; step++) {{
         for (int i = 0; i < {count}; i++) {{
-            seed = seed * 1664525u + 1013904223u;
-            features[i] = (float)((int32_t)(seed >> 20) - 2048) / 512.0f;
+            features[i] = ((float)(draw() >> 20) - 2048.0f) / 512.0f;
         }}
         {prefix}_step(&states, features, logits);
-        for (int c = 0; c < {prefix.upper()}_CLASSES; c++) {{
-            {"" if exact else "const float error = logits[c] - expected[step][c];"}
-            wrong += !({match});
+        compare(logits, expected_steps + step * {upper}_CLASSES);
+    }}
+    {prefix}_init(&stream, NULL, NULL);
+    for (long i = 0; i < (long)STEPS * {upper}_STEP; i++) {{
+        samples[filled++] = (int16_t)((int32_t)(draw() >> 18) - 8192);
+        if (filled == PART || i == (long)STEPS * {upper}_STEP - 1) {{
+            if ({prefix}_push(&stream, samples, filled) > 0 && decisions < STEPS) {{
+                compare({prefix}_newest(&stream)->logits, expected_decisions + decisions * {upper}_CLASSES);
+                decisions++;
+            }}
+            filled = 0;
         }}
     }}
-    printf("%d of {TEST_STEPS * len(contract.labels)} logits differ\\n", wrong);
-    return wrong != 0;
+    printf("%d of %d logits differ, %d decisions of %d\\n", wrong, compared, decisions, (int)STEPS);
+    return wrong != 0 || decisions != STEPS;
 }}
 """
+
+
+class _Draw:
+    """Pseudo-random integers of 32 bits, as the test draws them."""
+
+    SEED = 1
+
+    def __init__(self) -> None:
+        self._last = self.SEED
+
+    def __call__(self, count: int) -> npt.NDArray[np.uint32]:
+        values = np.empty(count, np.uint32)
+        for i in range(count):
+            values[i] = self._last = (self._last * 1664525 + 1013904223) % 2**32
+        return values

@@ -42,7 +42,7 @@ KERNELS: dict[str, Kernel] = {
     "requantise_avx2": Kernel(macros=("EDGE_ASC_AVX2",)),
     "requantise_neon": Kernel(macros=("EDGE_ASC_NEON_DOT", "EDGE_ASC_NEON")),
     "exponential": Kernel(("round_even",)),
-    "quantise": Kernel(("round_even",)),
+    "quantise": Kernel(("round_even",), (("EDGE_ASC_NEON_DOT", ("neon",)), ("EDGE_ASC_NEON", ("neon",)))),
     "dequantise": Kernel(),
     "dense_int8": Kernel(
         REQUANTISE,
@@ -69,7 +69,7 @@ KERNELS: dict[str, Kernel] = {
     "convolve_dense_float": Kernel(("dense_float",), source="convolve_dense"),
     "convolve_depthwise_int8": Kernel(("depthwise_int8",), source="convolve_depthwise"),
     "convolve_depthwise_float": Kernel(("depthwise_float",), source="convolve_depthwise"),
-    "add_int8": Kernel(),
+    "add_int8": Kernel((), (("EDGE_ASC_NEON_DOT", ("neon",)), ("EDGE_ASC_NEON", ("neon",)))),
     "add_float": Kernel(),
     "add_relu_float": Kernel(),
     "multiply_int8": Kernel(("requantise",)),

@@ -84,9 +84,9 @@ class _NetworkWriter:
         self.hosts = self._find_hosts()
 
     def write(self) -> CPart:
+        self._add_inputs()
         for name, value in self.graph.constants.items():
             self._add_constant(name, value)
-        self._add_inputs()
         updates = self._plan_updates()
         for node in self.graph.nodes:
             self._write_node(node)

@@ -21,10 +21,10 @@ static void dense_int8(const dense_int8_layer *layer, const int8_t *const *rows,
                     for (size_t group = 0; group < layer->groups; group++, x += 4, w += 4 * padded) {
                         const uint32_t xa = (uint32_t)load_four(x), xb = (uint32_t)load_four(x + next);
                         const uint32_t w0 = (uint32_t)load_four(w), w1 = (uint32_t)load_four(w + 4);
-                        const int16x2_t xa0 = __sxtb16((int8x4_t)xa), xa1 = __sxtb16((int8x4_t)__ror(xa, 8));
-                        const int16x2_t xb0 = __sxtb16((int8x4_t)xb), xb1 = __sxtb16((int8x4_t)__ror(xb, 8));
-                        const int16x2_t w00 = __sxtb16((int8x4_t)w0), w01 = __sxtb16((int8x4_t)__ror(w0, 8));
-                        const int16x2_t w10 = __sxtb16((int8x4_t)w1), w11 = __sxtb16((int8x4_t)__ror(w1, 8));
+                        const int16x2_t xa0 = __sxtb16((int8x4_t)xa), xa1 = __sxtb16((int8x4_t)(xa >> 8));
+                        const int16x2_t xb0 = __sxtb16((int8x4_t)xb), xb1 = __sxtb16((int8x4_t)(xb >> 8));
+                        const int16x2_t w00 = __sxtb16((int8x4_t)w0), w01 = __sxtb16((int8x4_t)(w0 >> 8));
+                        const int16x2_t w10 = __sxtb16((int8x4_t)w1), w11 = __sxtb16((int8x4_t)(w1 >> 8));
                         a0 = __smlad(xa1, w01, __smlad(xa0, w00, a0));
                         a1 = __smlad(xa1, w11, __smlad(xa0, w10, a1));
                         b0 = __smlad(xb1, w01, __smlad(xb0, w00, b0));

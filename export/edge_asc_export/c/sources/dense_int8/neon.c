@@ -10,10 +10,11 @@ static ALWAYS_INLINE void dense_pair(int32x4_t *even, int32x4_t *odd, int8x16_t 
     *odd = vpadalq_s16(*odd, high);
 }
 
-/* `pixels` outputs at once, of a block of 4 * `vectors` outputs; returns the weights of the next block. */
+/* `pixels` outputs at once, of a block of 4 * `vectors` outputs, all of them needed if `whole`; returns the weights of
+   the next block. */
 static ALWAYS_INLINE const int8_t *dense_tile(const dense_int8_layer *layer, const int8_t *const *rows, size_t at,
                                               size_t step, const int8_t *w, size_t begin, int8_t *y,
-                                              const size_t pixels, const size_t vectors)
+                                              const size_t pixels, const size_t vectors, const int whole)
 {
     const size_t row = 16 * vectors;
     int32x4_t even[2][4], odd[2][4], sums[4]; /* of two outputs each: sums of pairs of inputs */
@@ -44,11 +45,15 @@ static ALWAYS_INLINE const int8_t *dense_tile(const dense_int8_layer *layer, con
             w += row;
         }
     }
+    float32x4_t scales[4];
+    REPEAT_4(n, if (n < vectors) {
+        scales[n] = vld1q_f32(layer->scales + begin + 4 * n);
+    })
     REPEAT_2(p, if (p < pixels) {
         REPEAT_4(n, if (n < vectors) {
             sums[n] = vaddq_s32(vpaddq_s32(even[p][n], odd[p][n]), vld1q_s32(layer->bias + begin + 4 * n));
         })
-        store_block(layer, sums, begin, y + (at + p) * layer->outputs + begin, vectors);
+        store_block(layer, sums, scales, begin, y + (at + p) * layer->outputs + begin, vectors, whole);
     })
     return w;
 }

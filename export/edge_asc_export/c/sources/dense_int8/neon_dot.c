@@ -1,7 +1,23 @@
-/* `pixels` outputs at once, of a block of 4 * `vectors` outputs; returns the weights of the next block. */
+#define DOT(n, weights)                                                                                                \
+    sums[0][n] = vdotq_s32(sums[0][n], weights, a);                                                                    \
+    if (pixels > 1) {                                                                                                  \
+        sums[1][n] = vdotq_s32(sums[1][n], weights, b);                                                                \
+        sums[2][n] = vdotq_s32(sums[2][n], weights, c);                                                                \
+        sums[3][n] = vdotq_s32(sums[3][n], weights, d);                                                                \
+    }
+#define DOT_LANE(dot, n, weights, lane)                                                                                \
+    sums[0][n] = dot(sums[0][n], weights, a, lane);                                                                    \
+    if (pixels > 1) {                                                                                                  \
+        sums[1][n] = dot(sums[1][n], weights, b, lane);                                                                \
+        sums[2][n] = dot(sums[2][n], weights, c, lane);                                                                \
+        sums[3][n] = dot(sums[3][n], weights, d, lane);                                                                \
+    }
+
+/* `pixels` outputs at once, of a block of 4 * `vectors` outputs, all of them needed if `whole`; returns the weights of
+   the next block. */
 static ALWAYS_INLINE const int8_t *dense_tile(const dense_int8_layer *layer, const int8_t *const *rows, size_t at,
                                               size_t step, const int8_t *w, size_t begin, int8_t *y,
-                                              const size_t pixels, const size_t vectors)
+                                              const size_t pixels, const size_t vectors, const int whole)
 {
     int32x4_t sums[4][4];
     REPEAT_4(n, if (n < vectors) {
@@ -17,29 +33,32 @@ static ALWAYS_INLINE const int8_t *dense_tile(const dense_int8_layer *layer, con
             const int8x16_t a = vld1q_s8(x0), b = vld1q_s8(x1), c = vld1q_s8(x2), d = vld1q_s8(x3);
             REPEAT_4(lane, REPEAT_4(n, if (n < vectors) {
                 const int8x16_t weights = vld1q_s8(w + 16 * (lane * vectors + n));
-                sums[0][n] = vdotq_laneq_s32(sums[0][n], weights, a, lane);
-                if (pixels > 1) {
-                    sums[1][n] = vdotq_laneq_s32(sums[1][n], weights, b, lane);
-                    sums[2][n] = vdotq_laneq_s32(sums[2][n], weights, c, lane);
-                    sums[3][n] = vdotq_laneq_s32(sums[3][n], weights, d, lane);
-                }
+                DOT_LANE(vdotq_laneq_s32, n, weights, lane)
             }))
         }
-        for (; group > 0; group--, x0 += 4, x1 += 4, x2 += 4, x3 += 4, w += 16 * vectors) {
+        if (group >= 2) {
+            const int8x8_t a = vld1_s8(x0), b = vld1_s8(x1), c = vld1_s8(x2), d = vld1_s8(x3);
+            REPEAT_2(lane, REPEAT_4(n, if (n < vectors) {
+                const int8x16_t weights = vld1q_s8(w + 16 * (lane * vectors + n));
+                DOT_LANE(vdotq_lane_s32, n, weights, lane)
+            }))
+            group -= 2, x0 += 8, x1 += 8, x2 += 8, x3 += 8, w += 32 * vectors;
+        }
+        if (group > 0) {
             const int8x16_t a = load_group(x0), b = load_group(x1), c = load_group(x2), d = load_group(x3);
             REPEAT_4(n, if (n < vectors) {
                 const int8x16_t weights = vld1q_s8(w + 16 * n);
-                sums[0][n] = vdotq_s32(sums[0][n], weights, a);
-                if (pixels > 1) {
-                    sums[1][n] = vdotq_s32(sums[1][n], weights, b);
-                    sums[2][n] = vdotq_s32(sums[2][n], weights, c);
-                    sums[3][n] = vdotq_s32(sums[3][n], weights, d);
-                }
+                DOT(n, weights)
             })
+            w += 16 * vectors;
         }
     }
+    float32x4_t scales[4];
+    REPEAT_4(n, if (n < vectors) {
+        scales[n] = vld1q_f32(layer->scales + begin + 4 * n);
+    })
     REPEAT_4(p, if (p < pixels) {
-        store_block(layer, sums[p], begin, y + (at + p) * layer->outputs + begin, vectors);
+        store_block(layer, sums[p], scales, begin, y + (at + p) * layer->outputs + begin, vectors, whole);
     })
     return w;
 }

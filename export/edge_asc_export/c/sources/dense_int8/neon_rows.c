@@ -4,15 +4,22 @@ static ALWAYS_INLINE void dense_rows(const dense_int8_layer *layer, const int8_t
 {
     const int8_t *w = layer->weights;
     size_t begin = 0;
-    for (; begin + 12 < layer->outputs; begin += 16) {
-        w = dense_tile(layer, rows, at, step, w, begin, y, pixels, 4);
+    for (; begin + 16 <= layer->outputs; begin += 16) {
+        w = dense_tile(layer, rows, at, step, w, begin, y, pixels, 4, 1);
     }
-    if (begin + 8 < layer->outputs) {
-        dense_tile(layer, rows, at, step, w, begin, y, pixels, 3);
-    } else if (begin + 4 < layer->outputs) {
-        dense_tile(layer, rows, at, step, w, begin, y, pixels, 2);
-    } else if (begin < layer->outputs) {
-        dense_tile(layer, rows, at, step, w, begin, y, pixels, 1);
+    const size_t left = layer->outputs - begin;
+    if (left == 12) {
+        dense_tile(layer, rows, at, step, w, begin, y, pixels, 3, 1);
+    } else if (left == 8) {
+        dense_tile(layer, rows, at, step, w, begin, y, pixels, 2, 1);
+    } else if (left > 12) {
+        dense_tile(layer, rows, at, step, w, begin, y, pixels, 4, 0);
+    } else if (left > 8) {
+        dense_tile(layer, rows, at, step, w, begin, y, pixels, 3, 0);
+    } else if (left > 4) {
+        dense_tile(layer, rows, at, step, w, begin, y, pixels, 2, 0);
+    } else if (left > 0) {
+        dense_tile(layer, rows, at, step, w, begin, y, pixels, 1, 0);
     }
 }
 

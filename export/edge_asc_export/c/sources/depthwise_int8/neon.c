@@ -1,36 +1,67 @@
-/* Eight channels of all outputs from channel c on; products of two taps fit 16 bits, since no weight is -128. */
-static ALWAYS_INLINE void depthwise_eight(const depthwise_int8_layer *layer, const int8_t *const *taps, size_t step,
+/* Four channels: the bias, and products of taps in 16 bits. */
+typedef struct {
+    int32x4_t a, b, c, d;
+} depthwise_sums;
+
+static ALWAYS_INLINE void depthwise_accumulate(depthwise_sums *sums, int16x8_t low, int16x8_t high)
+{
+    sums->a = vaddw_s16(sums->a, vget_low_s16(low));
+    sums->b = vaddw_high_s16(sums->b, low);
+    sums->c = vaddw_s16(sums->c, vget_low_s16(high));
+    sums->d = vaddw_high_s16(sums->d, high);
+}
+
+/* Sixteen channels of all outputs from channel c on; products of two taps fit 16 bits, since no weight is -128. */
+static ALWAYS_INLINE void depthwise_sixteen(const depthwise_int8_layer *layer, const int8_t *const *taps, size_t step,
+                                            int8_t *y, size_t count, size_t c)
+{
+    const size_t channels = layer->channels;
+    const int32_t *bias = layer->bias + c;
+    const float *scales = layer->scales + c;
+    const depthwise_sums start = {vld1q_s32(bias), vld1q_s32(bias + 4), vld1q_s32(bias + 8), vld1q_s32(bias + 12)};
+    const float32x4_t s0 = vld1q_f32(scales), s1 = vld1q_f32(scales + 4);
+    const float32x4_t s2 = vld1q_f32(scales + 8), s3 = vld1q_f32(scales + 12);
+    const int8_t *w = layer->weights + c;
+    for (size_t pixel = 0; pixel < count; pixel++, y += channels) {
+        depthwise_sums sums = start;
+        size_t tap = 0;
+        for (; tap + 2 <= layer->taps; tap += 2) {
+            const int8x16_t x0 = vld1q_s8(taps[tap] + pixel * step + c), w0 = vld1q_s8(w + tap * channels);
+            const int8x16_t x1 = vld1q_s8(taps[tap + 1] + pixel * step + c), w1 = vld1q_s8(w + (tap + 1) * channels);
+            const int16x8_t low = vmull_s8(vget_low_s8(x0), vget_low_s8(w0)), high = vmull_high_s8(x0, w0);
+            depthwise_accumulate(&sums, vmlal_s8(low, vget_low_s8(x1), vget_low_s8(w1)), vmlal_high_s8(high, x1, w1));
+        }
+        if (tap < layer->taps) {
+            const int8x16_t x0 = vld1q_s8(taps[tap] + pixel * step + c), w0 = vld1q_s8(w + tap * channels);
+            depthwise_accumulate(&sums, vmull_s8(vget_low_s8(x0), vget_low_s8(w0)), vmull_high_s8(x0, w0));
+        }
+        vst1q_s8(y + c, requantise_neon(scale_neon(sums.a, s0), scale_neon(sums.b, s1), scale_neon(sums.c, s2),
+                                        scale_neon(sums.d, s3), layer->zero_point, layer->low));
+    }
+}
+
+/* The same for three taps, whose weights stay in registers. */
+static ALWAYS_INLINE void depthwise_three(const depthwise_int8_layer *layer, const int8_t *const *taps, size_t step,
                                           int8_t *y, size_t count, size_t c)
 {
     const size_t channels = layer->channels;
-    const int32x4_t bias_low = vld1q_s32(layer->bias + c), bias_high = vld1q_s32(layer->bias + c + 4);
-    const float32x4_t scale_low = vld1q_f32(layer->scales + c), scale_high = vld1q_f32(layer->scales + c + 4);
-    if (layer->taps == 3) {
-        const int8x8_t w0 = vld1_s8(layer->weights + c), w1 = vld1_s8(layer->weights + channels + c);
-        const int8x8_t w2 = vld1_s8(layer->weights + 2 * channels + c);
-        const int8_t *x0 = taps[0] + c, *x1 = taps[1] + c, *x2 = taps[2] + c;
-        int8_t *out = y + c;
-        for (size_t pixel = 0; pixel < count; pixel++, x0 += step, x1 += step, x2 += step, out += channels) {
-            const int16x8_t pair = vmlal_s8(vmull_s8(vld1_s8(x0), w0), vld1_s8(x1), w1);
-            const int16x8_t last = vmull_s8(vld1_s8(x2), w2);
-            int32x4_t low = vaddw_s16(bias_low, vget_low_s16(pair)), high = vaddw_high_s16(bias_high, pair);
-            low = vaddw_s16(low, vget_low_s16(last));
-            high = vaddw_high_s16(high, last);
-            vst1_s8(out, requantise_neon(scale_neon(low, scale_low), scale_neon(high, scale_high), layer->zero_point,
-                                         layer->low));
-        }
-        return;
-    }
-    for (size_t pixel = 0; pixel < count; pixel++) {
-        int32x4_t low = bias_low, high = bias_high;
-        for (size_t tap = 0; tap < layer->taps; tap++) {
-            const int16x8_t product =
-                vmull_s8(vld1_s8(taps[tap] + pixel * step + c), vld1_s8(layer->weights + tap * channels + c));
-            low = vaddw_s16(low, vget_low_s16(product));
-            high = vaddw_high_s16(high, product);
-        }
-        vst1_s8(y + pixel * channels + c, requantise_neon(scale_neon(low, scale_low), scale_neon(high, scale_high),
-                                                          layer->zero_point, layer->low));
+    const int32_t *bias = layer->bias + c;
+    const float *scales = layer->scales + c;
+    const depthwise_sums start = {vld1q_s32(bias), vld1q_s32(bias + 4), vld1q_s32(bias + 8), vld1q_s32(bias + 12)};
+    const float32x4_t s0 = vld1q_f32(scales), s1 = vld1q_f32(scales + 4);
+    const float32x4_t s2 = vld1q_f32(scales + 8), s3 = vld1q_f32(scales + 12);
+    const int8_t *w = layer->weights + c, *x0 = taps[0] + c, *x1 = taps[1] + c, *x2 = taps[2] + c;
+    const int8x16_t w0 = vld1q_s8(w), w1 = vld1q_s8(w + channels), w2 = vld1q_s8(w + 2 * channels);
+    const int32_t zero_point = layer->zero_point, least = layer->low;
+    int8_t *out = y + c;
+    for (size_t pixel = 0; pixel < count; pixel++, x0 += step, x1 += step, x2 += step, out += channels) {
+        const int8x16_t a = vld1q_s8(x0), b = vld1q_s8(x1), d = vld1q_s8(x2);
+        const int16x8_t low = vmull_s8(vget_low_s8(a), vget_low_s8(w0)), high = vmull_high_s8(a, w0);
+        depthwise_sums sums = start;
+        depthwise_accumulate(&sums, vmlal_s8(low, vget_low_s8(b), vget_low_s8(w1)), vmlal_high_s8(high, b, w1));
+        depthwise_accumulate(&sums, vmull_s8(vget_low_s8(d), vget_low_s8(w2)), vmull_high_s8(d, w2));
+        vst1q_s8(out, requantise_neon(scale_neon(sums.a, s0), scale_neon(sums.b, s1), scale_neon(sums.c, s2),
+                                      scale_neon(sums.d, s3), zero_point, least));
     }
 }
 
@@ -38,10 +69,15 @@ static void depthwise_int8(const depthwise_int8_layer *layer, const int8_t *cons
                            size_t count)
 {
     const size_t channels = layer->channels;
-    for (size_t next = 0; next < channels && channels >= 8; next += 8) {
-        depthwise_eight(layer, taps, step, y, count, next + 8 <= channels ? next : channels - 8);
+    for (size_t next = 0; next < channels && channels >= 16; next += 16) {
+        const size_t c = next + 16 <= channels ? next : channels - 16; /* the last sixteen may overlap */
+        if (layer->taps == 3) {
+            depthwise_three(layer, taps, step, y, count, c);
+        } else {
+            depthwise_sixteen(layer, taps, step, y, count, c);
+        }
     }
-    for (size_t i = 0; i < count * channels && channels < 8; i++) {
+    for (size_t i = 0; i < count * channels && channels < 16; i++) {
         const size_t pixel = i / channels, c = i % channels;
         int32_t sum = layer->bias[c];
         for (size_t tap = 0; tap < layer->taps; tap++) {
