@@ -222,6 +222,49 @@ int main(void)
 """
 
 
+PRINT = """
+#include <stdio.h>
+
+int main(void)
+{
+    static toy_stream stream;
+    uint32_t random = 1;
+    toy_init(&stream, NULL, NULL);
+    for (size_t step = 0; step < 20; step++) {
+        int16_t samples[TOY_STEP];
+        for (size_t i = 0; i < TOY_STEP; i++) {
+            random = random * 1664525u + 1013904223u;
+            samples[i] = (int16_t)(((int32_t)(random >> 16) - 32768) >> (step % 12));
+        }
+        (void)toy_push(&stream, samples, TOY_STEP);
+        for (size_t i = 0; i < TOY_FRAMES * TOY_MELS; i++) {
+            uint32_t bits;
+            memcpy(&bits, &stream.features[i], sizeof bits);
+            printf("%08lx", (unsigned long)bits);
+        }
+        for (size_t i = 0; i < TOY_CLASSES; i++) {
+            printf(" %a", (double)stream.decision.probabilities[i]);
+        }
+        printf("\\n");
+    }
+    return 0;
+}
+"""
+
+
+def test_an_arm_processor_computes_the_same_bits(tmp_path: Path) -> None:
+    emulator, file, outputs = compiler("qemu-aarch64"), tmp_path / "toy.c", []
+    file.write_text(join(stream_parts(contract_of()), PRINT))
+    # The network of the tests is compiled without fused operations; the parts around it never have them.
+    for cc, before in (("gcc", []), ("aarch64-linux-gnu-gcc", [emulator, "-cpu", "cortex-a76"])):
+        program = tmp_path / cc
+        command = [compiler(cc), *STRICT, "-O3", "-ffp-contract=off", "-static", str(file), "-o", str(program)]
+        subprocess.run(command, check=True)
+        outputs.append(subprocess.run([*before, str(program)], check=True, capture_output=True).stdout)
+    assert outputs[0] == outputs[1]
+    assert len(outputs[0].splitlines()) == 20
+
+
 @pytest.mark.parametrize("cc", COMPILERS)
 def test_sanitizers_find_nothing(cc: str, tmp_path: Path) -> None:
     file, program = tmp_path / "toy.c", tmp_path / "toy"
