@@ -49,7 +49,7 @@ def make_samples(count: int, seed: int = 0) -> Samples:
     while sum(map(len, parts)) < count:
         size = int(rng.integers(2000, 30_000))
         noise = rng.normal(0.0, 10.0 ** rng.uniform(-4, -0.3), size)
-        parts.append((noise, np.cumsum(noise) * 0.05, np.zeros(size))[int(rng.integers(3))])
+        parts.append((np.zeros(size), noise, np.cumsum(noise) * 0.05)[len(parts) % 3])
     samples: Samples = np.clip(np.rint(np.concatenate(parts)[:count] * 32768), -32768, 32767).astype(np.int16)
     return samples
 
@@ -132,6 +132,18 @@ def test_a_reset_stream_equals_a_new_one(library: ctypes.CDLL, before: int, afte
     used.finish()
     fresh.finish()
     assert used.events == fresh.events
+
+
+def test_a_reset_forgets_an_event_that_lasts(library: ctypes.CDLL) -> None:
+    stream, samples = CStream(library), make_samples(60 * 4096)
+    while not stream.events or stream.events[-1][1]:
+        stream.push(samples[:4096])
+        samples = samples[4096:]
+    stream.reset()
+    stream.events.clear()
+    stream.push(np.zeros(8 * 4096, np.int16))
+    stream.finish()
+    assert stream.events == []
 
 
 @pytest.mark.parametrize("pattern", [(-32768,), (32767, -32768), (0,), (1, 0, -1, 0), (32767, 0, 0, 0, 0, 0, 0, 0)])
