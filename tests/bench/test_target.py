@@ -137,7 +137,7 @@ def test_the_runners_archive_alone_opens_an_artefact(artefacts: Artefacts, tmp_p
     """
     printed = run(code, archive, site, isolated=True, arguments=[artefacts.steps[engine]]).splitlines()
     engines, opened, packages = printed[-3:]
-    assert engines == "litert onnxruntime pytorch tflm", "engines of packages outside the archive are not listed"
+    assert engines == "c litert onnxruntime pytorch tflm", "engines of packages outside the archive are not listed"
     assert opened.startswith({"onnx": "onnxruntime ", "tflite": "litert "}[engine])
     assert packages == "edge-asc", "the others have no metadata here"
 

@@ -34,7 +34,9 @@ CASES = [
     for scheme in SCHEMES
     for fmt in ("onnx", "tflite")
     if (fmt, scheme) != ("onnx", "int16x8")
-    and not (model in ("fuse", "fuse-50", "bcresnet") and scheme == "int8-float-gru")  # linear heads: no GRU to keep in float
+    and not (
+        model in ("fuse", "fuse-50", "bcresnet") and scheme == "int8-float-gru"
+    )  # linear heads: no GRU to keep in float
 ]
 
 

@@ -79,20 +79,21 @@ def test_a_format_of_another_package_exports_from_the_command_line(toy: dict[str
     )
     assert refused.returncode == 2
     assert (
-        "toy cannot express int8 (int8 weights, int8 activations); expected --format onnx or tflite" in refused.stderr
+        "toy cannot express int8 (int8 weights, int8 activations); expected --format c or onnx or tflite"
+        in refused.stderr
     )
 
 
 def test_formats_are_listed_by_what_they_support() -> None:
-    assert FORMATS.names() == ("onnx", "tflite")
-    assert supporting(SCHEMES["int8"]) == ("onnx", "tflite")
+    assert FORMATS.names() == ("c", "onnx", "tflite")
+    assert supporting(SCHEMES["int8"]) == ("c", "onnx", "tflite")
     assert supporting(SCHEMES["int16x8"]) == ("tflite",)
 
 
 def test_unknown_formats_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"onnx cannot express int16x8.*expected --format tflite"):
         check_support("onnx", SCHEMES["int16x8"])
-    with pytest.raises(EdgeAscError, match=r"got format 'mlir'; expected one of: onnx, tflite"):
+    with pytest.raises(EdgeAscError, match=r"got format 'mlir'; expected one of: c, onnx, tflite"):
         check_support("mlir", SCHEMES["none"])
-    with pytest.raises(ContractError, match=r"ending in \.bin; expected one of \.onnx, \.tflite"):
+    with pytest.raises(ContractError, match=r"ending in \.bin; expected one of \.c, \.onnx, \.tflite"):
         format_of(tmp_path / "model.bin")

@@ -20,7 +20,7 @@ from edge_asc.progress import SILENT
 from edge_asc.streaming import StreamingClassifier, WindowedClassifier
 from edge_asc_export import level_parity, parity
 from edge_asc_export.bundle import ExportRequest, write_bundle
-from edge_asc_export.format import supporting
+from edge_asc_export.format import default_formats
 from edge_asc_export.front_end import attach_front_end
 from edge_asc_export.graph import Graph, Port
 from edge_asc_export.inspection import inspect
@@ -29,7 +29,7 @@ from edge_asc_export.plan import Plan
 from edge_asc_export.scheme import SCHEMES
 from edge_asc_export.simulation import Simulation
 
-FORMS = [(fmt, scheme) for scheme in SCHEMES for fmt in supporting(SCHEMES[scheme])]
+FORMS = [(fmt, scheme) for scheme in SCHEMES for fmt in default_formats(SCHEMES[scheme])]
 CHECKPOINT = checkpoint()
 PLAN = calibrated(crnn(CHECKPOINT))
 SAMPLES = sound(3.0)

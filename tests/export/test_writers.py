@@ -17,7 +17,7 @@ from edge_asc.errors import ExportError
 from edge_asc.evaluation.logits import stream_logits
 from edge_asc.frontend import Array, LogMel
 from edge_asc.models.crnn import CRNN
-from edge_asc_export.format import FORMATS, check_support, supporting
+from edge_asc_export.format import FORMATS, check_support, default_formats
 from edge_asc_export.inspection import inspect
 from edge_asc_export.lowering import lower_gru, lower_step, lower_window
 from edge_asc_export.passes.equalise import equalise_by_plan
@@ -66,7 +66,7 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 
 @pytest.mark.parametrize(
-    ("fmt", "scheme"), [(fmt, name) for name, scheme in SCHEMES.items() for fmt in supporting(scheme)]
+    ("fmt", "scheme"), [(fmt, name) for name, scheme in SCHEMES.items() for fmt in default_formats(scheme)]
 )
 def test_an_artefact_streams_to_pytorchs_logits(case: Case, fmt: str, scheme: str, tmp_path: Path) -> None:
     found = case.streamed(fmt, scheme, tmp_path)

@@ -69,7 +69,9 @@ KERNELS: dict[str, Kernel] = {
     "convolve_dense_float": Kernel(("dense_float",), source="convolve_dense"),
     "convolve_depthwise_int8": Kernel(("depthwise_int8",), source="convolve_depthwise"),
     "convolve_depthwise_float": Kernel(("depthwise_float",), source="convolve_depthwise"),
-    "add_int8": Kernel((), (("EDGE_ASC_NEON_DOT", ("neon",)), ("EDGE_ASC_NEON", ("neon",)))),
+    "add_int8": Kernel(
+        (), (("EDGE_ASC_AVX512", ("avx512",)), ("EDGE_ASC_NEON_DOT", ("neon",)), ("EDGE_ASC_NEON", ("neon",)))
+    ),
     "add_float": Kernel(),
     "add_relu_float": Kernel(),
     "multiply_int8": Kernel(("requantise",)),

@@ -1,5 +1,5 @@
 /* A sum of two tensors; what is negative becomes 0. */
-static void add_relu_float(const float *left, const float *right, float *y, size_t count)
+static void add_relu_float(const float *left, const float *right, float *restrict y, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         const float value = left[i] + right[i];

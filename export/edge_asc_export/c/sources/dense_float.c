@@ -7,7 +7,8 @@ typedef struct {
 } dense_float_layer;
 
 /* `count` outputs, one after another; input i of segment s begins at rows[s] + i * step. */
-static void dense_float(const dense_float_layer *layer, const float *const *rows, size_t step, float *y, size_t count)
+static void dense_float(const dense_float_layer *layer, const float *const *rows, size_t step, float *restrict y,
+                        size_t count)
 {
     for (size_t pixel = 0; pixel < count; pixel++, y += layer->outputs) {
         const float *w = layer->weights;

@@ -7,16 +7,22 @@ typedef struct {
 } depthwise_float_layer;
 
 /* `count` outputs, one after another; tap t of output i begins at taps[t] + i * step. */
-static void depthwise_float(const depthwise_float_layer *layer, const float *const *taps, size_t step, float *y,
-                            size_t count)
+static void depthwise_float(const depthwise_float_layer *layer, const float *const *taps, size_t step,
+                            float *restrict y, size_t count)
 {
-    for (size_t pixel = 0; pixel < count; pixel++, y += layer->channels) {
-        for (size_t c = 0; c < layer->channels; c++) {
-            float sum = layer->bias[c];
-            for (size_t tap = 0; tap < layer->taps; tap++) {
-                sum += taps[tap][pixel * step + c] * layer->weights[tap * layer->channels + c];
+    const size_t channels = layer->channels;
+    for (size_t pixel = 0; pixel < count; pixel++, y += channels) {
+        for (size_t c = 0; c < channels; c++) {
+            y[c] = layer->bias[c];
+        }
+        for (size_t tap = 0; tap < layer->taps; tap++) {
+            const float *x = taps[tap] + pixel * step, *w = layer->weights + tap * channels;
+            for (size_t c = 0; c < channels; c++) {
+                y[c] += x[c] * w[c];
             }
-            y[c] = sum < layer->low ? layer->low : sum;
+        }
+        for (size_t c = 0; c < channels; c++) {
+            y[c] = y[c] < layer->low ? layer->low : y[c];
         }
     }
 }

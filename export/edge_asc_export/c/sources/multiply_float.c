@@ -1,5 +1,5 @@
 /* A product of two tensors. */
-static void multiply_float(const float *left, const float *right, float *y, size_t count)
+static void multiply_float(const float *left, const float *right, float *restrict y, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         y[i] = left[i] * right[i];

@@ -5,11 +5,12 @@ typedef struct {
     int32_t zero_point;
 } multiply_int8_layer;
 
-static void multiply_int8(const multiply_int8_layer *layer, const int8_t *left, const int8_t *right, int8_t *y,
-                          size_t count)
+static void multiply_int8(const multiply_int8_layer *layer, const int8_t *left, const int8_t *right,
+                          int8_t *restrict y, size_t count)
 {
+    const multiply_int8_layer l = *layer;
     for (size_t i = 0; i < count; i++) {
-        const int32_t product = (left[i] - layer->left) * (right[i] - layer->right);
-        y[i] = requantise(product, layer->scale, layer->zero_point, -128);
+        const int32_t product = (left[i] - l.left) * (right[i] - l.right);
+        y[i] = requantise(product, l.scale, l.zero_point, -128);
     }
 }

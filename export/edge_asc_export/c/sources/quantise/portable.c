@@ -1,4 +1,4 @@
-static void quantise(const float *x, float inverse, int32_t zero_point, int8_t *y, size_t count)
+static void quantise(const float *x, float inverse, int32_t zero_point, int8_t *restrict y, size_t count)
 {
     const float least = (float)(-128 - zero_point), most = (float)(127 - zero_point);
     for (size_t i = 0; i < count; i++) {
