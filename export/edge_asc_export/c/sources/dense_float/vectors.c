@@ -38,7 +38,11 @@ static void dense_float(const dense_float_layer *layer, const float *const *rows
     for (; count >= 4; count -= 4, at += 4) {
         dense_tile_float(layer, rows, at, step, y, 4);
     }
-    for (; count > 0; count--, at++) {
+    if (count & 2) {
+        dense_tile_float(layer, rows, at, step, y, 2);
+        at += 2;
+    }
+    if (count & 1) {
         dense_tile_float(layer, rows, at, step, y, 1);
     }
 }

@@ -29,7 +29,11 @@ static void dense_int8(const dense_int8_layer *layer, const int8_t *const *rows,
     for (; count >= DENSE_PIXELS; count -= DENSE_PIXELS, at += DENSE_PIXELS) {
         dense_rows(layer, rows, at, step, y, DENSE_PIXELS);
     }
-    for (; count > 0; count--, at++) {
+    if (DENSE_PIXELS > 2 && (count & 2)) {
+        dense_rows(layer, rows, at, step, y, 2);
+        at += 2;
+    }
+    if (count & 1) {
         dense_rows(layer, rows, at, step, y, 1);
     }
 }
