@@ -49,7 +49,7 @@ def make_samples(count: int, seed: int = 0) -> Samples:
     while sum(map(len, parts)) < count:
         size = int(rng.integers(2000, 30_000))
         noise = rng.normal(0.0, 10.0 ** rng.uniform(-4, -0.3), size)
-        parts.append((noise, np.cumsum(noise) * 0.05, np.zeros(size))[int(rng.integers(3))])
+        parts.append((np.zeros(size), noise, np.cumsum(noise) * 0.05)[len(parts) % 3])
     samples: Samples = np.clip(np.rint(np.concatenate(parts)[:count] * 32768), -32768, 32767).astype(np.int16)
     return samples
 
@@ -132,6 +132,18 @@ def test_a_reset_stream_equals_a_new_one(library: ctypes.CDLL, before: int, afte
     used.finish()
     fresh.finish()
     assert used.events == fresh.events
+
+
+def test_a_reset_forgets_an_event_that_lasts(library: ctypes.CDLL) -> None:
+    stream, samples = CStream(library), make_samples(60 * 4096)
+    while not stream.events or stream.events[-1][1]:
+        stream.push(samples[:4096])
+        samples = samples[4096:]
+    stream.reset()
+    stream.events.clear()
+    stream.push(np.zeros(8 * 4096, np.int16))
+    stream.finish()
+    assert stream.events == []
 
 
 @pytest.mark.parametrize("pattern", [(-32768,), (32767, -32768), (0,), (1, 0, -1, 0), (32767, 0, 0, 0, 0, 0, 0, 0)])
@@ -220,6 +232,49 @@ int main(void)
     return 0;
 }
 """
+
+
+PRINT = """
+#include <stdio.h>
+
+int main(void)
+{
+    static toy_stream stream;
+    uint32_t random = 1;
+    toy_init(&stream, NULL, NULL);
+    for (size_t step = 0; step < 20; step++) {
+        int16_t samples[TOY_STEP];
+        for (size_t i = 0; i < TOY_STEP; i++) {
+            random = random * 1664525u + 1013904223u;
+            samples[i] = (int16_t)(((int32_t)(random >> 16) - 32768) >> (step % 12));
+        }
+        (void)toy_push(&stream, samples, TOY_STEP);
+        for (size_t i = 0; i < TOY_FRAMES * TOY_MELS; i++) {
+            uint32_t bits;
+            memcpy(&bits, &stream.features[i], sizeof bits);
+            printf("%08lx", (unsigned long)bits);
+        }
+        for (size_t i = 0; i < TOY_CLASSES; i++) {
+            printf(" %a", (double)stream.decision.probabilities[i]);
+        }
+        printf("\\n");
+    }
+    return 0;
+}
+"""
+
+
+def test_an_arm_processor_computes_the_same_bits(tmp_path: Path) -> None:
+    emulator, file, outputs = compiler("qemu-aarch64"), tmp_path / "toy.c", []
+    file.write_text(join(stream_parts(contract_of()), PRINT))
+    # The network of the tests is compiled without fused operations; the parts around it never have them.
+    for cc, before in (("gcc", []), ("aarch64-linux-gnu-gcc", [emulator, "-cpu", "cortex-a76"])):
+        program = tmp_path / cc
+        command = [compiler(cc), *STRICT, "-O3", "-ffp-contract=off", "-static", str(file), "-o", str(program)]
+        subprocess.run(command, check=True)
+        outputs.append(subprocess.run([*before, str(program)], check=True, capture_output=True).stdout)
+    assert outputs[0] == outputs[1]
+    assert len(outputs[0].splitlines()) == 20
 
 
 @pytest.mark.parametrize("cc", COMPILERS)

@@ -9,7 +9,7 @@ typedef struct {
     float logits[PREFIX_CLASSES];        /* of the last step, as the network gives them */
 } prefix_decision;
 
-/* One stream of audio. The caller provides its memory, sizeof(prefix_stream) bytes, aligned as for a double. All members
+/* One stream of audio. The caller provides its memory, PREFIX_MEMORY bytes: a static variable, for example. All members
    are private to the functions below. */
 typedef struct {
     prefix_audio audio;
@@ -24,6 +24,8 @@ typedef struct {
     size_t filled;     /* new samples of the next frame */
     size_t frames;     /* frames of the next step */
 } prefix_stream;
+
+#define PREFIX_MEMORY sizeof(prefix_stream)
 
 #ifdef __cplusplus
 extern "C" {
@@ -41,7 +43,8 @@ void prefix_reset(prefix_stream *stream);
 
 /* Take `count` new samples, one channel of 16 bits at PREFIX_SAMPLE_RATE. Any count is allowed, also 0, and any division
    of the audio into calls gives the same decisions and events. Return the number of decisions that these samples
-   completed: one for each PREFIX_STEP samples. prefix_newest has the last of them. */
+   completed: one for each PREFIX_STEP samples. prefix_newest has the last of them, so that a program that looks at every
+   decision passes at most PREFIX_STEP samples at once. The call that completes a step takes longest. */
 int prefix_push(prefix_stream *stream, const int16_t *samples, size_t count);
 
 /* Return the newest decision, or NULL before the first one. The next call of prefix_push overwrites it. */
