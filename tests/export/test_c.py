@@ -245,7 +245,8 @@ def test_it_compiles_for_microcontrollers(program: Path, processor: str) -> None
     fpu = () if processor == "cortex-m55" else ("-mfpu=fpv4-sp-d16",)
     subprocess.run(["arm-none-eabi-gcc", *STRICT, *flags, *fpu, "-c", "model.c", "-o", "m.o"], check=True, cwd=program)
     needed = subprocess.run(["arm-none-eabi-nm", "-u", "m.o"], check=True, cwd=program, capture_output=True, text=True)
-    assert set(needed.stdout.split()) - {"U"} <= {"memcpy", "memset", "memmove"}
+    names = {name for name in needed.stdout.split() if name != "U" and not name.startswith("__aeabi_")}
+    assert names <= {"memcpy", "memset", "memmove"}
 
 
 @pytest.mark.parametrize(("processor", "machine", "memory"), BOARDS)
