@@ -66,7 +66,11 @@ def pack_dense(node: Conv2D | Linear, source: Affine | None, target: Affine | No
     relu = isinstance(node, Conv2D) and node.relu
     if source is None or target is None:
         ordered = weight.transpose(1, 0, 2, 3).reshape(segments * values, outputs)
-        tables: dict[str, Table] = {"weights": _blocks(ordered), "bias": node.bias}
+        beyond = (0, -outputs % BLOCK)
+        tables: dict[str, Table] = {
+            "weights": _blocks(np.pad(ordered, ((0, 0), beyond))),
+            "bias": np.pad(node.bias, beyond),
+        }
         return tables, f"{segments}, {values}, {outputs}, {_float_low(relu)}"
     integers = quantise_weight(weight, node.bias, 3, source)
     groups, padded = -(-values // GROUP), -(-outputs // GROUP) * GROUP
@@ -103,7 +107,7 @@ def pack_depthwise(node: Conv2D, source: Affine | None, target: Affine | None) -
 
 
 def _blocks(weight: Array) -> Array:
-    """Rearrange (value, output) into blocks of outputs, each (value, output)."""
+    """Rearrange (value, output), padded to whole blocks, into blocks of outputs, each (value, output)."""
     outputs = weight.shape[1]
     return np.concatenate([weight[:, begin : begin + BLOCK].reshape(-1) for begin in range(0, outputs, BLOCK)])
 

@@ -54,7 +54,7 @@ KERNELS: dict[str, Kernel] = {
             ("EDGE_ASC_DSP", ("dsp",)),
         ),
     ),
-    "dense_float": Kernel(),
+    "dense_float": Kernel((), (("EDGE_ASC_VECTORS", ("vectors",)),)),
     "depthwise_int8": Kernel(
         REQUANTISE,
         (

@@ -135,7 +135,7 @@ static void sum_filters(const float *restrict power, float *restrict mel)
     size_t bin = 0;
     float risen = 0.0f;
     for (size_t edge = 0; edge <= PREFIX_MELS; edge++) {
-        const size_t end = bin + (size_t)bins_between_edges[edge];
+        const size_t bins = (size_t)bins_between_edges[edge], end = bin + bins;
         float all = 0.0f, rises = 0.0f;
         for (; bin < end; bin++) {
             const float here = power[reversed_bins[bin]];

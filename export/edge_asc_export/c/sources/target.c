@@ -20,6 +20,10 @@
 #elif defined(EDGE_ASC_DSP)
 #include <arm_acle.h>
 #endif
+/* Vectors of floats as gcc and clang have them on every processor. */
+#if defined(__GNUC__) && !defined(EDGE_ASC_PORTABLE)
+#define EDGE_ASC_VECTORS 1
+#endif
 #if defined(__GNUC__)
 #define ALWAYS_INLINE inline __attribute__((always_inline, unused))
 #else

@@ -51,10 +51,10 @@ static ALWAYS_INLINE void dense_tile(const dense_int8_layer *layer, const int8_t
 static void dense_int8(const dense_int8_layer *layer, const int8_t *const *rows, size_t step, int8_t *y, size_t count)
 {
     size_t at = 0;
-    for (; at + 2 <= count; at += 2) {
+    for (; count >= 2; count -= 2, at += 2) {
         dense_tile(layer, rows, at, step, y, 2);
     }
-    if (at < count) {
+    if (count > 0) {
         dense_tile(layer, rows, at, step, y, 1);
     }
 }

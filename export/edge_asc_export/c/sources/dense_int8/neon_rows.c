@@ -26,10 +26,14 @@ static ALWAYS_INLINE void dense_rows(const dense_int8_layer *layer, const int8_t
 static void dense_int8(const dense_int8_layer *layer, const int8_t *const *rows, size_t step, int8_t *y, size_t count)
 {
     size_t at = 0;
-    for (; at + DENSE_PIXELS <= count; at += DENSE_PIXELS) {
+    for (; count >= DENSE_PIXELS; count -= DENSE_PIXELS, at += DENSE_PIXELS) {
         dense_rows(layer, rows, at, step, y, DENSE_PIXELS);
     }
-    for (; at < count; at++) {
+    if (DENSE_PIXELS > 2 && (count & 2)) {
+        dense_rows(layer, rows, at, step, y, 2);
+        at += 2;
+    }
+    if (count & 1) {
         dense_rows(layer, rows, at, step, y, 1);
     }
 }
