@@ -17,7 +17,7 @@ from edge_asc.zoo import locate_model, zoo
 from edge_asc_bench import golden
 from edge_asc_bench.golden import Clip, GoldenVectors, Pcm
 from edge_asc_export.bundle import ExportRequest, export
-from edge_asc_export.format import supporting
+from edge_asc_export.format import default_formats
 from edge_asc_export.scheme import SCHEMES
 
 # Bundles in the folder, by the scheme of quantisation.
@@ -49,7 +49,7 @@ def prepare(
         root = Path(temporary) / "golden"
         artefacts = []
         for scheme in map(SCHEMES.__getitem__, schemes):
-            request = ExportRequest(checkpoint, scheme, supporting(scheme), input="samples")
+            request = ExportRequest(checkpoint, scheme, default_formats(scheme), input="samples")
             bundle = root / BUNDLES[scheme.name]
             artefacts += [bundle / file for file in export(request, bundle, progress=progress).files]
         pcm, clips = read_recordings()
