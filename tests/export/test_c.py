@@ -17,6 +17,7 @@ from artefacts import BACKBONES, LABELS, calibrated, contract, lowered_file, ran
 from edge_asc import audio
 from edge_asc.contract import Affine
 from edge_asc.engine import open_runtime
+from edge_asc.engines.c import CRuntime
 from edge_asc.engines.pytorch import TorchRuntime
 from edge_asc.errors import ExportError
 from edge_asc.frontend import Array, LogMel
@@ -192,7 +193,9 @@ def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     assert isinstance(written, CFile)
     stated = contract(written.signatures(512), scheme=scheme)
     (folder / "model.c").write_bytes(written.finish(stated))
-    for name, content in write_companions(written, stated, open_runtime(folder / "model.c")).items():
+    runtime = open_runtime(folder / "model.c")
+    assert isinstance(runtime, CRuntime)
+    for name, content in write_companions(written, stated, runtime).items():
         (folder / name).write_bytes(content)
     return folder
 
