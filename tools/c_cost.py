@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from edge_asc.engines.c import read_c_contract
-from edge_asc.tool import run_tool
+from edge_asc.tool import CommandLine, run_tool
 from edge_asc_arm.emulator import compile_plugin
 from edge_asc_export.c.file import prefix_of, stem_of
 
@@ -74,7 +74,7 @@ def count_instructions(path: Path, folder: Path, processor: str, emulated: str) 
     """Return the instructions of the last decision, from samples to the answer, and of the last step alone."""
     (folder / "main.c").write_text(fill(PROGRAM, path))
     failure = f"{path}: not compiled for {processor}"
-    flags = ["-O3", f"-mcpu={processor}", "-std=gnu99", "-static", "-I", path.parent]
+    flags: CommandLine = ["-O3", f"-mcpu={processor}", "-std=gnu99", "-static", "-I", path.parent]
     run_tool(["aarch64-linux-gnu-gcc", *flags, path, folder / "main.c", "-o", folder / "main"], failure)
     counts = folder / f"{processor}.counts"
     plugin = f"{compile_plugin()},out={counts}"
@@ -86,7 +86,7 @@ def count_instructions(path: Path, folder: Path, processor: str, emulated: str) 
 def measure_memory(path: Path, folder: Path) -> tuple[int, int, int]:
     """Return bytes of flash, of the static scratch memory, and of a stream, on a Cortex-M7."""
     (folder / "memory.c").write_text(fill(MEMORY, path))
-    flags = ["-O2", "-std=c99", "-mcpu=cortex-m7", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv5-d16", "-I", path.parent]
+    flags: CommandLine = ["-O2", "-std=c99", "-mcpu=cortex-m7", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv5-d16", "-I", path.parent]
     sizes = []
     for source in (path, folder / "memory.c"):
         target = folder / "memory.o"
