@@ -86,7 +86,8 @@ def count_instructions(path: Path, folder: Path, processor: str, emulated: str) 
 def measure_memory(path: Path, folder: Path) -> tuple[int, int, int]:
     """Return bytes of flash, of the static scratch memory, and of a stream, on a Cortex-M7."""
     (folder / "memory.c").write_text(fill(MEMORY, path))
-    flags: CommandLine = ["-O2", "-std=c99", "-mcpu=cortex-m7", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv5-d16", "-I", path.parent]
+    processor = ["-mcpu=cortex-m7", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv5-d16"]
+    flags: CommandLine = ["-O2", "-std=c99", *processor, "-I", path.parent]
     sizes = []
     for source in (path, folder / "memory.c"):
         target = folder / "memory.o"
