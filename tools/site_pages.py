@@ -35,6 +35,7 @@ OUTSIDE = (
     "examples/*.*",
     "examples/ci/*",
     "examples/container/*",
+    "examples/firmware/*",
     "examples/notebooks/*.ipynb",
     "export/README.md",
     "export/edge_asc_export/page/*.js",

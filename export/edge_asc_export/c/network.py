@@ -25,7 +25,6 @@ from edge_asc_export.c.storage import Block, Place, View, dimensions, join_runs,
 from edge_asc_export.c.text import comment, float_literal, identifier, shape_text, table
 from edge_asc_export.graph import (
     Add,
-    Array,
     Concat,
     Conv2D,
     Fold,
@@ -85,8 +84,7 @@ class _NetworkWriter:
 
     def write(self) -> CPart:
         self._add_inputs()
-        for name, value in self.graph.constants.items():
-            self._add_constant(name, value)
+        self._add_constants()
         updates = self._plan_updates()
         for node in self.graph.nodes:
             self._write_node(node)
@@ -270,12 +268,20 @@ class _NetworkWriter:
         self.tables.append(table(name, values))
         return name
 
-    def _add_constant(self, name: str, value: Array) -> None:
-        if name in self.qparams:
-            raise ExportError(f"{name}: an integer constant has no C form; export to TFLite or ONNX")
-        value = value.transpose(1, 0, 2) if value.ndim == 3 else value
-        label = self._add_table(f"{identifier(name)}_constant", value.astype(np.float32))
-        self.views[name] = View.whole(label, self.graph.shapes[name], integer=False)
+    def _add_constants(self) -> None:
+        """Add tables of the constants, each with all rows and channels of the tensor that it is computed with."""
+        for node in self.graph.nodes:
+            for name in node.inputs:
+                if name not in self.graph.constants or name in self.views:
+                    continue
+                if name in self.qparams:
+                    raise ExportError(f"{name}: an integer constant has no C form; export to TFLite or ONNX")
+                value, shape = self.graph.constants[name], self.graph.shapes[node.output]
+                if len(shape) == 3:
+                    value = np.broadcast_to(value, (shape[0], value.shape[1], shape[2]))
+                label = f"{identifier(name)}_constant"
+                self._add_table(label, np.ascontiguousarray(value.transpose(1, 0, 2) if value.ndim == 3 else value))
+                self.views[name] = View.whole(label, value.shape, integer=False)
 
     def _add_inputs(self) -> None:
         for port in self.graph.inputs:

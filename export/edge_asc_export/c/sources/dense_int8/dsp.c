@@ -33,9 +33,11 @@ static void dense_int8(const dense_int8_layer *layer, const int8_t *const *rows,
                 }
                 int8_t *out = y + pixel * layer->outputs + begin + n;
                 const float *scales = layer->scales + begin + n;
-                out[0] = requantise(a0, scales[0], layer->zero_point, layer->low);
-                if (next) {
-                    out[layer->outputs] = requantise(b0, scales[0], layer->zero_point, layer->low);
+                if (n < width) {
+                    out[0] = requantise(a0, scales[0], layer->zero_point, layer->low);
+                    if (next) {
+                        out[layer->outputs] = requantise(b0, scales[0], layer->zero_point, layer->low);
+                    }
                 }
                 if (n + 1 < width) {
                     out[1] = requantise(a1, scales[1], layer->zero_point, layer->low);
