@@ -20,6 +20,8 @@ CONSTRAINTS := constraints.txt
 OLDEST ?= python3.11
 MINIMUM := .venv-minimum/bin
 EXPORTED := $(foreach model,$(MODELS),$(addprefix build/gate/$(model)/,float int8 int8-dynamic))
+# Tests of whole programs: half of the time of all tests, beside which `make -j2 test` runs the others.
+PROGRAMS := $(addprefix tests/,accessibility bench cli interruption listening reproduction test_snippets.py)
 # With REUSE=1, what was exported before is taken as it is.
 EXPORTS := $(if $(REUSE),,$(EXPORTED))
 
@@ -31,7 +33,7 @@ BUNDLES := edge_asc/zoo/fuse/float $(addsuffix /int8,$(ZOO))
 # Other runtimes, in an environment of their own.
 PEERS := .venv-peers/bin
 
-.PHONY: demo conformance docs test fuzz interrupt day proof zoo exported measured gate arm peers android android-assets baselines check house minimum coverage clean $(EXPORTED) $(BUNDLES)
+.PHONY: demo conformance docs test test-programs test-parts fuzz interrupt day proof zoo exported measured gate arm peers android android-assets baselines check house minimum coverage clean $(EXPORTED) $(BUNDLES)
 
 demo: $(INSTALLED)
 	$(BIN)/edge-asc demo
@@ -44,8 +46,13 @@ demo: $(INSTALLED)
 	$(BIN)/edge-asc bench fuse $(DEMO)/int8 --data $(RECORDINGS) --lengths 1-4 --output $(DEMO)/bench.json
 	$(BIN)/edge-asc report $(DEMO)/bench.json $(DEMO)/int8/manifest.json $(DEMO)/results/*.json --output $(DEMO)/report.html
 
-test: $(INSTALLED) check
-	$(BIN)/python -m pytest
+test: test-programs test-parts
+
+test-programs: $(INSTALLED) check
+	$(BIN)/python -m pytest $(PROGRAMS)
+
+test-parts: $(INSTALLED) check
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(PROGRAMS))
 
 # The documentation site, in build/site; a broken link is an error.
 docs: $(INSTALLED)
