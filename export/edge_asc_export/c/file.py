@@ -192,7 +192,7 @@ int edge_asc_listen(const int16_t *samples, size_t count, float *logits)
 def _write_test(contract: StreamContract, runtime: CRuntime) -> str:
     """Return a program that compares logits of pseudo-random features and samples with what this machine computes."""
     prefix, loop = prefix_of(contract), runtime.loop("step")
-    upper, name, samples = prefix.upper(), stem_of(contract), contract.signature("step").samples
+    name, samples = stem_of(contract), contract.signature("step").samples
     count, draw = math.prod(loop.source.shape), _Draw()
     steps = []
     for _ in range(TEST_STEPS):
@@ -222,13 +222,20 @@ static uint32_t draw(void)
 
 static void compare(const float *logits, const float *expected)
 {{
-    for (int c = 0; c < {upper}_CLASSES; c++) {{
+    for (int c = 0; c < {prefix.upper()}_CLASSES; c++) {{
         const float a = logits[c], b = expected[c];
         wrong += {compared} ? 1 : 0;
         compared++;
     }}
 }}
 
+{_write_test_program(prefix, count)}"""
+
+
+def _write_test_program(prefix: str, count: int) -> str:
+    """Return the program of the test, which takes `count` features a step."""
+    upper = prefix.upper()
+    return f"""\
 int main(void)
 {{
     static {prefix}_states states;
