@@ -45,6 +45,9 @@ class TfliteEditor:
         """
         self._data = strip_labels(data, contract)
         self._model = Table.root(data)
+        names = [each.bytes(METADATA_NAME) for each in self._model.tables(MODEL_METADATA)]
+        if tflite_metadata.NAME.encode() in names and len(self._data) == len(data):
+            raise ContractError("the file breaks off: the labels behind the model are missing; export it again")
         (signature,) = self._model.tables(MODEL_SIGNATURES)
         subgraph = list(self._model.tables(MODEL_SUBGRAPHS))[signature.uint(SIGNATURE_SUBGRAPH)]
         self._buffers = list(self._model.tables(MODEL_BUFFERS))

@@ -158,9 +158,7 @@ def _listen(options: ListenOptions, pipe: Path | None, *, is_live: bool) -> None
     from edge_asc.files import identity
     from edge_asc.listening.folder import Search
 
-    if not options.sources:
-        audio.check_microphone()
-    elif len(options.sources) == 1 and not options.sources[0].is_dir():
+    if len(options.sources) == 1 and not options.sources[0].is_dir():
         audio.check_path(options.sources[0])
     runtime = open_runtime(options.model, threads=options.threads)
     contract = runtime.contract
@@ -190,6 +188,7 @@ def _listen_live(search: Search, pipe: Path | None, options: ListenOptions, sink
     classifier = StreamingClassifier(search.runtime, decision=search.decision)
     listener = Listener(name, classifier, search.rules, sinks, clock=now)
     if pipe is None:
+        audio.check_microphone()
         blocks: Iterable[Array | Gap] = follow_microphone(rate, parse_device(options.device))
         log.print(f"listening at {rate} Hz with {search.runtime.engine}; Ctrl-C stops it")
     else:
