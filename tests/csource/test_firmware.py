@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -17,6 +18,8 @@ from edge_asc.listening.listener import measure_level
 
 FIRMWARE = Path(__file__).parents[2] / "examples/firmware"
 SOUND = FIRMWARE.parents[1] / "edge_asc/demo/crickets/crickets.flac"
+# Without the settings of a `make` that runs the tests.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
 TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm", "make")
 
 
@@ -55,11 +58,15 @@ def test_firmware_prints_what_python_finds(model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "firmware"
     shutil.copytree(FIRMWARE, folder, ignore=shutil.ignore_patterns("build"))
     settings = (f"MODEL={model}", f"SOUND={SOUND}", f"PYTHON={sys.executable}")
-    built = subprocess.run(["make", "-C", str(folder), *settings], capture_output=True, text=True)
+    built = subprocess.run(["make", "-C", str(folder), *settings], capture_output=True, text=True, env=ENVIRONMENT)
     assert built.returncode == 0, built.stderr
     assert "warning" not in built.stderr
     ran = subprocess.run(
-        ["make", "-s", "-C", str(folder), *settings, "run"], capture_output=True, text=True, timeout=300
+        ["make", "-s", "-C", str(folder), *settings, "run"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=ENVIRONMENT,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     *lines, memory, longest = ran.stdout.splitlines()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -342,7 +343,8 @@ def test_a_contract_cannot_end_its_comment() -> None:
     written = lowered_file("c", [lower_step(randomised())], Plan(SCHEMES["none"]))
     stated = replace(contract(written.signatures(512)), labels=("*/ int x; /*", *LABELS[1:]))
     data = written.finish(stated)
-    assert data.count(b"*/ int x") == 0
+    without_literals = re.sub(rb'"(?:[^"\\\n]|\\.)*"', b"", data)
+    assert without_literals.count(b"*/ int x") == 0
     from edge_asc.engines.c import read_c_contract
 
     assert read_c_contract(Path("step.c"), data) == stated
