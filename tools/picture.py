@@ -23,7 +23,7 @@ COLOURS = 64
 
 
 def draw(folder: Path, recording: Path, picture: Path) -> None:
-    """Open the page in a folder, let it hear a recording, and write what is seen as PNG."""
+    """Open the page in a folder, give it a recording, and write a screenshot as PNG."""
     with serve({"page": folder}) as url, open_page(f"{url}/page/index.html") as page:
         page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
         page.wait_for_selector("#file:enabled")

@@ -28,7 +28,8 @@ class Limits:
         false_alarms: chance that a whole check reports changed accuracy though nothing changed; at most 0.5.
         agreement: drop of the share of decisions that equal the reference's; at most 0.5.
         clear_agreement: the same among decisions whose margin exceeds 0.5 in the reference; at most 0.5.
-        kl: growth of the divergence from the reference's probabilities; at most 1. Less than 0.0005 nats is no growth.
+        kl: growth of the divergence from the reference's probabilities; at most 1. Less than
+            0.0005 nats is ignored.
         size: growth of a file, and of its arena in TensorFlow Lite Micro; at most 0.5.
         latency: growth of the median of a decision, as a multiple of the reference's in the same run; at most 1.
         memory: growth of the peak resident set, as a multiple of the reference's in the same run; at most 1.

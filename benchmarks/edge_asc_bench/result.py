@@ -318,7 +318,8 @@ class Variant(Part, frozen=True, kw_only=True):
     @property
     def closeness(self) -> Closeness | None:
         """How close its outputs are to the reference's; None where it was not measured."""
-        return getattr(self.accuracy or self.agreement, "closeness", None) or None
+        measured = self.accuracy or self.agreement
+        return (measured.closeness or None) if measured else None
 
     @property
     def arena(self) -> int | None:

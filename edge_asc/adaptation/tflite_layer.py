@@ -46,7 +46,9 @@ class TfliteEditor:
         self._data = strip_labels(data, contract)
         self._model = Table.root(data)
         names = [each.bytes(METADATA_NAME) for each in self._model.tables(MODEL_METADATA)]
-        if tflite_metadata.NAME.encode() in names and len(self._data) == len(data):
+        # TFLite Metadata names a file of labels behind the model.
+        self._has_labels = tflite_metadata.NAME.encode() in names
+        if self._has_labels and len(self._data) == len(data):
             raise ContractError("the file breaks off: the labels behind the model are missing; export it again")
         (signature,) = self._model.tables(MODEL_SIGNATURES)
         subgraph = list(self._model.tables(MODEL_SUBGRAPHS))[signature.uint(SIGNATURE_SUBGRAPH)]
@@ -106,17 +108,12 @@ class TfliteEditor:
         for index in self._outputs:
             shape = np.array([1, len(bias)], np.int32)
             patch.append(self._tensors[index].position(TENSOR_SHAPE), shape)
-        has_labels = self._write_metadata(patch, contract)
+        self._write_metadata(patch, contract)
         data = bytes(patch.data)
-        return seal(append_labels(data, contract) if has_labels else data)
+        return seal(append_labels(data, contract) if self._has_labels else data)
 
-    def _write_metadata(self, patch: Patch, contract: StreamContract) -> bool:
-        """Put a contract, with the spaces that were there, and its TFLite Metadata in place of the file's.
-
-        Returns:
-            Whether the file has TFLite Metadata, which names a file of labels.
-        """
-        has_labels = False
+    def _write_metadata(self, patch: Patch, contract: StreamContract) -> None:
+        """Put a contract, with the spaces that were there, and its TFLite Metadata in place of the file's."""
         for entry in self._model.tables(MODEL_METADATA):
             buffer, name = entry.uint(METADATA_BUFFER), entry.bytes(METADATA_NAME).decode()
             if name == METADATA_KEY:
@@ -126,8 +123,6 @@ class TfliteEditor:
                 patch.replace(self._data_position(buffer), text)
             elif name == tflite_metadata.NAME:
                 patch.replace(self._data_position(buffer), tflite_metadata.pack_metadata(contract))
-                has_labels = True
-        return has_labels
 
     def _set_qparams(
         self, patch: Patch, tensor: int, scales: npt.NDArray[np.float32], zeros: npt.NDArray[np.int64]

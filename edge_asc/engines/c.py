@@ -49,7 +49,7 @@ class CRuntime(Runtime):
 
         Raises:
             ContractError: no contract in the file, or states that are not those of its contract.
-            EdgeAscError: there is no compiler, or it fails.
+            EdgeAscError: the compiler is missing or fails.
         """
         path = Path(path)
         data = path.read_bytes()

@@ -174,13 +174,13 @@ def export(request: ExportRequest, output: Path, *, progress: Progress = SILENT)
 def _guess_names(request: ExportRequest, output: Path) -> list[str]:
     """Names of files in `output` that the artefacts of a request, and what belongs to them, may get."""
     stem = f"{read_metadata(request.checkpoint)['name']}-{label_of(request.scheme, request.input)}"
-    suffixes = {FORMATS.load(name).suffix for name in request.formats}
-    if ".c" in suffixes:
-        suffixes |= {".h", ".json"}
+    formats = [FORMATS.load(name) for name in request.formats]
+    suffixes = {fmt.suffix for fmt in formats}
+    companions = {name for fmt in formats for name in fmt.companion_names(stem)}
     return [
         path.name
         for path in output.iterdir()
-        if path.name.removeprefix("test_").startswith((f"{stem}.", f"{stem}-")) and path.suffix in suffixes
+        if path.name in companions or (path.name.startswith((f"{stem}.", f"{stem}-")) and path.suffix in suffixes)
     ]
 
 

@@ -64,6 +64,7 @@ class Format:
         float_part: what computes in float in this format alone, in words, by the form of a model.
         companions: files that belong to a written one, by name, from what `write` returned, the contract inside the
             file, and the runtime of that file.
+        companion_names: their names, from that of the artefact without its suffix.
         by_name_only: whether it is written only where it is named, as by `--format`.
     """
 
@@ -80,6 +81,7 @@ class Format:
     extra: str = "export"
     float_part: Callable[[str], str] = lambda form: ""
     companions: Callable[[Any, StreamContract, Any], Mapping[str, bytes]] = _no_companions
+    companion_names: Callable[[str], tuple[str, ...]] = lambda stem: ()
     by_name_only: bool = False
 
     def require(self) -> None:

@@ -24,6 +24,10 @@ from edge_asc_export.scheme import Scheme
 
 TOLERANCE = 1e-4
 LARGEST_SQNR = 200.0
+ADVICE = (
+    "nothing was written. Record ranges on other recordings with --calibration DIR, choose another --quantize, or "
+    "accept it with --accept-agreement"
+)
 SEED = 20
 SECONDS = 10
 WINDOWED_SECONDS = 26
@@ -148,14 +152,13 @@ def check(name: str, scheme: Scheme, parity: Parity, accepted: float | None = No
         asked = f"at least {least:g}" + ("" if accepted is not None else f" and {bounds.sqnr:g} dB")
         raise ParityError(
             f"{name}: {parity.agreement:.4f} of the decisions agree with PyTorch over {parity.steps} steps, and the "
-            f"logits have an SQNR of {sqnr:.1f} dB; expected {asked}: nothing was written. Record ranges on other "
-            "recordings with --calibration DIR, choose another --quantize, or accept it with --accept-agreement"
+            f"logits have an SQNR of {sqnr:.1f} dB; expected {asked}: {ADVICE}"
         )
     closeness = parity.closeness
-    clear = None if closeness is None else closeness.clear_agreement
-    if accepted is None and clear is not None and closeness is not None and not clear >= bounds.clear_agreement:
+    if accepted is not None or closeness is None or closeness.clear_agreement is None:
+        return
+    if not closeness.clear_agreement >= bounds.clear_agreement:
         raise ParityError(
-            f"{name}: {clear:.4f} of the {closeness.clear_steps} decisions with a margin above {CLEAR_MARGIN:g} agree "
-            f"with PyTorch; expected at least {bounds.clear_agreement:g}: nothing was written. Record ranges on other "
-            "recordings with --calibration DIR, choose another --quantize, or accept it with --accept-agreement"
+            f"{name}: {closeness.clear_agreement:.4f} of the {closeness.clear_steps} decisions with a margin above "
+            f"{CLEAR_MARGIN:g} agree with PyTorch; expected at least {bounds.clear_agreement:g}: {ADVICE}"
         )

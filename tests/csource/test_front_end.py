@@ -114,7 +114,7 @@ def test_recordings_have_the_features_of_python(level: int, features: Features, 
         samples = to_int16(whole / max(np.abs(whole).max(), 1e-9) * 10 ** (level / 20))
         differences.append(np.abs(features(samples) - expected(NORMALISED, samples)))
     joined = np.concatenate(differences)
-    # At full scale, single precision is heard in quiet bins beside loud ones.
+    # At full scale, single precision shows in quiet bins beside loud ones.
     assert joined.max() < (1e-3 if level == 0 else 1e-4)
     assert np.quantile(joined, 0.999) < (1e-4 if level == 0 else 1e-5)
     assert np.median(joined) < 1e-6

@@ -45,7 +45,7 @@ def test_the_engine_runs_what_is_named_for_it_alone(artefacts: Artefacts) -> Non
 
 
 def test_convolutions_alone_round_in_another_way_than_in_litert() -> None:
-    """What docs/microcontrollers.md says: an error of 1, in less than 1 % of the values."""
+    """Each error is 1, in less than 1 % of the values, as docs/microcontrollers.md states."""
     folder = zoo_path("fuse")
     assert folder is not None
     found = compare(folder / "int8/fuse-int8.tflite", sound(2.0))

@@ -38,7 +38,7 @@ class CFile:
     def __init__(self, lowered: Lowered) -> None:
         self._lowered = lowered
         self._networks: dict[str, CPart] = {}
-        self._network("model")  # fails early where there is no C form
+        self._network("model")  # raises an ExportError where there is no C form
 
     def signatures(self, hop: int) -> tuple[Signature, ...]:
         """Return the signature of the step."""
@@ -100,12 +100,17 @@ def write_companions(written: CFile, contract: StreamContract, runtime: CRuntime
         contract: inside it.
         runtime: the file with this contract, compiled here; it gives the results that the test expects.
     """
-    name = stem_of(contract)
-    return {
-        f"{name}.h": f"{comment(_title(contract))}\n{written.header(contract)}".encode(),
-        f"{name}.json": (json.dumps(contract.to_json(), indent=2) + "\n").encode(),
-        f"test_{name}.c": _write_test(contract, runtime).encode(),
-    }
+    contents = (
+        f"{comment(_title(contract))}\n{written.header(contract)}",
+        json.dumps(contract.to_json(), indent=2) + "\n",
+        _write_test(contract, runtime),
+    )
+    return dict(zip(companion_names(stem_of(contract)), map(str.encode, contents), strict=True))
+
+
+def companion_names(stem: str) -> tuple[str, str, str]:
+    """Return the names of the header, the contract and the test that belong to a C file, `stem` without its suffix."""
+    return f"{stem}.h", f"{stem}.json", f"test_{stem}.c"
 
 
 def stem_of(contract: StreamContract) -> str:

@@ -69,7 +69,7 @@ def generate_front_end(prefix: str, front_end: FrontEnd) -> CPart:
         front_end: of the features.
 
     Raises:
-        ExportError: the window is no power of two from 16 to 32,768 samples.
+        ExportError: the window is not a power of two from 16 to 32,768 samples.
     """
     window, upper = front_end.window, prefix.upper()
     if window & (window - 1) or not LEAST_WINDOW <= window <= LARGEST_WINDOW:

@@ -90,7 +90,7 @@ static const belief_rule {name} = {{
 
 
 def _loudest_silence(samples: int) -> int:
-    """Return the largest sum of so many squared 16-bit samples that is no louder than silence."""
+    """Return the largest sum of squares of so many 16-bit samples that counts as silence."""
     return int(samples * 10.0 ** (QUIETEST / 10.0) / INT16.scale**2)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge_asc.errors import ExportError
-from edge_asc_export.c.file import write_c, write_companions
+from edge_asc_export.c.file import companion_names, write_c, write_companions
 from edge_asc_export.format import File, Format
 from edge_asc_export.graph import Graph
 from edge_asc_export.operations import Inspection, Operation, summarise
@@ -52,5 +52,6 @@ FORMAT = Format(
     write=write_c,
     inspect=_inspect,
     companions=write_companions,
+    companion_names=companion_names,
     by_name_only=True,
 )
