@@ -30,6 +30,16 @@ from edge_asc_export.signature import lowered_signature
 TEST_STEPS = 8
 TOLERANCE = 1e-4
 INCLUDES = "#include <stdbool.h>\n#include <stddef.h>\n#include <stdint.h>\n"
+# WebAssembly has instructions for these functions, and clang no library there.
+MEMORY = """\
+#if defined(__wasm__)
+void *memcpy(void *to, const void *from, size_t count);
+void *memmove(void *to, const void *from, size_t count);
+void *memset(void *to, int value, size_t count);
+#else
+#include <string.h>
+#endif
+"""
 
 
 class CFile:
@@ -54,7 +64,7 @@ class CFile:
             comment(_title(contract)),
             _contract_comment(contract),
             self.header(contract),
-            "#include <string.h>\n",
+            MEMORY,
             *(part.source for part in self._parts(contract)),
             _interface(prefix_of(contract)),
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,15 @@ if TYPE_CHECKING:
     from edge_asc_export.selection import Selection
 
 LENGTHS = tuple(range(1, 11))
+
+
+@dataclass(frozen=True)
+class _Web:
+    """Folders for a page and for WebAssembly, if they are asked for; and that of onnxruntime-web for a page of ONNX."""
+
+    page: Path | None
+    wasm: Path | None
+    package: Path | None = None
 
 
 @click.command("export", short_help="Write streaming artefacts, checked against PyTorch.")
@@ -89,13 +98,20 @@ LENGTHS = tuple(range(1, 11))
 @click.option(
     "--page",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for a page that runs the ONNX artefact in a browser, with all that it needs; with --input samples.",
+    help="Folder for a page that runs the artefact in a browser, with all that it needs: with --format c one file, "
+    "which clang and lld compile; with --input samples the ONNX artefact and its runtime.",
 )
 @click.option(
     "--runtime-files",
     "runtime",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="With --page: folder of the npm package onnxruntime-web [default: in node_modules, here or above].",
+    help="With --page and ONNX: folder of the npm package onnxruntime-web [default: in node_modules, here or above].",
+)
+@click.option(
+    "--wasm",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="With --format c: folder for the classifier as WebAssembly, and for JavaScript that calls it; needs clang and "
+    "lld.",
 )
 @click.option("--print-scheme", is_flag=True, help="Print the scheme as JSON and write nothing.")
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder [default: build/NAME-SCHEME].")
@@ -118,6 +134,7 @@ def command(
     license_name: str,
     page: Path | None,
     runtime: Path | None,
+    wasm: Path | None,
     print_scheme: bool,
     output: Path | None,
     as_json: bool,
@@ -136,7 +153,7 @@ def command(
             raise click.UsageError(f"{AUTO} tries several schemes and is none itself; name one of them")
         print_json(chosen.to_json())
         return
-    package = _find_package(page, runtime, kind, formats)
+    web = _find_web(page, wasm, runtime, kind, formats)
     progress = ConsoleProgress()
     recordings = _open_recordings(data, fold, progress)
     from edge_asc_export.artefact import Origin, label_of
@@ -152,7 +169,7 @@ def command(
         request = replace(request, scheme=selection.scheme)
     output = output or Path("build") / f"{request.checkpoint.name}-{label_of(request.scheme, kind)}"
     manifest = export(request, output, progress=progress)
-    shown = _write_page(output, manifest, page, package)
+    shown = _write_web(output, manifest, web)
     results = _measure(recordings, request.checkpoint, output, manifest, progress) if recordings else []
     if as_json:
         tried = [attempt.to_json() for attempt in selection.attempts] if selection else []
@@ -187,27 +204,41 @@ def _check_options(scheme: str, data: Path | None, fold: int | None, accepted: f
         raise click.UsageError("--accept-agreement belongs to a scheme that rounds; a float artefact must be exact")
 
 
-def _find_package(page: Path | None, runtime: Path | None, kind: InputKind, formats: Sequence[str]) -> Path:
-    """Return the folder of the runtime of a page, before the export begins."""
-    if page is None:
-        if runtime is not None:
-            raise click.UsageError("--runtime-files belongs to --page")
-        return Path()
+def _find_web(
+    page: Path | None, wasm: Path | None, runtime: Path | None, kind: InputKind, formats: Sequence[str]
+) -> _Web:
+    """Return what to write for browsers; make sure that its tools are here before the export begins."""
+    has_c = "c" in formats
+    if wasm is not None and not has_c:
+        raise click.UsageError("--wasm needs a C artefact: add --format c")
+    if runtime is not None and (page is None or has_c):
+        raise click.UsageError("--runtime-files belongs to --page with an ONNX artefact")
+    if has_c and (page or wasm):
+        from edge_asc_export.c.wasm import check_tools
+
+        check_tools()
+    if page is None or has_c:
+        return _Web(page, wasm)
     if kind == "features" or (formats and "onnx" not in formats):
-        raise click.UsageError("--page needs an ONNX artefact that takes samples: add --input samples")
+        raise click.UsageError("--page needs --format c, or an ONNX artefact that takes samples: add --input samples")
     from edge_asc_export.webpage import check_package, find_package
 
-    return check_package(runtime) if runtime else find_package(Path.cwd())
+    return _Web(page, wasm, check_package(runtime) if runtime else find_package(Path.cwd()))
 
 
-def _write_page(output: Path, manifest: Manifest, page: Path | None, package: Path) -> str:
-    """Write a page where one is asked for; return what to print of it."""
-    if page is None:
-        return ""
-    from edge_asc_export.webpage import write_webpage
+def _write_web(output: Path, manifest: Manifest, web: _Web) -> str:
+    """Write a page and a module where they are asked for; return what to print of them."""
+    from edge_asc_export.webpage import write_module, write_single_page, write_webpage
 
-    write_webpage(output, manifest, page, package)
-    return f", the page to {page}: python -m http.server --directory {quote(page)}"
+    shown = ""
+    if web.wasm is not None:
+        shown += f", WebAssembly to {write_module(output, manifest, web.wasm)}"
+    if web.page is not None and web.package is not None:
+        write_webpage(output, manifest, web.page, web.package)
+        shown += f", the page to {web.page}: python -m http.server --directory {quote(web.page)}"
+    elif web.page is not None:
+        shown += f", the page to {write_single_page(output, manifest, web.page)}"
+    return shown
 
 
 def _open_recordings(data: Path | None, fold: int | None, progress: ConsoleProgress) -> Recordings | None:

@@ -1,16 +1,10 @@
 // The page: sound from the microphone or a file, through the artefact, to the screen. All text is set as text.
-// For each step, the document gets an event "decision" whose detail is the decision of stream.js.
-
-import * as ort from "./runtime/ort.wasm.min.mjs";
-import { openOnnx } from "./engines.js";
-import { SampleStream } from "./stream.js";
+// For each step, the document gets an event "decision" whose detail is the decision of the stream.
 
 const MINUTE = 60, ROWS = 100, QUIETEST = -80, MOST_WAITING = 16;  // steps that wait before some are left out
 const byId = (id) => document.getElementById(id);
 const readable = (label) => label.replaceAll("_", " ");
-let stream, session = null, history = [], events = [], times = [];
-
-ort.env.wasm.numThreads = 1;  // more threads need headers that plain servers do not send
+let stream, worklet, session = null, history = [], events = [], times = [];
 
 function make(tag, name, text) {
   const element = document.createElement(tag);
@@ -141,7 +135,7 @@ function stop(text = "stopped") {
   session.ended = true;
   session.close();
   session = null;
-  addEvents(stream.detector.finish());
+  addEvents(stream.finish());
   byId("stop").disabled = true;
   setText("connection", text);
 }
@@ -162,7 +156,7 @@ async function listen() {
     const source = await navigator.mediaDevices.getUserMedia({ audio });
     mine.close = () => { close(); source.getTracks().forEach((track) => track.stop()); };
     if (mine.ended) return mine.close();
-    await context.audioWorklet.addModule("worklet.js");
+    await context.audioWorklet.addModule(worklet);
     const options = { processorOptions: { size: stream.size }, numberOfOutputs: 0 };
     const steps = new AudioWorkletNode(context, "steps", options);
     steps.port.onmessage = ({ data }) => {
@@ -213,16 +207,22 @@ function connect() {
   for (const id of ["microphone", "file"]) byId(id).disabled = false;
 }
 
-try {
-  const name = document.querySelector("meta[name=model]").content;
-  const reply = await fetch(name);
-  if (!reply.ok) throw new Error(`${name}: the server answers ${reply.status}`);
-  stream = new SampleStream(await openOnnx(ort, new Uint8Array(await reply.arrayBuffer())));
-  makeProbabilities(stream.contract.labels);
-  byId("latency").setAttribute("aria-valuemax", String(Math.round(1000 * stream.seconds)));
-  connect();
-  setText("connection", "ready");
-} catch (error) {
-  setText("connection", "no model");
-  setText("notes", `${error.message}. Serve this folder, for example with: python -m http.server`);
+/**
+ * Show the page with the stream that `open` returns, maybe later; `url` is that of worklet.js.
+ *
+ * A stream is {contract, size, seconds, reset, push, finish}: `push` takes a Float32Array of `size` samples and returns a
+ * decision, maybe later; `finish` returns the events that last (stream.js, wasm.js).
+ */
+export async function start(open, url) {
+  worklet = url;
+  try {
+    stream = await open();
+    makeProbabilities(stream.contract.labels);
+    byId("latency").setAttribute("aria-valuemax", String(Math.round(1000 * stream.seconds)));
+    connect();
+    setText("connection", "ready");
+  } catch (error) {
+    setText("connection", "no model");
+    setText("notes", error.message);
+  }
 }

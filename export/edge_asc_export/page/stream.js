@@ -1,6 +1,8 @@
 // A stream through an artefact that takes samples: its contract, states, decision rules, unknown sounds and events.
 // docs/contract.md defines all of them. Nothing here depends on an engine.
 
+import { measureLevel, toInt16 } from "./samples.js";
+
 const QUIETEST = -85;  // dBFS; no event starts or lasts below it
 const ROUNDING = 1e-9;  // s, of times that are sums of steps
 const NUMBERS = { float32: Float32Array, int8: Int8Array, uint8: Uint8Array, int16: Int16Array };
@@ -180,8 +182,7 @@ export class SampleStream {
     const { contract, step } = this;
     if (samples.length !== this.size) throw new Error(`got ${samples.length} samples; expected ${this.size}`);
     const source = step.inputs.find(({ role }) => role === "samples");
-    this.inputs[source.name] = contract.input === "samples" ? samples
-      : Int16Array.from(samples, (x) => Math.min(32767, Math.max(-32768, roundToEven(32768 * x))));
+    this.inputs[source.name] = contract.input === "samples" ? samples : toInt16(samples);
     const results = await this.engine.run(this.inputs);
     for (const { name, feeds } of step.outputs) if (feeds) this.inputs[feeds] = results[name];
     const logits = results[step.outputs.find(({ role }) => role === "logits").name];
@@ -194,15 +195,9 @@ export class SampleStream {
       confidence: probabilities[answer], index: probabilities.indexOf(Math.max(...probabilities)),
     };
   }
-}
 
-/** Return the level of samples, dBFS. */
-export function measureLevel(samples) {
-  const energy = samples.reduce((sum, x) => sum + x * x, 0);
-  return 10 * Math.log10(energy / samples.length);
-}
-
-function roundToEven(x) {
-  const rounded = Math.round(x);
-  return x % 1 === 0.5 || x % 1 === -0.5 ? 2 * Math.round(x / 2) : rounded;
+  /** Return the events that still last, which end with the stream. */
+  finish() {
+    return this.detector.finish();
+  }
 }

@@ -16,7 +16,7 @@ export async function measure(stream, samples, rounds) {
     logits: steps.map(({ logits }) => logits),
     probabilities: steps.map(({ probabilities }) => probabilities),
     answers: steps.map(({ answer }) => labels.indexOf(answer)),
-    events: [...steps.flatMap(({ events }) => events), ...stream.detector.finish()],
+    events: [...steps.flatMap(({ events }) => events), ...stream.finish()],
     milliseconds,
   };
 }
