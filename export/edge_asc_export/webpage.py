@@ -47,7 +47,7 @@ SERVED_HEAD = f"""\
 <link rel="stylesheet" href="page.css">
 <link rel="stylesheet" href="live.css">
 <script type="module" src="start_onnx.js"></script>"""
-# The worklet's module is a blob that the page makes of its own text.
+# The script is known by its digest, and may load what it makes itself: the module of the worklet. No other script runs.
 SINGLE_HEAD = """\
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <link rel="icon" href="data:image/svg+xml;base64,{icon}">
@@ -103,7 +103,7 @@ def write_single_page(bundle: Path, manifest: Manifest, folder: Path) -> Path:
     name = find_c(manifest)
     script = "\n".join(EXPORT.sub("", IMPORT.sub("", _read(PAGE / file))) for file in JOINED)
     style = _read(SHARED / "page.css") + _read(PAGE / "live.css")
-    policy = POLICY.format(scripts=f"{_hash(script)} blob:", styles=_hash(style), images="data:")
+    policy = POLICY.format(scripts=f"{_hash(script)} 'strict-dynamic'", styles=_hash(style), images="data:")
     icon = base64.b64encode((SHARED / "icon.svg").read_bytes()).decode()
     head = SINGLE_HEAD.format(policy=policy, icon=icon, style=style, script=script)
     model = base64.b64encode(compile_wasm(bundle / name)).decode()

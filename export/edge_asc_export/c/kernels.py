@@ -32,7 +32,7 @@ class Kernel:
     source: str = ""
 
 
-REQUANTISE = ("requantise", "requantise_avx512", "requantise_avx2", "requantise_neon")
+REQUANTISE = ("requantise", "requantise_avx512", "requantise_avx2", "requantise_neon", "requantise_simd128")
 
 # In an order in which each stands behind what it needs.
 KERNELS: dict[str, Kernel] = {
@@ -41,6 +41,7 @@ KERNELS: dict[str, Kernel] = {
     "requantise_avx512": Kernel(macros=("EDGE_ASC_AVX512",)),
     "requantise_avx2": Kernel(macros=("EDGE_ASC_AVX2",)),
     "requantise_neon": Kernel(macros=("EDGE_ASC_NEON_DOT", "EDGE_ASC_NEON")),
+    "requantise_simd128": Kernel(macros=("EDGE_ASC_SIMD128",)),
     "exponential": Kernel(("round_even",)),
     "quantise": Kernel(("round_even",), (("EDGE_ASC_NEON_DOT", ("neon",)), ("EDGE_ASC_NEON", ("neon",)))),
     "dequantise": Kernel(),
@@ -52,6 +53,7 @@ KERNELS: dict[str, Kernel] = {
             ("EDGE_ASC_NEON_DOT", ("neon_store", "neon_dot", "neon_rows")),
             ("EDGE_ASC_NEON", ("neon_store", "neon", "neon_rows")),
             ("EDGE_ASC_DSP", ("dsp",)),
+            ("EDGE_ASC_SIMD128", ("simd128",)),
         ),
     ),
     "dense_float": Kernel((), (("EDGE_ASC_VECTORS", ("vectors",)),)),
@@ -62,6 +64,7 @@ KERNELS: dict[str, Kernel] = {
             ("EDGE_ASC_AVX2", ("avx2",)),
             ("EDGE_ASC_NEON_DOT", ("neon",)),
             ("EDGE_ASC_NEON", ("neon",)),
+            ("EDGE_ASC_SIMD128", ("simd128",)),
         ),
     ),
     "depthwise_float": Kernel(),

@@ -13,4 +13,4 @@ async function open() {
   }
 }
 
-start(open, URL.createObjectURL(new Blob([readBlock("worklet")], { type: "text/javascript" })));
+start(open, `data:text/javascript,${encodeURIComponent(readBlock("worklet"))}`);  // a blob has no origin in a folder

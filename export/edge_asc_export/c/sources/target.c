@@ -12,6 +12,8 @@
 #define DENSE_PIXELS 2
 #elif defined(__ARM_FEATURE_SIMD32) && defined(__ARMEL__)
 #define EDGE_ASC_DSP 1
+#elif defined(__wasm_simd128__)
+#define EDGE_ASC_SIMD128 1
 #endif
 #if defined(EDGE_ASC_AVX512) || defined(EDGE_ASC_AVX2)
 #include <immintrin.h>
@@ -19,6 +21,8 @@
 #include <arm_neon.h>
 #elif defined(EDGE_ASC_DSP)
 #include <arm_acle.h>
+#elif defined(EDGE_ASC_SIMD128)
+#include <wasm_simd128.h>
 #endif
 /* Vectors of floats as gcc and clang have them on every processor. */
 #if defined(__GNUC__) && !defined(EDGE_ASC_PORTABLE)
