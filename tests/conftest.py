@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     from artefacts import Artefacts
     from browser import Browser
+    from edge_asc.manifest import Manifest
 
 # How fast a machine draws examples says nothing about the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -67,6 +68,16 @@ def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Artefacts:
     from artefacts import write
 
     return write(tmp_path_factory.mktemp("artefacts"))
+
+
+@pytest.fixture(scope="session")
+def c_bundle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
+    """The pretrained model `fuse` as int8 C: its folder and its manifest."""
+    from csource.wasm import require_tools, write_bundle
+
+    require_tools("cc")
+    folder = tmp_path_factory.mktemp("c")
+    return folder, write_bundle(folder)
 
 
 @pytest.fixture(scope="session")

@@ -125,7 +125,7 @@ def test_the_command_writes_the_page(golden: Path, tmp_path: Path, monkeypatch: 
     assert 'content="fuse-int8-samples-step.onnx"' in (tmp_path / "page/index.html").read_text()
     done = CliRunner().invoke(cli, arguments)
     assert done.exit_code == 2
-    assert "--page needs an ONNX artefact that takes samples" in done.output
+    assert "an ONNX artefact that takes samples: add --input samples" in done.output
 
 
 def test_a_missing_runtime_is_reported_before_the_export(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from artefacts import BACKBONES, LABELS, calibrated, contract, lowered_file, randomised, write_file
+from csource.wasm import run_test_in_node
 from edge_asc import audio
 from edge_asc.contract import Affine
 from edge_asc.engine import open_runtime
@@ -239,6 +240,11 @@ def test_kernels_of_arm_compute_the_same(program: Path, processor: str, emulated
             pytest.skip(f"{tool} is not installed")
     arguments = build(program, compiler, *STRICT, "-O2", f"-mcpu={processor}", "-static")
     run_test([emulator, "-cpu", emulated, *arguments])
+
+
+@pytest.mark.parametrize("flags", [("-O1",), ("-O1", "-msimd128")], ids=" ".join)
+def test_webassembly_computes_the_same(program: Path, tmp_path: Path, flags: tuple[str, ...]) -> None:
+    assert run_test_in_node(program / "model.c", tmp_path, *STRICT, *flags) == 0
 
 
 @pytest.mark.parametrize("processor", ["cortex-m4", "cortex-m7", "cortex-m55"])
