@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from click.testing import CliRunner
 
 from csource.wasm import (
@@ -23,6 +25,7 @@ from edge_asc_export.c.wasm import TOOLS, check_tools
 from edge_asc_export.webpage import write_module
 
 RATE = 16000.0
+EXAMPLE = Path(__file__).parents[2] / "examples/wasm.mjs"
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +66,25 @@ def test_node_gets_the_decisions_and_events_of_native_code(
     ] == events
     assert seen["imports"] == []
     assert seen["message"] == "got 3 samples; expected 4096"
+
+
+def test_the_example_prints_decisions_and_events(module: Path, tmp_path: Path) -> None:
+    samples = read_samples()
+    soundfile.write(tmp_path / "samples.wav", samples, 16000, subtype="PCM_16")
+    command = ["node", str(EXAMPLE), str(module), str(tmp_path / "samples.wav")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    seen = stream_in_node(module, samples)
+    decisions = [f"{d['time']:.3f} {d['answer']} {d['confidence']:.6f}" for d in seen["decisions"]]
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if line[0].isdigit()] == decisions
+    ends = [f"{e['label']} ends" for e in seen["events"] if e["end"] is not None]
+    assert [line.rpartition(" ")[0] for line in lines if " ends " in line] == ends
+
+
+def test_the_page_of_c_shows_the_example() -> None:
+    code = "".join(line for line in EXAMPLE.read_text().splitlines(True) if not line.startswith("//"))
+    assert f"```js\n{code}```" in (EXAMPLE.parents[1] / "docs/c.md").read_text()
 
 
 def test_a_module_holds_its_contract(module: Path, c_bundle: tuple[Path, Manifest], tmp_path: Path) -> None:
