@@ -19,7 +19,7 @@ from edge_asc.frontend import FrontEnd
 from edge_asc.rule import DecisionRule
 from edge_asc.unknown import UnknownRule
 from edge_asc_export.c.front_end import generate_front_end
-from edge_asc_export.c.part import CPart
+from edge_asc_export.c.part import CPart, join_sources
 from edge_asc_export.c.rules import generate_rules
 from edge_asc_export.c.stream import generate_stream
 
@@ -95,7 +95,7 @@ def make_contract(
 
 def join(parts: Sequence[CPart], more: str = "") -> str:
     """Return the parts as one source."""
-    return INCLUDES + "\n".join(part.header for part in parts) + "\n" + "\n".join(part.source for part in parts) + more
+    return INCLUDES + "\n".join(part.header for part in parts) + "\n" + join_sources(parts) + more
 
 
 def stream_parts(contract: StreamContract, network: CPart = NETWORK) -> list[CPart]:

@@ -21,6 +21,8 @@ BLOCK = 16
 GROUP = 4
 # Bits of the multipliers of a sum.
 SUM_BITS = 20
+# What stays below it fits 16 bits.
+MOST_NARROW = 2**15 - 1
 
 
 class AddConstants(NamedTuple):
@@ -32,6 +34,7 @@ class AddConstants(NamedTuple):
     shift: int
     zero_point: int
     low: int
+    narrow: int
 
 
 def add_constants(left: Affine, right: Affine, target: Affine, *, relu: bool) -> AddConstants:
@@ -46,7 +49,9 @@ def add_constants(left: Affine, right: Affine, target: Affine, *, relu: bool) ->
         raise ExportError(f"a sum scales by {max(ratios):g}; expected 2^-10 to 2^8")
     multipliers = [round(math.ldexp(float(ratio), shift)) for ratio in ratios]
     bias = (1 << (shift - 1)) - multipliers[0] * left.zero_point - multipliers[1] * right.zero_point
-    return AddConstants(multipliers[0], multipliers[1], bias, shift, target.zero_point, _low(target, relu=relu))
+    most = abs(bias) - LOW * sum(multipliers)
+    low, narrow = _low(target, relu=relu), int(most >> shift < MOST_NARROW)
+    return AddConstants(multipliers[0], multipliers[1], bias, shift, target.zero_point, low, narrow)
 
 
 def lookup_table(node: Sigmoid | Tanh, source: Affine, target: Affine) -> npt.NDArray[np.int8]:
@@ -84,7 +89,8 @@ def pack_dense(node: Conv2D | Linear, source: Affine | None, target: Affine | No
         "bias": np.pad(_bias(integers.values, integers.bias, source), (0, padded - outputs)),
         "scales": np.pad(_scales(integers.scales, source, target), (0, padded - outputs)),
     }
-    rest = f"{segments}, {groups}, {outputs}, {target.zero_point}, {_low(target, relu=relu)}"
+    narrow = _is_narrow(integers.values, tables, outputs)
+    rest = f"{segments}, {groups}, {outputs}, {target.zero_point}, {_low(target, relu=relu)}, {narrow:d}"
     return tables, rest
 
 
@@ -103,7 +109,8 @@ def pack_depthwise(node: Conv2D, source: Affine | None, target: Affine | None) -
         "bias": _bias(integers.values, integers.bias, source),
         "scales": _scales(integers.scales, source, target),
     }
-    return tables, f"{taps}, {channels}, {target.zero_point}, {_low(target, relu=node.relu)}"
+    narrow = _is_narrow(integers.values, tables, channels)
+    return tables, f"{taps}, {channels}, {target.zero_point}, {_low(target, relu=node.relu)}, {narrow:d}"
 
 
 def _blocks(weight: Array) -> Array:
@@ -123,6 +130,15 @@ def _bias(weight: npt.NDArray[np.int8], bias: npt.NDArray[np.int64], source: Aff
 
 def _scales(weight: npt.NDArray[np.float32], source: Affine, target: Affine) -> npt.NDArray[np.float32]:
     return (np.float32(source.scale) * weight / np.float32(target.scale)).astype(np.float32)
+
+
+def _is_narrow(weight: npt.NDArray[np.int8], tables: dict[str, Table], outputs: int) -> bool:
+    """Return whether no int8 inputs make a sum that leaves 16 bits when it is scaled."""
+    wide = weight.astype(np.int64)
+    highest = np.maximum(wide * HIGH, wide * LOW).sum(axis=(0, 1, 2)) + tables["bias"][:outputs]
+    lowest = np.minimum(wide * HIGH, wide * LOW).sum(axis=(0, 1, 2)) + tables["bias"][:outputs]
+    scaled = np.maximum(np.abs(highest), np.abs(lowest)) * tables["scales"][:outputs].astype(np.float64)
+    return bool(scaled.max(initial=0.0) < MOST_NARROW)
 
 
 def _low(target: Affine, *, relu: bool) -> int:

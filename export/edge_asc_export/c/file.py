@@ -18,7 +18,7 @@ from edge_asc.engines.c import CRuntime
 from edge_asc.seal import seal
 from edge_asc_export.c.front_end import generate_front_end
 from edge_asc_export.c.network import write_network
-from edge_asc_export.c.part import CPart
+from edge_asc_export.c.part import CPart, join_sources
 from edge_asc_export.c.rules import generate_rules
 from edge_asc_export.c.stream import generate_stream
 from edge_asc_export.c.text import comment, identifier, table
@@ -65,7 +65,7 @@ class CFile:
             _contract_comment(contract),
             self.header(contract),
             MEMORY,
-            *(part.source for part in self._parts(contract)),
+            join_sources(self._parts(contract)),
             _interface(prefix_of(contract)),
         ]
         return seal("\n".join(parts).encode())

@@ -86,32 +86,33 @@ def generate_front_end(prefix: str, front_end: FrontEnd) -> CPart:
     }
     header = "".join(f"#define {upper}_{name} {value} /* {text} */\n" for name, (value, text) in sizes.items())
     constants = {
-        "FLOOR": front_end.floor,
-        "CLIP": front_end.clip if front_end.mean else NO_CLIP,
+        f"{upper}_FLOOR": float_literal(front_end.floor),
+        f"{upper}_CLIP": float_literal(front_end.clip if front_end.mean else NO_CLIP),
+        "FIRST_BIN": filters.first,
     }
-    source = "".join(f"#define {upper}_{name} {float_literal(value)}\n" for name, value in constants.items())
+    source = "".join(f"#define {name} {value}\n" for name, value in constants.items())
     source += "\n" + "\n".join(table(name, values) for name, values in _tables(front_end, filters).items())
     source += "\n" + read_source("front_end.c", prefix)
-    return CPart(f"{header}\n{read_source('front_end.h', prefix)}", make_exact(source))
+    return CPart(f"{header}\n{read_source('front_end.h', prefix)}", make_exact(source), scratch=2 * window)
 
 
 def _tables(front_end: FrontEnd, filters: Filters) -> dict[str, npt.NDArray[np.generic]]:
     """Return all constant tables, by name."""
     window, mels = front_end.window, front_end.mels
     half = window // 2
-    order = _reverse_bits(half)
-    hann = hann_window(window)[: half + 1] * np.float32(INT16.scale)
-    # The first half of each block of reversed bins from 2^m to 2^(m + 1).
-    blocks = [order[2 << m : 3 << m] for m in range(half.bit_length() - 2)]
-    split = 2.0 * np.pi * np.concatenate([order[:1], *blocks]) / window
+    hann = hann_window(window) * np.float32(INT16.scale)
+    rising = np.zeros(half, np.float32)
+    rising[filters.first : filters.first + len(filters.rising)] = filters.rising
+    # Bins of the upper half are computed downwards.
+    rising[half // 2 + 1 :] = rising[half // 2 + 1 :][::-1].copy()
+    split = 2.0 * np.pi * np.arange(half // 2) / window
     return {
         "hann_even": hann[0::2],
         "hann_odd": hann[1::2],
         "stage_twiddles": _twiddles(half),
         "split_cosines": np.cos(split).astype(np.float32),
         "split_sines": np.sin(split).astype(np.float32),
-        "rising": filters.rising,
-        "reversed_bins": order[filters.first : filters.first + len(filters.rising)].astype(np.int16),
+        "rising": rising,
         "bins_between_edges": filters.counts,
         # The power of the bins comes as four times itself.
         "filter_scales": filters.scales / np.float32(4.0),
@@ -121,18 +122,15 @@ def _tables(front_end: FrontEnd, filters: Filters) -> dict[str, npt.NDArray[np.g
 
 
 def _twiddles(half: int) -> Array:
-    """Return the factors of all stages of a transform of `half` numbers: cosines and −sines of x, 2 x and 3 x."""
-    stages, row = [], half // 4
+    """Return the factors of all stages of a transform of `half` numbers: cosines and −sines of x, 2 x and 3 x.
+
+    The first stage reads each of the six for all its numbers; a later one reads six for each run of numbers.
+    """
+    stages: list[Array] = []
+    row = half // 4
     while row > 1:
         angles = 0.5 * np.pi * np.outer(np.arange(1, 4), np.arange(row)) / row
-        stages.append(np.stack((np.cos(angles), -np.sin(angles)), axis=1).reshape(-1))
+        factors = np.stack((np.cos(angles), -np.sin(angles)), axis=1).reshape(6, row)
+        stages.append((factors.T if stages else factors).reshape(-1))
         row //= 4
     return np.concatenate(stages).astype(np.float32)
-
-
-def _reverse_bits(count: int) -> npt.NDArray[np.intp]:
-    """Return the numbers below a power of two with their bits in reversed order, (count,)."""
-    reverse = np.zeros(1, np.intp)
-    while len(reverse) < count:
-        reverse = np.concatenate((2 * reverse, 2 * reverse + 1))
-    return reverse

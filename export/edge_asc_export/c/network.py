@@ -78,7 +78,10 @@ class _NetworkWriter(OperationWriter):
                 self._update_state(source, target)
         logits = next(port for port in self.graph.outputs if port.role == "logits")
         self._write_logits(logits)
-        return CPart(self._header(), self._source())
+        blocks = self._blocks()
+        offsets, total = plan_memory(blocks)
+        source = self._source(self._function(blocks, offsets))
+        return CPart(self._header(), source, scratch=(total + SLACK) // 4)
 
     # Interface
 
@@ -102,7 +105,7 @@ class _NetworkWriter(OperationWriter):
         lines.append(f"void {self.prefix}_reset_states({self.prefix}_states *states);")
         return "\n".join(lines) + "\n"
 
-    def _source(self) -> str:
+    def _source(self, function: str) -> str:
         kernels = kernel_sources(self.kernels)
         taps = f"enum {{ MOST_TAPS = {self.most_taps} }}; /* of a convolution with padding */\n\n"
         parts = [
@@ -113,7 +116,7 @@ class _NetworkWriter(OperationWriter):
             "\n",
             self._reset(),
             "\n",
-            self._function(),
+            function,
         ]
         return "".join(parts)
 
@@ -128,24 +131,22 @@ class _NetworkWriter(OperationWriter):
         lines.append("}")
         return "\n".join(lines) + "\n"
 
-    def _function(self) -> str:
+    def _blocks(self) -> list[Block]:
+        """Return the memory of each tensor, and the operations from the first to the last that uses it."""
         first: dict[str, int] = {}
         last: dict[str, int] = {}
         for index, operation in enumerate(self.operations):
             for name in operation.memory:
                 first.setdefault(name, index)
                 last[name] = index
-        blocks = [
+        return [
             Block(name, count if integer else 4 * count, first[name], last[name])
             for name, (count, integer) in self.sizes.items()
             if name in first
         ]
-        offsets, total = plan_memory(blocks)
-        floats = (total + SLACK) // 4
+
+    def _function(self, blocks: list[Block], offsets: dict[str, int]) -> str:
         lines = [
-            f"/* Tensors of a step; they share {total} bytes. */",
-            f"static float scratch[{floats}];",
-            "",
             "/* One step: features are 8 frames, one after another, each its mel bins from the lowest; logits are in",
             "   the order of the labels, before the temperature. */",
             f"static void {self.prefix}_network(const float *features, {self.prefix}_states *states, float *logits)",

@@ -5,6 +5,7 @@ typedef struct {
     const float *scales;   /* of sums, over that of the output */
     size_t segments, groups, outputs;
     int32_t zero_point, low; /* of the output; low is the least value: the zero point after a ReLU */
+    int32_t narrow;          /* whether all sums fit 16 bits when they are scaled */
 } dense_int8_layer;
 
 /* `count` outputs, one after another; input i of segment s begins at rows[s] + i * step. The last group may reach up

@@ -5,6 +5,7 @@ typedef struct {
     const float *scales;   /* of sums, over that of the output */
     size_t taps, channels;
     int32_t zero_point, low; /* of the output; low is the least value: the zero point after a ReLU */
+    int32_t narrow;          /* whether all sums fit 16 bits when they are scaled */
 } depthwise_int8_layer;
 
 /* `count` outputs, one after another; tap t of output i begins at taps[t] + i * step. */

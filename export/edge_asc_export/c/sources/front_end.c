@@ -1,151 +1,211 @@
 /* Front end: samples to normalised log-mel features.
 
    A window of N real samples is N / 2 complex numbers: even samples are real parts, odd ones imaginary parts. Their
-   Fourier transform is in place, with radix 4 (Cooley and Tukey, 1965). Memory holds all real parts, then all
-   imaginary parts. All arithmetic is IEEE single precision in the order that is written here. */
+   Fourier transform goes from one half of its memory to the other, stage after stage, each of radix 4, and sorts itself
+   (Stockham; Swarztrauber, 1987). Each half holds all real parts, then all imaginary parts. All arithmetic is IEEE
+   single precision in the order that is written here. */
 
 #define HALF (PREFIX_WINDOW / 2) /* complex numbers, and floats from a real part to its imaginary part */
+#define QUARTER (HALF / 4)
+/* Where the transform is inlined, gcc 12 forgets that its arguments do not overlap, and uses no vectors. */
+#if defined(__GNUC__)
+#define NOT_INLINE __attribute__((noinline))
+#else
+#define NOT_INLINE
+#endif
 
-/* Samples times the Hann window, of which tables have the first half. */
-static void weigh_samples(const int16_t *restrict samples, float *restrict re, float *restrict im)
+/* The butterfly of four numbers: a + b + c + d, and three more that twiddle factors turn. */
+#define BUTTERFLY                                                                                                      \
+    const float ac_re = a_re + c_re, ac_im = a_im + c_im, bd_re = b_re + d_re, bd_im = b_im + d_im;                    \
+    const float less_ac_re = a_re - c_re, less_ac_im = a_im - c_im;                                                    \
+    const float less_bd_re = b_re - d_re, less_bd_im = b_im - d_im;                                                    \
+    const float one_re = less_ac_re + less_bd_im, one_im = less_ac_im - less_bd_re;                                    \
+    const float two_re = ac_re - bd_re, two_im = ac_im - bd_im;                                                        \
+    const float three_re = less_ac_re - less_bd_im, three_im = less_ac_im + less_bd_re;
+
+/* The first stage, on samples times the window. `twiddles` holds cosines and -sines of x, 2 x and 3 x, QUARTER of each. */
+static void transform_samples(const int16_t *restrict samples, const float *restrict twiddles, float *restrict y)
+{
+    const int16_t *second = samples + 2 * QUARTER, *third = samples + 4 * QUARTER, *fourth = samples + 6 * QUARTER;
+    for (size_t i = 0; i < QUARTER; i++) {
+        const float a_re = (float)samples[2 * i] * hann_even[i];
+        const float a_im = (float)samples[2 * i + 1] * hann_odd[i];
+        const float b_re = (float)second[2 * i] * hann_even[i + QUARTER];
+        const float b_im = (float)second[2 * i + 1] * hann_odd[i + QUARTER];
+        const float c_re = (float)third[2 * i] * hann_even[i + 2 * QUARTER];
+        const float c_im = (float)third[2 * i + 1] * hann_odd[i + 2 * QUARTER];
+        const float d_re = (float)fourth[2 * i] * hann_even[i + 3 * QUARTER];
+        const float d_im = (float)fourth[2 * i + 1] * hann_odd[i + 3 * QUARTER];
+        BUTTERFLY
+        const float cos1 = twiddles[i], sin1 = twiddles[QUARTER + i];
+        const float cos2 = twiddles[2 * QUARTER + i], sin2 = twiddles[3 * QUARTER + i];
+        const float cos3 = twiddles[4 * QUARTER + i], sin3 = twiddles[5 * QUARTER + i];
+        y[4 * i] = ac_re + bd_re;
+        y[4 * i + 1] = one_re * cos1 - one_im * sin1;
+        y[4 * i + 2] = two_re * cos2 - two_im * sin2;
+        y[4 * i + 3] = three_re * cos3 - three_im * sin3;
+        y[HALF + 4 * i] = ac_im + bd_im;
+        y[HALF + 4 * i + 1] = one_re * sin1 + one_im * cos1;
+        y[HALF + 4 * i + 2] = two_re * sin2 + two_im * cos2;
+        y[HALF + 4 * i + 3] = three_re * sin3 + three_im * cos3;
+    }
+}
+
+/* `count` neighbouring numbers of a later stage, all with the same six `twiddles`, to the begins of four runs. */
+static inline void transform_run(const float *restrict x, const float *restrict twiddles, float *restrict first,
+                                 float *restrict second, float *restrict third, float *restrict fourth,
+                                 const size_t count)
+{
+    const float cos1 = twiddles[0], sin1 = twiddles[1], cos2 = twiddles[2], sin2 = twiddles[3];
+    const float cos3 = twiddles[4], sin3 = twiddles[5];
+    for (size_t i = 0; i < count; i++) {
+        const float a_re = x[i], b_re = x[i + QUARTER], c_re = x[i + 2 * QUARTER], d_re = x[i + 3 * QUARTER];
+        const float a_im = x[HALF + i], b_im = x[HALF + i + QUARTER];
+        const float c_im = x[HALF + i + 2 * QUARTER], d_im = x[HALF + i + 3 * QUARTER];
+        BUTTERFLY
+        first[i] = ac_re + bd_re;
+        second[i] = one_re * cos1 - one_im * sin1;
+        third[i] = two_re * cos2 - two_im * sin2;
+        fourth[i] = three_re * cos3 - three_im * sin3;
+        first[HALF + i] = ac_im + bd_im;
+        second[HALF + i] = one_re * sin1 + one_im * cos1;
+        third[HALF + i] = two_re * sin2 + two_im * cos2;
+        fourth[HALF + i] = three_re * sin3 + three_im * cos3;
+    }
+}
+
+/* A later stage, of runs of `count` numbers; returns the twiddle factors of the next one. */
+static inline const float *transform_runs(const float *x, const float *twiddles, float *y, const size_t count)
+{
+    for (size_t i = 0; i < QUARTER; i += count, twiddles += 6) {
+        float *const first = y + 4 * i;
+        transform_run(x + i, twiddles, first, first + count, first + 2 * count, first + 3 * count, count);
+    }
+    return twiddles;
+}
+
+/* The last stage where four runs are left; all twiddle factors are one. */
+static void transform_fours(const float *restrict x, float *restrict y)
+{
+    for (size_t i = 0; i < QUARTER; i++) {
+        const float a_re = x[i], b_re = x[i + QUARTER], c_re = x[i + 2 * QUARTER], d_re = x[i + 3 * QUARTER];
+        const float a_im = x[HALF + i], b_im = x[HALF + i + QUARTER];
+        const float c_im = x[HALF + i + 2 * QUARTER], d_im = x[HALF + i + 3 * QUARTER];
+        BUTTERFLY
+        y[i] = ac_re + bd_re;
+        y[i + QUARTER] = one_re;
+        y[i + 2 * QUARTER] = two_re;
+        y[i + 3 * QUARTER] = three_re;
+        y[HALF + i] = ac_im + bd_im;
+        y[HALF + i + QUARTER] = one_im;
+        y[HALF + i + 2 * QUARTER] = two_im;
+        y[HALF + i + 3 * QUARTER] = three_im;
+    }
+}
+
+/* The last stage where two runs are left. */
+static void transform_twos(const float *restrict x, float *restrict y)
 {
     for (size_t i = 0; i < HALF / 2; i++) {
-        re[i] = (float)samples[2 * i] * hann_even[i];
-        im[i] = (float)samples[2 * i + 1] * hann_odd[i];
-    }
-    for (size_t i = HALF / 2; i < HALF; i++) {
-        re[i] = (float)samples[2 * i];
-        im[i] = (float)samples[2 * i + 1];
-    }
-    for (size_t i = HALF / 2; i < HALF; i++) {
-        re[i] *= hann_even[HALF - i];
-        im[i] *= hann_odd[HALF - 1 - i];
+        y[i] = x[i] + x[i + HALF / 2];
+        y[i + HALF / 2] = x[i] - x[i + HALF / 2];
+        y[HALF + i] = x[HALF + i] + x[HALF + i + HALF / 2];
+        y[HALF + i + HALF / 2] = x[HALF + i] - x[HALF + i + HALF / 2];
     }
 }
 
-/* Butterflies of the numbers in four rows of `count`. `twiddles` holds cosines and -sines of x, 2 x and 3 x, `count` of
-   each. */
-static inline void transform_rows(float *restrict a, float *restrict b, float *restrict c, float *restrict d,
-                                  const float *restrict twiddles, const size_t count)
+/* The Fourier transform of the HALF complex numbers of a window. Returns where it is: in `work` or behind it. */
+static NOT_INLINE float *transform(const int16_t *samples, float *work)
 {
-    for (size_t i = 0; i < count; i++) {
-        const float ac_re = a[i] + c[i], ac_im = a[HALF + i] + c[HALF + i];
-        const float bd_re = b[i] + d[i], bd_im = b[HALF + i] + d[HALF + i];
-        const float less_ac_re = a[i] - c[i], less_ac_im = a[HALF + i] - c[HALF + i];
-        const float less_bd_re = b[i] - d[i], less_bd_im = b[HALF + i] - d[HALF + i];
-        const float one_re = less_ac_re + less_bd_im, one_im = less_ac_im - less_bd_re;
-        const float two_re = ac_re - bd_re, two_im = ac_im - bd_im;
-        const float three_re = less_ac_re - less_bd_im, three_im = less_ac_im + less_bd_re;
-        const float cos1 = twiddles[i], sin1 = twiddles[count + i];
-        const float cos2 = twiddles[2 * count + i], sin2 = twiddles[3 * count + i];
-        const float cos3 = twiddles[4 * count + i], sin3 = twiddles[5 * count + i];
-        a[i] = ac_re + bd_re;
-        a[HALF + i] = ac_im + bd_im;
-        b[i] = two_re * cos2 - two_im * sin2;
-        b[HALF + i] = two_re * sin2 + two_im * cos2;
-        c[i] = one_re * cos1 - one_im * sin1;
-        c[HALF + i] = one_re * sin1 + one_im * cos1;
-        d[i] = three_re * cos3 - three_im * sin3;
-        d[HALF + i] = three_re * sin3 + three_im * cos3;
+    float *x = work, *y = work + PREFIX_WINDOW;
+    const float *twiddles = stage_twiddles + 6 * QUARTER;
+    transform_samples(samples, stage_twiddles, x);
+    size_t run = 4;
+    for (; 4 * run < HALF; run *= 4) {
+        twiddles = run == 4 ? transform_runs(x, twiddles, y, 4) : transform_runs(x, twiddles, y, run);
+        float *const next = x;
+        x = y;
+        y = next;
     }
-}
-
-/* The last stage where blocks have four numbers; all twiddle factors are one. */
-static inline void transform_fours(float *restrict z)
-{
-    for (size_t i = 0; i < HALF; i += 4) {
-        const float ac_re = z[i] + z[i + 2], ac_im = z[HALF + i] + z[HALF + i + 2];
-        const float bd_re = z[i + 1] + z[i + 3], bd_im = z[HALF + i + 1] + z[HALF + i + 3];
-        const float less_ac_re = z[i] - z[i + 2], less_ac_im = z[HALF + i] - z[HALF + i + 2];
-        const float less_bd_re = z[i + 1] - z[i + 3], less_bd_im = z[HALF + i + 1] - z[HALF + i + 3];
-        z[i] = ac_re + bd_re;
-        z[i + 1] = ac_re - bd_re;
-        z[i + 2] = less_ac_re + less_bd_im;
-        z[i + 3] = less_ac_re - less_bd_im;
-        z[HALF + i] = ac_im + bd_im;
-        z[HALF + i + 1] = ac_im - bd_im;
-        z[HALF + i + 2] = less_ac_im - less_bd_re;
-        z[HALF + i + 3] = less_ac_im + less_bd_re;
-    }
-}
-
-/* The last stage where blocks have two numbers. */
-static inline void transform_twos(float *restrict z)
-{
-    for (size_t i = 0; i < 2 * HALF; i += 2) {
-        const float less = z[i] - z[i + 1];
-        z[i] += z[i + 1];
-        z[i + 1] = less;
-    }
-}
-
-/* The Fourier transform of HALF complex numbers; bin k comes to lie where the bits of k are reversed. */
-static void transform(float *z)
-{
-    const float *twiddles = stage_twiddles;
-    size_t row = HALF / 4;
-    for (; row > 1; row /= 4) {
-        for (float *block = z; block < z + HALF; block += 4 * row) {
-            transform_rows(block, block + row, block + 2 * row, block + 3 * row, twiddles, row);
-        }
-        twiddles += 6 * row;
-    }
-    if (row == 1) {
-        transform_fours(z);
+    if (4 * run == HALF) {
+        transform_fours(x, y);
     } else {
-        transform_twos(z);
+        transform_twos(x, y);
     }
+    return y;
 }
 
-/* Separate the spectra of even and odd samples, and join them to that of all samples, in two rows of `count` bins. The
-   second row is that of bins HALF - k from right to left. Each real part becomes four times the power of its bin. */
-static inline void compute_rows(float *restrict re, float *restrict other_re, const float *restrict im,
-                                const float *restrict other_im, const size_t count)
+/* Separate the spectra of even and odd samples, and join them to that of all samples: bins k and HALF - k come from the
+   same two numbers. `shares` becomes a pair for each bin: four times its power, and how much of that is in the filter that
+   rises there. Bins to HALF / 2 are in order; behind them are those from HALF - 1 on, downwards. No filter reads the
+   first and the last bin. */
+static void compute_shares(const float *restrict re, const float *restrict im, float *restrict shares)
 {
-    const float *cosines = split_cosines + count, *sines = split_sines + count;
-    for (size_t i = 0; i < count; i++) {
-        const size_t j = count - 1 - i;
-        const float even_re = re[i] + other_re[j], even_im = im[i] - other_im[j];
-        const float odd_re = im[i] + other_im[j], odd_im = other_re[j] - re[i];
-        const float turned_re = odd_re * cosines[i] + odd_im * sines[i];
-        const float turned_im = odd_im * cosines[i] - odd_re * sines[i];
+    const float middle = 4.0f * (re[HALF / 2] * re[HALF / 2] + im[HALF / 2] * im[HALF / 2]);
+    float *restrict downwards = shares + HALF;
+    for (size_t k = 1; k < HALF / 2; k++) {
+        const float even_re = re[k] + re[HALF - k], even_im = im[k] - im[HALF - k];
+        const float odd_re = im[k] + im[HALF - k], odd_im = re[HALF - k] - re[k];
+        const float turned_re = odd_re * split_cosines[k] + odd_im * split_sines[k];
+        const float turned_im = odd_im * split_cosines[k] - odd_re * split_sines[k];
         const float sum_re = even_re + turned_re, sum_im = even_im + turned_im;
         const float less_re = even_re - turned_re, less_im = even_im - turned_im;
-        re[i] = sum_re * sum_re + sum_im * sum_im;
-        other_re[j] = less_re * less_re + less_im * less_im;
+        const float power = sum_re * sum_re + sum_im * sum_im, other = less_re * less_re + less_im * less_im;
+        shares[2 * k] = power;
+        shares[2 * k + 1] = power * rising[k];
+        downwards[2 * k] = other;
+        downwards[2 * k + 1] = other * rising[HALF / 2 + k];
     }
+    shares[HALF] = middle;
+    shares[HALF + 1] = middle * rising[HALF / 2];
 }
 
-/* Turn the real parts into power. With reversed bits, bins k and HALF - k lie in one block from 2^m to 2^(m + 1), as
-   far from its begin as from its end. Mel filters do not read bin 0. */
-static void compute_power(float *re, const float *im)
+/* A sum of pairs. */
+typedef struct {
+    float all, rises;
+} shares_sum;
+
+/* Add `bins` pairs, each `step` floats from the one before, in two sums that become one. */
+static inline shares_sum add_shares(shares_sum sum, const float *share, size_t bins, const ptrdiff_t step)
 {
-    re[0] = 0.0f;
-    re[1] = 4.0f * (re[1] * re[1] + im[1] * im[1]);
-    for (size_t count = 1; count < HALF / 2; count *= 2) {
-        const size_t first = 2 * count, second = 3 * count;
-        compute_rows(re + first, re + second, im + first, im + second, count);
+    float even[2] = {sum.all, sum.rises}, odd[2] = {0.0f, 0.0f};
+    for (; bins >= 2; bins -= 2, share += 2 * step) {
+        even[0] += share[0];
+        even[1] += share[1];
+        odd[0] += share[step];
+        odd[1] += share[step + 1];
     }
+    if (bins > 0) {
+        even[0] += share[0];
+        even[1] += share[1];
+    }
+    return (shares_sum){even[0] + odd[0], even[1] + odd[1]};
 }
 
 /* Sum power over triangular mel filters. Each bin lies between two neighbouring edges of filters: there one filter
    rises, and the one before it falls by as much. */
-static void sum_filters(const float *restrict power, float *restrict mel)
+static void sum_filters(const float *shares, float *mel)
 {
-    size_t bin = 0;
+    const shares_sum none = {0.0f, 0.0f};
+    const float *const downwards = shares + 3 * HALF; /* 2 k floats before it are those of bin k */
+    size_t bin = FIRST_BIN;
     float risen = 0.0f;
     for (size_t edge = 0; edge <= PREFIX_MELS; edge++) {
         const size_t bins = (size_t)bins_between_edges[edge], end = bin + bins;
-        float all = 0.0f, rises = 0.0f;
-        for (; bin < end; bin++) {
-            const float here = power[reversed_bins[bin]];
-            all += here;
-            rises += here * rising[bin];
+        shares_sum sum;
+        if (end <= HALF / 2 + 1) {
+            sum = add_shares(none, shares + 2 * bin, bins, 2);
+        } else if (bin > HALF / 2) {
+            sum = add_shares(none, downwards - 2 * bin, bins, -2);
+        } else {
+            sum = add_shares(none, shares + 2 * bin, HALF / 2 + 1 - bin, 2);
+            sum = add_shares(sum, downwards - (HALF + 2), end - (HALF / 2 + 1), -2);
         }
+        bin = end;
         if (edge > 0) {
-            mel[edge - 1] = risen + (all - rises);
+            mel[edge - 1] = risen + (sum.all - sum.rises);
         }
-        risen = rises;
+        risen = sum.rises;
     }
 }
 
@@ -181,10 +241,9 @@ static void normalise_features(float *restrict features)
 /* Compute the features of the newest window, PREFIX_MELS floats. */
 static void prefix_frame(prefix_audio *audio, float *features)
 {
-    float *re = audio->work, *im = re + HALF;
-    weigh_samples(audio->samples, re, im);
-    transform(re);
-    compute_power(re, im);
-    sum_filters(re, features);
+    float *const spectrum = transform(audio->samples, scratch);
+    float *const shares = spectrum == scratch ? scratch + PREFIX_WINDOW : scratch;
+    compute_shares(spectrum, spectrum + HALF, shares);
+    sum_filters(shares, features);
     normalise_features(features);
 }

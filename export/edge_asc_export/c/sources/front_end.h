@@ -1,5 +1,4 @@
-/* State of the front end: the newest window of samples, and memory to transform it in. */
+/* State of the front end: the newest window of samples. */
 typedef struct {
     int16_t samples[PREFIX_WINDOW];
-    float work[PREFIX_WINDOW];
 } prefix_audio;

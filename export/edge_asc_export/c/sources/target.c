@@ -19,6 +19,8 @@
 #include <immintrin.h>
 #elif defined(EDGE_ASC_NEON_DOT) || defined(EDGE_ASC_NEON)
 #include <arm_neon.h>
+/* Layers are constants: what depends on them is decided when the C is compiled. */
+#define NEON_INLINE ALWAYS_INLINE
 #elif defined(EDGE_ASC_DSP)
 #include <arm_acle.h>
 #elif defined(EDGE_ASC_SIMD128)

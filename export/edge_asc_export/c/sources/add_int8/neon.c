@@ -13,12 +13,10 @@ static ALWAYS_INLINE int8_t add_one(const add_int8_layer *layer, int8_t left, in
     return (int8_t)(value + layer->zero_point);
 }
 
-static void add_int8(const add_int8_layer *layer, const int8_t *left, const int8_t *right, int8_t *y, size_t count)
+static NEON_INLINE void add_int8(const add_int8_layer *layer, const int8_t *left, const int8_t *right, int8_t *y, size_t count)
 {
     const int32x4_t bias = vdupq_n_s32(layer->bias), shift = vdupq_n_s32(-layer->shift);
     const int32x4_t l = vdupq_n_s32(layer->left), r = vdupq_n_s32(layer->right);
-    const int16x8_t zero = vdupq_n_s16((int16_t)layer->zero_point);
-    const int8x16_t least = vdupq_n_s8((int8_t)layer->low);
     for (; count >= 16; count -= 16, left += 16, right += 16, y += 16) {
         const int8x16_t x = vld1q_s8(left), z = vld1q_s8(right);
         const int16x8_t x0 = vmovl_s8(vget_low_s8(x)), x1 = vmovl_high_s8(x);
@@ -27,9 +25,7 @@ static void add_int8(const add_int8_layer *layer, const int8_t *left, const int8
         const int32x4_t b = add_four(vget_high_s16(x0), vget_high_s16(z0), bias, l, r, shift);
         const int32x4_t c = add_four(vget_low_s16(x1), vget_low_s16(z1), bias, l, r, shift);
         const int32x4_t d = add_four(vget_high_s16(x1), vget_high_s16(z1), bias, l, r, shift);
-        const int16x8_t first = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(a), b), zero);
-        const int16x8_t second = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(c), d), zero);
-        vst1q_s8(y, vmaxq_s8(vqmovn_high_s16(vqmovn_s16(first), second), least));
+        vst1q_s8(y, requantise_neon(a, b, c, d, layer->zero_point, layer->low, layer->narrow));
     }
     for (; count > 0; count--, left++, right++, y++) {
         *y = add_one(layer, *left, *right);

@@ -23,7 +23,7 @@ static ALWAYS_INLINE void dense_rows(const dense_int8_layer *layer, const int8_t
     }
 }
 
-static void dense_int8(const dense_int8_layer *layer, const int8_t *const *rows, size_t step, int8_t *y, size_t count)
+static NEON_INLINE void dense_int8(const dense_int8_layer *layer, const int8_t *const *rows, size_t step, int8_t *y, size_t count)
 {
     size_t at = 0;
     for (; count >= DENSE_PIXELS; count -= DENSE_PIXELS, at += DENSE_PIXELS) {

@@ -30,7 +30,8 @@ static ALWAYS_INLINE void store_block(const dense_int8_layer *layer, const int32
     const int32x4_t second = vectors > 1 ? scale_neon(sums[1], scales[1]) : none;
     const int32x4_t third = vectors > 2 ? scale_neon(sums[2], scales[2]) : none;
     const int32x4_t fourth = vectors > 3 ? scale_neon(sums[3], scales[3]) : none;
-    const int8x16_t result = requantise_neon(first, second, third, fourth, layer->zero_point, layer->low);
+    const int8x16_t result = requantise_neon(first, second, third, fourth, layer->zero_point, layer->low,
+                                             layer->narrow);
     if (whole) {
         store_vectors(y, result, vectors);
     } else {

@@ -36,7 +36,7 @@ static ALWAYS_INLINE void depthwise_sixteen(const depthwise_int8_layer *layer, c
             depthwise_accumulate(&sums, vmull_s8(vget_low_s8(x0), vget_low_s8(w0)), vmull_high_s8(x0, w0));
         }
         vst1q_s8(y + c, requantise_neon(scale_neon(sums.a, s0), scale_neon(sums.b, s1), scale_neon(sums.c, s2),
-                                        scale_neon(sums.d, s3), layer->zero_point, layer->low));
+                                        scale_neon(sums.d, s3), layer->zero_point, layer->low, layer->narrow));
     }
 }
 
@@ -52,7 +52,7 @@ static ALWAYS_INLINE void depthwise_three(const depthwise_int8_layer *layer, con
     const float32x4_t s2 = vld1q_f32(scales + 8), s3 = vld1q_f32(scales + 12);
     const int8_t *w = layer->weights + c, *x0 = taps[0] + c, *x1 = taps[1] + c, *x2 = taps[2] + c;
     const int8x16_t w0 = vld1q_s8(w), w1 = vld1q_s8(w + channels), w2 = vld1q_s8(w + 2 * channels);
-    const int32_t zero_point = layer->zero_point, least = layer->low;
+    const int32_t zero_point = layer->zero_point, least = layer->low, narrow = layer->narrow;
     int8_t *out = y + c;
     for (size_t pixel = 0; pixel < count; pixel++, x0 += step, x1 += step, x2 += step, out += channels) {
         const int8x16_t a = vld1q_s8(x0), b = vld1q_s8(x1), d = vld1q_s8(x2);
@@ -61,11 +61,11 @@ static ALWAYS_INLINE void depthwise_three(const depthwise_int8_layer *layer, con
         depthwise_accumulate(&sums, vmlal_s8(low, vget_low_s8(b), vget_low_s8(w1)), vmlal_high_s8(high, b, w1));
         depthwise_accumulate(&sums, vmull_s8(vget_low_s8(d), vget_low_s8(w2)), vmull_high_s8(d, w2));
         vst1q_s8(out, requantise_neon(scale_neon(sums.a, s0), scale_neon(sums.b, s1), scale_neon(sums.c, s2),
-                                      scale_neon(sums.d, s3), zero_point, least));
+                                      scale_neon(sums.d, s3), zero_point, least, narrow));
     }
 }
 
-static void depthwise_int8(const depthwise_int8_layer *layer, const int8_t *const *taps, size_t step, int8_t *y,
+static NEON_INLINE void depthwise_int8(const depthwise_int8_layer *layer, const int8_t *const *taps, size_t step, int8_t *y,
                            size_t count)
 {
     const size_t channels = layer->channels;
