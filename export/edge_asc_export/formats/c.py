@@ -14,9 +14,8 @@ from edge_asc_export.operations import Inspection, Operation, summarise
 from edge_asc_export.passes import equalise, expand_gru, fold_mel
 from edge_asc_export.scheme import Scheme
 
-# What an operation's comment says, and the memory of a step.
+# What an operation's comment says.
 OPERATION = re.compile(r"^    /\* \w+: (.+?) in (int8|float)[,;]", re.MULTILINE)
-SCRATCH = re.compile(r"they share (\d+) bytes")
 
 # Those of TFLite, so that integers are rounded in the same places.
 PASSES = (equalise.PASS, expand_gru.PASS, fold_mel.PASS)
