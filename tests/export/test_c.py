@@ -27,6 +27,7 @@ from edge_asc.models.crnn import CRNN
 from edge_asc.runtime import Runtime
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc.zoo import find_checkpoint
+from edge_asc_arm.processor import MICROCONTROLLERS, Processor, compile_program, run_program
 from edge_asc_export.artefact import Draft, write
 from edge_asc_export.bundle import ExportRequest, export
 from edge_asc_export.c.arithmetic import add_constants
@@ -42,47 +43,6 @@ COMPILER = shutil.which("cc")
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler: install gcc or clang")
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Wstrict-prototypes", "-Werror")
 CLIPS = 3
-# Boards that QEMU emulates, and the memory that their code may take.
-BOARDS = [
-    ("cortex-m4", "mps2-an386", "4M"),
-    ("cortex-m7", "mps2-an500", "4M"),
-    ("cortex-m55", "mps3-an547", "512K"),
-]
-# Starts main() with the FPU on, and ends the emulator with its result, or 99 after a fault.
-BOOT = r"""
-#include <stdint.h>
-extern uint32_t stack_top;
-extern int main(void);
-int printf(const char *format, ...) { (void)format; return 0; }
-static void leave(int code)
-{
-    uint32_t block[2] = {0x20026, (uint32_t)code};
-    register uint32_t operation __asm("r0") = 0x20;
-    register uint32_t *argument __asm("r1") = block;
-    __asm volatile("bkpt 0xAB" ::"r"(operation), "r"(argument) : "memory");
-    for (;;) {}
-}
-static void run(void) { leave(main()); }
-static void fault(void) { leave(99); }
-__attribute__((naked)) static void reset(void)
-{
-    __asm volatile("ldr r0, =0xE000ED88\n ldr r1, [r0]\n orr r1, r1, #0xF00000\n str r1, [r0]\n dsb\n isb\n bl %c0\n"
-                   ::"i"(run));
-}
-__attribute__((section(".vectors"), used)) static const void *const vectors[] = {
-    &stack_top, (void *)reset, (void *)fault, (void *)fault, (void *)fault, (void *)fault, (void *)fault};
-"""
-LINK = """
-MEMORY { FLASH (rx): ORIGIN = 0x00000000, LENGTH = SIZE RAM (rwx): ORIGIN = 0x20000000, LENGTH = SIZE }
-SECTIONS {
-  .vectors : { KEEP(*(.vectors)) } > FLASH
-  .text : { *(.text*) *(.rodata*) } > FLASH
-  .ARM.exidx : { *(.ARM.exidx*) } > FLASH
-  .data : { *(.data*) } > RAM
-  .bss : { *(.bss*) *(COMMON) } > RAM
-  stack_top = 0x20000000 + SIZE;
-}
-"""
 FORMS = [
     *((backbone, "gru", scheme) for backbone in BACKBONES for scheme in ("int8", "none")),
     ("fuse", "linear", "int8"),
@@ -253,27 +213,16 @@ def test_it_compiles_for_microcontrollers(program: Path, processor: str) -> None
     assert names <= {"memcpy", "memset", "memmove"}
 
 
-@pytest.mark.parametrize(("processor", "machine", "memory"), BOARDS)
-def test_it_computes_the_same_on_microcontrollers(program: Path, processor: str, machine: str, memory: str) -> None:
-    compiler, emulator = "arm-none-eabi-gcc", "qemu-system-arm"
-    for tool in (compiler, emulator):
+@pytest.mark.parametrize("processor", MICROCONTROLLERS, ids=lambda processor: processor.name)
+def test_it_computes_the_same_on_microcontrollers(program: Path, processor: Processor) -> None:
+    for tool in processor.tools:
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed")
-    if memory == "512K" and list(program.glob("test_*float.c")):
-        pytest.skip("the float model does not fit this board")
-    (program / "boot.c").write_text(BOOT)
-    (program / "board.ld").write_text(LINK.replace("SIZE", memory))
-    fpu = () if processor == "cortex-m55" else ("-mfpu=fpv4-sp-d16",)
-    processor_flags = (f"-mcpu={processor}", "-mthumb", "-mfloat-abi=hard", *fpu, "-fno-builtin-printf")
-    link = ("-Wl,--gc-sections", "-ffunction-sections", "-nostartfiles", "-T", "board.ld")
     (test,) = program.glob("test_*.c")
-    sources = ("boot.c", "model.c", test.name)
-    command = [compiler, "-std=gnu99", "-O2", *processor_flags, *link, *sources, "-o", "board.elf", "-lc", "-lgcc"]
-    subprocess.run(command, check=True, cwd=program)
-    semihosting = ("-semihosting-config", "enable=on,target=native")
-    arguments = [emulator, "-M", machine, "-display", "none", *semihosting, "-kernel", "board.elf"]
-    result = subprocess.run(arguments, cwd=program, stdin=subprocess.DEVNULL, timeout=300, check=False)
-    assert result.returncode == 0
+    if processor.memory == "512K" and "float" in test.name:
+        pytest.skip("the float model does not fit this board")
+    compiled = compile_program(processor, program / "model.c", test, program, [processor.optimisation])
+    assert run_program(processor, compiled, program).startswith("0 of ")
 
 
 def test_it_reads_and_writes_nothing_outside(program: Path) -> None:
