@@ -45,18 +45,8 @@ def measure_memory(processor: Processor, path: Path, folder: Path) -> tuple[int,
     sizes = []
     for source in (path, folder / "memory.c"):
         target = folder / "memory.o"
-        command = [
-            *processor.compiler,
-            processor.optimisation,
-            "-std=c99",
-            "-I",
-            path.parent,
-            "-c",
-            source,
-            "-o",
-            target,
-        ]
-        run_tool(command, f"{path}: not compiled for {processor.name}")
+        flags: CommandLine = [processor.optimisation, "-std=c99", "-I", path.parent, "-c", source, "-o", target]
+        run_tool([*processor.compiler, *flags], f"{path}: not compiled for {processor.name}")
         printed = run_tool(["arm-none-eabi-size", target], f"{path}: no sizes")
         sizes.append([int(number) for number in printed.splitlines()[1].split()[:3]])
     (text, data, bss), (_, _, stream) = sizes

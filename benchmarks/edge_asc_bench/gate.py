@@ -243,7 +243,9 @@ def _compare_instructions(before: Variant, after: Variant, limits: Limits) -> It
     name, counts, own = before.name, before.instructions or {}, after.instructions or {}
     compilers = find_compiler(before.engine), find_compiler(after.engine)
     if counts and None not in compilers and compilers[0] != compilers[1]:
-        why = f"compiled by {after.engine}, in the baseline by {before.engine}; install that one, or make a new baseline"
+        why = (
+            f"compiled by {after.engine}, in the baseline by {before.engine}; install that one, or make a new baseline"
+        )
         yield Skip(name, "instructions", why)
         return
     if counts and before.engine != after.engine and None in compilers:

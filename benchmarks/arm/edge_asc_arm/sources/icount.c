@@ -70,11 +70,12 @@ static void on_hint(unsigned cpu, void *tag)
     write_counts((unsigned long)(uintptr_t)tag);
 }
 
-/* The tag of "dbg", a Thumb instruction of two halfwords; -1 for all others. */
+/* The tag of "dbg", a Thumb instruction of two halfwords; -1 for all others. Before the end of a page, QEMU appends
+ * the halfword that follows. */
 static int find_tag(const instruction *each)
 {
     uint16_t halves[2] = {0, 0};
-    if (qemu_plugin_insn_size(each) == sizeof halves)
+    if (qemu_plugin_insn_size(each) >= sizeof halves)
         memcpy(halves, qemu_plugin_insn_data(each), sizeof halves);
     return halves[0] == 0xf3af && (halves[1] & 0xfff0) == 0x80f0 ? halves[1] & 0xf : -1;
 }
