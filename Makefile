@@ -36,7 +36,7 @@ BUNDLES := edge_asc/zoo/fuse/float $(addsuffix /int8,$(ZOO))
 # Other runtimes, in an environment of their own.
 PEERS := .venv-peers/bin
 
-.PHONY: demo conformance docs test test-programs test-parts fuzz interrupt day proof zoo exported measured gate arm peers android android-assets baselines check house minimum coverage clean $(EXPORTED) $(EXPORTED_C) $(BUNDLES)
+.PHONY: demo conformance docs test test-programs test-parts fuzz interrupt day proof proof-c zoo exported measured gate arm peers android android-assets baselines check house minimum coverage clean $(EXPORTED) $(EXPORTED_C) $(BUNDLES)
 
 demo: $(INSTALLED)
 	$(BIN)/edge-asc demo
@@ -85,6 +85,10 @@ day: $(INSTALLED)
 
 proof: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow -s
+
+# C against LiteRT, bit by bit, on all recordings and with all compilers and kernels at hand: hours.
+proof-c: $(INSTALLED)
+	$(BIN)/python tools/c_proof.py $(DATA)
 
 # After a change of a checkpoint or of the export; tests/test_zoo.py says when.
 zoo: $(BUNDLES)

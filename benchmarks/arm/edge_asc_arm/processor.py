@@ -27,7 +27,7 @@ class Processor:
     Attributes:
         name: of the processor, such as "cortex-m7".
         compiler: the command of a C compiler for it.
-        emulator: the command that a program follows.
+        emulator: the command that a program follows; empty for this machine.
         optimisation: level that suits it: on microcontrollers, -O3 takes more flash and hardly fewer instructions.
         memory: bytes for code and as many for data, where there is no operating system, such as "512K"; "" elsewhere.
     """
@@ -51,9 +51,9 @@ class Processor:
         return cls(name, compiler, (SYSTEM_QEMU, "-M", machine, *QUIET, *SEMIHOSTING, "-kernel"), "-O2", memory)
 
     @property
-    def tools(self) -> tuple[str, str]:
+    def tools(self) -> tuple[str, ...]:
         """The programs that must be installed."""
-        return self.compiler[0], self.emulator[0]
+        return self.compiler[0], *self.emulator[:1]
 
 
 MICROCONTROLLERS = (
@@ -121,7 +121,8 @@ def run_program(processor: Processor, program: Path, folder: Path, counts: Path 
     Raises:
         EdgeAscError: the emulator is missing, or the exit status of the program is not 0.
     """
-    emulator, *options = processor.emulator
     plugin = ["-plugin", f"{compile_plugin()},out={counts}"] if counts else []
     failure = f"{program.name}: failed on {processor.name}"
-    return run_tool([emulator, *plugin, *options, program], failure, folder=folder, whole_output=True)
+    return run_tool(
+        [*processor.emulator[:1], *plugin, *processor.emulator[1:], program], failure, folder=folder, whole_output=True
+    )
