@@ -35,5 +35,7 @@ __attribute__((naked)) static void reset(void)
                    ::"i"(run));
 }
 
-__attribute__((section(".vectors"), used)) static const void *const vectors[] = {
-    &stack_top, (void *)reset, (void *)fault, (void *)fault, (void *)fault, (void *)fault, (void *)fault};
+__attribute__((section(".vectors"), used)) static const struct {
+    uint32_t *stack;
+    void (*handlers[6])(void);
+} vectors = {&stack_top, {reset, fault, fault, fault, fault, fault}};
