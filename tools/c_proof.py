@@ -29,7 +29,6 @@ from edge_asc.engine import open_runtime
 from edge_asc.engines.c import read_c_contract
 from edge_asc.frontend import Array, LogMel
 from edge_asc.loop import Loop
-from edge_asc.tool import CommandLine
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc.zoo import find_checkpoint, zoo
 from edge_asc_arm.board import BOARDS
@@ -101,7 +100,7 @@ def prove(model: str, recordings: Recordings, folder: Path, every: int) -> int:
         if missing := find_missing(proof.processor):
             print(f"{artefact.stem}: {proof.title}: left out, {missing}", flush=True)
             continue
-        flags: CommandLine = [proof.level, f"-DSTATE_BYTES={states}", f'-DVECTORS="{name_vectors(proof.every)}"']
+        flags = [proof.level, f"-DSTATE_BYTES={states}", f'-DVECTORS="{name_vectors(proof.every)}"']
         program = compile_program(proof.processor, artefact, main, folder, flags)
         wrong, _, compared = run_program(proof.processor, program, folder).strip().partition(" of ")
         taken, steps = counts[proof.every]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -83,7 +84,7 @@ def fill(template: str, artefact: Path) -> str:
     return named.replace("prefix_", f"{prefix}_").replace("PREFIX_", f"{prefix.upper()}_")
 
 
-def compile_program(processor: Processor, artefact: Path, main: Path, folder: Path, flags: CommandLine) -> Path:
+def compile_program(processor: Processor, artefact: Path, main: Path, folder: Path, flags: Sequence[str]) -> Path:
     """Compile a C artefact and a program that uses it.
 
     Args:

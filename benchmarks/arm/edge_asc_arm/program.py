@@ -9,7 +9,6 @@ import numpy as np
 from edge_asc.data.scenes import generate_scene
 from edge_asc.engines.c import ENGINE, read_c_contract
 from edge_asc.frontend import LogMel
-from edge_asc.tool import CommandLine
 from edge_asc_arm.emulator import SECONDS
 from edge_asc_arm.guest import DECISIONS, WARM_UP
 from edge_asc_arm.marks import count_program_parts, read_marks
@@ -44,7 +43,7 @@ def count_program(processor: Processor, artefact: Path, folder: Path) -> tuple[s
     LogMel(front_end)(samples.astype(np.float32) / np.float32(32768)).astype("<f4").tofile(folder / "features.bin")
     main, counts = folder / "main.c", folder / "counts.txt"
     main.write_text(fill((SOURCES / "cost.c").read_text(), artefact))
-    flags: CommandLine = [processor.optimisation, f"-DWARM_UP={WARM_UP}", f"-DDECISIONS={DECISIONS}"]
+    flags = [processor.optimisation, f"-DWARM_UP={WARM_UP}", f"-DDECISIONS={DECISIONS}"]
     run_program(processor, compile_program(processor, artefact.resolve(), main, folder, flags), folder, counts)
     engine = f"c {processor.compiler[0]} {read_compiler_version(processor)}"
     return engine, count_program_parts(read_marks(counts))
