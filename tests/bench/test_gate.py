@@ -666,7 +666,7 @@ def test_committed_baselines_are_read_unchanged_and_hold_against_themselves(path
 
 # Counted when the baselines were renewed: a change of the gate that compares less is seen here.
 FINDINGS = {
-    "baselines/arm": 186,
+    "baselines/arm": 213,
     "generated/bcresnet": 39,
     "generated/fuse": 37,
     "generated/resnet": 39,
@@ -701,7 +701,7 @@ def test_findings_on_worsened_baselines_are_those_recorded(path: Path) -> None:
 
 
 WORSENED = {
-    "baselines/arm": (105, "592a8d69989e6844"),
+    "baselines/arm": (126, "32ccd8434850b434"),
     "generated/bcresnet": (7, "6e9d251f71f20a8c"),
     "generated/fuse": (5, "6610627aad225725"),
     "generated/resnet": (7, "3e2eb059636cac53"),
