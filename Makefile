@@ -20,10 +20,13 @@ CONSTRAINTS := constraints.txt
 OLDEST ?= python3.11
 MINIMUM := .venv-minimum/bin
 EXPORTED := $(foreach model,$(MODELS),$(addprefix build/gate/$(model)/,float int8 int8-dynamic))
+# The same models as C, of which instructions are counted.
+EXPORTED_C := $(MODELS:%=build/gate/%/c)
 # Tests of whole programs: half of the time of all tests, beside which `make -j2 test` runs the others.
 PROGRAMS := $(addprefix tests/,accessibility bench cli interruption listening reproduction test_snippets.py)
 # With REUSE=1, what was exported before is taken as it is.
 EXPORTS := $(if $(REUSE),,$(EXPORTED))
+EXPORTS_C := $(if $(REUSE),,$(EXPORTED_C))
 
 # Pretrained models, and the artefacts of each that the wheel contains.
 ZOO := $(patsubst %/checkpoint.json,%,$(wildcard edge_asc/zoo/*/checkpoint.json))
@@ -33,7 +36,7 @@ BUNDLES := edge_asc/zoo/fuse/float $(addsuffix /int8,$(ZOO))
 # Other runtimes, in an environment of their own.
 PEERS := .venv-peers/bin
 
-.PHONY: demo conformance docs test test-programs test-parts fuzz interrupt day proof zoo exported measured gate arm peers android android-assets baselines check house minimum coverage clean $(EXPORTED) $(BUNDLES)
+.PHONY: demo conformance docs test test-programs test-parts fuzz interrupt day proof proof-c zoo exported measured gate arm peers android android-assets baselines check house minimum coverage clean $(EXPORTED) $(EXPORTED_C) $(BUNDLES)
 
 demo: $(INSTALLED)
 	$(BIN)/edge-asc demo
@@ -83,6 +86,10 @@ day: $(INSTALLED)
 proof: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow -s
 
+# C against LiteRT, bit by bit, on all recordings and with all compilers and kernels at hand: hours.
+proof-c: $(INSTALLED)
+	$(BIN)/python tools/c_proof.py $(DATA)
+
 # After a change of a checkpoint or of the export; tests/test_zoo.py says when.
 zoo: $(BUNDLES)
 
@@ -93,6 +100,9 @@ exported: $(EXPORTED)
 
 $(EXPORTED): build/gate/%: $(INSTALLED)
 	$(BIN)/edge-asc export $(*D) --quantize $(subst float,none,$(*F)) --output $@
+
+$(EXPORTED_C): build/gate/%/c: $(INSTALLED)
+	$(BIN)/edge-asc export $* --quantize int8 --format c --output $@
 
 measured: $(EXPORTS)
 	for model in $(MODELS); do \
@@ -106,9 +116,9 @@ gate: measured
 	        --baseline $(BASELINES)/$(if $(DATA),recordings,generated)/$$model.json || exit; \
 	done
 
-arm: $(EXPORTS)
+arm: $(EXPORTS) $(EXPORTS_C)
 	$(BIN)/edge-asc arm conformance $(EXPORTED) --output build/arm/conformance.json
-	$(BIN)/edge-asc arm cost $(EXPORTED) --output build/arm/cost.json
+	$(BIN)/edge-asc arm cost $(EXPORTED) $(EXPORTED_C) --output build/arm/cost.json
 	$(BIN)/edge-asc report build/arm/conformance.json build/arm/cost.json --output build/arm/report.html
 	$(BIN)/edge-asc check build/arm/cost.json --baseline $(BASELINES)/arm.json
 	$(BIN)/python -m pytest -m arm
@@ -132,12 +142,12 @@ android-assets: $(INSTALLED) $(EXPORTS)
 android: android-assets
 	$(BIN)/edge-asc android build
 
-baselines: measured
+baselines: measured $(EXPORTS_C)
 	for model in $(MODELS); do \
 	    $(BIN)/edge-asc check build/gate/$$model.json --update-baseline \
 	        --baseline $(BASELINES)/$(if $(DATA),recordings,generated)/$$model.json || exit; \
 	done
-	$(BIN)/edge-asc arm cost $(EXPORTED) --output build/arm/cost.json
+	$(BIN)/edge-asc arm cost $(EXPORTED) $(EXPORTED_C) --output build/arm/cost.json
 	$(BIN)/edge-asc check build/arm/cost.json --update-baseline --baseline $(BASELINES)/arm.json
 
 check: $(INSTALLED)

@@ -70,6 +70,19 @@ def check_counts_comparable(result: Result, baseline: Result) -> None:
             )
 
 
+def find_compiler(engine: str) -> tuple[str, str] | None:
+    """Return the compiler of an engine for C and its major version, which decides what it emits; None for others.
+
+    Args:
+        engine: with its version, such as "c aarch64-linux-gnu-gcc 12.2.0".
+    """
+    match engine.split():
+        case ["c", compiler, version]:
+            return compiler, version.partition(".")[0]
+        case _:
+            return None
+
+
 def check_times_comparable(result: Result, baseline: Result, limits: Limits) -> None:
     """Check that times are of machines that can be compared.
 

@@ -14,6 +14,7 @@ from edge_asc_bench.comparability import (
     check_comparable,
     check_counts_comparable,
     check_times_comparable,
+    find_compiler,
     find_reference_latency,
 )
 from edge_asc_bench.finding import Comparison, Finding, Skip, Verdict
@@ -238,9 +239,16 @@ def _compare_arena(before: Variant, after: Variant, limits: Limits) -> Iterator[
     yield _judge(before, f"{ARENA}, bytes", (before.arena, after.arena), holds, limits.size)
 
 
-def _compare_instructions(before: Variant, after: Variant, limits: Limits) -> Iterator[Finding]:
+def _compare_instructions(before: Variant, after: Variant, limits: Limits) -> Iterator[Finding | Skip]:
     name, counts, own = before.name, before.instructions or {}, after.instructions or {}
-    if counts and before.engine != after.engine:
+    compilers = find_compiler(before.engine), find_compiler(after.engine)
+    if counts and None not in compilers and compilers[0] != compilers[1]:
+        why = (
+            f"compiled by {after.engine}, in the baseline by {before.engine}; install that one, or make a new baseline"
+        )
+        yield Skip(name, "instructions", why)
+        return
+    if counts and before.engine != after.engine and None in compilers:
         raise IncomparableError(
             f"{name}: instructions were counted with {after.engine}, the baseline's with {before.engine}; "
             "install that version, or make a new baseline"

@@ -21,7 +21,6 @@ from edge_asc_arm import conformance, emulator, login, server
 from edge_asc_arm.board import BOARDS, PI4, PI5, Board, describe, list_requirements
 from edge_asc_arm.commands import arm
 from edge_asc_arm.conformance import FLOAT, Comparison, Conformance, measure_conformance, tolerance_of
-from edge_asc_arm.cost import _differences, count_parts
 from edge_asc_arm.emulator import GuestMachine, prepare_inputs, run_guest
 from edge_asc_arm.guest import (
     BEGIN,
@@ -34,6 +33,7 @@ from edge_asc_arm.guest import (
     NOTHING,
     RETURNED,
 )
+from edge_asc_arm.marks import _differences, count_parts, count_program_parts
 
 Elsewhere = tuple[dict[str, Any], Callable[[], Conformance]]
 COMPARISON = Comparison("a", "litert 2.3", "int8", "cortex-a72", 40, True, 0.0, 1.0, 0.0)
@@ -64,6 +64,13 @@ def test_counts_are_those_between_marks_without_the_marks() -> None:
     parts = count_parts(marks())
     assert (parts.front_end, parts.model, parts.total, parts.runtime) == (1000, 5000, 6000, 4000)
     assert parts.dot_products == 0
+
+
+def test_a_program_computes_its_network_again_by_itself() -> None:
+    lines = [(BEGIN, 10, 0, 0), (DECIDED, 6011, 7, 0), (CALL, 6100, 7, 0), (RETURNED, 10101, 7, 0)]
+    parts = count_program_parts([*lines, (NOTHING, 20000, 7, 0), (NOTHING, 20001, 7, 0)])
+    assert (parts.front_end, parts.model, parts.total, parts.runtime) == (2000, 4000, 6000, 4000)
+    assert parts.dot_products == 7
 
 
 def test_a_mark_without_its_other_half_is_left_out() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import c_proof
 from artefacts import BACKBONES, LABELS, calibrated, contract, lowered_file, randomised, write_file
 from csource.wasm import run_test_in_node
 from edge_asc import audio
@@ -28,6 +29,8 @@ from edge_asc.models.crnn import CRNN
 from edge_asc.runtime import Runtime
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc.zoo import find_checkpoint
+from edge_asc_arm.processor import MICROCONTROLLERS, PROCESSORS, SOURCES, Processor, compile_program, fill, run_program
+from edge_asc_arm.program import count_program
 from edge_asc_export.artefact import Draft, write
 from edge_asc_export.bundle import ExportRequest, export
 from edge_asc_export.c.arithmetic import add_constants
@@ -43,47 +46,6 @@ COMPILER = shutil.which("cc")
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler: install gcc or clang")
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Wstrict-prototypes", "-Werror")
 CLIPS = 3
-# Boards that QEMU emulates, and the memory that their code may take.
-BOARDS = [
-    ("cortex-m4", "mps2-an386", "4M"),
-    ("cortex-m7", "mps2-an500", "4M"),
-    ("cortex-m55", "mps3-an547", "512K"),
-]
-# Starts main() with the FPU on, and ends the emulator with its result, or 99 after a fault.
-BOOT = r"""
-#include <stdint.h>
-extern uint32_t stack_top;
-extern int main(void);
-int printf(const char *format, ...) { (void)format; return 0; }
-static void leave(int code)
-{
-    uint32_t block[2] = {0x20026, (uint32_t)code};
-    register uint32_t operation __asm("r0") = 0x20;
-    register uint32_t *argument __asm("r1") = block;
-    __asm volatile("bkpt 0xAB" ::"r"(operation), "r"(argument) : "memory");
-    for (;;) {}
-}
-static void run(void) { leave(main()); }
-static void fault(void) { leave(99); }
-__attribute__((naked)) static void reset(void)
-{
-    __asm volatile("ldr r0, =0xE000ED88\n ldr r1, [r0]\n orr r1, r1, #0xF00000\n str r1, [r0]\n dsb\n isb\n bl %c0\n"
-                   ::"i"(run));
-}
-__attribute__((section(".vectors"), used)) static const void *const vectors[] = {
-    &stack_top, (void *)reset, (void *)fault, (void *)fault, (void *)fault, (void *)fault, (void *)fault};
-"""
-LINK = """
-MEMORY { FLASH (rx): ORIGIN = 0x00000000, LENGTH = SIZE RAM (rwx): ORIGIN = 0x20000000, LENGTH = SIZE }
-SECTIONS {
-  .vectors : { KEEP(*(.vectors)) } > FLASH
-  .text : { *(.text*) *(.rodata*) } > FLASH
-  .ARM.exidx : { *(.ARM.exidx*) } > FLASH
-  .data : { *(.data*) } > RAM
-  .bss : { *(.bss*) *(COMMON) } > RAM
-  stack_top = 0x20000000 + SIZE;
-}
-"""
 FORMS = [
     *((backbone, "gru", scheme) for backbone in BACKBONES for scheme in ("int8", "none")),
     ("fuse", "linear", "int8"),
@@ -183,13 +145,10 @@ def test_a_float_step_equals_pytorch(tmp_path: Path) -> None:
         np.testing.assert_allclose(a.reshape(-1), b.reshape(-1), rtol=0, atol=1e-5)
 
 
-@pytest.fixture(scope="module", params=[("bcresnet", "int8"), ("fuse", "none")], ids="-".join)
-def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a C artefact, written with the kernels of this machine, with its header and its test."""
+def write_program(folder: Path, backbone: str, scheme: str) -> Path:
+    """Write a C artefact with its header and its test, by the kernels of this machine; return the folder."""
     if COMPILER is None:
         pytest.skip("no C compiler: install gcc or clang")
-    backbone, scheme = request.param
-    folder = tmp_path_factory.mktemp("program")
     model = randomised(backbone=backbone)
     written = lowered_file("c", [lower_step(model)], plan_of(model, scheme))
     assert isinstance(written, CFile)
@@ -200,6 +159,18 @@ def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     for name, content in write_companions(written, stated, runtime).items():
         (folder / name).write_bytes(content)
     return folder
+
+
+@pytest.fixture(scope="module", params=[("bcresnet", "int8"), ("fuse", "none")], ids="-".join)
+def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a C artefact."""
+    return write_program(tmp_path_factory.mktemp("program"), *request.param)
+
+
+@pytest.fixture(scope="module")
+def fuse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a C artefact with the backbone FUSE in int8."""
+    return write_program(tmp_path_factory.mktemp("fuse"), "fuse", "int8")
 
 
 def build(folder: Path, *command: str) -> list[str]:
@@ -246,39 +217,58 @@ def test_kernels_of_webassembly_compute_the_same(program: Path, tmp_path: Path) 
     assert run_test_in_node(program / "model.c", tmp_path, *STRICT, "-O1", "-msimd128") == 0
 
 
-@pytest.mark.parametrize("processor", ["cortex-m4", "cortex-m7", "cortex-m55"])
-def test_it_compiles_for_microcontrollers(program: Path, processor: str) -> None:
+def test_it_compiles_for_a_microcontroller_without_a_library(program: Path) -> None:
     if shutil.which("arm-none-eabi-gcc") is None:
         pytest.skip("arm-none-eabi-gcc is not installed")
-    flags = ("-Os", f"-mcpu={processor}", "-mthumb", "-mfloat-abi=hard", "-ffreestanding")
-    fpu = () if processor == "cortex-m55" else ("-mfpu=fpv4-sp-d16",)
-    subprocess.run(["arm-none-eabi-gcc", *STRICT, *flags, *fpu, "-c", "model.c", "-o", "m.o"], check=True, cwd=program)
+    flags = ("-Os", "-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16", "-ffreestanding")
+    subprocess.run(["arm-none-eabi-gcc", *STRICT, *flags, "-c", "model.c", "-o", "m.o"], check=True, cwd=program)
     needed = subprocess.run(["arm-none-eabi-nm", "-u", "m.o"], check=True, cwd=program, capture_output=True, text=True)
     names = {name for name in needed.stdout.split() if name != "U" and not name.startswith("__aeabi_")}
     assert names <= {"memcpy", "memset", "memmove"}
 
 
-@pytest.mark.parametrize(("processor", "machine", "memory"), BOARDS)
-def test_it_computes_the_same_on_microcontrollers(program: Path, processor: str, machine: str, memory: str) -> None:
-    compiler, emulator = "arm-none-eabi-gcc", "qemu-system-arm"
-    for tool in (compiler, emulator):
+@pytest.mark.parametrize("processor", MICROCONTROLLERS, ids=lambda processor: processor.name)
+def test_it_computes_the_same_on_microcontrollers(fuse: Path, processor: Processor) -> None:
+    for tool in processor.tools:
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed")
-    if memory == "512K" and list(program.glob("test_*float.c")):
-        pytest.skip("the float model does not fit this board")
-    (program / "boot.c").write_text(BOOT)
-    (program / "board.ld").write_text(LINK.replace("SIZE", memory))
-    fpu = () if processor == "cortex-m55" else ("-mfpu=fpv4-sp-d16",)
-    processor_flags = (f"-mcpu={processor}", "-mthumb", "-mfloat-abi=hard", *fpu, "-fno-builtin-printf")
-    link = ("-Wl,--gc-sections", "-ffunction-sections", "-nostartfiles", "-T", "board.ld")
-    (test,) = program.glob("test_*.c")
-    sources = ("boot.c", "model.c", test.name)
-    command = [compiler, "-std=gnu99", "-O2", *processor_flags, *link, *sources, "-o", "board.elf", "-lc", "-lgcc"]
-    subprocess.run(command, check=True, cwd=program)
-    semihosting = ("-semihosting-config", "enable=on,target=native")
-    arguments = [emulator, "-M", machine, "-display", "none", *semihosting, "-kernel", "board.elf"]
-    result = subprocess.run(arguments, cwd=program, stdin=subprocess.DEVNULL, timeout=300, check=False)
-    assert result.returncode == 0
+    (test,) = fuse.glob("test_*.c")
+    compiled = compile_program(processor, fuse / "model.c", test, fuse, [*STRICT, processor.optimisation])
+    assert run_program(processor, compiled, fuse).startswith("0 of ")
+
+
+@pytest.mark.parametrize("name", ["cortex-a76", "cortex-m7"])
+def test_instructions_are_counted(name: str, fuse: Path, tmp_path: Path) -> None:
+    processor = PROCESSORS[name]
+    for tool in processor.tools:
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed")
+    engine, counts = count_program(processor, fuse / "model.c", tmp_path)
+    assert re.fullmatch(rf"c {processor.compiler[0]} \d+\.\d+\.\d+", engine)
+    assert counts.total == counts.front_end + counts.model
+    assert 10_000 < counts.front_end < counts.model
+    assert (counts.dot_products > 10_000) == (name == "cortex-a76")
+
+
+@needs_compiler
+def test_the_proof_counts_logits_and_states_that_differ(fuse: Path, tmp_path: Path) -> None:
+    model = randomised()
+    tflite = open_runtime(write_file(tmp_path / "step.tflite", [lower_step(model)], plan_of(model, "int8")))
+    states = [spec.name for spec in tflite.contract.signature("step").states()]
+    steps = list(c_proof.compute_steps(tflite.loop("step"), normalised_noise(3), states))
+    main, here = tmp_path / "compare.c", Processor("here", ("cc",), ())
+    main.write_text(fill((SOURCES / main.name).read_text(), fuse / "model.c"))
+    values = 4 * (1 + 8 * 256 + len(LABELS))
+    flags = ["-O1", f"-DSTATE_BYTES={len(steps[0]) - values}", '-DVECTORS="steps.bin"']
+    compiled = compile_program(here, fuse / "model.c", main, tmp_path, flags)
+    (tmp_path / "steps.bin").write_bytes(b"".join(steps))
+    compared = 3 * (len(steps[0]) - values + len(LABELS))
+    assert run_program(here, compiled, tmp_path).strip() == f"0 of {compared}"
+    changed = bytearray(b"".join(steps))
+    changed[values - 1] ^= 1
+    changed[-1] ^= 1
+    (tmp_path / "steps.bin").write_bytes(changed)
+    assert run_program(here, compiled, tmp_path).strip() == f"2 of {compared}"
 
 
 def test_it_reads_and_writes_nothing_outside(program: Path) -> None:

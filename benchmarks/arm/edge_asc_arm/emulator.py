@@ -132,7 +132,7 @@ def compile_plugin() -> Path:
             f"{QEMU} is version {'.'.join(map(str, version))}, which has another plugin interface; expected 4.2 to "
             "8.1, such as Debian 12's 7.2"
         )
-    source = (files("edge_asc_arm") / "icount.c").read_text()
+    source = (files("edge_asc_arm") / "sources" / "icount.c").read_text()
     path = default_cache() / "arm" / f"icount-{hashlib.sha256(source.encode()).hexdigest()[:12]}.so"
     if path.exists():
         return path

@@ -32,7 +32,14 @@ class Kernel:
     source: str = ""
 
 
-REQUANTISE = ("requantise", "requantise_avx512", "requantise_avx2", "requantise_neon", "requantise_simd128")
+REQUANTISE = (
+    "requantise",
+    "requantise_avx512",
+    "requantise_avx2",
+    "requantise_neon",
+    "requantise_mve",
+    "requantise_simd128",
+)
 
 # In an order in which each stands behind what it needs.
 KERNELS: dict[str, Kernel] = {
@@ -41,6 +48,7 @@ KERNELS: dict[str, Kernel] = {
     "requantise_avx512": Kernel(macros=("EDGE_ASC_AVX512",)),
     "requantise_avx2": Kernel(macros=("EDGE_ASC_AVX2",)),
     "requantise_neon": Kernel(macros=("EDGE_ASC_NEON_DOT", "EDGE_ASC_NEON")),
+    "requantise_mve": Kernel(macros=("EDGE_ASC_MVE",)),
     "requantise_simd128": Kernel(macros=("EDGE_ASC_SIMD128",)),
     "exponential": Kernel(("round_even",)),
     "quantise": Kernel(("round_even",), (("EDGE_ASC_NEON_DOT", ("neon",)), ("EDGE_ASC_NEON", ("neon",)))),
@@ -52,6 +60,7 @@ KERNELS: dict[str, Kernel] = {
             ("EDGE_ASC_AVX2", ("avx2",)),
             ("EDGE_ASC_NEON_DOT", ("neon_store", "neon_dot", "neon_rows")),
             ("EDGE_ASC_NEON", ("neon_store", "neon", "neon_rows")),
+            ("EDGE_ASC_MVE", ("mve",)),
             ("EDGE_ASC_DSP", ("dsp",)),
             ("EDGE_ASC_SIMD128", ("simd128",)),
         ),
@@ -64,6 +73,7 @@ KERNELS: dict[str, Kernel] = {
             ("EDGE_ASC_AVX2", ("avx2",)),
             ("EDGE_ASC_NEON_DOT", ("neon",)),
             ("EDGE_ASC_NEON", ("neon",)),
+            ("EDGE_ASC_MVE", ("mve",)),
             ("EDGE_ASC_SIMD128", ("simd128",)),
         ),
     ),
@@ -73,7 +83,13 @@ KERNELS: dict[str, Kernel] = {
     "convolve_depthwise_int8": Kernel(("depthwise_int8",), source="convolve_depthwise"),
     "convolve_depthwise_float": Kernel(("depthwise_float",), source="convolve_depthwise"),
     "add_int8": Kernel(
-        (), (("EDGE_ASC_AVX512", ("avx512",)), ("EDGE_ASC_NEON_DOT", ("neon",)), ("EDGE_ASC_NEON", ("neon",)))
+        (),
+        (
+            ("EDGE_ASC_AVX512", ("avx512",)),
+            ("EDGE_ASC_NEON_DOT", ("neon",)),
+            ("EDGE_ASC_NEON", ("neon",)),
+            ("EDGE_ASC_MVE", ("mve",)),
+        ),
     ),
     "add_float": Kernel(),
     "add_relu_float": Kernel(),

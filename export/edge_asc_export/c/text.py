@@ -26,12 +26,16 @@ def float_literal(value: float) -> str:
 
 
 def table(name: str, values: npt.NDArray[np.generic]) -> str:
-    """Return the definition of a constant table of int8, int32 or float32 values, in the order of memory."""
+    """Return the definition of a constant table of int8, int32 or float32 values, in the order of memory.
+
+    Tables of int8 are aligned to four bytes, by a macro of `target.c`: kernels read them in words.
+    """
     kind = TYPES[values.dtype.name]
     flat = values.reshape(-1)
     literals = map(float_literal, flat.tolist()) if kind == "float" else map(_integer_literal, flat.tolist())
     body = "\n".join(textwrap.wrap(", ".join(literals), WIDTH, break_long_words=False, break_on_hyphens=False))
-    return f"static const {kind} {name}[{flat.size}] = {{\n{textwrap.indent(body, '    ')}\n}};\n"
+    aligned = "ALIGNED_4 " if kind == "int8_t" else ""
+    return f"static const {kind} {name}[{flat.size}] {aligned}= {{\n{textwrap.indent(body, '    ')}\n}};\n"
 
 
 def comment(text: str) -> str:

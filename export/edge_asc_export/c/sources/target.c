@@ -10,6 +10,8 @@
 #elif defined(__aarch64__) && defined(__ARM_NEON)
 #define EDGE_ASC_NEON 1
 #define DENSE_PIXELS 2
+#elif defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 2) && defined(__ARMEL__) && defined(__GNUC__)
+#define EDGE_ASC_MVE 1
 #elif defined(__ARM_FEATURE_SIMD32) && defined(__ARMEL__)
 #define EDGE_ASC_DSP 1
 #elif defined(__wasm_simd128__)
@@ -21,6 +23,8 @@
 #include <arm_neon.h>
 /* Layers are constants: what depends on them is decided when the C is compiled. */
 #define NEON_INLINE ALWAYS_INLINE
+#elif defined(EDGE_ASC_MVE)
+#include <arm_mve.h>
 #elif defined(EDGE_ASC_DSP)
 #include <arm_acle.h>
 #elif defined(EDGE_ASC_SIMD128)
@@ -32,8 +36,10 @@
 #endif
 #if defined(__GNUC__)
 #define ALWAYS_INLINE inline __attribute__((always_inline, unused))
+#define ALIGNED_4 __attribute__((aligned(4)))
 #else
 #define ALWAYS_INLINE inline
+#define ALIGNED_4
 #endif
 /* Statements for i = 0, 1, 2, 3, as constants: what they index stays in registers. */
 #define REPEAT_2(i, ...) {enum { i = 0 }; __VA_ARGS__} {enum { i = 1 }; __VA_ARGS__}
