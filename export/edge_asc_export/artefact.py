@@ -22,7 +22,7 @@ from edge_asc_export.passes.equalise import equalise_by_plan
 from edge_asc_export.passes.expand_gru import expand_gru
 from edge_asc_export.pipeline import Lowered, run_passes
 from edge_asc_export.plan import Plan, digest
-from edge_asc_export.scheme import Scheme
+from edge_asc_export.scheme import Scheme, input_label
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,8 @@ class Draft:
             author=self.origin.author,
             license=self.origin.license,
         )
-        attached = [attach_front_end(graph, self.checkpoint.front_end, self.input) for graph in graphs]
+        kind = "features" if fmt.own_front_end else self.input
+        attached = [attach_front_end(graph, self.checkpoint.front_end, kind) for graph in graphs]
         return checkpoint_contract(
             self.checkpoint,
             signatures,
@@ -175,7 +176,7 @@ def write(draft: Draft, name: str) -> list[Artefact]:
 
 def label_of(scheme: Scheme, kind: InputKind) -> str:
     """Return what file names say of scheme and input, such as "int8" or "int8-samples"."""
-    return scheme.label + {"features": "", "samples": "-samples", "int16": "-samples-int16"}[kind]
+    return scheme.label + input_label(kind)
 
 
 def describe_float_part(fmt: Format, plan: Plan, form: str, kind: InputKind = "features") -> str:

@@ -66,6 +66,7 @@ class Format:
             file, and the runtime of that file.
         companion_names: their names, from that of the artefact without its suffix.
         by_name_only: whether it is written only where it is named, as by `--format`.
+        own_front_end: whether it computes features by itself, not by the graph of an artefact that takes samples.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Format:
     companions: Callable[[Any, StreamContract, Any], Mapping[str, bytes]] = _no_companions
     companion_names: Callable[[str], tuple[str, ...]] = lambda stem: ()
     by_name_only: bool = False
+    own_front_end: bool = False
 
     def require(self) -> None:
         """Import what the format needs.

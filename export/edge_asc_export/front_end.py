@@ -138,6 +138,20 @@ def attach_front_end(graph: Graph, front_end: FrontEnd, kind: InputKind) -> Grap
     )
 
 
+def detach_front_end(graph: Graph) -> Graph:
+    """Return the graph that `attach_front_end` put a front end before; a graph that takes features as it is."""
+    if not any(port.role == "samples" for port in graph.inputs):
+        return graph
+    last = next(index for index, node in enumerate(graph.nodes) if node.output == "features")
+    inputs = [port for port in graph.inputs if port.role != "samples" and port.name != HISTORY]
+    return replace(
+        graph,
+        inputs=(Port("features", "features", "features"), *inputs),
+        outputs=tuple(port for port in graph.outputs if port.feeds != HISTORY),
+        nodes=graph.nodes[last + 1 :],
+    )
+
+
 def _emit_samples(builder: Builder, frames: int, front_end: FrontEnd, kind: InputKind, *, has_state: bool) -> str:
     """Emit the samples of all frames, and those that are kept for the next step; return (hops, hop)."""
     hop, before = front_end.hop, front_end.window - front_end.hop

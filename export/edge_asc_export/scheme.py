@@ -15,6 +15,7 @@ from typing import Literal, Self, get_args
 
 from edge_asc.errors import ExportError
 from edge_asc.jsonobject import JsonValue
+from edge_asc.tensors import InputKind
 
 Weights = Literal["float32", "float16", "int8"]
 Activations = Literal["float32", "dynamic", "int8", "int16"]
@@ -148,6 +149,11 @@ class Scheme:
 def file_label(name: str) -> str:
     """Return what file names say of the scheme of this name."""
     return "float" if name == "none" else name
+
+
+def input_label(kind: InputKind) -> str:
+    """Return what file names say of what an artefact takes, behind the scheme."""
+    return {"features": "", "samples": "-samples", "int16": "-samples-int16"}[kind]
 
 
 GRU_AND_OUTPUT = ("gru_*", "hidden_*", "logits")

@@ -29,7 +29,7 @@ void toy_run(const int16_t *samples, size_t frames, float *features)
     memset(&audio, 0xA5, sizeof audio);
     for (size_t i = 0; i < frames; i++) {
         memcpy(audio.samples, samples + i * TOY_HOP, sizeof audio.samples);
-        toy_frame(&audio, features + i * TOY_MELS);
+        toy_frame(audio.samples, features + i * TOY_MELS);
     }
 }
 

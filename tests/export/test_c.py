@@ -319,8 +319,6 @@ def test_what_has_no_c_form_is_refused() -> None:
     model = randomised(form="windowed")
     with pytest.raises(ExportError, match="C has no windows"):
         FORMATS.load("c").files([lower_window(model, 1, 31), lower_window(model, 2, 62)])
-    with pytest.raises(ExportError, match="export without --input"):
-        lowered_file("c", [lower_step(randomised())], Plan(SCHEMES["none"]), "samples")
 
 
 def test_a_scheme_of_your_own_keeps_tensors_float(tmp_path: Path) -> None:

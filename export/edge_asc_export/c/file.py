@@ -9,22 +9,27 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_asc.contract import METADATA_KEY, Signature, StreamContract
+from edge_asc.contract import INT16, METADATA_KEY, Signature, StreamContract, TensorSpec
 from edge_asc.engines.c import CRuntime
+from edge_asc.errors import ExportError
 from edge_asc.seal import seal
+from edge_asc.tensors import InputKind
 from edge_asc_export.c.front_end import generate_front_end
 from edge_asc_export.c.network import write_network
 from edge_asc_export.c.part import CPart, join_sources
 from edge_asc_export.c.rules import generate_rules
 from edge_asc_export.c.stream import generate_stream
+from edge_asc_export.c.template import read_source
 from edge_asc_export.c.text import comment, identifier, table
+from edge_asc_export.front_end import detach_front_end
 from edge_asc_export.pipeline import Lowered
-from edge_asc_export.scheme import file_label
-from edge_asc_export.signature import lowered_signature
+from edge_asc_export.scheme import file_label, input_label
+from edge_asc_export.signature import HISTORY, lowered_signature
 
 # Steps of the test, and how far logits of a float network may be off with another compiler.
 TEST_STEPS = 8
@@ -46,6 +51,8 @@ class CFile:
     """A network as C that is complete but for its contract."""
 
     def __init__(self, lowered: Lowered) -> None:
+        if any(port.role == "samples" and not port.int16 for port in lowered.graph.inputs):
+            raise ExportError("C takes samples of 16 bits: use --input int16, or leave --input out")
         self._lowered = lowered
         self._networks: dict[str, CPart] = {}
         self._network("model")  # raises an ExportError where there is no C form
@@ -56,7 +63,12 @@ class CFile:
 
     def signature(self, hop: int) -> Signature:
         """Return the signature of the step, for a front end of `hop` samples a frame."""
-        return lowered_signature(self._lowered, hop)
+        signature = lowered_signature(self._lowered, hop)
+        return replace(
+            signature,
+            inputs=tuple(map(_as_samples, signature.inputs)),
+            outputs=tuple(map(_as_samples, signature.outputs)),
+        )
 
     def finish(self, contract: StreamContract) -> bytes:
         """Return the file with this contract, sealed."""
@@ -66,7 +78,7 @@ class CFile:
             self.header(contract),
             MEMORY,
             join_sources(self._parts(contract)),
-            _interface(prefix_of(contract)),
+            _interface(prefix_of(contract), contract.input),
         ]
         return seal("\n".join(parts).encode())
 
@@ -88,7 +100,8 @@ class CFile:
 
     def _network(self, prefix: str) -> CPart:
         if prefix not in self._networks:
-            self._networks = {prefix: write_network(self._lowered, prefix)}
+            behind = detach_front_end(self._lowered.graph)
+            self._networks = {prefix: write_network(self._lowered.with_graph(behind), prefix)}
         return self._networks[prefix]
 
 
@@ -125,7 +138,7 @@ def companion_names(stem: str) -> tuple[str, str, str]:
 
 def stem_of(contract: StreamContract) -> str:
     """Return the name of the files of a model, without their endings."""
-    return f"{contract.name}-{file_label(contract.scheme)}"
+    return f"{contract.name}-{file_label(contract.scheme)}{input_label(contract.input)}"
 
 
 def prefix_of(contract: StreamContract) -> str:
@@ -166,7 +179,14 @@ void {prefix}_step({prefix}_states *states, const float *features, float *logits
 """
 
 
-def _interface(prefix: str) -> str:
+def _as_samples(spec: TensorSpec) -> TensorSpec:
+    """Return the samples that a step keeps as what they are here: integers of 16 bits."""
+    if HISTORY not in (spec.name, spec.feeds):
+        return spec
+    return replace(spec, dtype="int16", quantisation=INT16)
+
+
+def _interface(prefix: str, kind: InputKind) -> str:
     return f"""\
 void {prefix}_step({prefix}_states *states, const float *features, float *logits)
 {{
@@ -174,33 +194,8 @@ void {prefix}_step({prefix}_states *states, const float *features, float *logits
 }}
 
 #if defined(EDGE_ASC_SHARED)
-/* Names that do not depend on the model, for edge-asc itself. */
-size_t edge_asc_state_bytes(void);
-void edge_asc_step(void *states, const float *features, float *logits);
-int edge_asc_listen(const int16_t *samples, size_t count, float *logits);
-
-size_t edge_asc_state_bytes(void)
-{{
-    return sizeof({prefix}_states);
-}}
-
-void edge_asc_step(void *states, const float *features, float *logits)
-{{
-    {prefix}_step(states, features, logits);
-}}
-
-/* The logits of the last of some samples, from a new stream; returns the number of decisions. */
-int edge_asc_listen(const int16_t *samples, size_t count, float *logits)
-{{
-    static {prefix}_stream stream;
-    {prefix}_init(&stream, NULL, NULL);
-    const int decisions = {prefix}_push(&stream, samples, count);
-    if (decisions > 0) {{
-        memcpy(logits, {prefix}_newest(&stream)->logits, sizeof stream.decision.logits);
-    }}
-    return decisions;
-}}
-#endif
+{read_source("shared_features.c" if kind == "features" else "shared_samples.c", prefix)}
+{read_source("shared_listen.c", prefix)}#endif
 """
 
 
@@ -208,9 +203,10 @@ def _write_test(contract: StreamContract, runtime: CRuntime) -> str:
     """Return a program that compares logits of pseudo-random features and samples with what this machine computes."""
     prefix, loop = prefix_of(contract), runtime.loop("step")
     name, samples = stem_of(contract), contract.signature("step").samples
-    count, draw = math.prod(loop.source.shape), _Draw()
+    takes_features = contract.input == "features"
+    count, draw = math.prod(loop.source.shape) if takes_features else 0, _Draw()
     steps = []
-    for _ in range(TEST_STEPS):
+    for _ in range(TEST_STEPS if takes_features else 0):
         features = ((draw(count) >> 20).astype(np.float32) - 2048) / np.float32(512)
         steps.append(loop.feed(features.reshape(loop.source.shape)).reshape(-1))
     audio = ((draw(TEST_STEPS * samples) >> 18).astype(np.int32) - 8192).astype(np.int16)
@@ -224,7 +220,7 @@ def _write_test(contract: StreamContract, runtime: CRuntime) -> str:
 
 enum {{ STEPS = {TEST_STEPS}, PART = 1000 }};
 
-{table("expected_steps", np.stack(steps))}
+{table("expected_steps", np.stack(steps)) if steps else ""}
 {table("expected_decisions", np.stack(decisions))}
 static uint32_t seed = {_Draw.SEED};
 static int compared = 0, wrong = 0;
@@ -247,19 +243,14 @@ static void compare(const float *logits, const float *expected)
 {_write_test_program(prefix, count)}"""
 
 
-def _write_test_program(prefix: str, count: int) -> str:
-    """Return the program of the test, which takes `count` features a step."""
-    upper = prefix.upper()
+def _write_feature_test(prefix: str, count: int) -> str:
+    """Return the function that tests steps of `count` features."""
     return f"""\
-int main(void)
+static void test_features(void)
 {{
     static {prefix}_states states;
-    static {prefix}_stream stream;
     static float features[{count}];
-    float logits[{upper}_CLASSES];
-    int16_t samples[PART];
-    size_t filled = 0;
-    int decisions = 0;
+    float logits[{prefix.upper()}_CLASSES];
 
     {prefix}_reset_states(&states);
     for (int step = 0; step < STEPS; step++) {{
@@ -267,8 +258,25 @@ int main(void)
             features[i] = ((float)(draw() >> 20) - 2048.0f) / 512.0f;
         }}
         {prefix}_step(&states, features, logits);
-        compare(logits, expected_steps + step * {upper}_CLASSES);
+        compare(logits, expected_steps + step * {prefix.upper()}_CLASSES);
     }}
+}}
+
+"""
+
+
+def _write_test_program(prefix: str, count: int) -> str:
+    """Return the program of the test; `count` is that of the features of a step, 0 where it tests none."""
+    upper = prefix.upper()
+    return f"""\
+{_write_feature_test(prefix, count) if count else ""}int main(void)
+{{
+    static {prefix}_stream stream;
+    int16_t samples[PART];
+    size_t filled = 0;
+    int decisions = 0;
+
+    {"test_features();" if count else ""}
     {prefix}_init(&stream, NULL, NULL);
     for (long i = 0; i < (long)STEPS * {upper}_STEP; i++) {{
         samples[filled++] = (int16_t)((int32_t)(draw() >> 18) - 8192);

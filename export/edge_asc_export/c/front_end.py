@@ -60,9 +60,9 @@ class Filters:
 def generate_front_end(prefix: str, front_end: FrontEnd) -> CPart:
     """Return the type `PREFIX_audio` and the function that computes one frame of features.
 
-        static void PREFIX_frame(PREFIX_audio *audio, float *features);
+        static void PREFIX_frame(const int16_t *samples, float *features);
 
-    `audio->samples` holds the newest window, and `features` takes the mel bins of its frame.
+    `samples` are those of a window, and `features` takes the mel bins of its frame.
 
     Args:
         prefix: a C identifier, in lower case.

@@ -261,7 +261,7 @@ class _NetworkWriter(OperationWriter):
                 self._begin(f"{port.tensor}: to int8; {self._shape(port.tensor)}", view)
                 self._quantise(source, view, self.qparams[port.tensor])
             else:
-                raise ExportError(f"{port.name}: C takes features; export without --input")
+                raise ExportError(f"{port.name}: an input of this role has no C form")
 
     def _quantise(self, source: View, view: View, qparams: Affine) -> None:
         self.kernels.add("quantise")
@@ -285,13 +285,14 @@ class _NetworkWriter(OperationWriter):
                 )
             case Reshape():
                 view = self.views[node.input]
-                if view.mels != 1 or node.shape != (len(view.columns), view.channels):
-                    raise ExportError(f"{node.output}: a reshape over mel has no C form")
-                self.views[node.output] = view
+                units = view.mels * view.channels  # of one column, one after another
+                if node.shape != (len(view.columns), units):
+                    raise ExportError(f"{node.output}: a reshape over time has no C form")
+                self.views[node.output] = replace(view, mels=1, channels=units)
             case Conv2D() | Linear() | Add() | Multiply() | Sigmoid() | Tanh() | MaxPool():
                 self._compute(node)
             case _:
-                raise ExportError(f"a {type(node).__name__} has no C form; export without --input")
+                raise ExportError(f"a {type(node).__name__} has no C form")
 
     def _compute(self, node: Node) -> None:
         """Write an operation in integers, or in float with its output rounded where that is an integer tensor."""
@@ -397,4 +398,6 @@ class _NetworkWriter(OperationWriter):
         if view.integer:
             self._dequantise(view, result, self.qparams[port.tensor])
         else:
-            self._line(f"memcpy(logits, {view.columns[0]}, {view.size * 4});")
+            pairs = [((x, y), view.size) for x, y in zip(view.columns, result.columns, strict=True)]
+            for (source, target), count in join_runs(pairs, (1, 1)):
+                self._line(f"memcpy({target}, {source}, {count * 4});")

@@ -53,4 +53,5 @@ FORMAT = Format(
     companions=write_companions,
     companion_names=companion_names,
     by_name_only=True,
+    own_front_end=True,
 )

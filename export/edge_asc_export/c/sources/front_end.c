@@ -238,10 +238,10 @@ static void normalise_features(float *restrict features)
     }
 }
 
-/* Compute the features of the newest window, PREFIX_MELS floats. */
-static void prefix_frame(prefix_audio *audio, float *features)
+/* Compute the features of a window of samples, PREFIX_MELS floats. */
+static void prefix_frame(const int16_t *samples, float *features)
 {
-    float *const spectrum = transform(audio->samples, scratch);
+    float *const spectrum = transform(samples, scratch);
     float *const shares = spectrum == scratch ? scratch + PREFIX_WINDOW : scratch;
     compute_shares(spectrum, spectrum + HALF, shares);
     sum_filters(shares, features);

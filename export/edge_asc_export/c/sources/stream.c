@@ -81,7 +81,7 @@ int prefix_push(prefix_stream *stream, const int16_t *samples, size_t count)
         if (stream->filled == PREFIX_HOP) {
             stream->filled = 0;
             stream->loudness += measure_loudness(hop);
-            prefix_frame(&stream->audio, stream->features + stream->frames * PREFIX_MELS);
+            prefix_frame(stream->audio.samples, stream->features + stream->frames * PREFIX_MELS);
             shift_samples(&stream->audio);
             stream->frames++;
         }
