@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from edge_asc.closeness import Closeness
 from edge_asc.errors import EdgeAscError
@@ -19,7 +19,7 @@ from edge_asc.reproduction.figure3 import Figure3
 from edge_asc.reproduction.figure4 import Figure4
 from edge_asc.reproduction.table1 import Table1
 from edge_asc_bench import document, plausibility
-from edge_asc_bench.part import Count
+from edge_asc_bench.part import Count, Part, Size
 from edge_asc_bench.result import KIND, Accuracy, Result, read
 from edge_asc_bench.training import Training, load_training
 
@@ -46,6 +46,43 @@ class Classification(Struct, frozen=True):
     labels: tuple[str, ...] = ()
 
 
+class QuantisedFile(Part, frozen=True, kw_only=True):
+    """A file that a quantiser wrote.
+
+    Attributes:
+        bytes: its size.
+        integer, float: number of operations that compute in integers and in float.
+        moves: number of operations that only move, convert or name values.
+        partitions: number of parts that a delegate takes; None where that is unknown.
+        outside: number of operations that the delegate does not take; None where that is unknown.
+    """
+
+    bytes: Size
+    integer: Count
+    float: Count
+    moves: Count
+    partitions: Count | None
+    outside: Count | None
+
+
+class Quantisation(Part, frozen=True, kw_only=True):
+    """The quantisers whose results an evaluation compares: the part that `edge-asc quantisers` adds.
+
+    Attributes:
+        calibration: description of the clips that all were calibrated on.
+        steps: number of steps in these clips.
+        versions: version of each package, by its name.
+        files: the files that were written, by the name of the result.
+        absent: the reason why a result is missing, by its name.
+    """
+
+    calibration: str
+    steps: Size
+    versions: dict[str, str]
+    files: dict[str, QuantisedFile]
+    absent: dict[str, str]
+
+
 class Evaluation(Struct, frozen=True):
     """Models on the clips of a data set: the JSON of `edge-asc evaluate`, and of a training about its held-out clips.
 
@@ -56,6 +93,7 @@ class Evaluation(Struct, frozen=True):
         results: accuracy of each model.
         folder: of the data set, absolute or relative to that of the document; "" where it is not known.
         predictions: the decisions of each model on single clips.
+        quantisation: of a comparison of quantisers.
     """
 
     data: str
@@ -64,6 +102,7 @@ class Evaluation(Struct, frozen=True):
     results: Annotated[tuple[Accuracy, ...], Meta(min_length=1)]
     folder: str = ""
     predictions: tuple[Predictions, ...] = ()
+    quantisation: Quantisation | UnsetType = UNSET
 
 
 class Parity(Struct, frozen=True):

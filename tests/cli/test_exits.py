@@ -144,6 +144,8 @@ def test_the_documentation_lists_every_code() -> None:
         (("arm", "cost", "fuse-int8"), "msgspec", "bench"),
         (("peers", "fuse"), "msgspec", "peers"),
         (("peers", "fuse"), "torch", "peers"),
+        (("quantisers", "x", "fuse"), "msgspec", "peers"),
+        (("quantisers", "x", "fuse"), "torch", "peers"),
         (("check", "x.json", "--baseline", "x.json"), "msgspec", "bench"),
     ],
 )

@@ -25,6 +25,7 @@ from edge_asc.training.checkpoint import Checkpoint
 from edge_asc_export.bundle import ExportRequest, export
 from edge_asc_export.scheme import SCHEMES
 from edge_asc_peers.peer import ALWAYS_MEASURED, CONTRACT, PEERS, Source
+from edge_asc_peers.recording import Recording
 from edge_asc_peers.signature_module import export_onnx
 
 R = TypeVar("R")
@@ -118,14 +119,9 @@ def convert_and_verify(peer: str, source: Source, folder: Path, scheme: str) -> 
 
 def record_steps(artefact: Path) -> tuple[Tensors, ...]:
     """Return the inputs of each step of the artefact on generated scenes, by name; for calibration."""
-    runtime = open_runtime(artefact)
-    recording = []
-    for label in CALIBRATION:
-        stream = Stream(runtime, "step")
-        for frames in _scene_steps(runtime.contract, label):
-            recording.append({stream.loop.source.name: stream.to_layout(frames), **stream.loop.state})
-            stream.feed(frames)
-    return tuple(recording)
+    log_mel = LogMel(open_runtime(artefact).contract.front_end)
+    features = tuple(log_mel(generate_scene(label, 0, SECONDS)) for label in CALIBRATION)
+    return tuple(Recording(artefact, features))
 
 
 def call_in_child(log: Path, function: Callable[..., R], *arguments: object) -> R:

@@ -7,3 +7,11 @@ PEERS = Command(
     "Measure a model in other runtimes, beside edge-asc's artefacts.",
     needs=(Need("torch", "torch", "peers", "peers"),),
 )
+QUANTISERS = Command(
+    "edge_asc_peers.commands.quantisers",
+    "Compare int8 of other quantisers with edge-asc's.",
+    needs=(
+        Need("torch", "torch", "peers", "quantisers"),
+        Need("msgspec", "msgspec", "peers", "quantisers"),
+    ),
+)
