@@ -1,6 +1,6 @@
 """Prove that int8 models as C compute what LiteRT computes, bit by bit, on recordings.
 
-    python tools/c_proof.py DATA [--models fuse,bcresnet] [--every 8]
+    python tools/c_proof.py DATA [--models fuse,bcresnet] [--processors cortex-m55] [--every 8]
 
 LiteRT computes logits and states of each step. Programs in C compute the same steps: on this machine with each of its
 kernels, and on emulated Cortex-A72 and A76, with gcc and clang and each level of optimisation; and on Cortex-M4, M7 and
@@ -75,27 +75,33 @@ def main() -> None:
     parser.add_argument("data", type=Path, metavar="DATA", help="folder of recordings")
     parser.add_argument("--models", default=",".join(zoo()), help="names with commas between [%(default)s]")
     parser.add_argument("--every", type=int, default=ALL, metavar="N", help="take one recording of N at most")
+    parser.add_argument("--processors", default="", help="names with commas, or of kernels of x86-64 [all]")
     options = parser.parse_args()
     recordings = Recordings.open(options.data)
-    differing = 0
+    chosen = options.processors.split(",") if options.processors else []
+    known = {each.processor.name for each in list_proofs("fuse")}
+    if unknown := set(chosen) - known:
+        parser.error(f"unknown processor {min(unknown)!r}; expected some of {', '.join(sorted(known))}")
+    differing, compared = 0, 0
     for model in options.models.split(","):
+        proofs = [each for each in list_proofs(model) if not chosen or each.processor.name in chosen]
+        proofs = [replace(each, every=max(each.every, options.every)) for each in proofs]
         with tempfile.TemporaryDirectory() as folder:
-            differing += prove(model, recordings, Path(folder), options.every)
-    print(f"{differing} values differ")
-    sys.exit(differing > 0)
+            for wrong, values in prove(model, proofs, recordings, Path(folder)):
+                differing, compared = differing + wrong, compared + values
+    print(f"{differing} of {compared:,} values differ")
+    sys.exit(differing > 0 or compared == 0)
 
 
-def prove(model: str, recordings: Recordings, folder: Path, every: int) -> int:
-    """Run all programs of a model; return how many values differ."""
+def prove(model: str, proofs: Sequence[Proof], recordings: Recordings, folder: Path) -> Iterator[tuple[int, int]]:
+    """Run programs of a model; yield how many values differ, and how many were compared."""
     checkpoint = Checkpoint.load(find_checkpoint(model))
     artefact, tflite = write_artefacts(checkpoint, folder)
-    proofs = [replace(each, every=max(each.every, every)) for each in list_proofs(model)]
     counts = write_vectors(artefact, tflite, recordings, folder, {each.every for each in proofs})
     contract = read_c_contract(artefact, artefact.read_bytes())
     sizes = (int(np.prod(spec.shape)) for spec in contract.signature("step").states())
     main, states = folder / "compare.c", sum(sizes)
     main.write_text(fill((SOURCES / main.name).read_text(), artefact))
-    differing = 0
     for proof in proofs:
         if missing := find_missing(proof.processor):
             print(f"{artefact.stem}: {proof.title}: left out, {missing}", flush=True)
@@ -106,8 +112,7 @@ def prove(model: str, recordings: Recordings, folder: Path, every: int) -> int:
         taken, steps = counts[proof.every]
         seen = f"{taken} recordings, {steps} steps: {wrong} of {int(compared):,} values differ"
         print(f"{artefact.stem}: {proof.title}: {seen}", flush=True)
-        differing += int(wrong)
-    return differing
+        yield int(wrong), int(compared)
 
 
 def list_proofs(model: str) -> Iterator[Proof]:
@@ -123,7 +128,7 @@ def list_proofs(model: str) -> Iterator[Proof]:
                 share = ALL if model == "fuse" else SOME
                 yield Proof(processor, level, FEW if level == "-O0" else share)
     for processor in MICROCONTROLLERS:
-        for level in ("-O2", "-O3"):
+        for level in ("-Os", "-O2", "-O3"):
             yield Proof(processor, level, FEW)
 
 

@@ -83,7 +83,7 @@ KERNELS: dict[str, Kernel] = {
     "convolve_depthwise_int8": Kernel(("depthwise_int8",), source="convolve_depthwise"),
     "convolve_depthwise_float": Kernel(("depthwise_float",), source="convolve_depthwise"),
     "add_int8": Kernel(
-        (),
+        ("requantise_mve",),
         (
             ("EDGE_ASC_AVX512", ("avx512",)),
             ("EDGE_ASC_NEON_DOT", ("neon",)),

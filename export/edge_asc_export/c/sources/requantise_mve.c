@@ -1,3 +1,8 @@
+/* No kernel has widening loads and narrowing stores: gcc 12 takes them for accesses to one byte, and moves others
+   across them. It takes a predicated store for one to all lanes, and may drop others before it: such a store stands
+   between barriers. */
+#define KEEP_STORES() __asm volatile("" ::: "memory")
+
 /* Four sums, scaled and rounded. */
 static ALWAYS_INLINE int32x4_t scale_mve(int32x4_t sums, float32x4_t scales)
 {

@@ -21,8 +21,12 @@
 #include <immintrin.h>
 #elif defined(EDGE_ASC_NEON_DOT) || defined(EDGE_ASC_NEON)
 #include <arm_neon.h>
-/* Layers are constants: what depends on them is decided when the C is compiled. */
+/* Layers are constants: what depends on them is decided when the C is compiled, if it is optimised. */
+#if defined(__OPTIMIZE__)
 #define NEON_INLINE ALWAYS_INLINE
+#else
+#define NEON_INLINE
+#endif
 #elif defined(EDGE_ASC_MVE)
 #include <arm_mve.h>
 #elif defined(EDGE_ASC_DSP)

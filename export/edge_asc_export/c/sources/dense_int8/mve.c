@@ -9,7 +9,8 @@ static ALWAYS_INLINE int8x16_t load_some_weights(const int8_t *w, uint32x4_t off
     return vreinterpretq_s8_s32(vldrwq_gather_offset_z_s32((const int32_t *)(const void *)w, offsets, groups));
 }
 
-/* Two outputs of two pixels, `next` apart, with sixteen products in an instruction. */
+/* Two outputs of two pixels, `next` apart, with sixteen products in an instruction. The sums of a pixel lie four
+   apart. */
 static ALWAYS_INLINE void dense_four(const dense_int8_layer *layer, const int8_t *const *rows, size_t at, size_t next,
                                      const int8_t *w, size_t stride, uint32x4_t offsets, const int32_t *bias,
                                      int32_t *first, int32_t *second)
@@ -38,19 +39,27 @@ static ALWAYS_INLINE void dense_four(const dense_int8_layer *layer, const int8_t
         }
     }
     first[0] = a0;
-    first[1] = a1;
+    first[4] = a1;
     second[0] = b0;
-    second[1] = b1;
+    second[4] = b1;
 }
 
-/* At most four outputs, of sums with their bias. */
-static ALWAYS_INLINE void store_four(const dense_int8_layer *layer, const int32_t *sums, const float *scales, int8_t *y,
-                                     size_t count)
+/* The outputs of a block, of sums in the order of requantise_mve(). */
+static ALWAYS_INLINE void store_block(const dense_int8_layer *layer, const int32_t *sums, size_t begin, size_t padded,
+                                      int8_t *y, size_t width)
 {
-    const int32x4_t values = scale_mve(vldrwq_s32(sums), vldrwq_f32(scales));
-    const int32x4_t bounded = vmaxq_s32(values, vdupq_n_s32(layer->low - layer->zero_point));
-    const int32x4_t result = vminq_s32(bounded, vdupq_n_s32(127 - layer->zero_point));
-    vstrbq_p_s32(y, vaddq_n_s32(result, layer->zero_point), vctp32q(count));
+    const uint32x4_t offsets = vidupq_n_u32(0, 4);
+    const mve_pred16_t some = vctp32q(padded / 4);
+    const float *scales = layer->scales + begin;
+    int32x4_t values[4];
+    REPEAT_4(n, {
+        const float32x4_t four = vldrwq_gather_shifted_offset_z_f32(scales + n, offsets, some);
+        values[n] = scale_mve(vldrwq_s32(sums + 4 * n), four);
+    })
+    const int8x16_t result = requantise_mve(values[0], values[1], values[2], values[3], layer->zero_point, layer->low);
+    KEEP_STORES();
+    vstrbq_p_s8(y, result, vctp8q(width));
+    KEEP_STORES();
 }
 
 static void dense_int8(const dense_int8_layer *layer, const int8_t *const *rows, size_t step, int8_t *y, size_t count)
@@ -62,17 +71,16 @@ static void dense_int8(const dense_int8_layer *layer, const int8_t *const *rows,
         const uint32x4_t offsets = vmulq_n_u32(vidupq_n_u32(0, 4), (uint32_t)padded);
         for (size_t pixel = 0; pixel < count; pixel += 2) {
             const size_t next = pixel + 1 < count ? step : 0; /* the last pixel is computed twice where it is alone */
+            int8_t *out = y + pixel * l.outputs + begin;
             int32_t first[16], second[16];
             for (size_t n = 0; n < padded; n += 2) {
-                const int32_t *bias = l.bias + begin + n;
-                dense_four(&l, rows, pixel * step, next, block + 4 * n, 4 * padded, offsets, bias, first + n, second + n);
+                const size_t at = n / 4 + 4 * (n & 3);
+                dense_four(&l, rows, pixel * step, next, block + 4 * n, 4 * padded, offsets, l.bias + begin + n,
+                           first + at, second + at);
             }
-            for (size_t n = 0; n < width; n += 4) {
-                int8_t *out = y + pixel * l.outputs + begin + n;
-                store_four(&l, first + n, l.scales + begin + n, out, width - n);
-                if (next) {
-                    store_four(&l, second + n, l.scales + begin + n, out + l.outputs, width - n);
-                }
+            store_block(&l, first, begin, padded, out, width);
+            if (next) {
+                store_block(&l, second, begin, padded, out + l.outputs, width);
             }
         }
         block += l.segments * l.groups * 4 * padded;
