@@ -78,8 +78,7 @@ class _NetworkWriter(OperationWriter):
                 self._update_state(source, target)
         logits = next(port for port in self.graph.outputs if port.role == "logits")
         self._write_logits(logits)
-        blocks = self._blocks()
-        offsets, total = plan_memory(blocks)
+        offsets, total = plan_memory(blocks := self._blocks())
         source = self._source(self._function(blocks, offsets))
         return CPart(self._header(), source, scratch=(total + SLACK) // 4)
 
@@ -285,10 +284,9 @@ class _NetworkWriter(OperationWriter):
                 )
             case Reshape():
                 view = self.views[node.input]
-                units = view.mels * view.channels  # of one column, one after another
-                if node.shape != (len(view.columns), units):
+                if node.shape != (len(view.columns), view.size):
                     raise ExportError(f"{node.output}: a reshape over time has no C form")
-                self.views[node.output] = replace(view, mels=1, channels=units)
+                self.views[node.output] = replace(view, mels=1, channels=view.size)
             case Conv2D() | Linear() | Add() | Multiply() | Sigmoid() | Tanh() | MaxPool():
                 self._compute(node)
             case _:
@@ -398,6 +396,5 @@ class _NetworkWriter(OperationWriter):
         if view.integer:
             self._dequantise(view, result, self.qparams[port.tensor])
         else:
-            pairs = [((x, y), view.size) for x, y in zip(view.columns, result.columns, strict=True)]
-            for (source, target), count in join_runs(pairs, (1, 1)):
-                self._line(f"memcpy({target}, {source}, {count * 4});")
+            for source, target in zip(view.columns, result.columns, strict=True):
+                self._line(f"memcpy({target}, {source}, {view.size * 4});")
