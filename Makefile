@@ -86,7 +86,7 @@ day: $(INSTALLED)
 proof: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow -s
 
-# C against LiteRT, bit by bit, on all recordings and with all compilers and kernels at hand: hours.
+# C against LiteRT, bit by bit, on all recordings and with all compilers and kernels at hand: an hour.
 proof-c: $(INSTALLED)
 	$(BIN)/python tools/c_proof.py $(DATA)
 
