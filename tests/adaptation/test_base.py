@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
 
 
-@pytest.mark.skipif(find_spec("ai_edge_litert") is None, reason="ai_edge_litert is not installed")
-def test_recurrent_models_are_refused() -> None:
+@needs_torch
+def test_recurrent_models_are_refused(artefacts: Artefacts) -> None:
     with pytest.raises(ContractError, match=r"recurrent layers.*such as fuse-50-int8"):
-        Base.open("resnet-int8")
+        Base.open(artefacts.folder / "step-int8.tflite")
 
 
 @needs_torch

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -17,6 +17,9 @@ from edge_asc import StreamingClassifier, audio
 from edge_asc.engine import open_runtime
 from edge_asc.manifest import Manifest
 from edge_asc.zoo import zoo_path
+
+if TYPE_CHECKING:
+    from artefacts import Artefacts
 
 # What no device has. None makes a module look as if it were not installed.
 ABSENT = ("torch", "onnx", "sklearn", "safetensors", "flatbuffers", "msgspec")
@@ -172,7 +175,7 @@ def test_no_file_that_exists_is_overwritten(sounds: Path, tmp_path: Path) -> Non
     assert sorted(path.name for path in tmp_path.iterdir()) == ["base", "mine.tflite"]
 
 
-def test_inputs_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+def test_inputs_that_cannot_be_used_are_named(tmp_path: Path, artefacts: Artefacts) -> None:
     write_sounds(tmp_path / "one", "hiss", 3)
     write_sounds(tmp_path / "broken", "hiss", 2)
     write_sounds(tmp_path / "broken", "tone", 2)
@@ -182,7 +185,7 @@ def test_inputs_that_cannot_be_used_are_named(tmp_path: Path) -> None:
         ((tmp_path / "one",), "expected two classes or more"),
         ((tmp_path / "broken",), "0.wav"),
         ((tmp_path / "one", "--other", tmp_path / "empty"), "holds no sound files"),
-        ((tmp_path / "one", "--model", "resnet-int8"), "recurrent layers"),
+        ((tmp_path / "one", "--model", artefacts.folder / "step-int8.tflite"), "recurrent layers"),
     ):
         done = run("adapt", *arguments, "--output", tmp_path / "out")
         assert done.returncode == 2, done.stderr
