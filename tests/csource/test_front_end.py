@@ -25,11 +25,11 @@ ENTRY = """
 void toy_run(const int16_t *samples, size_t frames, float *features);
 void toy_run(const int16_t *samples, size_t frames, float *features)
 {
-    static toy_audio audio;
-    memset(&audio, 0xA5, sizeof audio);
+    static int16_t audio[TOY_WINDOW];
+    memset(scratch, 0xA5, sizeof scratch);
     for (size_t i = 0; i < frames; i++) {
-        memcpy(audio.samples, samples + i * TOY_HOP, sizeof audio.samples);
-        toy_frame(audio.samples, features + i * TOY_MELS);
+        memcpy(audio, samples + i * TOY_HOP, sizeof audio);
+        toy_frame(audio, features + i * TOY_MELS);
     }
 }
 

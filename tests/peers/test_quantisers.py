@@ -18,7 +18,7 @@ from edge_asc.engine import open_runtime
 from edge_asc.errors import DatasetError, MissingExtraError
 from edge_asc.streaming import Stream
 from edge_asc_bench.kinds import Quantisation, QuantisedFile, load
-from edge_asc_peers import quantiser as quantiser_module
+from edge_asc_peers import package
 from edge_asc_peers.commands.quantisers import file_table
 from edge_asc_peers.quantisation import Clips, quantise, quantise_by
 from edge_asc_peers.quantiser import QUANTISERS
@@ -96,7 +96,7 @@ def test_a_quantiser_that_is_not_installed_is_absent_with_the_reason(
     def find_none(name: str) -> str:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(quantiser_module, "version", find_none)
+    monkeypatch.setattr(package, "version", find_none)
     results = quantise_by("nncf", {"onnx": recording}, tmp_path)
     assert not results.versions
     assert not results.files

@@ -12,7 +12,7 @@ from edge_asc.engines.c import read_c_contract
 from edge_asc.tool import CommandLine, run_tool
 from edge_asc_arm.board import BOARDS, Board
 from edge_asc_arm.emulator import QEMU, compile_plugin
-from edge_asc_export.c.file import prefix_of, stem_of
+from edge_asc_export.c.file import name_program
 
 SOURCES = Path(str(files("edge_asc_arm"))) / "sources"
 SYSTEM_QEMU = "qemu-system-arm"
@@ -30,7 +30,7 @@ class Processor:
         compiler: the command of a C compiler for it.
         emulator: the command that a program follows; empty for this machine.
         optimisation: level that suits it: on microcontrollers, -O3 takes more flash and hardly fewer instructions.
-        memory: bytes for code and as many for data, where there is no operating system, such as "512K"; "" elsewhere.
+        memory: bytes for code, and as many for data, such as "512K", where there is no operating system; else "".
     """
 
     name: str
@@ -78,10 +78,7 @@ def read_compiler_version(processor: Processor) -> str:
 
 def fill(template: str, artefact: Path) -> str:
     """Return a C source with the names of an artefact in the place of those that begin with "prefix" or "PREFIX"."""
-    contract = read_c_contract(artefact, artefact.read_bytes())
-    prefix = prefix_of(contract)
-    named = template.replace('"prefix.h"', f'"{stem_of(contract)}.h"')
-    return named.replace("prefix_", f"{prefix}_").replace("PREFIX_", f"{prefix.upper()}_")
+    return name_program(template, read_c_contract(artefact, artefact.read_bytes()))
 
 
 def compile_program(processor: Processor, artefact: Path, main: Path, folder: Path, flags: Sequence[str]) -> Path:

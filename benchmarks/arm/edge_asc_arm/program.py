@@ -9,6 +9,7 @@ import numpy as np
 from edge_asc.data.scenes import generate_scene
 from edge_asc.engines.c import ENGINE, read_c_contract
 from edge_asc.frontend import LogMel
+from edge_asc.tensors import INT16, to_int16
 from edge_asc_arm.emulator import SECONDS
 from edge_asc_arm.guest import DECISIONS, WARM_UP
 from edge_asc_arm.marks import count_program_parts, read_marks
@@ -38,9 +39,9 @@ def count_program(processor: Processor, artefact: Path, folder: Path) -> tuple[s
     folder = folder / artefact.stem
     folder.mkdir(parents=True)
     front_end = read_c_contract(artefact, artefact.read_bytes()).front_end
-    samples = np.rint(generate_scene("park", 1, SECONDS) * 32768).clip(-32768, 32767).astype("<i2")
-    samples.tofile(folder / "samples.bin")
-    LogMel(front_end)(samples.astype(np.float32) / np.float32(32768)).astype("<f4").tofile(folder / "features.bin")
+    samples = to_int16(generate_scene("park", 1, SECONDS))
+    samples.astype("<i2").tofile(folder / "samples.bin")
+    LogMel(front_end)(samples * np.float32(INT16.scale)).astype("<f4").tofile(folder / "features.bin")
     main, counts = folder / "main.c", folder / "counts.txt"
     main.write_text(fill((SOURCES / "cost.c").read_text(), artefact))
     flags = [processor.optimisation, f"-DWARM_UP={WARM_UP}", f"-DDECISIONS={DECISIONS}"]

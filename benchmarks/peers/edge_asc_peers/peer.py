@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,10 +12,11 @@ import numpy.typing as npt
 
 from edge_asc.contract import Signature, StreamContract
 from edge_asc.engine import Engine
-from edge_asc.errors import ContractError, MissingExtraError
+from edge_asc.errors import ContractError
 from edge_asc.loop import Loop
 from edge_asc.registry import Registry
 from edge_asc.runtime import Runtime, Tensors, check_inputs
+from edge_asc_peers.package import installed_version
 
 CONTRACT = "contract.json"
 # The peers of the reference and of the artefacts: a measurement has them in any case.
@@ -90,12 +90,7 @@ class Peer(Runtime):
         Raises:
             MissingExtraError: the package is not installed.
         """
-        try:
-            return version(cls.distribution)
-        except PackageNotFoundError as error:
-            raise MissingExtraError(
-                f"{cls.name}: {cls.distribution} is not installed; run: pip install {cls.distribution}"
-            ) from error
+        return installed_version(cls.distribution, cls.name)
 
     @classmethod
     @abstractmethod

@@ -138,7 +138,7 @@ def compare(
     evaluation = evaluate_recordings(clips.evaluation, [str(checkpoint)], runtimes, lengths, progress=progress)
     quantisation = Quantisation(
         calibration=clips.describe_calibration(),
-        steps=sum(1 for _ in recordings["onnx"]),
+        steps=recordings["onnx"].count_steps(),
         versions=versions,
         files={title: _describe_file(path) for title, path in files.items()},
         absent=absent,

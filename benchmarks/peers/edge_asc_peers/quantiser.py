@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from edge_asc.errors import MissingExtraError
 from edge_asc.registry import Registry
 from edge_asc.runtime import Tensors
+from edge_asc_peers.package import installed_version
 
 # Of a float artefact, the inputs of calibration steps by name, and the path of the quantised file, which it writes.
 Quantise = Callable[[Path, Sequence[Tensors], Path], None]
@@ -38,12 +37,7 @@ class Quantiser:
         Raises:
             MissingExtraError: the package is not installed.
         """
-        try:
-            return version(self.distribution)
-        except PackageNotFoundError as error:
-            raise MissingExtraError(
-                f"{self.distribution} is not installed; run: pip install {self.distribution}"
-            ) from error
+        return installed_version(self.distribution)
 
 
 QUANTISERS: Registry[Quantiser] = Registry("edge_asc.quantisers", Quantiser, "QUANTISER", "quantiser")

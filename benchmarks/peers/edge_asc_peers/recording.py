@@ -28,6 +28,11 @@ class Recording:
     artefact: Path
     features: tuple[Array, ...]
 
+    def count_steps(self) -> int:
+        """Return the number of steps, which no model computes."""
+        size = open_runtime(self.artefact).contract.signature("step").frames
+        return sum(len(clip) // size for clip in self.features)
+
     def __iter__(self) -> Iterator[Tensors]:
         """Yield the inputs of each step by name, clip after clip; they are computed anew at each iteration."""
         runtime = open_runtime(self.artefact)

@@ -24,7 +24,7 @@ from edge_asc_export.c.network import write_network
 from edge_asc_export.c.part import CPart, join_sources
 from edge_asc_export.c.rules import generate_rules
 from edge_asc_export.c.stream import generate_stream
-from edge_asc_export.c.template import read_source
+from edge_asc_export.c.template import read_source, rename
 from edge_asc_export.c.text import comment, identifier, table
 from edge_asc_export.front_end import detach_front_end
 from edge_asc_export.pipeline import Lowered
@@ -146,6 +146,19 @@ def prefix_of(contract: StreamContract) -> str:
     return identifier(stem_of(contract))
 
 
+def name_program(text: str, contract: StreamContract) -> str:
+    """Return a C source that uses an artefact, with its names in the place of "prefix.h", "prefix_" and "PREFIX_"."""
+    return rename(text.replace('"prefix.h"', f'"{stem_of(contract)}.h"'), prefix_of(contract))
+
+
+def dump_contract(contract: StreamContract) -> str:
+    """Return the contract as JSON that nothing puts another one in the place of, since its rules are compiled.
+
+    What rewrites contracts looks for the begin of their text, which has a space here.
+    """
+    return contract.dumps().replace("{", "{ ", 1)
+
+
 def _title(contract: StreamContract) -> str:
     return (
         f"{stem_of(contract)}: a classifier of sounds, written by edge-asc {contract.provenance.edge_asc}. "
@@ -154,8 +167,7 @@ def _title(contract: StreamContract) -> str:
 
 
 def _contract_comment(contract: StreamContract) -> str:
-    # A space after the brace: rules are compiled, so that nothing may put another contract in its place.
-    text = contract.dumps().replace("*/", "*\\/").replace("/*", "\\/*").replace("{", "{ ", 1)
+    text = dump_contract(contract).replace("*/", "*\\/").replace("/*", "\\/*")
     return f"/* {METADATA_KEY}\n{text}\n*/"
 
 

@@ -58,7 +58,7 @@ class Filters:
 
 
 def generate_front_end(prefix: str, front_end: FrontEnd) -> CPart:
-    """Return the type `PREFIX_audio` and the function that computes one frame of features.
+    """Return the function that computes one frame of features.
 
         static void PREFIX_frame(const int16_t *samples, float *features);
 
@@ -93,7 +93,7 @@ def generate_front_end(prefix: str, front_end: FrontEnd) -> CPart:
     source = "".join(f"#define {name} {value}\n" for name, value in constants.items())
     source += "\n" + "\n".join(table(name, values) for name, values in _tables(front_end, filters).items())
     source += "\n" + read_source("front_end.c", prefix)
-    return CPart(f"{header}\n{read_source('front_end.h', prefix)}", make_exact(source), scratch=2 * window)
+    return CPart(header, make_exact(source), scratch=2 * window)
 
 
 def _tables(front_end: FrontEnd, filters: Filters) -> dict[str, npt.NDArray[np.generic]]:

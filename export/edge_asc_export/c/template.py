@@ -12,7 +12,16 @@ def read_source(name: str, prefix: str) -> str:
         name: of a file in `sources`.
         prefix: a C identifier, in lower case.
     """
-    text = files("edge_asc_export.c").joinpath("sources", name).read_text(encoding="utf-8")
+    return rename(read_text(name), prefix)
+
+
+def read_text(name: str) -> str:
+    """Return a C source of this package as it is."""
+    return files("edge_asc_export.c").joinpath("sources", name).read_text(encoding="utf-8")
+
+
+def rename(text: str, prefix: str) -> str:
+    """Return C source with `prefix` in all names that begin with "prefix" or "PREFIX"."""
     return text.replace("prefix_", f"{prefix}_").replace("PREFIX_", f"{prefix.upper()}_")
 
 

@@ -15,8 +15,8 @@ from edge_asc.engines.c import TIMEOUT, read_c_contract
 from edge_asc.errors import ExportError
 from edge_asc.seal import seal
 from edge_asc.tool import CommandLine, run_tool
-from edge_asc_export.c.file import prefix_of, stem_of
-from edge_asc_export.c.template import read_source
+from edge_asc_export.c.file import dump_contract, name_program
+from edge_asc_export.c.template import read_text
 
 TOOLS = ("clang", "wasm-ld")
 # Vectors of 128 bits, and instructions in place of memcpy and memset: since 2021, in Safari since 2023.
@@ -50,13 +50,11 @@ def compile_wasm(path: Path) -> bytes:
     contract = read_c_contract(path, path.read_bytes())
     with tempfile.TemporaryDirectory() as folder:
         module, shim = Path(folder) / "module.wasm", Path(folder) / "wasm.c"
-        shim.write_text(read_source("wasm.c", prefix_of(contract)).replace("STEM", stem_of(contract)), encoding="utf-8")
+        shim.write_text(name_program(read_text("wasm.c"), contract), encoding="utf-8")
         sources: CommandLine = ["-I", path.parent.resolve(), path.resolve(), shim]
         command = ["clang", *TARGET, "-std=c99", *OPTIMISE, *LINK, *sources, "-o", module]
         run_tool(command, f"{path}: cannot be compiled to WebAssembly", whole_output=True, timeout=TIMEOUT)
-        # A space after the brace: rules are compiled, so that nothing may put another contract in its place.
-        text = contract.dumps().replace("{", "{ ", 1)
-        return seal(module.read_bytes() + _custom_section(METADATA_KEY, text.encode()))
+        return seal(module.read_bytes() + _custom_section(METADATA_KEY, dump_contract(contract).encode()))
 
 
 def _custom_section(name: str, content: bytes) -> bytes:

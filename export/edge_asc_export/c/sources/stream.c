@@ -1,11 +1,11 @@
 /* The stream: samples to decisions and events. */
 
 /* Make room for the samples of the next frame. */
-static void shift_samples(prefix_audio *audio)
+static void shift_samples(int16_t *samples)
 {
     for (size_t i = PREFIX_HOP; i < PREFIX_WINDOW; i += PREFIX_HOP) {
         const size_t count = PREFIX_WINDOW - i < PREFIX_HOP ? PREFIX_WINDOW - i : PREFIX_HOP;
-        memcpy(audio->samples + i - PREFIX_HOP, audio->samples + i, count * sizeof audio->samples[0]);
+        memcpy(samples + i - PREFIX_HOP, samples + i, count * sizeof *samples);
     }
 }
 
@@ -54,7 +54,7 @@ void prefix_init(prefix_stream *stream, prefix_event_handler handler, void *cont
 
 void prefix_reset(prefix_stream *stream)
 {
-    memset(&stream->audio, 0, sizeof stream->audio);
+    memset(stream->audio, 0, sizeof stream->audio);
     prefix_reset_states(&stream->states);
     reset_belief(&decision_rule, &stream->decision_belief);
     reset_belief(&event_rule, &stream->event_belief);
@@ -69,7 +69,7 @@ void prefix_reset(prefix_stream *stream)
 
 int prefix_push(prefix_stream *stream, const int16_t *samples, size_t count)
 {
-    int16_t *hop = stream->audio.samples + (PREFIX_WINDOW - PREFIX_HOP);
+    int16_t *hop = stream->audio + (PREFIX_WINDOW - PREFIX_HOP);
     int decisions = 0;
     while (count > 0) {
         const size_t missing = PREFIX_HOP - stream->filled;
@@ -81,8 +81,8 @@ int prefix_push(prefix_stream *stream, const int16_t *samples, size_t count)
         if (stream->filled == PREFIX_HOP) {
             stream->filled = 0;
             stream->loudness += measure_loudness(hop);
-            prefix_frame(stream->audio.samples, stream->features + stream->frames * PREFIX_MELS);
-            shift_samples(&stream->audio);
+            prefix_frame(stream->audio, stream->features + stream->frames * PREFIX_MELS);
+            shift_samples(stream->audio);
             stream->frames++;
         }
         if (stream->frames == PREFIX_FRAMES) {

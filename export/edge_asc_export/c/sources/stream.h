@@ -12,7 +12,7 @@ typedef struct {
 /* One stream of audio. The caller provides its memory, PREFIX_MEMORY bytes: a static variable, for example. All members
    are private to the functions below. */
 typedef struct {
-    prefix_audio audio;
+    int16_t audio[PREFIX_WINDOW]; /* the newest window of samples */
     prefix_states states;
     prefix_belief decision_belief;
     prefix_belief event_belief;

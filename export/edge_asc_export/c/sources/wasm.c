@@ -1,5 +1,5 @@
 /* One stream for JavaScript, which calls functions of numbers and reads tables from the memory. */
-#include "STEM.h"
+#include "prefix.h"
 
 #define EXPORT(name) __attribute__((export_name(#name)))
 

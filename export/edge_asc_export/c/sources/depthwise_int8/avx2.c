@@ -7,17 +7,11 @@ static void depthwise_int8(const depthwise_int8_layer *layer, const int8_t *cons
                            size_t count)
 {
     const size_t channels = layer->channels;
+    if (channels < 8) {
+        depthwise_few(layer, taps, step, y, count);
+        return;
+    }
     for (size_t pixel = 0; pixel < count; pixel++, y += channels) {
-        if (channels < 8) {
-            for (size_t c = 0; c < channels; c++) {
-                int32_t sum = layer->bias[c];
-                for (size_t tap = 0; tap < layer->taps; tap++) {
-                    sum += taps[tap][pixel * step + c] * layer->weights[tap * channels + c];
-                }
-                y[c] = requantise(sum, layer->scales[c], layer->zero_point, layer->low);
-            }
-            continue;
-        }
         for (size_t next = 0; next < channels; next += 8) {
             const size_t c = next + 8 <= channels ? next : channels - 8; /* the last eight may overlap */
             __m256i sums = _mm256_loadu_si256((const __m256i *)(const void *)(layer->bias + c));

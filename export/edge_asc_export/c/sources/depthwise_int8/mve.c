@@ -30,17 +30,14 @@ static void depthwise_int8(const depthwise_int8_layer *layer, const int8_t *cons
                            size_t count)
 {
     const size_t channels = layer->channels;
+    if (channels < 16) {
+        depthwise_few(layer, taps, step, y, count);
+        return;
+    }
     for (size_t pixel = 0; pixel < count; pixel++, y += channels) {
-        for (size_t next = 0; next < channels && channels >= 16; next += 16) {
+        for (size_t next = 0; next < channels; next += 16) {
             /* The last sixteen may overlap. */
             depthwise_sixteen(layer, taps, pixel * step, y, next + 16 <= channels ? next : channels - 16);
-        }
-        for (size_t c = 0; c < channels && channels < 16; c++) {
-            int32_t sum = layer->bias[c];
-            for (size_t tap = 0; tap < layer->taps; tap++) {
-                sum += taps[tap][pixel * step + c] * layer->weights[tap * channels + c];
-            }
-            y[c] = requantise(sum, layer->scales[c], layer->zero_point, layer->low);
         }
     }
 }

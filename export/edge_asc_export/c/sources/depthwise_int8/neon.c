@@ -69,20 +69,16 @@ static NEON_INLINE void depthwise_int8(const depthwise_int8_layer *layer, const 
                            size_t count)
 {
     const size_t channels = layer->channels;
-    for (size_t next = 0; next < channels && channels >= 16; next += 16) {
+    if (channels < 16) {
+        depthwise_few(layer, taps, step, y, count);
+        return;
+    }
+    for (size_t next = 0; next < channels; next += 16) {
         const size_t c = next + 16 <= channels ? next : channels - 16; /* the last sixteen may overlap */
         if (layer->taps == 3) {
             depthwise_three(layer, taps, step, y, count, c);
         } else {
             depthwise_sixteen(layer, taps, step, y, count, c);
         }
-    }
-    for (size_t i = 0; i < count * channels && channels < 16; i++) {
-        const size_t pixel = i / channels, c = i % channels;
-        int32_t sum = layer->bias[c];
-        for (size_t tap = 0; tap < layer->taps; tap++) {
-            sum += taps[tap][pixel * step + c] * layer->weights[tap * channels + c];
-        }
-        y[i] = requantise(sum, layer->scales[c], layer->zero_point, layer->low);
     }
 }

@@ -9,7 +9,11 @@ static void depthwise_int8(const depthwise_int8_layer *layer, const int8_t *cons
                            size_t count)
 {
     const size_t channels = layer->channels;
-    for (size_t next = 0; next < channels && channels >= 8; next += 8) {
+    if (channels < 8) {
+        depthwise_few(layer, taps, step, y, count);
+        return;
+    }
+    for (size_t next = 0; next < channels; next += 8) {
         const size_t c = next + 8 <= channels ? next : channels - 8; /* the last eight may overlap */
         for (size_t pixel = 0; pixel < count; pixel++) {
             v128_t first = wasm_v128_load(layer->bias + c), second = wasm_v128_load(layer->bias + c + 4);
@@ -25,13 +29,5 @@ static void depthwise_int8(const depthwise_int8_layer *layer, const int8_t *cons
             const v128_t result = requantise_simd128(first, second, layer->scales + c, layer->zero_point, layer->low);
             wasm_v128_store64_lane(y + pixel * channels + c, result, 0);
         }
-    }
-    for (size_t i = 0; i < count * channels && channels < 8; i++) {
-        const size_t pixel = i / channels, c = i % channels;
-        int32_t sum = layer->bias[c];
-        for (size_t tap = 0; tap < layer->taps; tap++) {
-            sum += taps[tap][pixel * step + c] * layer->weights[tap * channels + c];
-        }
-        y[i] = requantise(sum, layer->scales[c], layer->zero_point, layer->low);
     }
 }
