@@ -25,7 +25,8 @@ class Calibration:
         clips_sha256: SHA-256 of their raw log-mel.
         levels_db: input levels at which each clip was run, dB.
         method: how a range follows from the values, such as "minmax" or "mse".
-        mean_logit_error: mean absolute error of the logits by method, where several were tried.
+        kl: mean divergence of the probabilities of a step from those of float, nats, by method, where several were
+            tried.
         warnings: doubts about the clips, one sentence each.
     """
 
@@ -36,7 +37,7 @@ class Calibration:
     clips_sha256: str = ""
     levels_db: tuple[float, ...] = ()
     method: str = ""
-    mean_logit_error: Mapping[str, float] = field(default_factory=dict)
+    kl: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, JsonValue]:
@@ -60,7 +61,7 @@ class Calibration:
             clips_sha256=value.text("clips_sha256", ""),
             levels_db=value.numbers("levels_db", ()),
             method=value.text("method", ""),
-            mean_logit_error=value.child_or_empty("mean_logit_error").number_items(),
+            kl=value.child_or_empty("kl").number_items(),
             warnings=value.texts("warnings", ()),
         )
 

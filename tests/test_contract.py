@@ -42,7 +42,7 @@ CALIBRATION = Calibration(
     clips_sha256="ab",
     levels_db=(0, -10),
     method="mse",
-    mean_logit_error={"mse": 0.5, "minmax": 0.75},
+    kl={"mse": 0.5, "minmax": 0.75},
     warnings=("1 clip is silent",),
 )
 PROVENANCE = Provenance(
@@ -118,7 +118,7 @@ def test_json_keeps_the_names_of_its_fields() -> None:
             "clips_sha256": "ab",
             "levels_db": [0, -10],
             "method": "mse",
-            "mean_logit_error": {"mse": 0.5, "minmax": 0.75},
+            "kl": {"mse": 0.5, "minmax": 0.75},
             "warnings": ["1 clip is silent"],
         },
     }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
-from typing import Literal, TypeVar, get_args
+from typing import Literal, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -26,12 +27,23 @@ from edge_asc_export.graph import Graph, group_tied
 from edge_asc_export.lowering import lower_gru, lower_step, lower_window
 from edge_asc_export.passes.equalise import equalise_by_plan, groups
 from edge_asc_export.passes.expand_gru import expand_gru
-from edge_asc_export.plan import Equalisation, Plan, SharedRange, Sharing, digest, front_end_digest, sharing_of_all
+from edge_asc_export.plan import (
+    Equalisation,
+    Plan,
+    SharedRange,
+    Sharing,
+    digest,
+    front_end_digest,
+    saturation,
+    sharing_of_all,
+)
+from edge_asc_export.ranges import BINS, METHODS, Histogram, Method, Values, choose_ranges
 from edge_asc_export.scheme import SCHEMES
+from edge_asc_export.sensitivity import STREAMS, Tracing, trace
 from edge_asc_export.simulation import Observer, Simulation
 
-Method = Literal["auto", "minmax", "percentile", "mse"]
-METHODS: tuple[Method, ...] = get_args(Method)
+Choice = Literal["auto", Method]
+CHOICES: tuple[Choice, ...] = ("auto", *METHODS)
 
 # Input levels, dB, that the ranges cover: microphones differ, and quiet audio reaches other corners than loud audio.
 LEVELS = (0.0, -15.0, -30.0)
@@ -39,15 +51,14 @@ BATCH = 64
 MOST_CLIPS = 128
 JUDGED_CLIPS = 32
 FEW_CLIPS = 16
+# Batches of each level and length that sensitivities are taken on.
+TRACED_BATCHES = 2
 LARGEST_SCALE = 1e3
-BINS = 2048
-PERCENTILE = 0.99999
 # How far a tensor that dense layers read is equalised: their weights take up what the activations lose.
 DENSE_EXPONENT = 0.75
 
 T = TypeVar("T")
 Features = Sequence[Array]
-Histogram = npt.NDArray[np.float64]
 # The graphs of a model, by the number of frames of the clips that they are run on.
 Graphs = Mapping[int, tuple[Graph, ...]]
 
@@ -72,15 +83,14 @@ def calibrate(
     front_end: FrontEnd,
     features: Features,
     *,
-    method: Method = "auto",
+    method: Choice = "auto",
     source: Source | None = None,
     progress: Progress = SILENT,
 ) -> Plan:
     """Record the int8 plan of a model: equalisation, and the range of every tensor.
 
-    Ranges span all values ("minmax"), all but one in 100,000 on either side ("percentile"), or what gives the least
-    squared error of a tensor's own rounding ("mse"). "auto" simulates the integer model with each of them and keeps
-    the one whose logits are nearest to float on the calibration clips.
+    `ranges.choose_ranges` has the methods. "auto" simulates the integer model with each of them and keeps the one whose
+    probabilities are nearest to those of float on the calibration clips.
 
     Args:
         model: trained, in evaluation mode.
@@ -93,22 +103,21 @@ def calibrate(
     Raises:
         ExportError: no clips, NaN, nothing but silence in them, or an unknown method.
     """
-    if method not in METHODS:
-        raise ExportError(f"calibration method is {method!r}; expected {', '.join(METHODS)}")
+    if method not in CHOICES:
+        raise ExportError(f"calibration method is {method!r}; expected {', '.join(CHOICES)}")
     features, source = evenly(features, MOST_CLIPS), source or Source()
     batches = _batches(front_end, features)
-    candidates: tuple[Method, ...] = ("minmax", "percentile", "mse") if method == "auto" else (method,)
+    candidates: tuple[Method, ...] = METHODS if method == "auto" else (method,)
     total = 2 + (candidates != ("minmax",)) + len(candidates) * (method == "auto")
     with progress.phase("recording activation ranges", total) as phase:
         recording = _Recording.start(model, front_end, batches, phase)
         ranges = recording.ranges_by(candidates)
         plans = {each: replace(recording.plan, ranges=chosen) for each, chosen in ranges.items()}
-        errors: dict[Method, float] = {}
-        if method == "auto":
+        divergences: dict[Method, float] = {}
+        if len(candidates) > 1:
             judged = _batches(front_end, evenly(features, JUDGED_CLIPS))
-            for each, plan in plans.items():
-                errors[each] = recording.logit_error(plan, judged)
-    chosen = min(errors, key=lambda each: errors[each]) if errors else method
+            divergences = {each: recording.divergence(plan, judged) for each, plan in plans.items()}
+    chosen = min(plans, key=lambda each: divergences.get(each, 0.0))
     record = Calibration(
         data=source.data,
         recorded_on=source.recorded_on,
@@ -117,7 +126,7 @@ def calibrate(
         clips_sha256=hashlib.sha256(b"".join(np.ascontiguousarray(clip).tobytes() for clip in features)).hexdigest(),
         levels_db=LEVELS,
         method=chosen,
-        mean_logit_error={each: float(f"{error:.4g}") for each, error in errors.items()},
+        kl={each: float(f"{divergence:.4g}") for each, divergence in divergences.items()},
         warnings=tuple(_warnings(front_end, features, source.classes)),
     )
     return replace(plans[chosen], provenance=record, front_end=front_end_digest(front_end))
@@ -159,22 +168,22 @@ class _Recording:
 
     def ranges_by(self, methods: Sequence[Method]) -> dict[Method, tuple[SharedRange, ...]]:
         """Return the ranges that each method chooses."""
-        histograms: list[Histogram] = []
+        values: list[Values] = []
         if tuple(methods) != ("minmax",):
-            histograms = _histograms(self.spans, self.equalised, self.batches)
+            values = _count_values(self.spans, self.equalised, self.batches)
             self.phase.advance()
-        return {method: _ranges(method, self.spans, histograms) for method in methods}
+        return {method: choose_ranges(method, self.spans, values) for method in methods}
 
-    def logit_error(self, plan: Plan, batches: Sequence[Tensor]) -> float:
-        """Return the mean error of the logits of the simulated integer model."""
+    def divergence(self, plan: Plan, batches: Sequence[Tensor]) -> float:
+        """Return the mean divergence of the probabilities of the simulated integer model from those of float, nats."""
         total, count = 0.0, 0
         for batch in batches:
             frames = batch.shape[3]
-            expected = _run([Simulation(graph) for graph in self.lowered[frames]], batch)
-            integer = [Simulation(graph, dtype=torch.float64, plan=plan) for graph in self.equalised[frames]]
-            actual = _run(integer, batch)
-            total += float((actual - expected).abs().sum())
-            count += actual.numel()
+            expected = _run([Simulation(graph) for graph in self.lowered[frames]], batch).double().log_softmax(2)
+            integer = [Simulation(graph, plan=plan) for graph in self.equalised[frames]]
+            actual = _run(integer, batch).double().log_softmax(2)
+            total += float((expected.exp() * (expected - actual)).sum())
+            count += actual[..., 0].numel()
         self.phase.advance()
         return total / count
 
@@ -239,65 +248,43 @@ def _spans(shared: Sequence[Sharing], models: Graphs, batches: Sequence[Tensor])
     _observe(models, batches, observe)
     for graph in next(iter(models.values())):
         seen |= {name: (float(value.min()), float(value.max())) for name, value in graph.constants.items()}
+    limits = saturation(expand_gru(graph) for graph in next(iter(models.values())))
     spans = []
     for tensors, fixed in shared:
         known = [seen[tensor] for tensor in tensors if tensor in seen] or [(0.0, 0.0)]
-        low, high = fixed or (min(0.0, *(k[0] for k in known)), max(0.0, *(k[1] for k in known)))
+        limit = max(limits.get(tensor, math.inf) for tensor in tensors)
+        low, high = fixed or (
+            max(-limit, min(0.0, *(k[0] for k in known))),
+            min(limit, max(0.0, *(k[1] for k in known))),
+        )
         spans.append(SharedRange(tensors, low, high, fixed is not None))
     return spans
 
 
-def _histograms(spans: Sequence[SharedRange], models: Graphs, batches: Sequence[Tensor]) -> list[Histogram]:
-    """Count the values in equal bins of each recorded range."""
-    counts = [np.zeros(BINS) for _ in spans]
+def _count_values(spans: Sequence[SharedRange], models: Graphs, batches: Sequence[Tensor]) -> list[Values]:
+    """Count the values in equal bins of each recorded range, plainly and weighted by their sensitivity."""
+    counted = [Values(np.zeros(BINS), np.zeros(BINS)) for _ in spans]
     where = {tensor: i for i, span in enumerate(spans) for tensor in span.tensors if not span.fixed}
 
+    def count(into: Histogram, span: SharedRange, value: Tensor, weight: Tensor | None = None) -> None:
+        if span.high > span.low:
+            bins = ((value.double().flatten() - span.low) * (BINS / (span.high - span.low))).long().clamp_(0, BINS - 1)
+            into += torch.bincount(bins, weight, minlength=BINS).numpy()
+
     def observe(name: str, value: Tensor) -> None:
-        index = where.get(name)
-        if index is not None and spans[index].high > spans[index].low:
-            span = spans[index]
-            # In parts, since torch counts in single precision.
-            for part in torch.split(value.float().flatten(), 1 << 24):
-                counts[index] += torch.histc(part, BINS, span.low, span.high).double().numpy()
+        if (i := where.get(name)) is not None:
+            count(counted[i].counts, spans[i], value)
 
     _observe(models, batches, observe)
-    return counts
-
-
-def _ranges(method: Method, spans: Sequence[SharedRange], histograms: Sequence[Histogram]) -> tuple[SharedRange, ...]:
-    if method == "minmax":
-        return tuple(spans)
-    narrow = _percentile if method == "percentile" else _least_squares
-    ranges = []
-    for span, counts in zip(spans, histograms, strict=True):
-        if not span.fixed and counts.any():
-            low, high = narrow(counts, span.low, span.high)
-            span = replace(span, low=low, high=high)
-        ranges.append(span)
-    return tuple(ranges)
-
-
-def _percentile(counts: Histogram, low: float, high: float) -> tuple[float, float]:
-    share = np.cumsum(counts) / counts.sum()
-    edges = np.linspace(low, high, len(counts) + 1)
-    first, last = (int(np.searchsorted(share, at)) for at in (1.0 - PERCENTILE, PERCENTILE))
-    return min(0.0, float(edges[first])), max(0.0, float(edges[min(last + 1, len(counts))]))
-
-
-def _least_squares(counts: Histogram, low: float, high: float) -> tuple[float, float]:
-    """Return the range with the least squared error of rounding inside and clipping outside."""
-    middle = low + (np.arange(len(counts)) + 0.5) * (high - low) / len(counts)
-    shares = np.linspace(1.0, 0.2, 41)
-    best = (np.inf, low, high)
-    for bottom in low * shares if low < 0.0 else [0.0]:
-        below = np.maximum(bottom - middle, 0.0)
-        for top in high * shares if high > 0.0 else [0.0]:
-            outside = below + np.maximum(middle - top, 0.0)
-            rounding = ((top - bottom) / 255.0) ** 2 / 12.0
-            error = float(counts @ np.where(outside > 0.0, outside**2, rounding))
-            if error < best[0]:
-                best = (error, float(bottom), float(top))
-    return best[1], best[2]
+    generator = torch.Generator().manual_seed(0)
+    for batch in batches:
+        tracing = [Tracing(graph) for graph in models[batch.shape[3]]]
+        for streams in evenly(torch.split(batch, STREAMS), TRACED_BATCHES):
+            for each in trace(tracing, partial(_run, tracing, streams), generator):
+                if (i := where.get(each.tensor)) is not None and each.gradient:
+                    weight = sum(gradient.double() ** 2 for gradient in each.gradient)
+                    count(counted[i].weighted, spans[i], each.value, torch.as_tensor(weight).flatten())
+    return counted
 
 
 def _observe(models: Graphs, batches: Sequence[Tensor], observe: Observer) -> None:

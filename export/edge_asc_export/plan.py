@@ -6,7 +6,7 @@ import fnmatch
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
@@ -30,6 +30,9 @@ SCHEMA_VERSION = 2
 # leave the second one either.
 UNIT = (0.0, 255.0 / 256.0)
 SIGNED = (-1.0, 127.0 / 128.0)
+
+# Where the logistic function and tanh are within half an integer of their limits: ln(511) and artanh(255/256).
+SATURATED = {Sigmoid: math.log(511.0), Tanh: math.atanh(255.0 / 256.0)}
 
 # 16 bits have room to spare: other audio may exceed what was recorded.
 HEADROOM = 4.0
@@ -255,6 +258,20 @@ def sharing_of_all(graphs: list[Graph], clip: float) -> list[Sharing]:
     parts = [tensors for tensors, _ in each]
     names = dict.fromkeys(tensor for tensors in parts for tensor in tensors)
     return _with_ranges(group_tied(names, parts), fixed)
+
+
+def saturation(graphs: Iterable[Graph]) -> dict[str, float]:
+    """Return how far from zero a tensor matters that only gates read: beyond, their 8-bit results do not change."""
+    limits: dict[str, float] = {}
+    elsewhere: set[str] = set()
+    for graph in graphs:
+        elsewhere |= {port.tensor for port in graph.outputs}
+        for node in graph.nodes:
+            if isinstance(node, Sigmoid | Tanh):
+                limits[node.input] = max(limits.get(node.input, 0.0), SATURATED[type(node)])
+            else:
+                elsewhere |= set(node.inputs)
+    return {tensor: limit for tensor, limit in limits.items() if tensor not in elsewhere}
 
 
 def _with_ranges(groups: list[tuple[str, ...]], fixed: Mapping[str, Range]) -> list[Sharing]:

@@ -10,11 +10,11 @@ from edge_asc.errors import ExportError
 from edge_asc.models import CRNN
 from edge_asc.progress import SILENT, Progress
 from edge_asc.training.checkpoint import Checkpoint
-from edge_asc_export.calibration import MOST_CLIPS, Method, Source, calibrate, evenly
+from edge_asc_export.calibration import MOST_CLIPS, Choice, Source, calibrate, evenly
 from edge_asc_export.plan import Plan
 
 
-def record_plan(checkpoint: Path, data: Path, *, method: Method = "auto", progress: Progress = SILENT) -> Plan:
+def record_plan(checkpoint: Path, data: Path, *, method: Choice = "auto", progress: Progress = SILENT) -> Plan:
     """Record the quantisation plan of a checkpoint on a data set in TAU layout.
 
     Raises:

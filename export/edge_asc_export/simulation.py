@@ -77,7 +77,6 @@ class Simulation:
             result[port.name] = torch.zeros(streams, *full, dtype=self.dtype)
         return result
 
-    @torch.no_grad()
     def __call__(self, inputs: Mapping[str, Tensor], observe: Observer | None = None) -> dict[str, Tensor]:
         """Compute outputs by name from inputs by name; `observe(tensor name, value)` is called for every tensor."""
         values = dict(self._constants)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edge_asc.evaluation.accuracy import Accuracy
     from edge_asc.manifest import Manifest
     from edge_asc_export.bundle import ExportRequest
-    from edge_asc_export.calibration import Method
+    from edge_asc_export.calibration import Choice
     from edge_asc_export.plan import Plan
     from edge_asc_export.selection import Selection
 
@@ -71,7 +71,7 @@ class _Web:
 )
 @click.option(
     "--ranges",
-    type=click.Choice(["auto", "minmax", "percentile", "mse"]),
+    type=click.Choice(["auto", "minmax", "percentile", "mse", "balanced", "sensitivity"]),
     help="How --calibration chooses ranges [default: auto, the method nearest to float].",
 )
 @click.option(
@@ -125,7 +125,7 @@ def command(
     kind: InputKind,
     windows: tuple[int, ...],
     calibration: Path | None,
-    ranges: Method | None,
+    ranges: Choice | None,
     data: Path | None,
     fold: int | None,
     max_drop: float,
@@ -249,7 +249,7 @@ def _open_recordings(data: Path | None, fold: int | None, progress: ConsoleProgr
     return Recordings.open(data, fold, progress)
 
 
-def _record_plan(request: ExportRequest, data: Path | None, method: Method, progress: ConsoleProgress) -> Plan | None:
+def _record_plan(request: ExportRequest, data: Path | None, method: Choice, progress: ConsoleProgress) -> Plan | None:
     """Record another plan than the checkpoint's own, and print what may make it unfit."""
     if data is None:
         return None

@@ -1,0 +1,104 @@
+"""Sensitivity: how much the error of every value of a model changes its probabilities, by gradients.
+
+For small errors, the Kullback-Leibler divergence of the changed probabilities from the unchanged ones is half the
+quadratic form of the Fisher information in the errors (S. Kullback, Information Theory and Statistics, 1959, chapter
+2.6). It is estimated from gradients of the log-likelihood of labels that are drawn from the model's own probabilities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from edge_asc_export.graph import Concat, Fold, Graph, MaxPool, Node, Reshape, Slice, Unfold
+from edge_asc_export.simulation import Simulation
+
+# Draws of labels for each step, and streams at a time: a stream's whole computation is kept for the gradients.
+DRAWS = 2
+STREAMS = 8
+
+# Operations whose results are values of their input: an error arises where a value does.
+MOVES = (Concat, Fold, MaxPool, Reshape, Slice, Unfold)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The values of a tensor in one step of a batch of streams, and gradients.
+
+    Attributes:
+        tensor: its name.
+        value: (stream, …).
+        gradient: of the log-likelihood of drawn labels, summed over the steps with random signs, for each draw; None
+            where no output depends on the value. The mean square of a sum of errors, each times its gradient, is the
+            sum over the steps of twice the divergence that the errors cause.
+    """
+
+    tensor: str
+    value: Tensor
+    gradient: tuple[Tensor, ...] | None
+
+
+class Tracing(Simulation):
+    """A float simulation that keeps the values that arise in it, to take gradients with respect to them."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.values: list[tuple[str, Tensor]] = []
+        self.sources: frozenset[str] = frozenset()
+        super().__init__(graph)
+        self.sources = _find_sources(self.graph)
+
+    def round(self, name: str, value: Tensor) -> Tensor:
+        """Keep a value that arises here; nothing is rounded."""
+        if name not in self.sources:
+            return value
+        value = value.detach().requires_grad_() if not value.requires_grad else value
+        self.values.append((name, value))
+        return value
+
+
+def trace(
+    simulations: Sequence[Tracing],
+    run: Callable[[], Tensor],
+    generator: torch.Generator,
+    draws: int = DRAWS,
+) -> Iterator[Trace]:
+    """Yield the values of all steps of a batch of streams, and their gradients.
+
+    Args:
+        simulations: what `run` computes with.
+        run: returns logits, (stream, step, class).
+        generator: of the draws.
+        draws: of labels.
+    """
+    for simulation in simulations:
+        simulation.values.clear()
+    with torch.enable_grad():
+        logits = run()
+    log_p = torch.log_softmax(logits, dim=2)
+    streams, steps, classes = logits.shape
+    kept = [entry for simulation in simulations for entry in simulation.values]
+    tensors = [value for _, value in kept]
+    gradients: list[tuple[Tensor | None, ...]] = []
+    for draw in range(draws):
+        drawn = torch.multinomial(log_p.detach().exp().reshape(-1, classes), 1, generator=generator)
+        # Gradients of different steps may not cancel or add up: their products are to vanish on average.
+        signs = torch.randint(0, 2, (streams, steps), generator=generator) * 2.0 - 1.0
+        likelihood = (log_p.gather(2, drawn.reshape(streams, steps, 1))[..., 0] * signs).sum()
+        gradients.append(torch.autograd.grad(likelihood, tensors, retain_graph=draw + 1 < draws, allow_unused=True))
+    for (name, value), *each in zip(kept, *gradients, strict=True):
+        found = tuple(gradient for gradient in each if gradient is not None)
+        yield Trace(name, value.detach(), found or None)
+
+
+def _find_sources(graph: Graph) -> frozenset[str]:
+    """Return the tensors whose values arise in a graph: features, embeddings, and results of arithmetic."""
+    states = {source.tensor for source, _ in graph.states()}
+    inputs = {port.tensor for port in graph.inputs} - states
+    return frozenset(inputs | {node.output for node in graph.nodes if _computes(node)})
+
+
+def _computes(node: Node) -> bool:
+    return not isinstance(node, MOVES)
