@@ -131,6 +131,11 @@ class Plan:
                 qparams.update(dict.fromkeys(shared.tensors, shared.qparams(self.scheme)))
         return qparams
 
+    def find_idle(self) -> list[str]:
+        """Return the patterns of float tensors that name no tensor of this model."""
+        known = [tensor for shared in self.ranges for tensor in shared.tensors]
+        return [pattern for pattern in self.scheme.float_tensors if not fnmatch.filter(known, pattern)]
+
     def scales_of(self, graph: Graph) -> dict[str, tuple[float, ...]]:
         """Return the equalisation factors of a graph's tensors; none where activations are not static."""
         if not self.scheme.static:
@@ -167,8 +172,7 @@ class Plan:
                 f"the quantisation plan belongs to other weights ({self.model[:12]}…, expected {digest[:12]}…); name "
                 "the checkpoint that it was recorded on, or record it again with --calibration DIR"
             )
-        known = [tensor for shared in self.ranges for tensor in shared.tensors]
-        if idle := [pattern for pattern in self.scheme.float_tensors if not fnmatch.filter(known, pattern)]:
+        if idle := self.find_idle():
             raise ExportError(f"scheme {self.scheme.name}: no tensor of this model is called {', '.join(idle)}")
         planned = {tensor: shared for shared in self.ranges for tensor in shared.tensors}
         for tensors, _ in sharing(graph, 1.0):

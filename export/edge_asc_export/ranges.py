@@ -11,8 +11,11 @@ import numpy.typing as npt
 
 from edge_asc_export.plan import SharedRange
 
-Method = Literal["minmax", "percentile", "mse", "sensitivity"]
-METHODS: tuple[Method, ...] = get_args(Method)
+# Methods that choose each range from the values alone, and all methods.
+PlainMethod = Literal["mse", "percentile", "weighted", "minmax"]
+Method = Literal[PlainMethod, "divergence"]
+PLAIN_METHODS: tuple[PlainMethod, ...] = get_args(PlainMethod)
+METHODS: tuple[Method, ...] = (*PLAIN_METHODS, "divergence")
 
 BINS = 2048
 PERCENTILE = 0.99999
@@ -36,12 +39,14 @@ class Values:
     weighted: Histogram
 
 
-def choose_ranges(method: Method, spans: Sequence[SharedRange], values: Sequence[Values]) -> tuple[SharedRange, ...]:
+def choose_ranges(
+    method: PlainMethod, spans: Sequence[SharedRange], values: Sequence[Values]
+) -> tuple[SharedRange, ...]:
     """Return a range within each span.
 
     "minmax" keeps the span. "percentile" leaves out one value in 100,000 on either side. The others have the least
-    squared error of rounding inside and clipping outside: "mse" with the same weight for every value, "sensitivity"
-    mostly with the squared sensitivity of the outputs as the weight.
+    squared error of rounding inside and clipping outside: "mse" with the same weight for every value, "weighted" mostly
+    with the squared sensitivity of the outputs as the weight.
     """
     if method == "minmax":
         return tuple(spans)

@@ -180,6 +180,9 @@ SELECTION_ORDER = ("int8", "int8-float-gru", "int8-dynamic", "int16x8", "fp16", 
 
 AUTO = "auto"
 
+# What `auto` names an int8 scheme with the float tensors that it has found.
+MIXED = "int8-mixed"
+
 
 def find_scheme(name: str) -> Scheme:
     """Return a scheme by its name, or read it from a JSON file.

@@ -7,8 +7,9 @@ quadratic form of the Fisher information in the errors (S. Kullback, Information
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -24,21 +25,33 @@ STREAMS = 8
 MOVES = (Concat, Fold, MaxPool, Reshape, Slice, Unfold)
 
 
+# A tensor's name and a value of it, to its rounded value; the value itself where the tensor is not rounded.
+Rounding = Callable[[str, Tensor], Tensor]
+
+
 @dataclass(frozen=True)
 class Trace:
-    """The values of a tensor in one step of a batch of streams, and gradients.
+    """A value that arises in one step of a batch of streams, and how outputs depend on it.
 
     Attributes:
-        tensor: its name.
+        tensor: name of the tensor.
         value: (stream, …).
-        gradient: of the log-likelihood of drawn labels, summed over the steps with random signs, for each draw; None
+        gradients: of the log-likelihood of drawn labels, summed over the steps with random signs, for each draw; empty
             where no output depends on the value. The mean square of a sum of errors, each times its gradient, is the
             sum over the steps of twice the divergence that the errors cause.
     """
 
     tensor: str
     value: Tensor
-    gradient: tuple[Tensor, ...] | None
+    gradients: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Traces:
+    """All values that arise in a batch of streams; `steps` is the number of steps of all streams."""
+
+    values: tuple[Trace, ...]
+    steps: int
 
 
 class Tracing(Simulation):
@@ -59,19 +72,14 @@ class Tracing(Simulation):
         return value
 
 
-def trace(
-    simulations: Sequence[Tracing],
-    run: Callable[[], Tensor],
-    generator: torch.Generator,
-    draws: int = DRAWS,
-) -> Iterator[Trace]:
-    """Yield the values of all steps of a batch of streams, and their gradients.
+def trace(simulations: Sequence[Tracing], run: Callable[[], Tensor], generator: torch.Generator, draws: int) -> Traces:
+    """Return the values of all steps of a batch of streams, and their gradients.
 
     Args:
         simulations: what `run` computes with.
         run: returns logits, (stream, step, class).
         generator: of the draws.
-        draws: of labels.
+        draws: of labels, ≥ 1.
     """
     for simulation in simulations:
         simulation.values.clear()
@@ -81,16 +89,55 @@ def trace(
     streams, steps, classes = logits.shape
     kept = [entry for simulation in simulations for entry in simulation.values]
     tensors = [value for _, value in kept]
-    gradients: list[tuple[Tensor | None, ...]] = []
+    by_draw: list[tuple[Tensor | None, ...]] = []
     for draw in range(draws):
         drawn = torch.multinomial(log_p.detach().exp().reshape(-1, classes), 1, generator=generator)
         # Gradients of different steps may not cancel or add up: their products are to vanish on average.
         signs = torch.randint(0, 2, (streams, steps), generator=generator) * 2.0 - 1.0
         likelihood = (log_p.gather(2, drawn.reshape(streams, steps, 1))[..., 0] * signs).sum()
-        gradients.append(torch.autograd.grad(likelihood, tensors, retain_graph=draw + 1 < draws, allow_unused=True))
-    for (name, value), *each in zip(kept, *gradients, strict=True):
-        found = tuple(gradient for gradient in each if gradient is not None)
-        yield Trace(name, value.detach(), found or None)
+        by_draw.append(torch.autograd.grad(likelihood, tensors, retain_graph=draw + 1 < draws, allow_unused=True))
+    values = []
+    for (name, value), *each in zip(kept, *by_draw, strict=True):
+        gradients = tuple(gradient for gradient in each if gradient is not None)
+        values.append(Trace(name, value.detach(), gradients))
+    return Traces(tuple(values), streams * steps)
+
+
+def measure_noise(
+    simulations: Sequence[Tracing],
+    run: Callable[[Tensor], Tensor],
+    roundings: Sequence[Rounding],
+    batches: Sequence[Tensor],
+) -> list[dict[str, float]]:
+    """Return the divergence that each tensor's own rounding causes, nats a step, while all else is exact.
+
+    Errors of different tensors are taken as independent: the divergence of a model is about the sum over its tensors.
+    Errors of one tensor are not: what is clipped errs to one side everywhere.
+
+    Args:
+        simulations: what `run` computes with.
+        run: returns logits, (stream, step, class), of normalised log-mel, (stream, 1, mel, time).
+        roundings: each of all tensors; a result of it is for each of them.
+        batches: normalised log-mel, at most `STREAMS` streams each.
+    """
+    generator = torch.Generator().manual_seed(0)
+    noise: list[dict[str, float]] = [{} for _ in roundings]
+    steps = 0
+    for streams in batches:
+        traces = trace(simulations, partial(run, streams), generator, DRAWS)
+        sums: list[dict[str, Tensor]] = [{} for _ in roundings]
+        for each in traces.values:
+            for rounding, into in zip(roundings, sums, strict=True):
+                rounded = rounding(each.tensor, each.value)
+                if rounded is not each.value and each.gradients:
+                    error = rounded - each.value
+                    change = torch.stack([(gradient * error).flatten(1).sum(1) for gradient in each.gradients])
+                    into[each.tensor] = into.get(each.tensor, torch.zeros(())) + change
+        for total, into in zip(noise, sums, strict=True):
+            for name, change in into.items():
+                total[name] = total.get(name, 0.0) + float(change.square().mean(0).sum()) / 2.0
+        steps += traces.steps
+    return [{name: value / steps for name, value in each.items()} for each in noise]
 
 
 def _find_sources(graph: Graph) -> frozenset[str]:

@@ -89,7 +89,7 @@ def test_the_method_nearest_to_float_is_kept_and_recorded(form: str) -> None:
 def test_narrower_methods_lie_within_all_values() -> None:
     model = crnn(checkpoint())
     plans = {method: calibrate(model, FRONT_END, clips(), method=method) for method in METHODS}
-    for method in METHODS[1:]:
+    for method in set(METHODS) - {"minmax"}:
         narrower = 0
         for mine, whole in zip(plans[method].ranges, plans["minmax"].ranges, strict=True):
             assert mine.tensors == whole.tensors
@@ -134,7 +134,7 @@ def test_clips_that_would_give_false_ranges_are_refused(clips: list[Array], mess
 
 
 def test_an_unknown_method_is_refused() -> None:
-    with pytest.raises(ExportError, match="expected auto, minmax, percentile, mse"):
+    with pytest.raises(ExportError, match="expected auto, mse, percentile"):
         calibrate(crnn(checkpoint()), FRONT_END, clips(), method="entropy")  # type: ignore[arg-type]  # wrong on purpose
 
 

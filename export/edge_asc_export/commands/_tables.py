@@ -19,13 +19,14 @@ def parities_of(manifest: Manifest) -> dict[str, Parity]:
 
 def attempts_table(attempts: Sequence[Attempt]) -> Table:
     """Return a table of the schemes that were tried."""
-    table = Table(title="schemes tried; milliseconds are this machine's", title_justify="left")
+    title = "schemes tried; instructions of a step in LiteRT are predicted, milliseconds are this machine's"
+    table = Table(title=title, title_justify="left")
     lengths = list(attempts[0].reference)
     for name in ("scheme", "artefact"):
         table.add_column(name, overflow="fold")
     for seconds in lengths:
         table.add_column("all steps" if seconds == "all" else f"{seconds} s", justify="right")
-    for name in ("agreement", "KB", "ms a step"):
+    for name in ("agreement", "KL, nats", "KB", "M instructions", "ms a step"):
         table.add_column(name, justify="right")
     table.add_column("holds", overflow="fold")
     table.add_row("", "float PyTorch", *(f"{100 * share:.1f}" for share in attempts[0].reference.values()))
@@ -33,8 +34,11 @@ def attempts_table(attempts: Sequence[Attempt]) -> Table:
         at_lengths = (attempt.accuracy.get(seconds) for seconds in lengths)
         shares = ("" if share is None else f"{100 * share:.1f}" for share in at_lengths)
         ms = "" if attempt.step_ms is None else f"{attempt.step_ms:.2f}"
+        kl = "" if attempt.kl is None else f"{attempt.kl:.2g}"
+        cost = "" if attempt.instructions is None else f"{attempt.instructions / 1e6:.2f}"
         size, verdict = f"{attempt.size / 1000:.0f}", "yes" if attempt.holds else attempt.reason
-        table.add_row(attempt.scheme, attempt.artefact, *shares, f"{attempt.agreement:.4f}", size, ms, verdict)
+        near = f"{attempt.agreement:.4f}"
+        table.add_row(attempt.scheme, attempt.artefact, *shares, near, kl, size, cost, ms, verdict)
     return table
 
 

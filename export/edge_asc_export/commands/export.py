@@ -13,6 +13,7 @@ from edge_asc.cli.console import ConsoleProgress, json_option, out, print_json, 
 from edge_asc.cli.model import ModelName, backbone_option
 from edge_asc.tensors import INPUT_KINDS, InputKind
 from edge_asc.zoo import DEFAULT, find_checkpoint, zoo
+from edge_asc_export.cost import PROCESSORS
 from edge_asc_export.format import FORMATS, default_formats
 from edge_asc_export.scheme import AUTO, SCHEMES, Scheme
 
@@ -37,6 +38,16 @@ class _Web:
     package: Path | None = None
 
 
+@dataclass(frozen=True)
+class _Budget:
+    """How near to float a scheme that `auto` chooses has to be; None for any, or for the default."""
+
+    max_drop: float
+    min_agreement: float | None
+    max_kl: float | None
+    processor: str | None
+
+
 @click.command("export", short_help="Write streaming artefacts, checked against PyTorch.")
 @click.argument("checkpoint", type=ModelName(zoo), default=DEFAULT)
 @click.option(
@@ -44,8 +55,8 @@ class _Web:
     "scheme",
     default="none",
     show_default=True,
-    help=f"{', '.join(SCHEMES)}, a JSON file, or {AUTO}: the smallest and fastest scheme that keeps its accuracy on "
-    "--data.",
+    help=f"{', '.join(SCHEMES)}, a JSON file, or {AUTO}: the scheme of the fewest instructions that is near enough to "
+    "float on --data.",
 )
 @click.option(
     "--format",
@@ -71,7 +82,7 @@ class _Web:
 )
 @click.option(
     "--ranges",
-    type=click.Choice(["auto", "minmax", "percentile", "mse", "balanced", "sensitivity"]),
+    type=click.Choice(["auto", "minmax", "percentile", "mse", "weighted", "divergence"]),
     help="How --calibration chooses ranges [default: auto, the method nearest to float].",
 )
 @click.option(
@@ -86,6 +97,21 @@ class _Web:
     default=0.5,
     show_default=True,
     help=f"With --quantize {AUTO}: allowed drop, points of accuracy.",
+)
+@click.option(
+    "--min-agreement",
+    type=click.FloatRange(0, 1, min_open=True),
+    help=f"With --quantize {AUTO}: least share of decisions that equal float's; tensors that need it stay float.",
+)
+@click.option(
+    "--max-kl",
+    type=click.FloatRange(0, min_open=True),
+    help=f"With --quantize {AUTO}: largest divergence of the probabilities from float's, nats, likewise.",
+)
+@click.option(
+    "--processor",
+    type=click.Choice(PROCESSORS),
+    help=f"With --quantize {AUTO}: whose instructions are counted [default: {PROCESSORS[0]}, as in a Raspberry Pi 5].",
 )
 @click.option(
     "--accept-agreement",
@@ -129,6 +155,9 @@ def command(
     data: Path | None,
     fold: int | None,
     max_drop: float,
+    min_agreement: float | None,
+    max_kl: float | None,
+    processor: str | None,
     accepted: float | None,
     author: str,
     license_name: str,
@@ -147,7 +176,8 @@ def command(
     """
     folder = find_checkpoint(checkpoint)  # before torch loads
     chosen = _parse_scheme(scheme, data, calibration, ranges)
-    _check_options(scheme, data, fold, accepted)
+    budget = _Budget(max_drop, min_agreement, max_kl, processor)
+    _check_options(scheme, data, fold, accepted, budget)
     if print_scheme:
         if scheme == AUTO:
             raise click.UsageError(f"{AUTO} tries several schemes and is none itself; name one of them")
@@ -165,7 +195,7 @@ def command(
     request = replace(request, plan=plan, input=kind, accepted_agreement=accepted, origin=Origin(author, license_name))
     selection = None
     if scheme == AUTO and recordings is not None:
-        selection = _select(request, recordings, max_drop, progress)
+        selection = _select(request, recordings, budget, progress)
         request = replace(request, scheme=selection.scheme)
     output = output or Path("build") / f"{request.checkpoint.name}-{label_of(request.scheme, kind)}"
     manifest = export(request, output, progress=progress)
@@ -197,9 +227,12 @@ def _parse_scheme(name: str, data: Path | None, calibration: Path | None, ranges
     return scheme
 
 
-def _check_options(scheme: str, data: Path | None, fold: int | None, accepted: float | None) -> None:
+def _check_options(scheme: str, data: Path | None, fold: int | None, accepted: float | None, budget: _Budget) -> None:
     if fold is not None and data is None:
         raise click.UsageError("--fold belongs to --data")
+    given = {"--min-agreement": budget.min_agreement, "--max-kl": budget.max_kl, "--processor": budget.processor}
+    if scheme != AUTO and (alone := [name for name, value in given.items() if value is not None]):
+        raise click.UsageError(f"{alone[0]} belongs to --quantize {AUTO}")
     if accepted is not None and scheme == "none":
         raise click.UsageError("--accept-agreement belongs to a scheme that rounds; a float artefact must be exact")
 
@@ -261,7 +294,7 @@ def _record_plan(request: ExportRequest, data: Path | None, method: Choice, prog
     return plan
 
 
-def _select(request: ExportRequest, recordings: Recordings, max_drop: float, progress: ConsoleProgress) -> Selection:
+def _select(request: ExportRequest, recordings: Recordings, budget: _Budget, progress: ConsoleProgress) -> Selection:
     from edge_asc.evaluation.comparison import LabelledClips
     from edge_asc.training.checkpoint import Checkpoint
     from edge_asc_export.selection import Trial, select
@@ -269,7 +302,10 @@ def _select(request: ExportRequest, recordings: Recordings, max_drop: float, pro
     front_end = Checkpoint.load(request.checkpoint).front_end
     features, samples = recordings.features(front_end, progress), recordings.samples(front_end.sample_rate)
     clips = LabelledClips(features, recordings.targets, recordings.dataset.labels, samples)
-    return select(request, Trial(clips, LENGTHS, max_drop), progress=progress)
+    trial = Trial(
+        clips, LENGTHS, budget.max_drop, budget.min_agreement, budget.max_kl, budget.processor or PROCESSORS[0]
+    )
+    return select(request, trial, progress=progress)
 
 
 def _measure(
