@@ -6,7 +6,6 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain
 from typing import Literal, TypeVar
 
@@ -37,9 +36,8 @@ from edge_asc_export.plan import (
     saturation,
     sharing_of_all,
 )
-from edge_asc_export.ranges import BINS, METHODS, PLAIN_METHODS, Method, Values, choose_ranges
+from edge_asc_export.ranges import BINS, METHODS, Histogram, Method, choose_ranges
 from edge_asc_export.scheme import SCHEMES
-from edge_asc_export.sensitivity import DRAWS, STREAMS, Tracing, measure_noise, trace
 from edge_asc_export.simulation import Observer, Simulation
 
 Choice = Literal["auto", Method]
@@ -51,8 +49,6 @@ BATCH = 64
 MOST_CLIPS = 128
 JUDGED_CLIPS = 32
 FEW_CLIPS = 16
-# Parts of a batch that gradients are taken on.
-TRACED_PARTS = 2
 LARGEST_SCALE = 1e3
 # How far a tensor that dense layers read is equalised: their weights take up what the activations lose.
 DENSE_EXPONENT = 0.75
@@ -89,9 +85,8 @@ def calibrate(
 ) -> Plan:
     """Record the int8 plan of a model: equalisation, and the range of every tensor.
 
-    `ranges.choose_ranges` has the methods, but for "divergence": of the others' choices for each range, the one that
-    changes the probabilities least by itself. "auto" simulates the integer model with each method and keeps the one
-    whose probabilities are nearest to those of float on the calibration clips.
+    `ranges.choose_ranges` has the methods. "auto" simulates the integer model with each of them and keeps the one whose
+    probabilities are nearest to those of float on the calibration clips.
 
     Args:
         model: trained, in evaluation mode.
@@ -110,7 +105,7 @@ def calibrate(
     batches = _batches(front_end, features)
     candidates: tuple[Method, ...] = METHODS if method == "auto" else (method,)
     judged = candidates if len(candidates) > 1 else ()
-    total = 2 + (candidates != ("minmax",)) + ("divergence" in candidates) + len(judged)
+    total = 2 + (candidates != ("minmax",)) + len(judged)
     with progress.phase("recording activation ranges", total) as phase:
         recording = _Recording.start(model, front_end, batches, phase)
         ranges = recording.ranges_by(candidates)
@@ -168,31 +163,11 @@ class _Recording:
 
     def ranges_by(self, methods: Sequence[Method]) -> dict[Method, tuple[SharedRange, ...]]:
         """Return the ranges that each method chooses."""
-        if tuple(methods) == ("minmax",):
-            return {"minmax": self.spans}
-        values = _count_values(self.spans, self.equalised, self.batches)
-        self.phase.advance()
-        chosen: dict[Method, tuple[SharedRange, ...]] = {
-            method: choose_ranges(method, self.spans, values) for method in PLAIN_METHODS
-        }
-        if "divergence" in methods:
-            chosen["divergence"] = self._least_divergence(list(chosen.values()))
+        histograms: list[Histogram] = []
+        if tuple(methods) != ("minmax",):
+            histograms = _histograms(self.spans, self.equalised, self.batches)
             self.phase.advance()
-        return {method: chosen[method] for method in methods}
-
-    def _least_divergence(self, choices: Sequence[tuple[SharedRange, ...]]) -> tuple[SharedRange, ...]:
-        """Return of several choices for each range the one that causes the least divergence by itself."""
-        plans = [replace(self.plan, ranges=ranges) for ranges in choices]
-        totals = np.zeros((len(choices), len(self.spans)))
-        for frames, graphs in self.equalised.items():
-            batches = [part for batch in self.batches if batch.shape[3] == frames for part in _split(batch)]
-            roundings = [Simulation(graphs[0], plan=plan).round for plan in plans]
-            tracing = [Tracing(graph) for graph in graphs]
-            for i, noise in enumerate(measure_noise(tracing, partial(_run, tracing), roundings, batches)):
-                totals[i] += len(batches) * np.array(
-                    [sum(noise.get(tensor, 0.0) for tensor in span.tensors) for span in self.spans]
-                )
-        return tuple(choices[best][i] for i, best in enumerate(totals.argmin(axis=0)))
+        return {method: choose_ranges(method, self.spans, histograms) for method in methods}
 
     def divergence(self, plan: Plan, batches: Sequence[Tensor]) -> float:
         """Return the mean divergence of the probabilities of the simulated integer model from those of float, nats."""
@@ -281,34 +256,21 @@ def _spans(shared: Sequence[Sharing], models: Graphs, batches: Sequence[Tensor])
     return spans
 
 
-def _count_values(spans: Sequence[SharedRange], models: Graphs, batches: Sequence[Tensor]) -> list[Values]:
-    """Count the values in equal bins of each recorded range, plainly and weighted by their sensitivity."""
-    counted = [Values(np.zeros(BINS), np.zeros(BINS)) for _ in spans]
+def _histograms(spans: Sequence[SharedRange], models: Graphs, batches: Sequence[Tensor]) -> list[Histogram]:
+    """Count the values in equal bins of each recorded range."""
+    counts = [np.zeros(BINS) for _ in spans]
     where = {tensor: i for i, span in enumerate(spans) for tensor in span.tensors if not span.fixed}
 
     def observe(name: str, value: Tensor) -> None:
-        if (i := where.get(name)) is not None and spans[i].high > spans[i].low:
+        index = where.get(name)
+        if index is not None and spans[index].high > spans[index].low:
+            span = spans[index]
             # In parts, since torch counts in single precision.
             for part in torch.split(value.float().flatten(), 1 << 24):
-                counted[i].counts[:] += torch.histc(part, BINS, spans[i].low, spans[i].high).double().numpy()
+                counts[index] += torch.histc(part, BINS, span.low, span.high).double().numpy()
 
     _observe(models, batches, observe)
-    generator = torch.Generator().manual_seed(0)
-    for batch in batches:
-        tracing = [Tracing(graph) for graph in models[batch.shape[3]]]
-        for streams in _split(batch):
-            for each in trace(tracing, partial(_run, tracing, streams), generator, DRAWS).values:
-                if (i := where.get(each.tensor)) is not None and each.gradients and spans[i].high > spans[i].low:
-                    share = (each.value.flatten() - spans[i].low) / (spans[i].high - spans[i].low)
-                    bins = (BINS * share).long().clamp_(0, BINS - 1)
-                    squares = torch.stack([gradient.flatten() for gradient in each.gradients]).square().sum(0)
-                    counted[i].weighted[:] += torch.bincount(bins, squares, BINS).double().numpy()
-    return counted
-
-
-def _split(batch: Tensor) -> list[Tensor]:
-    """Return some streams of a batch, few at a time, to take gradients on."""
-    return evenly(torch.split(batch, STREAMS), TRACED_PARTS)
+    return counts
 
 
 def _observe(models: Graphs, batches: Sequence[Tensor], observe: Observer) -> None:

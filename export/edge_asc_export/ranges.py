@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -11,65 +11,38 @@ import numpy.typing as npt
 
 from edge_asc_export.plan import SharedRange
 
-# Methods that choose each range from the values alone, and all methods.
-PlainMethod = Literal["mse", "percentile", "weighted", "minmax"]
-Method = Literal[PlainMethod, "divergence"]
-PLAIN_METHODS: tuple[PlainMethod, ...] = get_args(PlainMethod)
-METHODS: tuple[Method, ...] = (*PLAIN_METHODS, "divergence")
+Method = Literal["minmax", "percentile", "mse"]
+METHODS: tuple[Method, ...] = get_args(Method)
 
 BINS = 2048
 PERCENTILE = 0.99999
-# The share of the plain squared error beside the one that is weighted by sensitivity. Some of it has to be there: where
-# a model is certain, its outputs are sensitive to nothing, yet clipping large values would change them.
-PLAIN_SHARE = 1 / 6
 
 Histogram = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Values:
-    """The values of the tensors that share one range, counted in `BINS` equal bins of it.
-
-    Attributes:
-        counts: number of values; all zero where the range is fixed.
-        weighted: the same, each value counted as often as the square of the sensitivity to its error.
-    """
-
-    counts: Histogram
-    weighted: Histogram
-
-
 def choose_ranges(
-    method: PlainMethod, spans: Sequence[SharedRange], values: Sequence[Values]
+    method: Method, spans: Sequence[SharedRange], histograms: Sequence[Histogram]
 ) -> tuple[SharedRange, ...]:
     """Return a range within each span.
 
-    "minmax" keeps the span. "percentile" leaves out one value in 100,000 on either side. The others have the least
-    squared error of rounding inside and clipping outside: "mse" with the same weight for every value, "weighted" mostly
-    with the squared sensitivity of the outputs as the weight.
+    "minmax" keeps the span, "percentile" leaves out one value in 100,000 on either side, and "mse" has the least squared
+    error of rounding inside and clipping outside.
+
+    Args:
+        method: one of METHODS.
+        spans: of all values.
+        histograms: of the values, in `BINS` equal bins of each span; all zero where a span is fixed. Empty for "minmax".
     """
     if method == "minmax":
         return tuple(spans)
+    narrow = _percentile if method == "percentile" else _least_squares
     ranges = []
-    for span, each in zip(spans, values, strict=True):
-        if not span.fixed and each.counts.any():
-            if method == "percentile":
-                low, high = _percentile(each.counts, span.low, span.high)
-            else:
-                weights = each.counts if method == "mse" else _mix(each)
-                low, high = _least_squares(weights, span.low, span.high)
+    for span, counts in zip(spans, histograms, strict=True):
+        if not span.fixed and counts.any():
+            low, high = narrow(counts, span.low, span.high)
             span = replace(span, low=low, high=high)
         ranges.append(span)
     return tuple(ranges)
-
-
-def _mix(values: Values) -> Histogram:
-    """Return the weight of a squared error in each bin."""
-    if not values.weighted.any():
-        return values.counts
-    shares: Histogram = PLAIN_SHARE * values.counts / values.counts.sum()
-    shares += (1.0 - PLAIN_SHARE) * values.weighted / values.weighted.sum()
-    return shares
 
 
 def _percentile(counts: Histogram, low: float, high: float) -> tuple[float, float]:
@@ -79,9 +52,9 @@ def _percentile(counts: Histogram, low: float, high: float) -> tuple[float, floa
     return min(0.0, float(edges[first])), max(0.0, float(edges[min(last + 1, len(counts))]))
 
 
-def _least_squares(weights: Histogram, low: float, high: float) -> tuple[float, float]:
+def _least_squares(counts: Histogram, low: float, high: float) -> tuple[float, float]:
     """Return the range with the least squared error of rounding inside and clipping outside."""
-    middle = low + (np.arange(len(weights)) + 0.5) * (high - low) / len(weights)
+    middle = low + (np.arange(len(counts)) + 0.5) * (high - low) / len(counts)
     shares = np.linspace(1.0, 0.2, 41)
     best = (np.inf, low, high)
     for bottom in low * shares if low < 0.0 else [0.0]:
@@ -89,7 +62,7 @@ def _least_squares(weights: Histogram, low: float, high: float) -> tuple[float, 
         for top in high * shares if high > 0.0 else [0.0]:
             outside = below + np.maximum(middle - top, 0.0)
             rounding = ((top - bottom) / 255.0) ** 2 / 12.0
-            error = float(weights @ np.where(outside > 0.0, outside**2, rounding))
+            error = float(counts @ np.where(outside > 0.0, outside**2, rounding))
             if error < best[0]:
                 best = (error, float(bottom), float(top))
     return best[1], best[2]

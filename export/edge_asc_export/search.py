@@ -137,9 +137,8 @@ class Search:
         graph, qparams = self.lowered.graph, self.lowered.qparams
         rounded = Simulation(graph, plan=self.plan, qparams=qparams)
         picked = np.unique(np.linspace(0, len(self.clips) - 1, NOISE_CLIPS).round().astype(int))
-        tracing = Tracing(graph)
         batches = [part for batch in _batches([self.clips[i] for i in picked]) for part in torch.split(batch, STREAMS)]
-        (noise,) = measure_noise([tracing], tracing.stream, [rounded.round], batches)
+        noise = measure_noise(Tracing(graph), rounded, batches)
         ties = [(source.tensor, target.tensor) for source, target in graph.states()]
         ties += [(node.output, *node.inputs) for node in graph.nodes if isinstance(node, MOVES)]
         tied = {tensor: frozenset(group) for group in group_tied(list(qparams), ties) for tensor in group}

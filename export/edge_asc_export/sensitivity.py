@@ -25,10 +25,6 @@ STREAMS = 8
 MOVES = (Concat, Fold, MaxPool, Reshape, Slice, Unfold)
 
 
-# A tensor's name and a value of it, to its rounded value; the value itself where the tensor is not rounded.
-Rounding = Callable[[str, Tensor], Tensor]
-
-
 @dataclass(frozen=True)
 class Trace:
     """A value that arises in one step of a batch of streams, and how outputs depend on it.
@@ -103,41 +99,32 @@ def trace(simulations: Sequence[Tracing], run: Callable[[], Tensor], generator: 
     return Traces(tuple(values), streams * steps)
 
 
-def measure_noise(
-    simulations: Sequence[Tracing],
-    run: Callable[[Tensor], Tensor],
-    roundings: Sequence[Rounding],
-    batches: Sequence[Tensor],
-) -> list[dict[str, float]]:
+def measure_noise(tracing: Tracing, rounded: Simulation, batches: Sequence[Tensor]) -> dict[str, float]:
     """Return the divergence that each tensor's own rounding causes, nats a step, while all else is exact.
 
     Errors of different tensors are taken as independent: the divergence of a model is about the sum over its tensors.
     Errors of one tensor are not: what is clipped errs to one side everywhere.
 
     Args:
-        simulations: what `run` computes with.
-        run: returns logits, (stream, step, class), of normalised log-mel, (stream, 1, mel, time).
-        roundings: each of all tensors; a result of it is for each of them.
-        batches: normalised log-mel, at most `STREAMS` streams each.
+        tracing: of a causal step.
+        rounded: simulation of the integer model on the same graph; its `round` gives the errors.
+        batches: normalised log-mel, (stream, 1, mel, time), at most `STREAMS` streams each.
     """
     generator = torch.Generator().manual_seed(0)
-    noise: list[dict[str, float]] = [{} for _ in roundings]
+    noise: dict[str, float] = {}
     steps = 0
     for streams in batches:
-        traces = trace(simulations, partial(run, streams), generator, DRAWS)
-        sums: list[dict[str, Tensor]] = [{} for _ in roundings]
+        traces = trace([tracing], partial(tracing.stream, streams), generator, DRAWS)
+        changes: dict[str, Tensor] = {}
         for each in traces.values:
-            for rounding, into in zip(roundings, sums, strict=True):
-                rounded = rounding(each.tensor, each.value)
-                if rounded is not each.value and each.gradients:
-                    error = rounded - each.value
-                    change = torch.stack([(gradient * error).flatten(1).sum(1) for gradient in each.gradients])
-                    into[each.tensor] = into.get(each.tensor, torch.zeros(())) + change
-        for total, into in zip(noise, sums, strict=True):
-            for name, change in into.items():
-                total[name] = total.get(name, 0.0) + float(change.square().mean(0).sum()) / 2.0
+            if each.tensor in rounded.qparams and each.gradients:
+                error = rounded.round(each.tensor, each.value) - each.value
+                change = torch.stack([(gradient * error).flatten(1).sum(1) for gradient in each.gradients])
+                changes[each.tensor] = changes.get(each.tensor, torch.zeros(())) + change
+        for name, change in changes.items():
+            noise[name] = noise.get(name, 0.0) + float(change.square().mean(0).sum()) / 2.0
         steps += traces.steps
-    return [{name: value / steps for name, value in each.items()} for each in noise]
+    return {name: value / steps for name, value in noise.items()}
 
 
 def _find_sources(graph: Graph) -> frozenset[str]:

@@ -82,7 +82,7 @@ class _Budget:
 )
 @click.option(
     "--ranges",
-    type=click.Choice(["auto", "minmax", "percentile", "mse", "weighted", "divergence"]),
+    type=click.Choice(["auto", "minmax", "percentile", "mse"]),
     help="How --calibration chooses ranges [default: auto, the method nearest to float].",
 )
 @click.option(
