@@ -5,8 +5,8 @@
 Artefacts of the pretrained models, and of recurrent ones with random weights, are written in float, int8, int8-dynamic
 and with stretches of tensors that stay float. Both boards of `edge-asc arm cost` count them; benchmarks/arm/README.md
 lists what that needs. The constants are fitted to relative errors, and are never negative. The error of the prediction
-is printed for the artefacts that were fitted, for those that were held out, and for each model by constants fitted to the
-others. `--counts FILE` keeps the counts: an interrupted run goes on, and constants are fitted again without counting.
+is printed for the artefacts that were fitted, for those that were held out, and for each model by constants fitted to
+the others. `--counts FILE` keeps the counts: an interrupted run goes on, and `--fit` fits again without counting.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import numpy.typing as npt
 import torch
 from scipy.optimize import nnls
 
+from edge_asc.contract import StreamContract
 from edge_asc.files import write_json
 from edge_asc.frontend import Array, FrontEnd
 from edge_asc.jsonobject import JsonObject, parse_json
@@ -33,13 +34,15 @@ from edge_asc_arm.board import BOARDS, list_requirements
 from edge_asc_arm.board import build as build_board
 from edge_asc_arm.cost import measure_cost
 from edge_asc_arm.emulator import GuestMachine
-from edge_asc_export.artefact import Draft, write
 from edge_asc_export.calibration import Source, calibrate
 from edge_asc_export.cost import PROCESSORS, measure
 from edge_asc_export.format import FORMATS
+from edge_asc_export.graph import Graph
+from edge_asc_export.lowering import lower_step
 from edge_asc_export.pipeline import Lowered, run_passes
 from edge_asc_export.plan import Plan
 from edge_asc_export.scheme import OUTPUT, SCHEMES, Scheme
+from random_networks import make_network
 
 # Recurrent models of other widths, with random weights: the pretrained ones have no GRU.
 RANDOM = {
@@ -47,13 +50,17 @@ RANDOM = {
     "bcresnet-gru": ModelConfig("bcresnet", width=0.75, gru_units=32),
     "resnet-gru": ModelConfig("resnet", width=1.5, gru_units=32),
 }
-MODELS = (*zoo(), *RANDOM)
+NETWORK, NETWORKS = "network-", 12
+MODELS = (*zoo(), *RANDOM, *(f"{NETWORK}{i}" for i in range(NETWORKS)))
+# Models that are counted in one run of the emulators.
+BATCHES = (*((name,) for name in MODELS[:-NETWORKS]), MODELS[-NETWORKS : -NETWORKS // 2], MODELS[-NETWORKS // 2 :])
 # Mixed schemes of each model.
 MIXED = 6
 HELD_OUT = ("mixed-2", "mixed-5")
 PLAIN = (SCHEMES["none"], SCHEMES["int8-dynamic"], SCHEMES["int8"], Scheme("int8-all", "int8", "int8"))
 
 
+TFLITE = FORMATS.load("tflite")
 Floats = npt.NDArray[np.float64]
 
 
@@ -77,18 +84,20 @@ class Sample:
         return f"{self.model}-{self.scheme.name}"
 
 
-def load_model(name: str) -> tuple[Checkpoint, Plan]:
-    """Return a model with its recorded plan."""
+def load_network(name: str) -> tuple[Graph, Plan]:
+    """Return the graph of a model's step, and its recorded plan."""
+    if name.startswith(NETWORK):
+        return make_network(int(name.removeprefix(NETWORK)))
     if name in zoo():
         checkpoint = Checkpoint.load(find_checkpoint(name))
-        return checkpoint, Plan.from_json(checkpoint.quantisation)
-    config, front_end = RANDOM[name], FrontEnd()
-    torch.manual_seed(0)
-    model = build(config).eval()
+        model, plan = checkpoint.model, Plan.from_json(checkpoint.quantisation)
+    else:
+        torch.manual_seed(0)
+        model = build(RANDOM[name]).eval()
+        assert isinstance(model, CRNN)
+        plan = calibrate(model, FrontEnd(), make_features(), method="minmax", source=Source("noise"))
     assert isinstance(model, CRNN)
-    plan = calibrate(model, front_end, make_features(), method="minmax", source=Source("noise"))
-    labels = tuple(f"label {i}" for i in range(config.classes))
-    return Checkpoint(name, model, front_end, labels), plan
+    return lower_step(model), plan
 
 
 def make_features() -> list[Array]:
@@ -97,12 +106,12 @@ def make_features() -> list[Array]:
     return [rng.normal(-7, 2.5, (24, 256)).astype(np.float32) for _ in range(3)]
 
 
-def make_schemes(plan: Plan, seed: int) -> Iterator[Scheme]:
+def make_schemes(name: str, plan: Plan) -> Iterator[Scheme]:
     """Yield the plain schemes, and mixed ones, of which one or two stretches of tensors stay float."""
-    yield from PLAIN
-    rng = np.random.default_rng(seed)
+    yield from PLAIN[:3] if name.startswith(NETWORK) else PLAIN
+    rng = np.random.default_rng(MODELS.index(name))
     firsts = [shared.tensors[0] for shared in plan.ranges]
-    for i in range(MIXED):
+    for i in range(1 if name.startswith(NETWORK) else MIXED):
         names: set[str] = set(OUTPUT)
         for _ in range(1 + i % 2):
             size = int(rng.integers(1, max(2, len(firsts) // 2)))
@@ -112,20 +121,42 @@ def make_schemes(plan: Plan, seed: int) -> Iterator[Scheme]:
         yield Scheme(f"mixed-{i}", "int8", "int8", ordered)
 
 
-def count_model(name: str, seed: int, machines: Sequence[GuestMachine]) -> list[Sample]:
-    """Write the artefacts of a model and count each on both boards."""
-    checkpoint, plan = load_model(name)
-    schemes = list(make_schemes(plan, seed))
+def write_artefact(path: Path, graph: Graph, plan: Plan) -> None:
+    """Write a graph as a TFLite artefact."""
+    written = TFLITE.write([run_passes(Lowered.of(graph, plan), TFLITE.passes)])
+    front_end = FrontEnd()
+    contract = StreamContract(
+        name=path.stem,
+        backbone="network",
+        form="causal",
+        output="multi",
+        labels=tuple(f"label {i}" for i in range(graph.shapes["logits"][-1])),
+        front_end=front_end,
+        decision="mean",
+        parameters=1,
+        macs={},
+        scheme=plan.scheme.name,
+        signatures=written.signatures(front_end.hop),
+    )
+    path.write_bytes(written.finish(contract))
+
+
+def count_networks(names: Sequence[str]) -> list[Sample]:
+    """Write the artefacts of models and count each on both boards."""
+    machines = [GuestMachine(board, build_board(board)) for board in BOARDS.values()]
+    schemes: list[tuple[str, Scheme]] = []
+    artefacts = []
     with tempfile.TemporaryDirectory() as folder:
-        artefacts = []
-        for scheme in schemes:
-            (artefact,) = write(Draft(checkpoint, "", plan.with_scheme(scheme)), "tflite")
-            path = Path(folder) / artefact.name
-            path.write_bytes(artefact.data)
-            artefacts.append((artefact.name, path))
+        for name in names:
+            graph, plan = load_network(name)
+            for scheme in make_schemes(name, plan):
+                path = Path(folder) / f"{name}-{scheme.name}.tflite"
+                write_artefact(path, graph, plan.with_scheme(scheme))
+                schemes.append((name, scheme))
+                artefacts.append((path.name, path))
         result = measure_cost(artefacts, machines)
     samples = []
-    for scheme, variant in zip(schemes, result.variants, strict=True):
+    for (name, scheme), variant in zip(schemes, result.variants, strict=True):
         counts = {processor: each.runtime for processor, each in (variant.instructions or {}).items()}
         samples.append(Sample(name, scheme, counts))
         print(f"{samples[-1].name}: {counts}", flush=True)
@@ -170,10 +201,9 @@ class Table:
         """Measure the quantities of artefacts."""
         rows = []
         for name, group in groupby(samples, key=lambda sample: sample.model):
-            checkpoint, plan = load_model(name)
-            graph = Draft(checkpoint, "", plan.with_scheme(SCHEMES["int8"])).graphs[0]
+            graph, plan = load_network(name)
             for sample in group:
-                lowered = run_passes(Lowered.of(graph, plan.with_scheme(sample.scheme)), FORMATS.load("tflite").passes)
+                lowered = run_passes(Lowered.of(graph, plan.with_scheme(sample.scheme)), TFLITE.passes)
                 rows.append(measure(lowered, processor))
         names = tuple(sorted({name for row in rows for name, quantity in row.items() if quantity}))
         quantities = np.array([[row[name] for name in names] for row in rows])
@@ -223,12 +253,11 @@ def main() -> None:
     parser.add_argument("--fit", action="store_true", help="count nothing more")
     arguments = parser.parse_args()
     samples = read_counts(arguments.counts)
-    for seed, name in enumerate(MODELS):
-        if arguments.fit or any(sample.model == name for sample in samples):
-            continue
-        machines = [GuestMachine(board, build_board(board)) for board in BOARDS.values()]
-        samples += count_model(name, seed, machines)
-        keep_counts(arguments.counts, samples)
+    counted = {sample.model for sample in samples}
+    for names in () if arguments.fit else BATCHES:
+        if missing := [name for name in names if name not in counted]:
+            samples += count_networks(missing)
+            keep_counts(arguments.counts, samples)
     constants = {processor: report(Table.of(samples, processor), processor) for processor in PROCESSORS}
     if arguments.output:
         write_json(

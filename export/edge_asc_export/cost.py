@@ -106,7 +106,7 @@ class CostModel:
         def price(quantities: Quantities) -> float:
             return sum(constants.get(name, 0.0) * quantity for name, quantity in quantities.items())
 
-        self._step = constants["step"]
+        self._step = constants.get("step", 0.0)
         self._operations = [
             (
                 node.output,
