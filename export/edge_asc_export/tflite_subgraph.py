@@ -17,6 +17,7 @@ from edge_asc_export.graph import (
     Conv2D,
     Fold,
     FromInt16,
+    Graph,
     Linear,
     Log,
     MaxPool,
@@ -196,22 +197,11 @@ class SubgraphWriter(SubgraphBuilder):
 
     def _pad_conv(self, node: Conv2D, source: int, integer: bool) -> tuple[int, int]:
         """Return the input of a convolution, padded where TFLite's SAME would put zeros elsewhere, and its padding."""
-        shape = self.graph.shapes[node.input]
         if not any(map(any, node.padding)):
             return source, self.schema.Padding.VALID
-        result = self.graph.shapes[node.output]
-        same = all(
-            _same_padding(shape[axis], node.weight.shape[axis], node.stride[axis])
-            == (node.padding[axis][0], result[axis])
-            for axis in (0, 1)
-        )
-        if same:
+        needed = find_padding(self.graph, node)
+        if needed is None:
             return source, self.schema.Padding.SAME
-        needed = []
-        for axis in (0, 1):
-            reach = (result[axis] - 1) * node.stride[axis] + node.weight.shape[axis]
-            before = node.padding[axis][0]
-            needed.append((before, max(0, reach - shape[axis] - before)))
         return self._pad(node, source, needed, integer), self.schema.Padding.VALID
 
     def _pad(self, node: Unary, source: int, widths: Sequence[tuple[int, int]], integer: bool) -> int:
@@ -247,6 +237,28 @@ class SubgraphWriter(SubgraphBuilder):
         """Append an activation of a (mel, time, channel) shape, quantised as a graph's tensor."""
         size = to_layout(shape, "channels_last")
         return self.add_activation(tensor, name=name, shape=size) if integer else self.add_float(name, size)
+
+
+def find_padding(graph: Graph, node: Conv2D) -> list[tuple[int, int]] | None:
+    """Return the zeros before and after the mel and the time axis that a convolution needs an operation for.
+
+    None where it has no padding, and where TFLite's SAME puts zeros in the same places.
+    """
+    if not any(map(any, node.padding)):
+        return None
+    shape, result = graph.shapes[node.input], graph.shapes[node.output]
+    same = all(
+        _same_padding(shape[axis], node.weight.shape[axis], node.stride[axis]) == (node.padding[axis][0], result[axis])
+        for axis in (0, 1)
+    )
+    if same:
+        return None
+    needed = []
+    for axis in (0, 1):
+        reach = (result[axis] - 1) * node.stride[axis] + node.weight.shape[axis]
+        before = node.padding[axis][0]
+        needed.append((before, max(0, reach - shape[axis] - before)))
+    return needed
 
 
 def _same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
