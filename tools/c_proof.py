@@ -1,10 +1,11 @@
-"""Prove that int8 models as C compute what LiteRT computes, bit by bit, on recordings.
+"""Prove that int8 models as C compute the integers that LiteRT computes, bit by bit, on recordings.
 
     python tools/c_proof.py DATA [--models fuse,bcresnet] [--processors cortex-m55] [--every 8]
 
 LiteRT computes logits and states of each step. Programs in C compute the same steps: on this machine with each of its
 kernels, and on emulated Cortex-A72 and A76, with gcc and clang and each level of optimisation; and on Cortex-M4, M7 and
-M55 with gcc. Each prints how many values differ: a logit, or a byte of a state. The exit status is 1 if any does.
+M55 with gcc. Each prints how many values differ: a byte of a state, or a logit
+by more than 1e-5, since the output layer computes in float. The exit status is 1 if any does.
 
 Slow programs take a share of the recordings, which is printed. What is not installed, or what this processor lacks, is
 left out, and printed as well.

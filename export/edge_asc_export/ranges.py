@@ -25,13 +25,13 @@ def choose_ranges(
 ) -> tuple[SharedRange, ...]:
     """Return a range within each span.
 
-    "minmax" keeps the span, "percentile" leaves out one value in 100,000 on either side, and "mse" has the least squared
-    error of rounding inside and clipping outside.
+    "minmax" keeps the span, "percentile" leaves out one value in 100,000 on either side, and "mse" has the least
+    squared error of rounding inside and clipping outside.
 
     Args:
         method: one of METHODS.
         spans: of all values.
-        histograms: of the values, in `BINS` equal bins of each span; all zero where a span is fixed. Empty for "minmax".
+        histograms: of the values, in `BINS` equal bins of each span; all zero where it is fixed. Empty for "minmax".
     """
     if method == "minmax":
         return tuple(spans)

@@ -139,7 +139,7 @@ class Search:
         picked = np.unique(np.linspace(0, len(self.clips) - 1, NOISE_CLIPS).round().astype(int))
         batches = [part for batch in _batches([self.clips[i] for i in picked]) for part in torch.split(batch, STREAMS)]
         noise = measure_noise(Tracing(graph), rounded, batches)
-        ties = [(source.tensor, target.tensor) for source, target in graph.states()]
+        ties: list[tuple[str, ...]] = [(source.tensor, target.tensor) for source, target in graph.states()]
         ties += [(node.output, *node.inputs) for node in graph.nodes if isinstance(node, MOVES)]
         tied = {tensor: frozenset(group) for group in group_tied(list(qparams), ties) for tensor in group}
         parts = []

@@ -1,12 +1,14 @@
 """Plans between int8 and float."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
-from edge_asc_export.cost import PROCESSORS
 
 from artefacts import checkpoint, clips, planned
 from edge_asc.errors import ExportError
 from edge_asc.frontend import Array
+from edge_asc_export.cost import PROCESSORS
 from edge_asc_export.plan import Plan
 from edge_asc_export.scheme import MIXED, SCHEMES
 from edge_asc_export.search import Search
@@ -28,7 +30,7 @@ def test_plans_become_nearer_to_float_and_dearer(search: Search) -> None:
     assert noises == sorted(noises, reverse=True)
     assert proposals[-1].divergence <= 0.02 * proposals[0].divergence
     assert proposals[-1].instructions > 1.5 * proposals[0].instructions
-    for before, after in zip(proposals[1:], proposals[2:], strict=False):
+    for before, after in pairwise(proposals[1:]):
         assert set(before.scheme.float_tensors) < set(after.scheme.float_tensors)
     assert {each.scheme.name for each in proposals[1:]} == {MIXED}
 

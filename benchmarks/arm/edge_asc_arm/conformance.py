@@ -22,10 +22,11 @@ from edge_asc_arm.guest import COMPUTED_FEATURES, LOGITS, Report
 KIND = "conformance"
 # 1: first version.
 SCHEMA_VERSION = 1
-# Largest logit error between processors, by runtime and scheme. Integer arithmetic in LiteRT is exact on both. Float
-# sums differ by the order of vector lanes, and int8-dynamic quantises results of such sums.
+# Largest logit error between processors, by runtime and scheme. Float sums differ by the order of vector lanes, and
+# int8-dynamic quantises results of such sums. Integer arithmetic in LiteRT is exact on both; what int8 may differ by is
+# its output layer, in float, while one other integer would change a logit by hundreds of times as much.
 TOLERANCES = {
-    ("litert", "int8"): 0.0,
+    ("litert", "int8"): 1e-5,
     ("litert", "int8-dynamic"): 0.1,
     ("onnxruntime", "int8"): 0.1,
     ("onnxruntime", "int8-dynamic"): 0.1,

@@ -1,4 +1,4 @@
-"""C: the step of a causal model as C99 source, for any compiler; int8 computes as LiteRT does, bit by bit."""
+"""C: the step of a causal model as C99 source, for any compiler; the integers of int8 are those of LiteRT, bit by bit."""
 
 from __future__ import annotations
 
