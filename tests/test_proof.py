@@ -119,7 +119,7 @@ def test_int8_keeps_accuracy_at_every_length(exported: Exported, recordings: tup
 def test_both_formats_are_their_simulation(exported: Exported, recordings: tuple[Dataset, list[Array]]) -> None:
     _, features = recordings
     picked = [clip for clip in features[::4] if len(clip) >= 152]
-    graph, plan = lower_step(crnn(exported.checkpoint)), exported.plan
+    graph, plan = lower_step(crnn(exported.checkpoint)), exported.plan.with_scheme(SCHEMES["int8"])
     lowered = run_passes(Lowered.of(graph, plan), FORMATS.load("tflite").passes)
     simulations = {
         "onnx": Simulation(equalise_by_plan(graph, plan), dtype=torch.float64, plan=plan),
