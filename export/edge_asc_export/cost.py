@@ -52,23 +52,41 @@ BYTES: Mapping[Arithmetic, int] = {"integer": 1, "float": 4, "dynamic": 4}
 
 @dataclass(frozen=True)
 class Tile:
-    """The part of a matrix product that one call of a kernel computes; what is smaller is computed as a whole tile.
+    """The part of a matrix product that one pass of a kernel computes; what is smaller is computed as a whole tile.
 
     Attributes:
-        rows: of the product; other kernels compute fewer.
+        rows: of the product; there is a kernel for each of these.
         columns: of the product.
         depth: products that are summed at once.
     """
 
-    rows: int
+    rows: tuple[int, ...]
     columns: int
     depth: int
+
+    def choose_rows(self, rows: int) -> int:
+        """Return the rows of the kernel that XNNPACK chooses for a product of so many rows."""
+        if rows in self.rows:
+            return rows
+
+        def work(size: int) -> int:
+            return -(-rows // size) * (3 * (size + self.columns) + size * self.columns)
+
+        return min(reversed(self.rows), key=work)
 
 
 # The kernels of XNNPACK on each processor.
 TILES: Mapping[str, Mapping[Arithmetic, Tile]] = {
-    "cortex-a72": {"integer": Tile(2, 8, 8), "float": Tile(4, 8, 1), "dynamic": Tile(2, 8, 8)},
-    "cortex-a76": {"integer": Tile(4, 16, 4), "float": Tile(6, 8, 1), "dynamic": Tile(4, 16, 4)},
+    "cortex-a72": {
+        "integer": Tile((1, 2), 8, 8),
+        "float": Tile((1, 4, 7), 8, 1),
+        "dynamic": Tile((1, 2), 8, 8),
+    },
+    "cortex-a76": {
+        "integer": Tile((1, 4), 16, 4),
+        "float": Tile((1, 4, 7), 8, 1),
+        "dynamic": Tile((1, 4), 16, 4),
+    },
 }
 PROCESSORS = tuple(TILES)
 # Kernel sizes of depthwise convolutions; a smaller kernel is computed as the next size.
@@ -240,8 +258,7 @@ def _measure_conv(node: Conv2D, source: Shape, shape: Shape, arithmetic: Arithme
             quantities["dynamic input"] = math.prod(source)
         return quantities
     if taps > TAPS[arithmetic][-1]:
-        product = _measure_product(arithmetic, tile, positions, 1, 1, taps)
-        return Quantities({name: shape[2] * quantity for name, quantity in product.items()})
+        return Quantities({f"{arithmetic} group": positions * shape[2] * taps})
     taps = next(size for size in TAPS[arithmetic] if size >= taps)
     lanes = LANES[arithmetic]
     channels = -(-shape[2] // lanes) * lanes
@@ -260,16 +277,21 @@ def _measure_product(
     """Return the quantities of a matrix product; with several taps, its rows are gathered from as many places."""
     columns = -(-outputs // tile.columns) * tile.columns
     depth = -(-inputs // tile.depth) * tile.depth * taps
-    passes = -(-rows // tile.rows)
-    return Quantities(
+    passes = -(-rows // tile.choose_rows(rows))
+    quantities = Quantities(
         {
             f"{arithmetic} product": rows * columns * depth,
             f"{arithmetic} weight": passes * columns * depth,
             f"{arithmetic} output": rows * columns,
             f"{arithmetic} tile": passes * columns // tile.columns,
-            f"{arithmetic} tap": (rows * columns // tile.columns * taps) if taps > 1 else 0,
         }
     )
+    if taps > 1:
+        quantities[f"{arithmetic} tap"] = passes * columns // tile.columns * taps
+    elif arithmetic != "integer" and outputs % tile.columns:
+        # Kernels of float results compute the last columns one by one where they fill no tile.
+        quantities[f"{arithmetic} ragged"] = rows * depth
+    return quantities
 
 
 def _measure_padding(graph: Graph, node: Conv2D, size: int) -> Quantities:
