@@ -89,6 +89,7 @@ TILES: Mapping[str, Mapping[Arithmetic, Tile]] = {
     },
 }
 PROCESSORS = tuple(TILES)
+DEFAULT = "cortex-a76"
 # Kernel sizes of depthwise convolutions; a smaller kernel is computed as the next size.
 TAPS: Mapping[Arithmetic, tuple[int, ...]] = {"integer": (3, 9, 25), "float": (3, 4, 9, 25)}
 # Channels of one pass of these kernels.

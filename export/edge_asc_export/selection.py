@@ -22,8 +22,9 @@ from edge_asc.progress import SILENT, Progress
 from edge_asc.runtime import Runtime
 from edge_asc.streaming import StreamingClassifier
 from edge_asc.training.checkpoint import Checkpoint, read_metadata
+from edge_asc_export import cost
 from edge_asc_export.bundle import ExportRequest, export
-from edge_asc_export.cost import PROCESSORS, CostModel
+from edge_asc_export.cost import CostModel
 from edge_asc_export.format import FORMATS
 from edge_asc_export.lowering import lower_step
 from edge_asc_export.parity import ParityError
@@ -91,7 +92,7 @@ class Trial:
     max_drop: float
     min_agreement: float | None = None
     max_kl: float | None = None
-    processor: str = PROCESSORS[0]
+    processor: str = cost.DEFAULT
 
     def __post_init__(self) -> None:
         if not self.max_drop >= 0.0:

@@ -8,7 +8,7 @@ import pytest
 from artefacts import checkpoint, clips, planned
 from edge_asc.errors import ExportError
 from edge_asc.frontend import Array
-from edge_asc_export.cost import PROCESSORS
+from edge_asc_export.cost import DEFAULT
 from edge_asc_export.plan import Plan
 from edge_asc_export.scheme import MIXED, SCHEMES
 from edge_asc_export.search import Search
@@ -19,7 +19,7 @@ FEATURES = clips(6, 40, seed=3)
 @pytest.fixture(scope="module")
 def search() -> Search:
     found = planned()
-    return Search(found, Plan.from_json(found.quantisation).with_scheme(SCHEMES["int8"]), FEATURES, PROCESSORS[0])
+    return Search(found, Plan.from_json(found.quantisation).with_scheme(SCHEMES["int8"]), FEATURES, DEFAULT)
 
 
 def test_plans_become_nearer_to_float_and_dearer(search: Search) -> None:
@@ -29,7 +29,8 @@ def test_plans_become_nearer_to_float_and_dearer(search: Search) -> None:
     noises = [each.divergence for each in proposals]
     assert noises == sorted(noises, reverse=True)
     assert proposals[-1].divergence <= 0.02 * proposals[0].divergence
-    assert proposals[-1].instructions > 1.5 * proposals[0].instructions
+    costs = [each.instructions for each in proposals]
+    assert costs == sorted(costs)
     for before, after in pairwise(proposals[1:]):
         assert set(before.scheme.float_tensors) < set(after.scheme.float_tensors)
     assert {each.scheme.name for each in proposals[1:]} == {MIXED}
@@ -60,7 +61,7 @@ def test_clips_of_all_lengths_are_used() -> None:
     plan = Plan.from_json(found.quantisation).with_scheme(SCHEMES["int8"])
     lengths = [8, 40, 3, 24, 40]
     features: list[Array] = [np.array(clip[:n]) for clip, n in zip(clips(5, 40), lengths, strict=True)]
-    closeness = Search(found, plan, features, PROCESSORS[0]).simulate(SCHEMES["int8"])
+    closeness = Search(found, plan, features, DEFAULT).simulate(SCHEMES["int8"])
     assert closeness.steps == 1 + 5 + 3 + 5
 
 
@@ -75,4 +76,4 @@ def test_what_cannot_be_searched_is_refused(form: str, features: list[Array], me
     found = checkpoint(form)
     plan = Plan.from_json(planned().quantisation).with_scheme(SCHEMES["int8"])
     with pytest.raises(ExportError, match=message):
-        Search(found, plan, features, PROCESSORS[0])
+        Search(found, plan, features, DEFAULT)

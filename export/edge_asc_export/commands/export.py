@@ -13,6 +13,7 @@ from edge_asc.cli.console import ConsoleProgress, json_option, out, print_json, 
 from edge_asc.cli.model import ModelName, backbone_option
 from edge_asc.tensors import INPUT_KINDS, InputKind
 from edge_asc.zoo import DEFAULT, find_checkpoint, zoo
+from edge_asc_export.cost import DEFAULT as DEFAULT_PROCESSOR
 from edge_asc_export.cost import PROCESSORS
 from edge_asc_export.format import FORMATS, default_formats
 from edge_asc_export.scheme import AUTO, SCHEMES, Scheme
@@ -111,7 +112,7 @@ class _Budget:
 @click.option(
     "--processor",
     type=click.Choice(PROCESSORS),
-    help=f"With --quantize {AUTO}: whose instructions are counted [default: {PROCESSORS[0]}, as in a Raspberry Pi 5].",
+    help=f"With --quantize {AUTO}: whose instructions count [default: {DEFAULT_PROCESSOR}, as in a Raspberry Pi 5].",
 )
 @click.option(
     "--accept-agreement",
@@ -303,7 +304,7 @@ def _select(request: ExportRequest, recordings: Recordings, budget: _Budget, pro
     features, samples = recordings.features(front_end, progress), recordings.samples(front_end.sample_rate)
     clips = LabelledClips(features, recordings.targets, recordings.dataset.labels, samples)
     trial = Trial(
-        clips, LENGTHS, budget.max_drop, budget.min_agreement, budget.max_kl, budget.processor or PROCESSORS[0]
+        clips, LENGTHS, budget.max_drop, budget.min_agreement, budget.max_kl, budget.processor or DEFAULT_PROCESSOR
     )
     return select(request, trial, progress=progress)
 

@@ -1,4 +1,4 @@
-"""C: the step of a causal model as C99 source, for any compiler; the integers of int8 are those of LiteRT, bit by bit."""
+"""C: the step of a causal model as C99 source, for any compiler; its integers are those of LiteRT, bit by bit."""
 
 from __future__ import annotations
 
