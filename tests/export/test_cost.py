@@ -71,7 +71,7 @@ def test_float_costs_more_than_int8_where_there_are_dot_products(quantised: Lowe
 
 
 def test_a_longer_float_stretch_costs_more_where_there_are_dot_products(quantised: Lowered) -> None:
-    """Stretches from the first recorded range on. The last layers are small, and cost less than a border before them."""
+    """Stretches from the first range on. The last layers are small, and cost less than a border before them."""
     model, ranges = CostModel(quantised, "cortex-a76"), quantised.plan.ranges
     sizes = [len(ranges) * eighth // 8 for eighth in range(6)]
     costs = [model.count([tensor for shared in ranges[:size] for tensor in shared.tensors]) for size in sizes]
