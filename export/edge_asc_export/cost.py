@@ -119,7 +119,7 @@ class CostModel:
     def __init__(self, lowered: Lowered, processor: str) -> None:
         graph, scheme = lowered.graph, lowered.plan.scheme
         if scheme.activations == "int16":
-            raise ExportError(f"scheme {scheme.name}: there is no cost model of int16 activations; choose another one")
+            raise ExportError(f"scheme {scheme.name}: int16 activations have no cost model; choose another scheme")
         constants = read_constants(processor)
 
         def price(quantities: Quantities) -> float:

@@ -23,7 +23,8 @@ from edge_asc_export.scheme import OUTPUT, SCHEMES, Scheme
 BASELINE = Path(__file__).parents[2] / "benchmarks" / "baselines" / "arm.json"
 ZOO = ("fuse", "bcresnet", "resnet")
 # Largest relative error of a prediction; docs/performance.md states it.
-BOUND = 0.05
+BOUND = 0.03
+ALL = Scheme("all", "int8", "int8")
 
 
 def lowered(name: str, scheme: Scheme) -> Lowered:
@@ -37,7 +38,7 @@ def lowered(name: str, scheme: Scheme) -> Lowered:
 @pytest.fixture(scope="module", params=ZOO)
 def quantised(request: pytest.FixtureRequest) -> Lowered:
     """All that can be an integer is one."""
-    return lowered(request.param, replace(SCHEMES["int8"], name="all", float_tensors=()))
+    return lowered(request.param, ALL)
 
 
 @pytest.mark.parametrize("scheme", ["none", "int8", "int8-dynamic"])
@@ -52,15 +53,16 @@ def test_predictions_are_near_counted_instructions(name: str, scheme: str) -> No
 
 
 @pytest.mark.parametrize("processor", PROCESSORS)
-def test_the_tensors_that_stay_float_cost_as_in_a_plan_of_their_own(quantised: Lowered, processor: str) -> None:
-    ranges = quantised.plan.ranges[3:9]
-    tensors = {tensor for shared in ranges for tensor in shared.tensors}
-    scheme = Scheme("mixed", "int8", "int8", tuple(shared.tensors[0] for shared in ranges))
-    plan = quantised.plan.with_scheme(scheme)
-    mixed = replace(quantised, plan=plan, qparams={t: q for t, q in quantised.qparams.items() if t in plan.qparams})
-    expected = CostModel(quantised, processor).count(tensors)
+@pytest.mark.parametrize("first", [0, 5])
+@pytest.mark.parametrize("name", ZOO)
+def test_the_tensors_that_stay_float_cost_as_in_a_plan_of_their_own(name: str, first: int, processor: str) -> None:
+    quantised = lowered(name, ALL)
+    ranges = quantised.plan.ranges[first : first + 6]
+    model = CostModel(quantised, processor)
+    expected = model.count({tensor for shared in ranges for tensor in shared.tensors})
+    mixed = lowered(name, Scheme("mixed", "int8", "int8", tuple(shared.tensors[0] for shared in ranges)))
     assert count_instructions(mixed, processor) == pytest.approx(expected)
-    assert expected != CostModel(quantised, processor).count()
+    assert expected != model.count()
 
 
 def test_float_costs_more_than_int8_where_there_are_dot_products(quantised: Lowered) -> None:
@@ -69,14 +71,11 @@ def test_float_costs_more_than_int8_where_there_are_dot_products(quantised: Lowe
 
 
 def test_a_longer_float_stretch_costs_more_where_there_are_dot_products(quantised: Lowered) -> None:
-    model = CostModel(quantised, "cortex-a76")
-    ranges = quantised.plan.ranges
-    tensors = [tensor for shared in ranges for tensor in shared.tensors]
-    costs = [
-        model.count([tensor for shared in ranges[:size] for tensor in shared.tensors])
-        for size in range(1, len(ranges), len(ranges) // 8)
-    ]
-    assert all(after > before for before, after in pairwise([*costs, model.count(tensors)]))
+    """Stretches from the first range on. The last layers are small, and cost less than a border before them."""
+    model, ranges = CostModel(quantised, "cortex-a76"), quantised.plan.ranges
+    sizes = [len(ranges) * eighth // 8 for eighth in range(6)]
+    costs = [model.count([tensor for shared in ranges[:size] for tensor in shared.tensors]) for size in sizes]
+    assert all(after > before for before, after in pairwise(costs))
 
 
 def test_the_output_layer_in_float_costs_little(quantised: Lowered) -> None:
@@ -96,8 +95,10 @@ def test_dot_products_are_the_counted_ones() -> None:
     variants = json.loads(BASELINE.read_text())["variants"]
     for name in ZOO:
         (counted,) = (each["instructions"]["cortex-a76"] for each in variants if each["name"] == f"{name}-int8.tflite")
-        quantities = measure(lowered(name, Scheme("all", "int8", "int8")), "cortex-a76")
-        assert quantities["integer product"] / 16 == pytest.approx(counted["dot_products"], rel=0.005)
+        quantities = measure(lowered(name, ALL), "cortex-a76")
+        # A tile for each channel and tap of a depthwise convolution that is too large for its own kernels.
+        predicted = quantities["integer product"] / 16 + 4 * quantities["integer group"]
+        assert predicted == pytest.approx(counted["dot_products"], rel=0.005)
 
 
 def test_what_has_no_cost_model_is_refused(quantised: Lowered) -> None:
