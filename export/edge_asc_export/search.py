@@ -22,6 +22,7 @@ from edge_asc.evaluation.margins import measure_closeness
 from edge_asc.frontend import Array, LogMel
 from edge_asc.models import CRNN
 from edge_asc.training.checkpoint import Checkpoint
+from edge_asc_export.calibration import evenly
 from edge_asc_export.cost import CostModel
 from edge_asc_export.format import FORMATS
 from edge_asc_export.graph import group_tied
@@ -33,7 +34,8 @@ from edge_asc_export.sensitivity import MOVES, STREAMS, Tracing, measure_noise
 from edge_asc_export.simulation import Simulation
 
 BATCH = 32
-# Clips that noise is measured on; and the share of the noise at which a search ends.
+# Most clips that plans are simulated on, and that noise is measured on; the share of the noise at which a search ends.
+CLIPS = 128
 NOISE_CLIPS = 16
 REST = 0.02
 
@@ -80,7 +82,7 @@ class Search:
     Args:
         checkpoint: of a causal model.
         plan: static.
-        features: raw log-mel of clips to measure and to simulate on, (frames, mels).
+        features: raw log-mel of clips, (frames, mels); at most 128 of them are used, evenly spaced.
         processor: one of `cost.PROCESSORS`.
 
     Raises:
@@ -93,7 +95,7 @@ class Search:
         self.checkpoint, self.plan = checkpoint, plan
         self.graph = lower_step(checkpoint.model)
         self.lowered = self._lower(plan)
-        self.clips = _normalise(LogMel(checkpoint.front_end), features, self.lowered.graph.frames)
+        self.clips = _normalise(LogMel(checkpoint.front_end), evenly(features, CLIPS), self.lowered.graph.frames)
         self.cost = CostModel(self.lowered, processor)
 
     @cached_property
@@ -136,8 +138,8 @@ class Search:
         """Return what can stay float: each shared range with the tensors of the lowered graph that it belongs to."""
         graph, qparams = self.lowered.graph, self.lowered.qparams
         rounded = Simulation(graph, plan=self.plan, qparams=qparams)
-        picked = np.unique(np.linspace(0, len(self.clips) - 1, NOISE_CLIPS).round().astype(int))
-        batches = [part for batch in _batches([self.clips[i] for i in picked]) for part in torch.split(batch, STREAMS)]
+        few = _batches(evenly(self.clips, NOISE_CLIPS))
+        batches = [part for batch in few for part in torch.split(batch, STREAMS)]
         noise = measure_noise(Tracing(graph), rounded, batches)
         ties: list[tuple[str, ...]] = [(source.tensor, target.tensor) for source, target in graph.states()]
         ties += [(node.output, *node.inputs) for node in graph.nodes if isinstance(node, MOVES)]

@@ -12,7 +12,7 @@ from edge_asc.evaluation.checkpoints import stream_clips
 from edge_asc.evaluation.comparison import LabelledClips
 from edge_asc_export import bundle, selection
 from edge_asc_export.bundle import ExportRequest, export
-from edge_asc_export.scheme import SCHEMES, Scheme
+from edge_asc_export.scheme import MIXED, SCHEMES, Scheme
 from edge_asc_export.scheme import SELECTION_ORDER as ORDER
 from edge_asc_export.selection import Attempt, Trial, select
 
@@ -98,6 +98,62 @@ def test_schemes_that_need_ranges_are_left_out_where_there_are_none(tmp_path: Pa
     scheme, attempts = chosen(tmp_path / "bare", ("tflite",), 100.0)
     assert scheme.name == "int8-dynamic"
     assert len(attempts) == 1
+
+
+def budgeted(folder: Path, formats: tuple[str, ...], **budget: Any) -> selection.Selection:
+    labels = checkpoint().labels
+    request = ExportRequest(folder, SCHEMES["none"], formats, accepted_agreement=0.0)
+    return select(request, Trial(LabelledClips(FEATURES, range(10), labels), (1,), 100.0, **budget))
+
+
+def test_a_budget_is_kept_by_the_cheapest_scheme_with_what_is_needed_in_float(folder: Path) -> None:
+    (plain,) = budgeted(folder, ("tflite",), max_kl=1.0).attempts
+    assert plain.scheme == "int8"
+    assert plain.kl is not None
+    limit = 0.3 * plain.kl
+    found = budgeted(folder, ("tflite",), max_kl=limit)
+    assert found.scheme.name == MIXED
+    assert set(found.scheme.float_tensors) > set(SCHEMES["int8"].float_tensors)
+    first, *_, last = found.attempts
+    assert (first.scheme, first.holds, first.reason) == ("int8", False, f"KL {plain.kl:.2g} nats")
+    assert (last.scheme, last.holds) == (MIXED, True)
+    assert last.kl is not None
+    assert last.kl <= limit
+    costs = [each.instructions for each in found.attempts]
+    assert costs == sorted(costs, key=lambda cost: cost or 0.0)
+    assert found.attempts[-1].size > first.size
+
+
+def test_agreement_is_a_budget_too(folder: Path) -> None:
+    found = budgeted(folder, ("tflite", "onnx"), min_agreement=1.0)
+    assert {each.agreement for each in found.attempts if each.scheme == found.scheme.name} == {1.0}
+
+
+def test_a_budget_that_nothing_keeps_is_named(folder: Path) -> None:
+    with pytest.raises(ExportError, match=r"accuracy within 100.0 points and divergence below 1e-30 nats in onnx"):
+        budgeted(folder, ("onnx",), max_kl=1e-30)
+
+
+def test_a_windowed_model_has_no_cost_and_keeps_the_order(tmp_path: Path) -> None:
+    checkpoint("windowed").save(tmp_path / "windowed")
+    request = ExportRequest(tmp_path / "windowed", SCHEMES["none"], ("tflite",), (1,), accepted_agreement=0.0)
+    found = select(request, Trial(LabelledClips(FEATURES, range(10), checkpoint().labels), (1,), 100.0))
+    assert found.scheme.name == "int8-dynamic"
+    assert [each.instructions for each in found.attempts] == [None]
+
+
+@pytest.mark.parametrize(
+    ("budget", "message"),
+    [
+        ({"min_agreement": 1.5}, "expected a share above 0, up to 1"),
+        ({"min_agreement": float("nan")}, "expected a share above 0, up to 1"),
+        ({"max_kl": 0.0}, "expected more than 0"),
+        ({"processor": "cortex-m7"}, "no cost model of this processor"),
+    ],
+)
+def test_a_bad_budget_is_refused(folder: Path, budget: dict[str, Any], message: str) -> None:
+    with pytest.raises(ExportError, match=message):
+        budgeted(folder, ("tflite",), **budget)
 
 
 def test_a_negative_drop_is_refused(folder: Path) -> None:
