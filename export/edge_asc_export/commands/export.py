@@ -176,12 +176,12 @@ def command(
     gives agreement of decisions, errors of the logits and size.
     """
     folder = find_checkpoint(checkpoint)  # before torch loads
+    if print_scheme and scheme == AUTO:
+        raise click.UsageError(f"{AUTO} tries several schemes and is none itself; name one of them")
     chosen = _parse_scheme(scheme, data, calibration, ranges)
     budget = _Budget(max_drop, min_agreement, max_kl, processor)
     _check_options(scheme, data, fold, accepted, budget)
     if print_scheme:
-        if scheme == AUTO:
-            raise click.UsageError(f"{AUTO} tries several schemes and is none itself; name one of them")
         print_json(chosen.to_json())
         return
     web = _find_web(page, wasm, runtime, kind, formats)
@@ -203,12 +203,10 @@ def command(
     shown = _write_web(output, manifest, web)
     results = _measure(recordings, request.checkpoint, output, manifest, progress) if recordings else []
     if as_json:
-        tried = [attempt.to_json() for attempt in selection.attempts] if selection else []
-        accuracy = [result.to_json() for result in results]
-        print_json({"output": str(output), **manifest.to_json(), "tried": tried, "accuracy": accuracy})
-        return
-    _print(selection, manifest, results)
-    out.print(f"written to {output}{shown}")
+        _print_json(output, manifest, selection, results)
+    else:
+        _print(selection, manifest, results)
+        out.print(f"written to {output}{shown}")
 
 
 def _parse_scheme(name: str, data: Path | None, calibration: Path | None, ranges: str | None) -> Scheme:
@@ -316,6 +314,12 @@ def _measure(
 
     models = (str(checkpoint), *(str(output / name) for name in manifest.files))
     return measure_models(recordings, models, open_models(models), LENGTHS, progress=progress)
+
+
+def _print_json(output: Path, manifest: Manifest, selection: Selection | None, results: Sequence[Accuracy]) -> None:
+    tried = [attempt.to_json() for attempt in selection.attempts] if selection else []
+    accuracy = [result.to_json() for result in results]
+    print_json({"output": str(output), **manifest.to_json(), "tried": tried, "accuracy": accuracy})
 
 
 def _print(selection: Selection | None, manifest: Manifest, results: Sequence[Accuracy]) -> None:
