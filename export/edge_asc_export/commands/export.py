@@ -184,8 +184,7 @@ def command(
     if print_scheme:
         print_json(chosen.to_json())
         return
-    web = _find_web(page, wasm, runtime, kind, formats)
-    progress = ConsoleProgress()
+    web, progress = _find_web(page, wasm, runtime, kind, formats), ConsoleProgress()
     recordings = _open_recordings(data, fold, progress)
     from edge_asc_export.artefact import Origin, label_of
     from edge_asc_export.bundle import ExportRequest, export
@@ -194,9 +193,8 @@ def command(
     request = ExportRequest.of(folder, chosen, formats or (default_formats() if scheme == AUTO else ()), windows)
     plan = _record_plan(request, calibration, ranges or "auto", progress)
     request = replace(request, plan=plan, input=kind, accepted_agreement=accepted, origin=Origin(author, license_name))
-    selection = None
-    if scheme == AUTO and recordings is not None:
-        selection = _select(request, recordings, budget, progress)
+    selection = _select(request, recordings, budget, progress) if scheme == AUTO and recordings else None
+    if selection:
         request = replace(request, scheme=selection.scheme)
     output = output or Path("build") / f"{request.checkpoint.name}-{label_of(request.scheme, kind)}"
     manifest = export(request, output, progress=progress)
