@@ -1,21 +1,25 @@
 """Measure what weights of fewer than 8 bits cost a pretrained model.
 
-    python tools/weight_bits.py DATA MODEL... [--quantize int8] [--bits 8 6 5 4] [--groups 0 32] [--every 1]
+    python tools/weight_bits.py DATA MODEL... [--quantize int8] [--bits 8 6 5 4] [--groups 0 32] [--calibration 40]
 
-The weights of pointwise and full convolutions and of the output layer are rounded symmetrically, with one scale for
-each output channel or for each group of its inputs. All else is as --quantize says. LiteRT computes with the rounded
-weights, so that only accuracy and size are measured here, and no kernel for narrow weights. Each row compares the
-decisions after every step of every clip with those of the float model; KB are those of the TFLite file.
+The weights of pointwise convolutions are rounded symmetrically, with one scale for each output channel or group of its
+inputs: plainly, and fitted to the inputs that these layers have in some clips. All else is as --quantize says. LiteRT
+computes with the rounded weights in 8 bits or float: no kernel for narrow weights is measured. Each row compares the
+decisions after every step of the other clips with those of the float model.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
+import numpy.typing as npt
+import torch
 
 from edge_asc.data import Dataset, FeatureCache
 from edge_asc.data.cache import default_cache
@@ -23,21 +27,21 @@ from edge_asc.engine import open_runtime
 from edge_asc.evaluation.logits import decide, stream_logits
 from edge_asc.evaluation.margins import measure_closeness
 from edge_asc.files import write_bytes
-from edge_asc.frontend import Array, FrontEnd
+from edge_asc.frontend import Array, FrontEnd, LogMel
 from edge_asc.scratch import scratch_folder
 from edge_asc_export.artefact import Draft
 from edge_asc_export.bundle import ExportRequest
 from edge_asc_export.format import FORMATS
-from edge_asc_export.graph import Conv2D, Linear, Node
+from edge_asc_export.graph import Conv2D, Node
 from edge_asc_export.pipeline import Lowered, run_passes
 from edge_asc_export.scheme import SCHEMES
+from edge_asc_export.simulation import Simulation
 
-# Ratios to the scale that reaches the largest weight, of which the one with the least square error is chosen.
-RATIOS = np.linspace(0.5, 1.1, 61)
-# Of the scale of a group, and of one weight in the file that is measured, by scheme.
-SCALE_BYTES, WEIGHT_BYTES = 2, {"none": 4, "int8-dynamic": 1, "int8": 1}
-# Weights of a large layer.
-LARGE = 5000
+# Bytes of a group's scale.
+SCALE = 2
+# Added to the second moments of inputs, relative to their mean; and clips whose moments are taken at a time.
+DAMPING, BATCH = 0.01, 20
+Moments = Mapping[str, npt.NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -47,86 +51,84 @@ class Rounding:
     Attributes:
         bits: of a weight, from 2.
         group: inputs of an output channel that share a scale; 0 for all of them.
-        fitted: whether scales have the least square error; otherwise they reach the largest weight.
-        least: layers of fewer weights have 8 bits and a scale for each channel.
+        moments: of the inputs of pointwise layers and a constant one, by tensor: the error of each rounded weight is
+            compensated by the channel's later weights and its bias (GPTQ, arXiv:2210.17323); None for plain rounding.
     """
 
     bits: int
     group: int = 0
-    fitted: bool = False
-    least: int = 0
+    moments: Moments | None = None
 
-    def __str__(self) -> str:
-        """Return the words of a table."""
-        scales = f"per {self.group} inputs" if self.group else "per channel"
-        large = f", layers from {self.least} weights" if self.least else ""
-        return f"{self.bits} bits {scales}{', fitted' * self.fitted}{large}"
-
-    def applies(self, node: Node) -> bool:
-        """Whether a node's weights have fewer than 8 bits."""
-        chosen = isinstance(node, Linear) or (isinstance(node, Conv2D) and not node.depthwise)
-        return chosen and node.weight.size >= self.least
-
-    def round(self, rows: Array) -> Array:
-        """Round weights, (channels, inputs), to integers times scales."""
+    def round(self, node: Node) -> Node:
+        """Return a node with rounded weights."""
+        if not is_pointwise(node):
+            return node
+        rows = node.weight[0, 0].T
         channels, inputs = rows.shape
-        group = min(self.group or inputs, inputs)
-        exact = np.pad(rows.astype(np.float64), ((0, 0), (0, -inputs % group))).reshape(channels, -1, group)
-        high = 2 ** (self.bits - 1) - 1
-        full = np.maximum(np.abs(exact).max(axis=2, keepdims=True), 1e-12) / high
-        best, least = exact, np.full(full.shape, np.inf)
-        for scale in full * (RATIOS if self.fitted else np.ones(1))[:, None, None, None]:
-            rounded = np.clip(np.rint(exact / scale), -high, high) * scale
-            error = ((rounded - exact) ** 2).sum(axis=2, keepdims=True)
-            best, least = np.where(error < least, rounded, best), np.minimum(error, least)
-        result: Array = best.reshape(channels, -1)[:, :inputs].astype(np.float32)
-        return result
+        group, high = min(self.group or inputs, inputs), 2 ** (self.bits - 1) - 1
+        padded = np.pad(np.abs(rows.astype(np.float64)), ((0, 0), (0, -inputs % group))).reshape(channels, -1, group)
+        scales = np.repeat(np.maximum(padded.max(axis=2), 1e-12) / high, group, axis=1)[:, :inputs]
+        values = np.column_stack([rows, node.bias]).astype(np.float64)
+        moments = np.eye(inputs + 1) if self.moments is None else self.moments[node.input]
+        order = np.append(np.argsort(-np.diag(moments)[:-1], kind="stable"), inputs)
+        factor = np.linalg.cholesky(np.linalg.inv(moments[np.ix_(order, order)])).T
+        for i, column in enumerate(order[:-1]):
+            scale, exact = scales[:, column], values[:, column].copy()
+            values[:, column] = np.clip(np.rint(exact / scale), -high, high) * scale
+            error = (exact - values[:, column]) / factor[i, i]
+            values[:, order[i + 1 :]] -= np.outer(error, factor[i, i + 1 :])
+        rounded, bias = values[:, :-1].astype(np.float32), values[:, -1].astype(np.float32)
+        return replace(node, weight=np.ascontiguousarray(rounded.T)[None, None], bias=bias)
 
-    def round_node(self, node: Node) -> Node:
-        """Return a node with rounded weights; a group of a larger convolution crosses its positions."""
-        if isinstance(node, Linear) and self.applies(node):
-            return replace(node, weight=self.round(node.weight))
-        if isinstance(node, Conv2D) and self.applies(node):
-            rounded = self.round(node.weight.reshape(-1, node.weight.shape[3]).T)
-            return replace(node, weight=np.ascontiguousarray(rounded.T).reshape(node.weight.shape))
-        return node
-
-    def count_bytes(self, node: Node) -> int:
-        """Return the bytes of a node's rounded weights and of scales beyond one for each channel; 0 if unchanged."""
-        if not isinstance(node, Conv2D | Linear) or not self.applies(node):
+    def count_saved(self, node: Node) -> int:
+        """Return how many bytes less a node's weights and scales take than in 8 bits."""
+        if not is_pointwise(node):
             return 0
-        channels, inputs = len(node.bias), node.weight.size // len(node.bias)
+        inputs, channels = node.weight.shape[2:]
         groups = -(-inputs // self.group) if self.group else 1
-        return channels * (-(-inputs * self.bits // 8) + (groups - 1) * SCALE_BYTES)
+        return int(channels) * (inputs - -(-inputs * self.bits // 8) - (groups - 1) * SCALE)
+
+
+def is_pointwise(node: Node) -> TypeGuard[Conv2D]:
+    """Whether a node is a convolution that a fully connected layer can compute."""
+    return isinstance(node, Conv2D) and node.weight.shape[:2] == node.stride == (1, 1) and not node.depthwise
+
+
+def measure_moments(draft: Draft, clips: Sequence[Array]) -> Moments:
+    """Return the damped second moments of the inputs of pointwise convolutions, and of a constant one."""
+    graph = run_passes(Lowered.of(draft.graphs[0], draft.plan), FORMATS.load("tflite").passes).graph
+    sums = dict[str, npt.NDArray[np.float64]]()
+    names = {node.inputs[0] for node in graph.nodes if is_pointwise(node)}
+
+    def observe(name: str, value: torch.Tensor) -> None:
+        if name in names:
+            rows = value.permute(0, 2, 3, 1).reshape(-1, value.shape[1]).double().numpy()
+            rows = np.column_stack([rows, np.ones(len(rows))])
+            sums[name] = sums.get(name, 0.0) + rows.T @ rows
+
+    simulation, log_mel = Simulation(graph), LogMel(draft.checkpoint.front_end)
+    frames = min(map(len, clips))
+    features = torch.from_numpy(np.stack([log_mel.normalise(np.array(clip[:frames])).T[None] for clip in clips]))
+    with torch.inference_mode():
+        for begin in range(0, len(features), BATCH):
+            simulation.stream(features[begin : begin + BATCH], observe)
+    means = {name: total / total[-1, -1] for name, total in sums.items()}
+    return {name: mean + DAMPING * np.diag(mean)[:-1].mean() * np.eye(len(mean)) for name, mean in means.items()}
 
 
 def infer(draft: Draft, features: Sequence[Array], rounding: Rounding | None = None) -> tuple[list[Array], float]:
     """Return the logits of every clip, (steps, classes), and the size of the file with weights of few bits, KB."""
-    fmt = FORMATS.load("tflite")
+    fmt, saved = FORMATS.load("tflite"), 0
     lowered = run_passes(Lowered.of(draft.graphs[0], draft.plan), fmt.passes)
-    nodes, saved = lowered.graph.nodes, 0
     if rounding:
-        for node in filter(rounding.applies, nodes):
-            assert isinstance(node, Conv2D | Linear)
-            kept = isinstance(node, Linear) and draft.scheme.weights == "int8"  # schemes keep the output layer float
-            width = 4 if kept else WEIGHT_BYTES[draft.scheme.name]
-            saved += node.weight.size * width - rounding.count_bytes(node)
-        nodes = tuple(map(rounding.round_node, nodes))
-    written = fmt.write([lowered.with_graph(replace(lowered.graph, nodes=nodes))])
+        saved = sum(map(rounding.count_saved, lowered.graph.nodes))
+        lowered = lowered.with_graph(replace(lowered.graph, nodes=tuple(map(rounding.round, lowered.graph.nodes))))
+    written = fmt.write([lowered])
     contract = draft.contract(fmt, written.signatures(draft.checkpoint.front_end.hop), draft.graphs)
     with scratch_folder() as folder:
         data = written.finish(contract)
         write_bytes(folder / "model.tflite", data)
-        logits = stream_logits(open_runtime(folder / "model.tflite"), features)
-    return logits, (len(data) - saved) / 1000
-
-
-def choose_roundings(bits: Sequence[int], groups: Sequence[int]) -> Iterator[Rounding]:
-    """Yield roundings from most to fewest bits; the last ones leave small layers at 8 bits."""
-    for count in sorted(bits, reverse=True):
-        for group in groups:
-            yield from (Rounding(count, group, fitted) for fitted in ((False, True) if count < 8 else (False,)))
-    yield from (Rounding(min(bits), group, fitted=True, least=LARGE) for group in groups)
+        return stream_logits(open_runtime(folder / "model.tflite"), features), (len(data) - saved) / 1000
 
 
 def main() -> None:
@@ -134,27 +136,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("models", nargs="+", metavar="MODEL")
-    parser.add_argument("--quantize", choices=WEIGHT_BYTES, default="none", help="scheme of all else")
+    parser.add_argument("--quantize", choices=("int8", "int8-dynamic"), default="int8", help="scheme of all else")
     parser.add_argument("--bits", type=int, nargs="+", default=[8, 6, 5, 4], help="of a weight")
     parser.add_argument("--groups", type=int, nargs="+", default=[0, 32], help="inputs of a scale; 0: all")
-    parser.add_argument("--every", type=int, default=1, help="evaluate one clip of so many")
+    parser.add_argument("--calibration", type=int, default=40, help="clips that weights are fitted to")
+    parser.add_argument("--every", type=int, default=1, help="use one clip of so many")
     options = parser.parse_args()
     dataset = Dataset.open(options.data)
     clips = dataset.clips[:: options.every]
     features = list(FeatureCache(default_cache(), FrontEnd()).features(dataset, clips))
+    fitted = set(np.linspace(0, len(clips) - 1, options.calibration).round().astype(int).tolist())
+    rest = [i for i in range(len(clips)) if i not in fitted]
+    held_out = [features[i] for i in rest]
     print("| model | weights | agreement | KL, nats | accuracy, % | KB |\n|---|---|---|---|---|---|")
     for name in options.models:
-        exact, _ = infer(ExportRequest.of(name, SCHEMES["none"], ["tflite"]).draft(), features)
+        exact, _ = infer(ExportRequest.of(name, SCHEMES["none"], ["tflite"]).draft(), held_out)
         draft = ExportRequest.of(name, SCHEMES[options.quantize], ["tflite"]).draft()
         labels, rule = draft.checkpoint.labels, draft.checkpoint.decision
-        for rounding in (None, *choose_roundings(options.bits, options.groups)):
-            logits, size = infer(draft, features, rounding)
-            closeness = measure_closeness(exact, logits, rule)
-            agreement = closeness.agreed / sum(map(len, exact))
-            right = [decide(x, rule) == labels.index(clip.label) for x, clip in zip(logits, clips, strict=True)]
-            accuracy = 100.0 * np.mean(np.concatenate(right))
-            words = rounding or draft.scheme.label
-            print(f"| {name} | {words} | {agreement:.4f} | {closeness.kl:.4f} | {accuracy:.2f} | {size:.0f} |", flush=True)
+        moments = measure_moments(draft, [features[i] for i in sorted(fitted)])
+        rows: list[tuple[str, Rounding | None]] = [(draft.scheme.label, None)]
+        for bits, group in product(options.bits, options.groups):
+            words = f"{bits} bits per {f'{group} inputs' if group else 'channel'}"
+            rows += [(words, Rounding(bits, group)), (f"{words}, fitted", Rounding(bits, group, moments))]
+        for words, rounding in rows:
+            logits, size = infer(draft, held_out, rounding)
+            closeness, steps = measure_closeness(exact, logits, rule), sum(map(len, exact))
+            right = [decide(x, rule) == labels.index(clips[i].label) for x, i in zip(logits, rest, strict=True)]
+            cells = f"{closeness.agreed / steps:.4f} | {closeness.kl:.4f} | {100 * np.concatenate(right).mean():.2f}"
+            print(f"| {name} | {words} | {cells} | {size:.0f} |", flush=True)
 
 
 if __name__ == "__main__":
