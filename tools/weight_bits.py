@@ -1,11 +1,11 @@
 """Measure what weights of fewer than 8 bits cost a pretrained model.
 
-    python tools/weight_bits.py DATA MODEL... [--quantize int8] [--bits 8 6 5 4] [--groups 0 32] [--calibration 40]
+    python tools/weight_bits.py DATA MODEL... [--quantize int8] [--bits 8 6 5 4] [--calibration 40]
 
-The weights of pointwise convolutions are rounded symmetrically, with one scale for each output channel or group of its
-inputs: plainly, and fitted to the inputs that these layers have in some clips. All else is as --quantize says. LiteRT
-computes with the rounded weights in 8 bits or float: no kernel for narrow weights is measured. Each row compares the
-decisions after every step of the other clips with those of the float model.
+The weights of pointwise convolutions are rounded symmetrically, with one scale for each output channel: plainly, and
+fitted to the inputs that these layers have in some clips. All else is as --quantize says. LiteRT computes with the
+rounded weights in 8 bits: no kernel for narrow weights is measured. Each row compares the decisions after every step of
+the other clips with those of the float model.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
 from typing import TypeGuard
 
@@ -26,7 +25,6 @@ from edge_asc.data.cache import default_cache
 from edge_asc.engine import open_runtime
 from edge_asc.evaluation.logits import decide, stream_logits
 from edge_asc.evaluation.margins import measure_closeness
-from edge_asc.files import write_bytes
 from edge_asc.frontend import Array, FrontEnd, LogMel
 from edge_asc.scratch import scratch_folder
 from edge_asc_export.artefact import Draft
@@ -37,8 +35,6 @@ from edge_asc_export.pipeline import Lowered, run_passes
 from edge_asc_export.scheme import SCHEMES
 from edge_asc_export.simulation import Simulation
 
-# Bytes of a group's scale.
-SCALE = 2
 # Added to the second moments of inputs, relative to their mean; and clips whose moments are taken at a time.
 DAMPING, BATCH = 0.01, 20
 Moments = Mapping[str, npt.NDArray[np.float64]]
@@ -50,43 +46,32 @@ class Rounding:
 
     Attributes:
         bits: of a weight, from 2.
-        group: inputs of an output channel that share a scale; 0 for all of them.
         moments: of the inputs of pointwise layers and a constant one, by tensor: the error of each rounded weight is
             compensated by the channel's later weights and its bias (GPTQ, arXiv:2210.17323); None for plain rounding.
     """
 
     bits: int
-    group: int = 0
     moments: Moments | None = None
 
     def round(self, node: Node) -> Node:
         """Return a node with rounded weights."""
         if not is_pointwise(node):
             return node
-        rows = node.weight[0, 0].T
-        channels, inputs = rows.shape
-        group, high = min(self.group or inputs, inputs), 2 ** (self.bits - 1) - 1
-        padded = np.pad(np.abs(rows.astype(np.float64)), ((0, 0), (0, -inputs % group))).reshape(channels, -1, group)
-        scales = np.repeat(np.maximum(padded.max(axis=2), 1e-12) / high, group, axis=1)[:, :inputs]
+        rows, high = node.weight[0, 0].T, 2 ** (self.bits - 1) - 1
+        scales = np.maximum(np.abs(rows.astype(np.float64)).max(axis=1), 1e-12) / high
         values = np.column_stack([rows, node.bias]).astype(np.float64)
-        moments = np.eye(inputs + 1) if self.moments is None else self.moments[node.input]
-        order = np.append(np.argsort(-np.diag(moments)[:-1], kind="stable"), inputs)
+        moments = np.eye(values.shape[1]) if self.moments is None else self.moments[node.input]
+        order = np.append(np.argsort(-np.diag(moments)[:-1], kind="stable"), rows.shape[1])
         factor = np.linalg.cholesky(np.linalg.inv(moments[np.ix_(order, order)])).T
         for i, column in enumerate(order[:-1]):
-            scale, exact = scales[:, column], values[:, column].copy()
-            values[:, column] = np.clip(np.rint(exact / scale), -high, high) * scale
-            error = (exact - values[:, column]) / factor[i, i]
-            values[:, order[i + 1 :]] -= np.outer(error, factor[i, i + 1 :])
-        rounded, bias = values[:, :-1].astype(np.float32), values[:, -1].astype(np.float32)
-        return replace(node, weight=np.ascontiguousarray(rounded.T)[None, None], bias=bias)
+            rounded = np.clip(np.rint(values[:, column] / scales), -high, high) * scales
+            values[:, order[i:]] -= np.outer(values[:, column] - rounded, factor[i, i:] / factor[i, i])
+        result = values.T.astype(np.float32)
+        return replace(node, weight=result[None, None, :-1], bias=result[-1])
 
     def count_saved(self, node: Node) -> int:
-        """Return how many bytes less a node's weights and scales take than in 8 bits."""
-        if not is_pointwise(node):
-            return 0
-        inputs, channels = node.weight.shape[2:]
-        groups = -(-inputs // self.group) if self.group else 1
-        return int(channels) * (inputs - -(-inputs * self.bits // 8) - (groups - 1) * SCALE)
+        """Return how many bytes less a node's weights take than in 8 bits."""
+        return node.weight.size * (8 - self.bits) // 8 if is_pointwise(node) else 0
 
 
 def is_pointwise(node: Node) -> TypeGuard[Conv2D]:
@@ -106,8 +91,7 @@ def measure_moments(draft: Draft, clips: Sequence[Array]) -> Moments:
             rows = np.column_stack([rows, np.ones(len(rows))])
             sums[name] = sums.get(name, 0.0) + rows.T @ rows
 
-    simulation, log_mel = Simulation(graph), LogMel(draft.checkpoint.front_end)
-    frames = min(map(len, clips))
+    simulation, log_mel, frames = Simulation(graph), LogMel(draft.checkpoint.front_end), min(map(len, clips))
     features = torch.from_numpy(np.stack([log_mel.normalise(np.array(clip[:frames])).T[None] for clip in clips]))
     with torch.inference_mode():
         for begin in range(0, len(features), BATCH):
@@ -126,9 +110,8 @@ def infer(draft: Draft, features: Sequence[Array], rounding: Rounding | None = N
     written = fmt.write([lowered])
     contract = draft.contract(fmt, written.signatures(draft.checkpoint.front_end.hop), draft.graphs)
     with scratch_folder() as folder:
-        data = written.finish(contract)
-        write_bytes(folder / "model.tflite", data)
-        return stream_logits(open_runtime(folder / "model.tflite"), features), (len(data) - saved) / 1000
+        size = (folder / "model.tflite").write_bytes(written.finish(contract))
+        return stream_logits(open_runtime(folder / "model.tflite"), features), (size - saved) / 1000
 
 
 def main() -> None:
@@ -138,15 +121,12 @@ def main() -> None:
     parser.add_argument("models", nargs="+", metavar="MODEL")
     parser.add_argument("--quantize", choices=("int8", "int8-dynamic"), default="int8", help="scheme of all else")
     parser.add_argument("--bits", type=int, nargs="+", default=[8, 6, 5, 4], help="of a weight")
-    parser.add_argument("--groups", type=int, nargs="+", default=[0, 32], help="inputs of a scale; 0: all")
     parser.add_argument("--calibration", type=int, default=40, help="clips that weights are fitted to")
-    parser.add_argument("--every", type=int, default=1, help="use one clip of so many")
     options = parser.parse_args()
     dataset = Dataset.open(options.data)
-    clips = dataset.clips[:: options.every]
-    features = list(FeatureCache(default_cache(), FrontEnd()).features(dataset, clips))
-    fitted = set(np.linspace(0, len(clips) - 1, options.calibration).round().astype(int).tolist())
-    rest = [i for i in range(len(clips)) if i not in fitted]
+    features = list(FeatureCache(default_cache(), FrontEnd()).features(dataset, dataset.clips))
+    fitted = set(np.linspace(0, len(features) - 1, options.calibration).round().astype(int).tolist())
+    rest = [i for i in range(len(features)) if i not in fitted]
     held_out = [features[i] for i in rest]
     print("| model | weights | agreement | KL, nats | accuracy, % | KB |\n|---|---|---|---|---|---|")
     for name in options.models:
@@ -155,13 +135,12 @@ def main() -> None:
         labels, rule = draft.checkpoint.labels, draft.checkpoint.decision
         moments = measure_moments(draft, [features[i] for i in sorted(fitted)])
         rows: list[tuple[str, Rounding | None]] = [(draft.scheme.label, None)]
-        for bits, group in product(options.bits, options.groups):
-            words = f"{bits} bits per {f'{group} inputs' if group else 'channel'}"
-            rows += [(words, Rounding(bits, group)), (f"{words}, fitted", Rounding(bits, group, moments))]
+        for bits in options.bits:
+            rows += [(f"{bits} bits", Rounding(bits)), (f"{bits} bits, fitted", Rounding(bits, moments))]
         for words, rounding in rows:
             logits, size = infer(draft, held_out, rounding)
             closeness, steps = measure_closeness(exact, logits, rule), sum(map(len, exact))
-            right = [decide(x, rule) == labels.index(clips[i].label) for x, i in zip(logits, rest, strict=True)]
+            right = [decide(x, rule) == labels.index(dataset.clips[i].label) for x, i in zip(logits, rest, strict=True)]
             cells = f"{closeness.agreed / steps:.4f} | {closeness.kl:.4f} | {100 * np.concatenate(right).mean():.2f}"
             print(f"| {name} | {words} | {cells} | {size:.0f} |", flush=True)
 
