@@ -121,6 +121,10 @@ class Trial:
         least = None if self.min_agreement is None else 1.0 - share * (1.0 - self.min_agreement)
         return replace(self, min_agreement=least, max_kl=None if self.max_kl is None else share * self.max_kl)
 
+    def is_kept_by(self, closeness: Closeness) -> bool:
+        """Whether decisions and probabilities are near enough to float."""
+        return not self.reasons_against(closeness)
+
     def reasons_against(self, closeness: Closeness | None) -> list[str]:
         """Return where decisions and probabilities are further from float than is allowed."""
         reasons = []
@@ -188,7 +192,7 @@ class _Candidates:
         self.trial, self.progress = trial, progress
         self.checkpoint = Checkpoint.load(request.checkpoint)
         self.waiting = sorted((self._predict(request, each) for each in _applicable_schemes(request)), key=_cost)
-        self.strictness = 0
+        self.strictness, self.found = 0, list[Scheme]()
         self.search: Search | None = None
         base = next((each for each in self.waiting if each.scheme == SCHEMES["int8"]), None)
         if trial.has_budget and base and base.instructions is not None:
@@ -206,15 +210,16 @@ class _Candidates:
 
     def _add_mixed(self) -> None:
         """Search for a mixed scheme, and put it where its cost places it."""
-        if self.search is None or self.strictness == MIXED_TRIALS:
-            return
-        with self.progress.phase("searching for what stays float"):
-            trial = self.trial.stricter(STRICTER**self.strictness)
-            self.strictness += 1
-            found = self.search.find(lambda closeness: not trial.reasons_against(closeness))
-        if found and found.scheme.name == MIXED:
-            self.waiting.append(_Candidate(found.scheme, found.instructions))
-            self.waiting.sort(key=_cost)
+        while self.search is not None and self.strictness < MIXED_TRIALS:
+            with self.progress.phase("searching for what stays float"):
+                trial = self.trial.stricter(STRICTER**self.strictness)
+                self.strictness += 1
+                found = self.search.find(trial.is_kept_by)
+            if found and found.scheme.name == MIXED and found.scheme not in self.found:
+                self.found.append(found.scheme)
+                self.waiting.append(_Candidate(found.scheme, found.instructions))
+                self.waiting.sort(key=_cost)
+                return
 
     def _predict(self, request: ExportRequest, scheme: Scheme) -> _Candidate:
         model = self.checkpoint.model
