@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from edge_asc.data.recordings import Recordings
@@ -80,6 +81,7 @@ def draw_model(axes: Any, points: Sequence[Point], line: Sequence[tuple[float, f
                 f"{point.name}, {point.size / 1000:.0f} KB", at, (5, 4), textcoords="offset points", fontsize=7
             )
     axes.set_yscale("log")
+    axes.margins(0.28, 0.1)
     axes.set_xlabel("million instructions of a step, Cortex-A76")
 
 
@@ -112,7 +114,8 @@ def main() -> None:
         if i == 0:
             axes.set_ylabel("divergence from float, nats")
             axes.legend(fontsize=7, frameon=False)
-    figure.savefig(arguments.output)
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        figure.savefig(arguments.output, metadata={"Date": None})
 
 
 if __name__ == "__main__":

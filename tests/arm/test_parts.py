@@ -89,8 +89,12 @@ def test_tolerances_are_by_runtime_and_scheme(artefacts: Artefacts) -> None:
 
     plain = open_runtime(artefacts.steps["tflite"])
     int8 = open_runtime(artefacts.folder / "step-int8.tflite")
+    scheme = {"name": "int8-mixed", "weights": "int8", "activations": "int8", "real": ["logits", "stem_0"]}
+    provenance = replace(int8.contract.provenance, scheme=scheme)
+    mixed = replace(int8.contract, scheme="int8-mixed", provenance=provenance)
     assert tolerance_of(plain.engine, plain.contract) == FLOAT
-    assert tolerance_of(int8.engine, int8.contract) == 0.0
+    assert tolerance_of(int8.engine, int8.contract) == tolerance_of("litert 2.3.0", mixed) == 1e-5
+    assert tolerance_of("onnxruntime 1.32.0", mixed) == 0.1
 
 
 @pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
@@ -164,7 +168,7 @@ def test_other_outputs_do_not_conform(elsewhere: Elsewhere, name: str) -> None:
     changes, measure = elsewhere
     changes[name] = lambda x: x + np.float32(0.01) * (np.arange(len(x)) == 3)[:, None]
     assert not measure().holds
-    changes[name] = lambda x: x + np.float32(1e-5) * (np.arange(len(x)) == 3)[:, None]
+    changes[name] = lambda x: x + np.float32(2e-5) * (np.arange(len(x)) == 3)[:, None]
     assert measure().holds == (name == COMPUTED_FEATURES)
 
 
@@ -184,7 +188,7 @@ def test_an_error_above_the_tolerance_fails_the_command(
     arguments = ["arm", "conformance", str(artefacts.folder / "step-int8.tflite"), "--board", "pi4", "--board", "pi4"]
     done = CliRunner().invoke(cli, arguments)
     assert done.exit_code == 1, done.output
-    assert "above 0" in done.output
+    assert "above 1e-05" in done.output
 
 
 @pytest.mark.parametrize(
