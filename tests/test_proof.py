@@ -34,11 +34,6 @@ MINUTE = 60 * 16000 // 4096
 
 # What the zoo is known to fall short of; everything else must hold.
 SHORT = {
-    ("resnet", "accuracy"): "int8 decides 0.973 of the steps as float does, not 0.98; it loses no clip at any length",
-    (
-        "resnet",
-        "samples",
-    ): "int8 decides 0.9977 of the steps alike at 0 dBFS: a feature that is rounded the other way stays in the states",
     ("bcresnet", "accuracy"): "at 1 s, int8 loses 5 of 319 clips, 1.6 points; over all decisions 0.1",
     ("bcresnet", "simulation"): "both decide 0.9987 of the steps as their simulation, not 0.999: 2 of 1,520 differ",
     (

@@ -81,7 +81,7 @@ class Trial:
     Attributes:
         clips: to measure on.
         lengths: seconds since reset to measure at.
-        max_drop: allowed drop of the accuracy, points, ≥ 0.
+        max_drop: allowed drop of the accuracy, points, ≥ 0; None for any.
         min_agreement: least share of equal decisions, 0 to 1; None for any.
         max_kl: largest mean divergence of the probabilities, nats, > 0; None for any.
         processor: whose instructions decide what is cheapest (`cost.PROCESSORS`).
@@ -89,13 +89,13 @@ class Trial:
 
     clips: LabelledClips
     lengths: Sequence[int]
-    max_drop: float
+    max_drop: float | None
     min_agreement: float | None = None
     max_kl: float | None = None
     processor: str = cost.DEFAULT
 
     def __post_init__(self) -> None:
-        if not self.max_drop >= 0.0:
+        if self.max_drop is not None and not self.max_drop >= 0.0:
             raise ExportError(f"the allowed drop is {self.max_drop} points; expected 0 or more")
         if self.min_agreement is not None and not 0.0 < self.min_agreement <= 1.0:
             raise ExportError(f"the least agreement is {self.min_agreement}; expected a share above 0, up to 1")
@@ -109,7 +109,7 @@ class Trial:
 
     def describe(self) -> str:
         """Return what has to be kept, in words."""
-        parts = [f"accuracy within {self.max_drop} points"]
+        parts = [] if self.max_drop is None else [f"accuracy within {self.max_drop} points"]
         if self.min_agreement is not None:
             parts.append(f"agreement of {self.min_agreement:g}")
         if self.max_kl is not None:
@@ -146,11 +146,11 @@ class Selection:
 def select(request: ExportRequest, trial: Trial, *, progress: Progress = SILENT) -> Selection:
     """Return the cheapest scheme whose artefacts are near enough to float in every format of a request.
 
-    An artefact holds if its accuracy over all decisions is at most `max_drop` points below float PyTorch, at each
-    length at most `max_drop` points or one clip, whichever is more, and if it keeps the budget of the trial, if there
-    is one. Schemes of a causal model are tried in the order of their predicted instructions, others from the smallest
-    to the safest. With a budget, a mixed scheme is searched for as well. Schemes that need activation ranges are left
-    out where there are none.
+    An artefact holds if it keeps the budget of the trial, and if its accuracy over all decisions is at most `max_drop`
+    points below float PyTorch, at each length at most `max_drop` points or one clip, whichever is more. Schemes of a
+    causal model are tried in the order of their predicted instructions, others from the smallest to the safest. With a
+    budget, a mixed scheme is searched for as well. Schemes that need activation ranges are left out where there are
+    none.
 
     Args:
         request: its scheme is not used.
@@ -281,8 +281,10 @@ def _try(request: ExportRequest, trial: Trial, reference: Runtime, instructions:
         return attempts
 
 
-def _reasons_against(base: Accuracy, result: Accuracy, max_drop: float) -> list[str]:
+def _reasons_against(base: Accuracy, result: Accuracy, max_drop: float | None) -> list[str]:
     """Return where a result is lower than float PyTorch by more than is allowed."""
+    if max_drop is None:
+        return []
     reasons = []
     drop = 100 * (base.all_steps.accuracy - result.all_steps.accuracy)
     if drop > max_drop + 1e-9:

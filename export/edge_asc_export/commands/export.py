@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from edge_asc_export.selection import Selection
 
 LENGTHS = tuple(range(1, 11))
+MAX_DROP = 0.5
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class _Web:
 class _Budget:
     """How near to float a scheme that `auto` chooses has to be; None for any, or for the default."""
 
-    max_drop: float
+    max_drop: float | None
     min_agreement: float | None
     max_kl: float | None
     processor: str | None
@@ -95,9 +96,7 @@ class _Budget:
 @click.option(
     "--max-drop",
     type=click.FloatRange(0),
-    default=0.5,
-    show_default=True,
-    help=f"With --quantize {AUTO}: allowed drop, points of accuracy.",
+    help=f"With --quantize {AUTO}: allowed drop of accuracy, points [default: {MAX_DROP}; any beside another budget].",
 )
 @click.option(
     "--min-agreement",
@@ -155,7 +154,7 @@ def command(
     ranges: Choice | None,
     data: Path | None,
     fold: int | None,
-    max_drop: float,
+    max_drop: float | None,
     min_agreement: float | None,
     max_kl: float | None,
     processor: str | None,
@@ -227,7 +226,12 @@ def _parse_scheme(name: str, data: Path | None, calibration: Path | None, ranges
 def _check_options(scheme: str, data: Path | None, fold: int | None, accepted: float | None, budget: _Budget) -> None:
     if fold is not None and data is None:
         raise click.UsageError("--fold belongs to --data")
-    given = {"--min-agreement": budget.min_agreement, "--max-kl": budget.max_kl, "--processor": budget.processor}
+    given = {
+        "--max-drop": budget.max_drop,
+        "--min-agreement": budget.min_agreement,
+        "--max-kl": budget.max_kl,
+        "--processor": budget.processor,
+    }
     if scheme != AUTO and (alone := [name for name, value in given.items() if value is not None]):
         raise click.UsageError(f"{alone[0]} belongs to --quantize {AUTO}")
     if accepted is not None and scheme == "none":
@@ -299,9 +303,9 @@ def _select(request: ExportRequest, recordings: Recordings, budget: _Budget, pro
     front_end = Checkpoint.load(request.checkpoint).front_end
     features, samples = recordings.features(front_end, progress), recordings.samples(front_end.sample_rate)
     clips = LabelledClips(features, recordings.targets, recordings.dataset.labels, samples)
-    trial = Trial(
-        clips, LENGTHS, budget.max_drop, budget.min_agreement, budget.max_kl, budget.processor or DEFAULT_PROCESSOR
-    )
+    alone = budget.min_agreement is None and budget.max_kl is None
+    max_drop = MAX_DROP if budget.max_drop is None and alone else budget.max_drop
+    trial = Trial(clips, LENGTHS, max_drop, budget.min_agreement, budget.max_kl, budget.processor or DEFAULT_PROCESSOR)
     return select(request, trial, progress=progress)
 
 
