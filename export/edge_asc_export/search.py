@@ -97,6 +97,7 @@ class Search:
         self.lowered = self._lower(plan)
         self.clips = _normalise(LogMel(checkpoint.front_end), evenly(features, CLIPS), self.lowered.graph.frames)
         self.cost = CostModel(self.lowered, processor)
+        self._simulated: dict[Scheme, Closeness] = {}
 
     @cached_property
     def proposals(self) -> tuple[Proposal, ...]:
@@ -123,9 +124,11 @@ class Search:
 
     def simulate(self, scheme: Scheme) -> Closeness:
         """Return how close a simulated integer model is to the float one on the clips."""
-        lowered = self._lower(self.plan.with_scheme(scheme))
-        simulation = Simulation(lowered.graph, plan=lowered.plan, qparams=lowered.qparams)
-        return measure_closeness(self._float_logits, _stream(simulation, self.clips), self.checkpoint.decision)
+        if scheme not in self._simulated:
+            lowered = self._lower(self.plan.with_scheme(scheme))
+            logits = _stream(Simulation(lowered.graph, plan=lowered.plan, qparams=lowered.qparams), self.clips)
+            self._simulated[scheme] = measure_closeness(self._float_logits, logits, self.checkpoint.decision)
+        return self._simulated[scheme]
 
     @cached_property
     def _float_logits(self) -> list[Array]:

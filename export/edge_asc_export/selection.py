@@ -114,7 +114,7 @@ class Trial:
             parts.append(f"agreement of {self.min_agreement:g}")
         if self.max_kl is not None:
             parts.append(f"divergence below {self.max_kl:g} nats")
-        return " and ".join(parts)
+        return " and ".join(parts) or "the bounds of its types"
 
     def stricter(self, share: float) -> Trial:
         """Return a trial that allows a share of the difference from float."""

@@ -144,7 +144,7 @@ def test_the_step_with_its_front_end_is_one_partition_and_little_larger(scheme: 
 def test_the_front_end_of_an_integer_artefact_stays_float(fmt: str, tmp_path: Path) -> None:
     inspection = inspect(write(tmp_path, fmt, "int8", "samples"))
     assert set(inspection.float_operations["step"]) <= {
-        *("Add", "Clip", "FusedMatMul", "Log", "MatMul", "Mul"),
+        *("Add", "Clip", "FusedMatMul", "Gemm", "Log", "MatMul", "Mul"),
         *("ADD", "FULLY_CONNECTED", "LOG", "MAXIMUM", "MINIMUM", "MUL"),
     }
     before = inspect(write(tmp_path, fmt, "int8", "features"))
