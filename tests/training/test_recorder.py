@@ -21,7 +21,7 @@ def test_ranges_are_recorded_without_importing_the_export() -> None:
     assert plan.provenance is not None
     assert plan.provenance.recorded_on == "the training clips"
     assert plan.provenance.clips == 2
-    assert {"features", "logits"} <= set(plan.qparams)
+    assert {"features", "embedding"} <= set(plan.qparams)
 
 
 def test_a_model_without_an_export_form_is_recognised_before_it_is_trained() -> None:
