@@ -28,7 +28,7 @@ from edge_asc.models import CRNN
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc.zoo import find_checkpoint
 from edge_asc_export.artefact import Draft, write
-from edge_asc_export.cost import CostModel
+from edge_asc_export.cost import count_instructions
 from edge_asc_export.format import FORMATS
 from edge_asc_export.lowering import lower_step
 from edge_asc_export.pipeline import Lowered, run_passes
@@ -66,7 +66,7 @@ def measure_schemes(checkpoint: Checkpoint, plan: Plan, features: Sequence[Array
         near = measure_closeness(expected, logits, checkpoint.decision)
         assert isinstance(checkpoint.model, CRNN)
         lowered = run_passes(Lowered.of(lower_step(checkpoint.model), chosen), FORMATS.load("tflite").passes)
-        millions = {board: CostModel(lowered, board).count() / 1e6 for board in BOARDS}
+        millions = {board: count_instructions(lowered, board) / 1e6 for board in BOARDS}
         yield Point(name, near.kl, near.agreement, len(artefact.data), millions)
 
 

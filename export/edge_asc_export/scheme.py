@@ -175,7 +175,7 @@ SCHEMES: Mapping[str, Scheme] = {
     )
 }
 
-# The order in which `auto` tries schemes: from the smallest and fastest to the safest.
+# The order in which `auto` tries schemes whose instructions are not known: from the smallest and fastest to the safest.
 SELECTION_ORDER = ("int8", "int8-float-gru", "int8-dynamic", "int16x8", "fp16", "none")
 
 AUTO = "auto"

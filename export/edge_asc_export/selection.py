@@ -24,7 +24,6 @@ from edge_asc.streaming import StreamingClassifier
 from edge_asc.training.checkpoint import Checkpoint, read_metadata
 from edge_asc_export import cost
 from edge_asc_export.bundle import ExportRequest, export
-from edge_asc_export.cost import CostModel
 from edge_asc_export.format import FORMATS
 from edge_asc_export.lowering import lower_step
 from edge_asc_export.parity import ParityError
@@ -227,7 +226,7 @@ class _Candidates:
             return _Candidate(scheme)
         plan = replace(request, scheme=scheme).plan_of(self.checkpoint.quantisation)
         lowered = run_passes(Lowered.of(lower_step(model), plan), FORMATS.load("tflite").passes)
-        return _Candidate(scheme, CostModel(lowered, self.trial.processor).count())
+        return _Candidate(scheme, cost.count_instructions(lowered, self.trial.processor))
 
 
 def _cost(candidate: _Candidate) -> float:

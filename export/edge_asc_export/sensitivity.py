@@ -14,7 +14,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from edge_asc_export.graph import Concat, Fold, Graph, MaxPool, Node, Reshape, Slice, Unfold
+from edge_asc_export.graph import Concat, Fold, Graph, MaxPool, Reshape, Slice, Unfold
 from edge_asc_export.simulation import Simulation
 
 # Draws of labels for each step, and streams at a time: a stream's whole computation is kept for the gradients.
@@ -131,8 +131,4 @@ def _find_sources(graph: Graph) -> frozenset[str]:
     """Return the tensors whose values arise in a graph: features, embeddings, and results of arithmetic."""
     states = {source.tensor for source, _ in graph.states()}
     inputs = {port.tensor for port in graph.inputs} - states
-    return frozenset(inputs | {node.output for node in graph.nodes if _computes(node)})
-
-
-def _computes(node: Node) -> bool:
-    return not isinstance(node, MOVES)
+    return frozenset(inputs | {node.output for node in graph.nodes if not isinstance(node, MOVES)})
