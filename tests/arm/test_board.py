@@ -104,7 +104,11 @@ def test_a_pi_is_measured_over_ssh(pi: Server, artefacts: Artefacts) -> None:
     assert there.machine.architecture == "aarch64"
     assert there.machine.cpu == "Raspberry Pi 5 Model B Rev 1.0"
     assert there.machine.emulated == "qemu"
-    assert there.variants[1].agreement == here.variants[1].agreement, "int8 is bit-equal"
+    board, host = (result.variants[1].agreement for result in (there, here))
+    assert board is not None
+    assert host is not None
+    assert (board.steps, board.share) == (host.steps, host.share)
+    assert board.max_error == pytest.approx(host.max_error, abs=1e-5)  # integers up to the output layer, in float
     with pytest.raises(IncomparableError, match="under emulation"):
         check(there, there, Limits())
 
