@@ -187,6 +187,11 @@ class EvaluationSection:
     folder: str
     embeds: bool
 
+    @property
+    def is_close(self) -> bool:
+        """Whether it was measured how close a model is to the reference."""
+        return any(each.closeness for each in self.value.results)
+
 
 def _make_evaluation(value: Evaluation, players: Players, *, charts: bool) -> EvaluationSection:
     folder = players.find_folder(value.folder)

@@ -194,7 +194,7 @@ def write_bundle(request: ExportRequest, staging: Path, progress: Progress) -> M
     draft = request.draft()
     staging.mkdir(parents=True, exist_ok=True)
     entries: dict[str, Entry] = {}
-    reference = TorchRuntime(draft.checkpoint)
+    reference = parity.Reference(TorchRuntime(draft.checkpoint))
     for name in sorted(set(request.formats)):
         with progress.phase(f"writing and checking {FORMATS.load(name).title}"):
             artefacts = write(draft, name)
@@ -205,7 +205,7 @@ def write_bundle(request: ExportRequest, staging: Path, progress: Progress) -> M
 
 
 def _check(
-    artefact: Artefact, reference: TorchRuntime, request: ExportRequest, folder: Path, errors: FrontEndErrors
+    artefact: Artefact, reference: parity.Reference, request: ExportRequest, folder: Path, errors: FrontEndErrors
 ) -> Entry:
     """Put an artefact's file into a folder, with the parity that was measured on it."""
     path = folder / artefact.name

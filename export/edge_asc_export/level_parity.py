@@ -77,7 +77,7 @@ def measure_front_end(draft: Draft, artefact: Artefact, folder: Path) -> FrontEn
         path.unlink()
 
 
-def measure_levels(reference: Runtime, candidate: Runtime, errors: FrontEndErrors) -> tuple[LevelParity, ...]:
+def measure_levels(reference: parity.Reference, candidate: Runtime, errors: FrontEndErrors) -> tuple[LevelParity, ...]:
     """Return the parity of an artefact at each level, with the errors of its front end."""
     levels = []
     for level, error in errors.items():

@@ -261,6 +261,32 @@ def test_an_evaluation_without_single_clips_is_shown_as_before(run: Path, tmp_pa
     assert "are right" not in text
 
 
+@pytest.mark.parametrize("markdown", [False, True])
+def test_quantisers_are_shown_with_their_files(run: Path, tmp_path: Path, markdown: bool) -> None:
+    value = json.loads((run / HELD_OUT).read_text())
+    file = {"bytes": 219_400, "integer": 52, "float": 1, "moves": 28, "partitions": None, "outside": 0}
+    value["quantisation"] = {
+        "calibration": "16 clips",
+        "steps": 912,
+        "versions": {"nncf": "3.4.0", "onnxruntime": "1.32.0"},
+        "files": {"nncf mixed": file},
+        "absent": {"nncf performance": "it crashed"},
+    }
+    compared = tmp_path / "compared.json"
+    compared.write_text(json.dumps(value))
+    result = report(compared, *(["--markdown"] if markdown else ["--output", run / "errors.html"]))
+    assert result.exception is None
+    text = result.output if markdown else (run / "errors.html").read_text()
+    row = ["nncf mixed", "219", "52", "1", "28", "–", "0"]
+    cells = [
+        re.sub(r"<[^>]+>", "", line.replace("</th><td>", "|").replace("</td><td>", "|")) for line in text.splitlines()
+    ]
+    assert row in [[cell.strip() for cell in line.strip("| ").split("|")] for line in cells]
+    assert "alibrated on 16 clips: 912 steps" in text
+    assert "onnxruntime 1.32.0." in text
+    assert "nncf performance is missing: it crashed" in text
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
