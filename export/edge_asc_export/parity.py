@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
@@ -57,9 +58,10 @@ class Reference:
         return self._logits[key]
 
 
-def scenes() -> list[Array]:
+@cache
+def scenes() -> tuple[Array, ...]:
     """Return one generated scene for each of the ten labels, 16 kHz."""
-    return [generate_scene(label, SEED + i, SECONDS) for i, label in enumerate(TAU_LABELS)]
+    return tuple(generate_scene(label, SEED + i, SECONDS) for i, label in enumerate(TAU_LABELS))
 
 
 def measure(reference: Reference, candidate: Runtime, audio: Sequence[Array] | None = None) -> Parity:

@@ -148,8 +148,8 @@ def select(request: ExportRequest, trial: Trial, *, progress: Progress = SILENT)
     An artefact holds if it keeps the budget of the trial, and if its accuracy over all decisions is at most `max_drop`
     points below float PyTorch, at each length at most `max_drop` points or one clip, whichever is more. Schemes of a
     causal model are tried in the order of their predicted instructions, others from the smallest to the safest. With a
-    budget, a mixed scheme is searched for as well. Schemes that need activation ranges are left out where there are
-    none.
+    budget, a mixed scheme is searched for as well if TFLite is among the formats: in other engines it costs more to
+    change between integers and float. Schemes that need activation ranges are left out where there are none.
 
     Args:
         request: its scheme is not used.
@@ -194,7 +194,7 @@ class _Candidates:
         self.strictness, self.found = 0, list[Scheme]()
         self.search: Search | None = None
         base = next((each for each in self.waiting if each.scheme == SCHEMES["int8"]), None)
-        if trial.has_budget and base and base.instructions is not None:
+        if trial.has_budget and "tflite" in request.formats and base and base.instructions is not None:
             plan = replace(request, scheme=base.scheme).plan_of(self.checkpoint.quantisation)
             self.search = Search(self.checkpoint, plan, trial.clips.features, trial.processor)
 

@@ -129,6 +129,11 @@ def test_agreement_is_a_budget_too(folder: Path) -> None:
     assert {each.agreement for each in found.attempts if each.scheme == found.scheme.name} == {1.0}
 
 
+def test_what_is_cheap_in_litert_alone_is_not_tried_elsewhere(folder: Path) -> None:
+    found = budgeted(folder, ("onnx",), min_agreement=1.0)
+    assert MIXED not in {each.scheme for each in found.attempts}
+
+
 def test_a_budget_that_nothing_keeps_is_named(folder: Path) -> None:
     with pytest.raises(ExportError, match="no scheme keeps divergence below 1e-30 nats in onnx"):
         budgeted(folder, ("onnx",), max_kl=1e-30)
