@@ -7,15 +7,17 @@ import sys
 from importlib.metadata import PackageNotFoundError
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import onnx
 import pytest
 from msgspec import UnsetType
 from rich.console import Console
 
 from artefacts import Artefacts, clips
 from edge_asc.engine import open_runtime
-from edge_asc.errors import DatasetError, MissingExtraError
+from edge_asc.errors import ContractError, DatasetError, MissingExtraError
 from edge_asc.streaming import Stream
 from edge_asc_bench.kinds import Quantisation, QuantisedFile, load
 from edge_asc_peers import package
@@ -88,6 +90,27 @@ def test_onnxruntime_quantises_a_step_under_the_same_contract(recording: Recordi
     pairs = [(integer.run("step", step)["logits"], real.run("step", step)["logits"]) for step in recording]
     errors, logits = np.array([a - b for a, b in pairs]), np.array([b for _, b in pairs])
     assert 0 < np.square(errors).sum() < 0.1 * np.square(logits - logits.mean()).sum()
+
+
+def test_a_result_that_the_engine_cannot_compute_is_refused(
+    recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scales of another axis, as a tool may write them, are found when a step is computed."""
+
+    def misquantise(source: Path, _: object, path: Path) -> None:
+        model = onnx.load(source)
+        for node in model.graph.node:
+            node.input[:] = ["rounded" if name == "features" else name for name in node.input]
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(3, np.float32), "scales"))
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(3, np.uint8), "zeros"))
+        for kind, before, after in (("Dequantize", "integers", "rounded"), ("Quantize", "features", "integers")):
+            node = onnx.helper.make_node(f"{kind}Linear", [before, "scales", "zeros"], [after], axis=1)
+            model.graph.node.insert(0, node)
+        onnx.save(model, path)
+
+    monkeypatch.setattr(QUANTISERS, "load", lambda _: SimpleNamespace(methods={"axis": misquantise}))
+    with pytest.raises(ContractError, match="the engine failed"):
+        quantise("careless", "axis", recording, tmp_path / "step.onnx")
 
 
 def test_a_quantiser_that_is_not_installed_is_absent_with_the_reason(

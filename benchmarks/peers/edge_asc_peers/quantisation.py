@@ -21,6 +21,7 @@ from edge_asc.models import CRNN
 from edge_asc.progress import SILENT, Progress
 from edge_asc.runtime import Runtime
 from edge_asc.seal import seal
+from edge_asc.streaming import Stream
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc_bench.kinds import Quantisation, QuantisedFile
 from edge_asc_export.bundle import ExportRequest, export
@@ -179,11 +180,13 @@ def quantise(name: str, method: str, recording: Recording, path: Path) -> None:
     """Quantise the artefact of a recording, and seal the result as an artefact under the same contract.
 
     Raises:
-        ContractError: the quantiser changed inputs or outputs, or left out the contract.
+        ContractError: the quantiser changed inputs or outputs, or left out the contract; or its engine cannot compute a
+            step of the result.
     """
     QUANTISERS.load(name).methods[method](recording.artefact, recording.shuffle(), path)
     path.write_bytes(seal(path.read_bytes()))
-    open_runtime(path)
+    runtime = open_runtime(path)
+    Stream(runtime, "step").feed(recording.features[0][: runtime.contract.signature("step").frames])
 
 
 def _record(exported: Path, features: Sequence[Array]) -> dict[str, Recording]:
