@@ -7,6 +7,7 @@ cost is kept in float, one thing after the other. The plans so found are then si
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -101,7 +102,10 @@ class Search:
 
     @cached_property
     def proposals(self) -> tuple[Proposal, ...]:
-        """Plans in ascending order of cost, each with more tensors in float than the one before."""
+        """The static scheme, then plans in ascending order of cost, each with more in float than the one before.
+
+        Where neighbours are in float, conversions between them go: what costs no less than a later plan is left out.
+        """
         parts = self._measure_parts()
         total, rounded = sum(part.noise for part in parts), list(parts)
         found = [self._propose(parts, rounded)]
@@ -109,7 +113,12 @@ class Search:
             move = self._choose(parts, rounded)
             rounded = [part for part in rounded if part not in move]
             found.append(self._propose(parts, rounded))
-        return tuple(found)
+        efficient, least = list[Proposal](), math.inf
+        for proposal in reversed(found[1:]):
+            if proposal.instructions < least:
+                efficient.append(proposal)
+                least = proposal.instructions
+        return (found[0], *reversed(efficient))
 
     def find(self, holds: Callable[[Closeness], bool]) -> Proposal | None:
         """Return the first proposal whose simulation holds, by bisection; None where the last one does not."""

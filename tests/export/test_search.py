@@ -29,8 +29,8 @@ def test_plans_become_nearer_to_float_and_dearer(search: Search) -> None:
     noises = [each.divergence for each in proposals]
     assert noises == sorted(noises, reverse=True)
     assert proposals[-1].divergence <= 0.02 * proposals[0].divergence
-    costs = [each.instructions for each in proposals]
-    assert costs == sorted(costs)
+    costs = [each.instructions for each in proposals[1:]]
+    assert costs == sorted(set(costs))
     for before, after in pairwise(proposals[1:]):
         assert set(before.scheme.float_tensors) < set(after.scheme.float_tensors)
     assert {each.scheme.name for each in proposals[1:]} == {MIXED}

@@ -38,6 +38,7 @@ def _quantise(method: str, artefact: Path, steps: Sequence[Tensors], path: Path)
     with TemporaryDirectory(prefix="edge-asc-onnxruntime-") as folder:
         prepared = Path(folder) / "prepared.onnx"
         require("onnxruntime.quantization.shape_inference", "peers").quant_pre_process(artefact, prepared)
+        _rename_constants(prepared)
         quantisation.quantize_static(
             prepared,
             path,
@@ -49,6 +50,18 @@ def _quantise(method: str, artefact: Path, steps: Sequence[Tensors], path: Path)
             calibrate_method=quantisation.CalibrationMethod[method],
             extra_options={"CalibMaxIntermediateOutputs": STEPS} if method == "MinMax" else {},
         )
+
+
+def _rename_constants(artefact: Path) -> None:
+    """Give constants other names: ONNX Runtime calls the scale of a tensor `x` "x_scale", as this artefact may, too."""
+    onnx = require("onnx", "peers")
+    model = onnx.load(artefact)
+    names = {each.name: f"constant_{each.name}" for each in model.graph.initializer}
+    for each in model.graph.initializer:
+        each.name = names[each.name]
+    for node in model.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+    onnx.save(model, artefact)
 
 
 QUANTISER = Quantiser(
