@@ -186,8 +186,8 @@ def diverge(
 ) -> Divergence:
     """Compare an integer artefact with its float model, decision by decision and tensor by tensor.
 
-    Tensors are those of the float64 simulation of the plan, which the artefact follows up to the rounding of its own
-    kernels; `simulated_agreement` states how well.
+    Tensors are those of the float64 simulation of the plan. An int8 TFLite artefact follows it bit by bit, up to layers
+    in float; ONNX Runtime rounds some results in its own way. `simulated_agreement` states how well.
 
     Args:
         checkpoint: causal.

@@ -35,6 +35,7 @@ from edge_asc_export.graph import (
     Unfold,
     View,
 )
+from edge_asc_export.integer import IntegerKernels
 from edge_asc_export.passes.expand_gru import expand_gru
 from edge_asc_export.plan import Plan
 
@@ -44,9 +45,9 @@ Observer = Callable[[str, Tensor], None]
 class Simulation:
     """Runs a graph step by step on batches of streams.
 
-    With a `plan` every tensor, weight and bias is rounded to its integers: in float64 this is the arithmetic of the
-    integer kernels up to their own rounding of products. The graph has to be equalised by the plan; `qparams` are the
-    plan's and those of the tensors that passes add.
+    With a `plan` every tensor, weight and bias is rounded to its integers. In float64, int8 operations round as
+    XNNPACK's do, and give its integers bit by bit; otherwise results are rounded once. The graph has to be equalised
+    by the plan; `qparams` are the plan's and those of the tensors that passes add.
 
     Tensors of the convolutional part are (stream, channel, mel, time), rows are (stream, row, unit), blocks
     (stream, 1, row, line, unit).
@@ -63,6 +64,8 @@ class Simulation:
         self.graph, self.dtype = expand_gru(graph), dtype
         self.qparams: Mapping[str, Affine] = qparams or (plan.qparams if plan else {})
         self.limits = integer_limits(int16=plan is not None and plan.int16)
+        exact = dtype == torch.float64 and plan is not None and not plan.int16
+        self._kernels = IntegerKernels(self.graph, self.qparams) if exact else None
         self._weights = {node.output: self._weight(node) for node in self.graph.nodes}
         self._constants = {
             name: self.round(name, self._constant(value)) for name, value in self.graph.constants.items()
@@ -81,11 +84,14 @@ class Simulation:
         """Compute outputs by name from inputs by name; `observe(tensor name, value)` is called for every tensor."""
         values = dict(self._constants)
         for port in self.graph.inputs:
-            values[port.tensor] = self.round(port.tensor, inputs[port.name].to(self.dtype))
+            value = inputs[port.name].to(self.dtype)
+            round_input = self._kernels.quantise if self._kernels else self.round
+            values[port.tensor] = round_input(port.tensor, value)
             if observe:
                 observe(port.tensor, values[port.tensor])
         for node in self.graph.nodes:
-            value = self.round(node.output, self._compute(node, values))
+            value = self._compute(node, values)
+            value = self._kernels.finish(node, values, value) if self._kernels else self.round(node.output, value)
             values[node.output] = value
             if observe:
                 observe(node.output, value)

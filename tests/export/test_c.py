@@ -33,11 +33,11 @@ from edge_asc_arm.processor import MICROCONTROLLERS, PROCESSORS, SOURCES, Proces
 from edge_asc_arm.program import count_program
 from edge_asc_export.artefact import Draft, write
 from edge_asc_export.bundle import ExportRequest, export
-from edge_asc_export.c.arithmetic import add_constants
 from edge_asc_export.c.file import CFile, prefix_of, write_companions
 from edge_asc_export.c.storage import Block, Place, join_runs, plan_memory
 from edge_asc_export.c.text import comment, float_literal, identifier
 from edge_asc_export.format import FORMATS, check_support, default_formats
+from edge_asc_export.integer import add_constants
 from edge_asc_export.lowering import lower_step, lower_window
 from edge_asc_export.plan import Plan
 from edge_asc_export.scheme import SCHEMES, Scheme

@@ -21,6 +21,7 @@ from edge_asc_export.format import FORMATS, check_support, default_formats
 from edge_asc_export.inspection import inspect
 from edge_asc_export.lowering import lower_gru, lower_step, lower_window
 from edge_asc_export.passes.equalise import equalise_by_plan
+from edge_asc_export.pipeline import Lowered, run_passes
 from edge_asc_export.plan import Plan
 from edge_asc_export.scheme import SCHEMES, Scheme
 from edge_asc_export.simulation import Simulation
@@ -143,6 +144,16 @@ def test_an_int8_artefact_is_its_simulation(case: Case, scheme: Scheme, fmt: str
     assert np.median(steps) <= 1
     if scheme == WHOLE:
         assert inspect(tmp_path / f"step.{fmt}").arithmetic["step"]["float"] == 2 * bool(case.scaled)
+
+
+@pytest.mark.parametrize("scheme", [SCHEMES["int8"], WHOLE], ids=lambda scheme: scheme.name)
+def test_the_simulation_has_the_integers_of_litert(case: Case, scheme: Scheme, tmp_path: Path) -> None:
+    """In double precision, of the graph that the format writes; a float output layer adds in an order of its own."""
+    plan = case.plan.with_scheme(scheme)
+    lowered = run_passes(Lowered.of(lower_step(case.model), plan), FORMATS.load("tflite").passes)
+    simulation = Simulation(lowered.graph, dtype=torch.float64, plan=plan, qparams=lowered.qparams)
+    found = case.streamed("tflite", scheme, tmp_path)
+    np.testing.assert_allclose(found, simulation.stream(case.x)[0].numpy(), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,45 +12,13 @@ from edge_asc.errors import ExportError
 from edge_asc.quantisation import HIGH, LOW, quantise_weight
 from edge_asc_export.c.text import float_literal
 from edge_asc_export.graph import Array, Conv2D, Linear, Sigmoid, Tanh
+from edge_asc_export.integer import MOST_NARROW, layer_scales, lowest_output
 
 Table = npt.NDArray[np.generic]
 
 # Outputs that a dense layer computes at once, and inputs that one dot product takes.
 BLOCK = 16
 GROUP = 4
-# Bits of the multipliers of a sum.
-SUM_BITS = 20
-# What stays below it fits 16 bits.
-MOST_NARROW = 2**15 - 1
-
-
-class AddConstants(NamedTuple):
-    """Fields of an add_int8_layer, in its order."""
-
-    left: int
-    right: int
-    bias: int
-    shift: int
-    zero_point: int
-    low: int
-    narrow: int
-
-
-def add_constants(left: Affine, right: Affine, target: Affine, *, relu: bool) -> AddConstants:
-    """Return the fixed-point constants of a sum: the larger multiplier has SUM_BITS + 1 bits.
-
-    Raises:
-        ExportError: the scales differ too much.
-    """
-    ratios = [np.float32(each.scale) / np.float32(target.scale) for each in (left, right)]
-    shift = SUM_BITS - (math.frexp(float(max(ratios)))[1] - 1)
-    if not 12 < shift <= 30:
-        raise ExportError(f"a sum scales by {max(ratios):g}; expected 2^-10 to 2^8")
-    multipliers = [round(math.ldexp(float(ratio), shift)) for ratio in ratios]
-    bias = (1 << (shift - 1)) - multipliers[0] * left.zero_point - multipliers[1] * right.zero_point
-    most = abs(bias) - LOW * sum(multipliers)
-    low, narrow = _low(target, relu=relu), int(most >> shift < MOST_NARROW)
-    return AddConstants(multipliers[0], multipliers[1], bias, shift, target.zero_point, low, narrow)
 
 
 def lookup_table(node: Sigmoid | Tanh, source: Affine, target: Affine) -> npt.NDArray[np.int8]:
@@ -87,10 +54,10 @@ def pack_dense(node: Conv2D | Linear, source: Affine | None, target: Affine | No
     tables = {
         "weights": np.concatenate(blocks),
         "bias": np.pad(_bias(integers.values, integers.bias, source), (0, padded - outputs)),
-        "scales": np.pad(_scales(integers.scales, source, target), (0, padded - outputs)),
+        "scales": np.pad(layer_scales(integers.scales, source, target), (0, padded - outputs)),
     }
     narrow = _is_narrow(integers.values, tables, outputs)
-    rest = f"{segments}, {groups}, {outputs}, {target.zero_point}, {_low(target, relu=relu)}, {narrow:d}"
+    rest = f"{segments}, {groups}, {outputs}, {target.zero_point}, {lowest_output(target, relu=relu)}, {narrow:d}"
     return tables, rest
 
 
@@ -107,10 +74,10 @@ def pack_depthwise(node: Conv2D, source: Affine | None, target: Affine | None) -
     tables = {
         "weights": np.ascontiguousarray(integers.values.transpose(1, 0, 2, 3)),
         "bias": _bias(integers.values, integers.bias, source),
-        "scales": _scales(integers.scales, source, target),
+        "scales": layer_scales(integers.scales, source, target),
     }
     narrow = _is_narrow(integers.values, tables, channels)
-    return tables, f"{taps}, {channels}, {target.zero_point}, {_low(target, relu=node.relu)}, {narrow:d}"
+    return tables, f"{taps}, {channels}, {target.zero_point}, {lowest_output(target, relu=node.relu)}, {narrow:d}"
 
 
 def _blocks(weight: Array) -> Array:
@@ -128,10 +95,6 @@ def _bias(weight: npt.NDArray[np.int8], bias: npt.NDArray[np.int64], source: Aff
     return integers
 
 
-def _scales(weight: npt.NDArray[np.float32], source: Affine, target: Affine) -> npt.NDArray[np.float32]:
-    return (np.float32(source.scale) * weight / np.float32(target.scale)).astype(np.float32)
-
-
 def _is_narrow(weight: npt.NDArray[np.int8], tables: dict[str, Table], outputs: int) -> bool:
     """Return whether no int8 inputs make a sum that leaves 16 bits when it is scaled."""
     wide = weight.astype(np.int64)
@@ -139,10 +102,6 @@ def _is_narrow(weight: npt.NDArray[np.int8], tables: dict[str, Table], outputs: 
     lowest = np.minimum(wide * HIGH, wide * LOW).sum(axis=(0, 1, 2)) + tables["bias"][:outputs]
     scaled = np.maximum(np.abs(highest), np.abs(lowest)) * tables["scales"][:outputs].astype(np.float64)
     return bool(scaled.max(initial=0.0) < MOST_NARROW)
-
-
-def _low(target: Affine, *, relu: bool) -> int:
-    return max(LOW, target.zero_point) if relu else LOW
 
 
 def _float_low(relu: bool) -> str:

@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from edge_asc.contract import Affine
 from edge_asc.errors import ExportError
-from edge_asc_export.c.arithmetic import add_constants, lookup_table, pack_dense, pack_depthwise
+from edge_asc_export.c.arithmetic import lookup_table, pack_dense, pack_depthwise
 from edge_asc_export.c.storage import Place, View, dimensions, join_runs
 from edge_asc_export.c.text import comment, float_literal, identifier, shape_text, table
 from edge_asc_export.graph import Add, Conv2D, Linear, MaxPool, Multiply, Node, Sigmoid, Tanh
+from edge_asc_export.integer import add_constants, product_scale
 from edge_asc_export.pipeline import Lowered
 
 
@@ -195,8 +196,8 @@ class OperationWriter:
             return
         name = identifier(node.output)
         (left, right), target = self._quantised(node)
-        scale = np.float32(left.scale) * np.float32(right.scale) / np.float32(target.scale)
-        fields = (left.zero_point, right.zero_point, float_literal(float(scale)), target.zero_point)
+        scale = float(product_scale(left, right, target))
+        fields = (left.zero_point, right.zero_point, float_literal(scale), target.zero_point)
         self._define("multiply_int8", name, f"{{{', '.join(map(str, fields))}}}")
         self._element_wise("multiply_int8", f"&{name}_layer, ", inputs, y)
 
