@@ -23,7 +23,7 @@ EXPORTED := $(foreach model,$(MODELS),$(addprefix build/gate/$(model)/,float int
 # The same models as C, of which instructions are counted.
 EXPORTED_C := $(MODELS:%=build/gate/%/c)
 # Tests of whole programs: half of the time of all tests, beside which `make -j2 test` runs the others.
-PROGRAMS := $(addprefix tests/,accessibility bench cli conformance interruption listening reproduction test_snippets.py)
+PROGRAMS := $(addprefix tests/,accessibility bench cli conformance interruption listening reproduction test_snippets.py training)
 # With REUSE=1, what was exported before is taken as it is.
 EXPORTS := $(if $(REUSE),,$(EXPORTED))
 EXPORTS_C := $(if $(REUSE),,$(EXPORTED_C))

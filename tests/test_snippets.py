@@ -20,6 +20,8 @@ from edge_asc.cli import cli
 from snippets import INLINE, PI, ROOT, SHELL, Block, Sandbox, find_commands, find_pages, parse, read_blocks
 from sshserver import Server, make_server
 
+# Pages whose blocks take most of the time; `make proof` runs them.
+LONG = ("backbones.md", "c.md", "gate-workflow.md", "microcontrollers.md", "other-languages.md")
 TUTORIAL, OWN_SOUNDS = ROOT / "docs/tutorial-pi.md", ROOT / "docs/own-sounds.md"
 PAGES = find_pages()
 # Commands of examples of plug-ins.
@@ -56,7 +58,12 @@ def make_sandbox(folder: Path, trained: Path) -> Sandbox:
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in RUNNABLE if page != TUTORIAL], ids=lambda path: str(path.relative_to(ROOT))
+    "page",
+    [
+        pytest.param(page, id=str(page.relative_to(ROOT)), marks=pytest.mark.slow if page.name in LONG else ())
+        for page in RUNNABLE
+        if page != TUTORIAL
+    ],
 )
 def test_blocks_run_as_printed(page: Path, trained: Path, tmp_path: Path) -> None:
     if page == OWN_SOUNDS:

@@ -719,6 +719,7 @@ def test_no_result_at_all(tmp_path: Path) -> None:
         read(tmp_path / "bad.json")
 
 
+@pytest.mark.slow
 def test_a_damaged_layer_is_caught_on_real_recordings(scenes10: Path, tmp_path: Path) -> None:
     """Noise on one layer's weights; the same artefact again raises no alarm.
 

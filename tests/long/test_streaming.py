@@ -20,9 +20,11 @@ def check(run: Run) -> None:
     assert run.memory[HOUR - 1] < run.memory[MINUTE] + GROWTH
 
 
+@pytest.mark.slow
 def test_an_hour_of_a_file_takes_no_more_memory_than_a_minute(tmp_path: Path) -> None:
     check(stream_file(tmp_path, HOUR, POINTS))
 
 
+@pytest.mark.slow
 def test_an_hour_of_a_pipe_takes_no_more_memory_than_a_minute() -> None:
     check(stream_pipe(HOUR, POINTS))

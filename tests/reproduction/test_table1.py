@@ -117,6 +117,7 @@ def test_tau_from_archive_to_table(tmp_path: Path) -> None:
     assert one["crop"]["accuracy"] == rows["multi"]["crop"]["accuracies"][1]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_table_in_one_process_and_in_two(scenes: Path) -> None:
     options = ["table1", scenes / "scenes", "--subset", "fuse:single-aux", "--seeds", 1, *TINY, "--json"]
     options += ["--fold", 1, "--fold", 2]
@@ -131,6 +132,7 @@ def test_the_same_seed_gives_the_same_table_in_one_process_and_in_two(scenes: Pa
     assert_same_weights(scenes / "alone", scenes / "together", 2)
 
 
+@pytest.mark.slow
 def test_ray_trains_the_same_models_and_reports_failures(scenes: Path) -> None:
     pytest.importorskip("ray", reason="no Ray: install edge-asc[ray]")
     options = ["table1", scenes / "scenes", "--subset", "fuse:cnn,single", "--seeds", 1, *TINY, "--json"]
@@ -182,6 +184,7 @@ def test_a_killed_grid_resumes(scenes: Path) -> None:
     assert not list(killed.rglob("training-state.pt"))
 
 
+@pytest.mark.slow
 def test_more_seeds_use_what_is_there(scenes: Path) -> None:
     options = ["table1", scenes / "scenes", "--output", scenes / "more", *TINY, "--json"]
     one = json.loads(reproduce(scenes, *options, "--subset", "fuse:cnn", "--seeds", 1).stdout)
