@@ -22,7 +22,7 @@ MINIMUM := .venv-minimum/bin
 EXPORTED := $(foreach model,$(MODELS),$(addprefix build/gate/$(model)/,float int8 int8-dynamic))
 # The same models as C, of which instructions are counted.
 EXPORTED_C := $(MODELS:%=build/gate/%/c)
-# Tests of whole programs: half of the time of all tests, beside which `make -j2 test` runs the others.
+# Half of the time of all tests, beside which `make -j2 test` runs the others: those of whole programs, and of training.
 PROGRAMS := $(addprefix tests/,accessibility bench cli conformance interruption listening reproduction test_snippets.py training)
 # With REUSE=1, what was exported before is taken as it is.
 EXPORTS := $(if $(REUSE),,$(EXPORTED))

@@ -119,17 +119,17 @@ def test_tau_from_archive_to_table(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_table_in_one_process_and_in_two(scenes: Path) -> None:
-    options = ["table1", scenes / "scenes", "--subset", "fuse:single-aux", "--seeds", 1, *TINY, "--json"]
+    options = ["table1", scenes / "scenes", "--subset", "fuse:single,single-aux", "--seeds", 1, *TINY, "--json"]
     options += ["--fold", 1, "--fold", 2]
     alone = reproduce(scenes, *options, "--output", scenes / "alone")
     assert alone.returncode == 0, alone.stderr
     expected = json.loads(alone.stdout)
     assert expected["clips"] == {"1": 10, "2": 10}
-    assert [row["variant"] for row in expected["rows"]] == ["single-aux"]
-    assert [row["paper"] for row in expected["rows"]] == [None]
+    assert [row["variant"] for row in expected["rows"]] == ["single", "single-aux"]
+    assert [row["paper"] for row in expected["rows"]] == [None, None]
     together = reproduce(scenes, *options, "--output", scenes / "together", "--jobs", 2)
     assert json.loads(together.stdout) == expected
-    assert_same_weights(scenes / "alone", scenes / "together", 2)
+    assert_same_weights(scenes / "alone", scenes / "together", 4)
 
 
 @pytest.mark.slow
