@@ -50,6 +50,9 @@ MOST_CLIPS = 128
 JUDGED_CLIPS = 32
 FEW_CLIPS = 16
 LARGEST_SCALE = 1e3
+# How large a channel is: this root of the mean of this power. Its one largest value would let a channel that is seldom
+# large be rounded more coarsely than others whenever it is not.
+POWER = 8
 # How far a tensor that dense layers read is equalised: their weights take up what the activations lose.
 DENSE_EXPONENT = 0.75
 
@@ -152,7 +155,7 @@ class _Recording:
         """Lower the model, equalise it, and record the range of all values."""
         lengths = sorted({batch.shape[3] for batch in batches})
         lowered: Graphs = {frames: _lower(model, frames) for frames in lengths}
-        scales = _equalisation(lowered[lengths[0]], _channel_maxima(lowered, batches))
+        scales = _equalisation(lowered[lengths[0]], _measure_channels(lowered, batches))
         phase.advance()
         plan = Plan(SCHEMES["int8"], digest(model), (), scales)
         equalised = {frames: tuple(equalise_by_plan(g, plan) for g in graphs) for frames, graphs in lowered.items()}
@@ -201,18 +204,22 @@ def _warnings(front_end: FrontEnd, features: Features, classes: int | None) -> l
     return warnings
 
 
-def _channel_maxima(models: Graphs, batches: Sequence[Tensor]) -> dict[str, Tensor]:
-    maxima: dict[str, Tensor] = {}
+def _measure_channels(models: Graphs, batches: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Return how large each channel of a tensor is."""
+    sums: dict[str, Tensor] = {}
+    counts: dict[str, int] = {}
 
     def observe(name: str, value: Tensor) -> None:
-        largest = value.abs().amax(dim=(0, 2, 3) if value.ndim == 4 else (0, 1))
-        maxima[name] = torch.maximum(maxima.get(name, largest), largest)
+        axes = (0, 2, 3) if value.ndim == 4 else (0, 1)
+        total = value.double().pow(POWER).sum(dim=axes)
+        sums[name] = sums.get(name, torch.zeros_like(total)) + total
+        counts[name] = counts.get(name, 0) + value.numel() // len(total)
 
     _observe(models, batches, observe)
-    return maxima
+    return {name: (total / counts[name]) ** (1 / POWER) for name, total in sums.items()}
 
 
-def _equalisation(graphs: Sequence[Graph], maxima: Mapping[str, Tensor]) -> tuple[Equalisation, ...]:
+def _equalisation(graphs: Sequence[Graph], sizes: Mapping[str, Tensor]) -> tuple[Equalisation, ...]:
     """Return factors that bring the channels of each tensor nearer to its largest one.
 
     A group's channel is as large as it is in the tensor where it matters most; one that is always zero is left alone.
@@ -222,7 +229,7 @@ def _equalisation(graphs: Sequence[Graph], maxima: Mapping[str, Tensor]) -> tupl
     equalisation = []
     for tensors in group_tied(dict.fromkeys(chain.from_iterable(parts)), parts):
         free = all(group.free for group in all_groups if group.tensors[0] in tensors)
-        each = [maxima[tensor].double() for tensor in tensors if tensor in maxima]
+        each = [sizes[tensor] for tensor in tensors if tensor in sizes]
         share = torch.stack([m / m.max().clamp_min(1e-12) for m in each]).amax(0)
         exponent = 1.0 if free else DENSE_EXPONENT
         scale = torch.where(share > 0, share.clamp_min(1e-12) ** -exponent, torch.ones_like(share))

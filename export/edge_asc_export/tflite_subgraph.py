@@ -180,7 +180,7 @@ class SubgraphWriter(SubgraphBuilder):
         settings: dict[str, object] = {
             "padding": padding,
             "strideW": node.stride[0],
-            "strideH": node.stride[1],
+            "strideH": _time_stride(self.graph, node),
             "dilationHFactor": 1,
             "dilationWFactor": 1,
             "fusedActivationFunction": self._activation_function(node.relu),
@@ -247,18 +247,25 @@ def find_padding(graph: Graph, node: Conv2D) -> list[tuple[int, int]] | None:
     if not any(map(any, node.padding)):
         return None
     shape, result = graph.shapes[node.input], graph.shapes[node.output]
+    strides = (node.stride[0], _time_stride(graph, node))
     same = all(
-        _same_padding(shape[axis], node.weight.shape[axis], node.stride[axis]) == (node.padding[axis][0], result[axis])
+        _same_padding(shape[axis], node.weight.shape[axis], strides[axis]) == (node.padding[axis][0], result[axis])
         for axis in (0, 1)
     )
     if same:
         return None
     needed = []
     for axis in (0, 1):
-        reach = (result[axis] - 1) * node.stride[axis] + node.weight.shape[axis]
+        reach = (result[axis] - 1) * strides[axis] + node.weight.shape[axis]
         before = node.padding[axis][0]
         needed.append((before, max(0, reach - shape[axis] - before)))
     return needed
+
+
+def _time_stride(graph: Graph, node: Conv2D) -> int:
+    """Return the stride over time; where one column comes out, any is right, and SAME pads none with the longest."""
+    columns, results = graph.shapes[node.input][1], graph.shapes[node.output][1]
+    return columns if results == 1 and not any(node.padding[1]) else node.stride[1]
 
 
 def _same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:

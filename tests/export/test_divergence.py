@@ -46,14 +46,14 @@ def test_a_ruined_layer_is_found(exported: tuple[Checkpoint, Path]) -> None:
     found, artefact = exported
     plan = find_plan(artefact, found)
     narrow = tuple(
-        replace(r, low=r.low / 100, high=r.high / 100) if "body_4_expand" in r.tensors else r for r in plan.ranges
+        replace(r, low=r.low / 100, high=r.high / 100) if "body_4_project" in r.tensors else r for r in plan.ranges
     )
     result = diverge(found, replace(plan, ranges=narrow), artefact, clips(1, 40))
     layers = [layer.tensor for layer in result.layers]
-    worst = next(layer for layer in result.layers if layer.tensor == "body_4_expand")
+    worst = next(layer for layer in result.layers if layer.tensor == "body_4_project")
     assert worst.local_sqnr < 3
     assert worst.clipped > 0.5
-    assert all(layer.local_sqnr > 15 for layer in result.layers[: layers.index("body_4_expand")])
+    assert all(layer.local_sqnr > 15 for layer in result.layers[: layers.index("body_4_project")])
 
 
 def test_a_float_layer_adds_no_noise_of_its_own(exported: tuple[Checkpoint, Path]) -> None:

@@ -40,7 +40,7 @@ def traces() -> tuple[torch.Tensor, list[Trace]]:
     return x, list(traces.values)
 
 
-@pytest.mark.parametrize("name", ["logits", "features", "body_0_mel", "body_3_expand", "embedding"])
+@pytest.mark.parametrize("name", ["logits", "features", "body_0_time", "body_3_expand", "embedding"])
 def test_it_predicts_the_divergence_that_small_errors_cause(
     name: str, traces: tuple[torch.Tensor, list[Trace]]
 ) -> None:

@@ -102,7 +102,10 @@ def equalise(graph: Graph, scales: Mapping[str, Sequence[float]]) -> Graph:
         scale = np.asarray(values, np.float32)
         whole = group is not None and all(np.array_equal(scales.get(member, ()), values) for member in group.tensors)
         if group is None or not whole or scale.shape != (group.channels,) or not (scale > 0).all():
-            raise ExportError(f"{tensor}: cannot be equalised; the quantisation plan belongs to another model")
+            raise ExportError(
+                f"{tensor}: cannot be equalised: the quantisation plan belongs to another model, or to an "
+                "older version; record it again with --calibration DIR"
+            )
         factors[tensor] = scale
 
     def scale_weights(node: Node) -> Node:
