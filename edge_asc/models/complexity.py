@@ -90,7 +90,7 @@ def _macs(model: CRNN | CNN, frames: int) -> int:
         nonlocal total
         match layer:
             case StreamConv():
-                total += y.numel() * layer.conv.weight[0].numel()
+                total += y.numel() * layer.weight[0].numel()
             case nn.Conv2d():
                 total += y.numel() * layer.weight[0].numel()
             case nn.Linear():

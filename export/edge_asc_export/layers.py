@@ -90,42 +90,10 @@ def _(layer: nn.Module, site: Site) -> str | Scaled:
 @lower_layer.register
 def _(layer: StreamConv, site: Site) -> str:
     x, columns = site.x, layer.cached_columns
-    time = (0, 0) if columns else layer.time_padding
-    node = convolution(site.name, x, layer.conv, ((layer.mel_padding, layer.mel_padding), time))
-    before = site.builder.nodes.get(x)
-    if isinstance(before, Conv2D) and site.is_only_reader and _are_separable(before, node):
-        site.builder.remove(x)
-        node = replace(
-            node,
-            input=before.input,
-            weight=before.weight * node.weight,
-            stride=(before.stride[0], node.stride[1]),
-            padding=(before.padding[0], time),
-        )
     if columns:
-        x = site.builder.extend_by_cache(site.name, node.input, layer.cache_name, columns)
-        node = replace(node, input=x)
-    return site.builder.emit(node)
-
-
-def _are_separable(mel: Conv2D, time: Conv2D) -> bool:
-    """Whether two depthwise convolutions in sequence, one over mel and one over time, are one of the product kernel.
-
-    Integers are then rounded once instead of twice, and engines need fewer instructions. Without a bias, zeros around
-    and before the input give the zeros that the second convolution would see. A mean over mel, which pads nothing,
-    stays by itself: a cache would hold its many rows.
-    """
-    (mels, one), (none, times) = mel.weight.shape[:2], time.weight.shape[:2]
-    return (
-        mel.depthwise
-        and time.depthwise
-        and one == none == mel.stride[1] == time.stride[0] == 1
-        and any(mel.padding[0])
-        and not any((*mel.padding[1], *time.padding[0]))
-        and not mel.relu
-        and not mel.bias.any()
-        and mels * times <= MOST_TAPS
-    )
+        x = site.builder.extend_by_cache(site.name, x, layer.cache_name, columns)
+    padding = ((layer.mel_padding, layer.mel_padding), (0, 0) if columns else layer.time_padding)
+    return site.builder.emit(convolution(site.name, x, layer, padding))
 
 
 @lower_layer.register
@@ -222,11 +190,12 @@ def _(layer: SubSpectralNorm, site: Site) -> str:
     return builder.concat(x, parts, 0)
 
 
-def convolution(name: str, x: str, conv: nn.Conv2d, padding: Padding) -> Conv2D:
-    """Return the node of a torch convolution."""
-    weight = to_numpy(conv.weight).transpose(2, 3, 1, 0)
+def convolution(name: str, x: str, layer: StreamConv | nn.Conv2d, padding: Padding) -> Conv2D:
+    """Return the node of a convolution."""
+    conv = layer.conv if isinstance(layer, StreamConv) else layer
+    weight = to_numpy(layer.weight).transpose(2, 3, 1, 0)
     bias = np.zeros(weight.shape[3], np.float32) if conv.bias is None else to_numpy(conv.bias)
-    stride = (int(conv.stride[0]), int(conv.stride[1]))
+    stride = (int(layer.stride[0]), int(layer.stride[1]))
     return Conv2D(name, x, weight, bias, stride, padding, depthwise=conv.groups > 1)
 
 

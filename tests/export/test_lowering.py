@@ -8,20 +8,14 @@ import torch
 from artefacts import BACKBONES, checkpoint, crnn, randomised, write_file
 from edge_asc.engine import open_runtime
 from edge_asc.errors import ExportError
-from edge_asc.models.layers import StreamConv
 from edge_asc_export.builder import Builder, attach_gru
 from edge_asc_export.format import FORMATS
-from edge_asc_export.graph import GRU, Concat, Port, Slice
-from edge_asc_export.layers import Site, lower_layer
+from edge_asc_export.graph import GRU, Concat, Slice
 from edge_asc_export.lowering import lower_gru, lower_step, lower_window
 from edge_asc_export.passes.expand_gru import expand_gru
 from edge_asc_export.plan import Plan
 from edge_asc_export.scheme import SCHEMES
 from edge_asc_export.simulation import Simulation
-
-# Caches that hold twice the rows of PyTorch's: the joint depthwise convolutions of FUSE's stages read the rows that the
-# stride of the first one halves.
-JOINT = [f"cache_body_{module}_time" for module in (0, 3, 6)]
 
 
 def features(frames: int, streams: int = 2, seed: int = 0) -> torch.Tensor:
@@ -66,7 +60,6 @@ def test_a_window_with_its_gru_gives_the_same_as_its_parts() -> None:
     torch.testing.assert_close(state["hidden_1"][:, 0], expected.hidden[1], rtol=0, atol=1e-6)
 
 
-# FUSE: 2,899,008 as trained, and nine taps instead of three and three where the stride is one.
 @pytest.mark.parametrize(("backbone", "macs"), [("fuse", 2_932_128), ("resnet", 22_438_760)])
 def test_the_cost_is_that_of_the_model(backbone: str, macs: int) -> None:
     assert lower_step(randomised(backbone=backbone)).macs() == macs
@@ -81,49 +74,12 @@ def test_every_cache_is_fed_by_its_own_last_columns(backbone: str) -> None:
     for name, state in model.initial_state().items():
         shape = graph.shapes[name]
         assert graph.shapes[pairs[name].tensor] == shape
-        assert np.prod(shape) == state.numel() * (2 if backbone == "fuse" and name in JOINT else 1)
+        assert state.numel() == np.prod(shape)
     slices = {node.output: node for node in graph.nodes if isinstance(node, Slice)}
     joined = {node.output: node for node in graph.nodes if isinstance(node, Concat)}
     for name, target in pairs.items():
         if name.startswith("cache"):
             assert name in joined[slices[target.tensor].input].parts
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "nodes"),
-    [
-        ({"kernel": (3, 1)}, {"kernel": (1, 3)}, 1),
-        ({"kernel": (3, 1), "stride": (2, 1)}, {"kernel": (1, 3), "stride": (1, 2), "bias": True}, 1),
-        ({"kernel": (3, 1), "bias": True}, {"kernel": (1, 3)}, 2),
-        ({"kernel": (3, 1)}, {"kernel": (1, 3), "stride": (2, 1)}, 2),
-        ({"kernel": (3, 3)}, {"kernel": (1, 3)}, 2),
-        ({"kernel": (9, 1)}, {"kernel": (1, 3)}, 2),
-        ({"kernel": (3, 1), "groups": 1}, {"kernel": (1, 3)}, 2),
-    ],
-)
-def test_depthwise_convolutions_over_mel_and_time_are_one(first: Any, second: Any, nodes: int) -> None:
-    builder = Builder()
-    builder.shapes["x"] = (16, 12, 6)
-    layers, tensor = [], "x"
-    for name, options in (("mel", first), ("time", second)):
-        layers.append(StreamConv((6, 6), form="windowed", **{"groups": 6, **options}))
-        lowered = lower_layer(layers[-1], Site(builder, name, tensor, is_only_reader=True))
-        assert isinstance(lowered, str)
-        tensor = lowered
-    assert len(builder.nodes) == nodes
-    graph = builder.graph("parts", 12, [Port("x", "x", "features")], [Port("y", tensor, "embedding")])
-    x = torch.from_numpy(np.random.default_rng(0).normal(0, 1, (2, 6, 16, 12)).astype(np.float32))
-    with torch.inference_mode():
-        torch.testing.assert_close(Simulation(graph)({"x": x})["y"], layers[1](layers[0](x)), rtol=0, atol=1e-6)
-
-
-def test_a_convolution_that_another_layer_reads_stays() -> None:
-    builder = Builder()
-    builder.shapes["x"] = (16, 12, 6)
-    for name, kernel, tensor, alone in (("mel", (3, 1), "x", True), ("time", (1, 3), "mel", False)):
-        layer = StreamConv((6, 6), kernel, form="windowed", groups=6)
-        lower_layer(layer, Site(builder, name, tensor, is_only_reader=alone))
-    assert list(builder.nodes) == ["mel", "time"]
 
 
 def test_expansion_leaves_no_gru_and_needs_one_row() -> None:

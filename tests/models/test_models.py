@@ -13,7 +13,7 @@ from edge_asc.errors import EdgeAscError
 from edge_asc.models import CNN, CRNN, ModelConfig, build
 from edge_asc.models.backbones.bcresnet import BCResNet
 from edge_asc.models.backbones.fuse import Module
-from edge_asc.models.layers import Caches, MelMean, ResNorm, StreamConv, SubSpectralNorm
+from edge_asc.models.layers import Caches, MelMean, ResNorm, SeparableConv, StreamConv, SubSpectralNorm
 
 torch.set_num_threads(1)  # the models are too small to share, and the machine may be busy
 
@@ -155,12 +155,16 @@ def test_res_norm() -> None:
 
 @pytest.mark.parametrize("form", ["causal", "windowed"])
 @pytest.mark.parametrize("stride", [(1, 1), (2, 2), (2, 1)])
-def test_merged_depthwise_convolutions(form: Any, stride: tuple[int, int]) -> None:
+def test_a_separable_convolution_is_one_over_mel_and_one_over_time(form: Any, stride: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    module = Module(6, 10, stride, form)
+    conv = SeparableConv(10, (3, 3), stride, form=form)
+    mel = StreamConv((10, 10), (3, 1), (stride[0], 1), groups=10, form=form)
+    time = StreamConv((10, 10), (1, 3), (1, stride[1]), groups=10, form=form)
+    mel.conv.weight, time.conv.weight = conv.mel.weight, conv.conv.weight
     x = torch.randn(2, 10, 16, 24, requires_grad=True)
-    sources = (x, module.mel.conv.weight, module.time.conv.weight)
-    merged, separate = module._merged(x), module.time(module.mel(x))
+    sources = (x, conv.mel.weight, conv.conv.weight)
+    merged, separate = conv(x), time(mel(x))
+    assert conv.time_padding == time.time_padding
     torch.testing.assert_close(merged, separate, atol=1e-5, rtol=1e-4)
     weight = torch.randn_like(merged)
     for mine, theirs in zip(
@@ -186,13 +190,16 @@ def test_strided_pointwise_convolution_in_training(form: Any) -> None:
     assert not x.grad[:, :, 1::2].any()
 
 
-def test_training_takes_the_merged_path_to_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fuse_takes_the_weights_of_older_checkpoints() -> None:
     torch.manual_seed(0)
-    module = Module(6, 10, (2, 2), "causal").train()
+    module = Module(6, 10, (2, 2), "causal").eval()
+    weights = module.state_dict()
+    older = {name.replace("time.mel.weight", "mel.conv.weight"): value for name, value in weights.items()}
+    assert "mel.conv.weight" in older
+    other = Module(6, 10, (2, 2), "causal").eval()
+    other.load_state_dict(older)
     x = torch.randn(2, 6, 16, 24)
-    merged = module(x)
-    monkeypatch.setattr(module, "_merged", lambda y: module.time(module.mel(y)))
-    torch.testing.assert_close(module(x), merged, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(other(x), module(x), atol=0, rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from edge_asc.backbone import Backbone
 from edge_asc.contract import Form
 from edge_asc.frontend import MELS
-from edge_asc.models.layers import BackboneModule, Block, Caches, Sequence, StreamConv, check_mels
+from edge_asc.models.layers import BackboneModule, Block, Caches, SeparableConv, Sequence, StreamConv, check_mels
 
 
 class Module(Block):
@@ -17,8 +16,7 @@ class Module(Block):
     def __init__(self, inputs: int, outputs: int, stride: tuple[int, int], form: Form) -> None:
         super().__init__()
         self.expand = StreamConv((inputs, outputs), (1, 1), form=form)
-        self.mel = StreamConv((outputs, outputs), (3, 1), (stride[0], 1), groups=outputs, form=form)
-        self.time = StreamConv((outputs, outputs), (1, 3), (1, stride[1]), groups=outputs, form=form)
+        self.time = SeparableConv(outputs, (3, 3), stride, form=form)
         self.norm1, self.relu1 = nn.BatchNorm2d(outputs), nn.ReLU()
         self.project, self.norm2 = StreamConv((outputs, outputs), (1, 1), form=form), nn.BatchNorm2d(outputs)
         self.shortcut: nn.Module = nn.Identity()
@@ -27,22 +25,19 @@ class Module(Block):
                 StreamConv((inputs, outputs), (1, 1), stride, form=form), nn.BatchNorm2d(outputs)
             )
         self.relu2 = nn.ReLU()
+        self.register_load_state_dict_pre_hook(self._rename)  # type: ignore[no-untyped-call]
 
     def forward(self, x: Tensor, caches: Caches | None = None) -> Tensor:
         """(B, inputs, F, T) → (B, outputs, F / stride, T / stride)."""
-        y = self.expand(x)
-        y = self._merged(y) if self.training and caches is None else self.time(self.mel(y), caches)
-        y = self.relu1(self.norm1(y))
+        y = self.relu1(self.norm1(self.time(self.expand(x), caches)))
         result: Tensor = self.relu2(self.norm2(self.project(y)) + self.shortcut(x))
         return result
 
-    def _merged(self, x: Tensor) -> Tensor:
-        """Both depthwise convolutions as one of 3×3: the same sums, in one pass over memory."""
-        weight = self.mel.conv.weight * self.time.conv.weight
-        left, right = self.time.time_padding
-        x = functional.pad(x, (left, right, 0, 0))
-        stride = (self.mel.stride[0], self.time.stride[1])
-        return functional.conv2d(x, weight, None, stride, (1, 0), groups=len(weight))
+    @staticmethod
+    def _rename(_: nn.Module, weights: dict[str, Tensor], prefix: str, *_args: object) -> None:
+        """Take the weights of older checkpoints, which had a layer for each of both depthwise convolutions."""
+        if (old := f"{prefix}mel.conv.weight") in weights:
+            weights[f"{prefix}time.mel.weight"] = weights.pop(old)
 
 
 class FUSE(BackboneModule):
