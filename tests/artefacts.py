@@ -159,9 +159,9 @@ def lowered_file(fmt: str, graphs: Sequence[Graph], plan: Plan, kind: InputKind 
     return descriptor.write([each.with_graph(attach_front_end(each.graph, FRONT_END, kind)) for each in lowered])
 
 
-def planned() -> Checkpoint:
+def planned(head: str = "gru") -> Checkpoint:
     """A causal checkpoint with its int8 plan."""
-    found = checkpoint()
+    found = checkpoint(head=head)
     return replace(found, quantisation=calibrated(crnn(found)).to_json())
 
 
