@@ -89,9 +89,7 @@ def _macs(model: CRNN | CNN, frames: int) -> int:
     def visit(layer: nn.Module, x: Tensor, y: Any) -> None:
         nonlocal total
         match layer:
-            case StreamConv():
-                total += y.numel() * layer.weight[0].numel()
-            case nn.Conv2d():
+            case StreamConv() | nn.Conv2d():
                 total += y.numel() * layer.weight[0].numel()
             case nn.Linear():
                 total += y.numel() * layer.in_features

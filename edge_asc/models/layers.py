@@ -76,23 +76,21 @@ class StreamConv(nn.Module):
             # The same columns; oneDNN's backward pass of the strided form writes out of bounds on some CPUs.
             x = x[:, :, :: self.stride[0], :: self.stride[1]]
             return nn.functional.conv2d(x, self.conv.weight, self.conv.bias, groups=self.conv.groups)
+        conv, padding = self.conv, (self.mel_padding, 0)
         if caches is not None and self.cached_columns:
             x = caches.extend(self.cache_name, x)
         elif left == right:
             padding = (self.mel_padding, left)
-            conv = self.conv
-            return nn.functional.conv2d(x, self.weight, conv.bias, self.stride, padding, groups=conv.groups)
         else:
             x = nn.functional.pad(x, (left, right, 0, 0))
-        conv = self.conv
-        return nn.functional.conv2d(x, self.weight, conv.bias, self.stride, (self.mel_padding, 0), groups=conv.groups)
+        return nn.functional.conv2d(x, self.weight, conv.bias, self.stride, padding, groups=conv.groups)
 
 
 class SeparableConv(StreamConv):
     """A depthwise convolution over mel and one over time, computed as one: its kernel is the product of theirs.
 
-    The sums are the same in one pass over memory, and integers are rounded once instead of twice. There is no bias, so
-    that zeros around the input are zeros between both.
+    The sums are the same. Memory is read once, and integers are rounded once instead of twice. Without a bias, zeros
+    around the input are zeros between both convolutions, too.
     """
 
     def __init__(self, channels: int, kernel: tuple[int, int], stride: tuple[int, int], *, form: Form) -> None:

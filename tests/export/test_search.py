@@ -57,7 +57,7 @@ def test_the_first_plan_that_holds_is_found(search: Search) -> None:
 
 
 def test_clips_of_all_lengths_are_used() -> None:
-    found = planned(head="linear")
+    found = planned()
     plan = Plan.from_json(found.quantisation).with_scheme(SCHEMES["int8"])
     lengths = [8, 40, 3, 24, 40]
     features: list[Array] = [np.array(clip[:n]) for clip, n in zip(clips(5, 40), lengths, strict=True)]
