@@ -25,8 +25,8 @@ class Calibration:
         clips_sha256: SHA-256 of their raw log-mel.
         levels_db: input levels at which each clip was run, dB.
         method: how a range follows from the values, such as "minmax" or "mse".
-        kl: mean divergence of the probabilities of a step from those of float, nats, by method, where several were
-            tried.
+        kl: mean divergence of the probabilities of a step from those of float, of logits divided by 4, nats, by method,
+            where several were tried.
         warnings: doubts about the clips, one sentence each.
     """
 

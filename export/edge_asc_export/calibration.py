@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from typing import Literal, TypeVar
 
@@ -29,6 +30,7 @@ from edge_asc_export.passes.expand_gru import expand_gru
 from edge_asc_export.plan import (
     Equalisation,
     Plan,
+    Range,
     SharedRange,
     Sharing,
     digest,
@@ -36,12 +38,15 @@ from edge_asc_export.plan import (
     saturation,
     sharing_of_all,
 )
-from edge_asc_export.ranges import BINS, METHODS, Histogram, Method, choose_ranges
+from edge_asc_export.ranges import METHODS, Histogram, Histograms, Method, choose_ranges
 from edge_asc_export.scheme import SCHEMES
+from edge_asc_export.sensitivity import DRAWS, STREAMS, Tracing, trace
 from edge_asc_export.simulation import Observer, Simulation
 
 Choice = Literal["auto", Method]
 CHOICES: tuple[Choice, ...] = ("auto", *METHODS)
+# The methods that count all values alike.
+COUNTED = {"percentile", "mse"}
 
 # Input levels, dB, that the ranges cover: microphones differ, and quiet audio reaches other corners than loud audio.
 LEVELS = (0.0, -15.0, -30.0)
@@ -49,6 +54,10 @@ BATCH = 64
 MOST_CLIPS = 128
 JUDGED_CLIPS = 32
 FEW_CLIPS = 16
+# Gradients keep all values of the streams that they are taken of: frames of all of them together.
+TRACED_FRAMES = STREAMS * 312
+# That logits are divided by on training clips, of which a model is surer than of others; 2 and 8 do about as well.
+TEMPERATURE = 4.0
 LARGEST_SCALE = 1e3
 # How large a channel is: this root of the mean of this power. Its one largest value would let a channel that is seldom
 # large be rounded more coarsely than others whenever it is not.
@@ -89,7 +98,7 @@ def calibrate(
     """Record the int8 plan of a model: equalisation, and the range of every tensor.
 
     `ranges.choose_ranges` has the methods. "auto" simulates the integer model with each of them and keeps the one whose
-    probabilities are nearest to those of float on the calibration clips.
+    probabilities, at a temperature, are nearest to those of float on the calibration clips.
 
     Args:
         model: trained, in evaluation mode.
@@ -108,12 +117,12 @@ def calibrate(
     batches = _batches(front_end, features)
     candidates: tuple[Method, ...] = METHODS if method == "auto" else (method,)
     judged = candidates if len(candidates) > 1 else ()
-    total = 2 + (candidates != ("minmax",)) + len(judged)
+    few = _batches(front_end, evenly(features, JUDGED_CLIPS))
+    total = 2 + bool(COUNTED & set(candidates)) + ("fisher" in candidates) + len(judged)
     with progress.phase("recording activation ranges", total) as phase:
         recording = _Recording.start(model, front_end, batches, phase)
-        ranges = recording.ranges_by(candidates)
+        ranges = recording.ranges_by(candidates, few)
         plans = {each: replace(recording.plan, ranges=chosen) for each, chosen in ranges.items()}
-        few = _batches(front_end, evenly(features, JUDGED_CLIPS)) if judged else []
         divergences = {each: recording.divergence(plans[each], few) for each in judged}
     chosen = min(plans, key=lambda each: divergences.get(each, 0.0))
     record = Calibration(
@@ -159,27 +168,35 @@ class _Recording:
         phase.advance()
         plan = Plan(SCHEMES["int8"], digest(model), (), scales)
         equalised = {frames: tuple(equalise_by_plan(g, plan) for g in graphs) for frames, graphs in lowered.items()}
-        shared = sharing_of_all([expand_gru(graph) for graph in equalised[lengths[0]]], front_end.clip)
+        shared = sharing_of_all([expand_gru(graph) for graph in equalised[lengths[0]]], _feature_range(front_end))
         spans = tuple(_spans(shared, equalised, batches))
         phase.advance()
         return cls(lowered, equalised, plan, spans, batches, phase)
 
-    def ranges_by(self, methods: Sequence[Method]) -> dict[Method, tuple[SharedRange, ...]]:
-        """Return the ranges that each method chooses."""
-        histograms: list[Histogram] = []
-        if tuple(methods) != ("minmax",):
-            histograms = _histograms(self.spans, self.equalised, self.batches)
+    def ranges_by(self, methods: Sequence[Method], few: Sequence[Tensor]) -> dict[Method, tuple[SharedRange, ...]]:
+        """Return the ranges that each method chooses; `few` are the clips that gradients are taken on."""
+        counted: list[Histogram] = []
+        weighed: list[Histogram] = []
+        if COUNTED & set(methods):
+            counted = _count_values(self.spans, self.equalised, self.batches)
             self.phase.advance()
-        return {method: choose_ranges(method, self.spans, histograms) for method in methods}
+        if "fisher" in methods:
+            weighed = _weigh_values(self.spans, self.equalised, few)
+            self.phase.advance()
+        return {each: choose_ranges(each, self.spans, weighed if each == "fisher" else counted) for each in methods}
 
     def divergence(self, plan: Plan, batches: Sequence[Tensor]) -> float:
-        """Return the mean divergence of the probabilities of the simulated integer model from those of float, nats."""
+        """Return the mean divergence of the simulated integer model's probabilities from float's, nats.
+
+        Those of logits divided by the temperature: else a few clips that the model is unsure of decide.
+        """
         total, count = 0.0, 0
         for batch in batches:
             frames = batch.shape[3]
-            expected = _run([Simulation(graph) for graph in self.lowered[frames]], batch).double().log_softmax(2)
+            expected = _run([Simulation(graph) for graph in self.lowered[frames]], batch).double()
             integer = [Simulation(graph, plan=plan) for graph in self.equalised[frames]]
-            actual = _run(integer, batch).double().log_softmax(2)
+            actual = _run(integer, batch).double()
+            expected, actual = ((logits / TEMPERATURE).log_softmax(2) for logits in (expected, actual))
             total += float((expected.exp() * (expected - actual)).sum())
             count += actual[..., 0].numel()
         self.phase.advance()
@@ -238,6 +255,14 @@ def _equalisation(graphs: Sequence[Graph], sizes: Mapping[str, Tensor]) -> tuple
     return tuple(equalisation)
 
 
+def _feature_range(front_end: FrontEnd) -> Range:
+    """Return the smallest and the largest feature that there can be: no sound at all, and the front end's clip."""
+    if not front_end.mean:
+        return -front_end.clip, front_end.clip
+    silence = np.full(front_end.mels, np.log(front_end.floor), np.float32)
+    return min(0.0, float(LogMel(front_end).normalise(silence).min())), front_end.clip
+
+
 def _spans(shared: Sequence[Sharing], models: Graphs, batches: Sequence[Tensor]) -> list[SharedRange]:
     """Return the smallest and the largest value of what shares its integers."""
     seen: dict[str, tuple[float, float]] = {}
@@ -263,21 +288,32 @@ def _spans(shared: Sequence[Sharing], models: Graphs, batches: Sequence[Tensor])
     return spans
 
 
-def _histograms(spans: Sequence[SharedRange], models: Graphs, batches: Sequence[Tensor]) -> list[Histogram]:
+def _count_values(spans: Sequence[SharedRange], models: Graphs, batches: Sequence[Tensor]) -> list[Histogram]:
     """Count the values in equal bins of each recorded range."""
-    counts = [np.zeros(BINS) for _ in spans]
-    where = {tensor: i for i, span in enumerate(spans) for tensor in span.tensors if not span.fixed}
+    histograms = Histograms(spans)
 
     def observe(name: str, value: Tensor) -> None:
-        index = where.get(name)
-        if index is not None and spans[index].high > spans[index].low:
-            span = spans[index]
-            # In parts, since torch counts in single precision.
-            for part in torch.split(value.float().flatten(), 1 << 24):
-                counts[index] += torch.histc(part, BINS, span.low, span.high).double().numpy()
+        # In parts, since torch counts in single precision.
+        for part in torch.split(value.float().flatten(), 1 << 24):
+            histograms.add(name, part)
 
     _observe(models, batches, observe)
-    return counts
+    return histograms.counts
+
+
+def _weigh_values(spans: Sequence[SharedRange], models: Graphs, batches: Sequence[Tensor]) -> list[Histogram]:
+    """Count the values in equal bins of each recorded range, each with its Fisher information."""
+    histograms, generator = Histograms(spans), torch.Generator().manual_seed(0)
+    tracings = {frames: [Tracing(graph) for graph in graphs] for frames, graphs in models.items()}
+    for batch in batches:
+        simulations = tracings[batch.shape[3]]
+        for streams in torch.split(batch, max(1, TRACED_FRAMES // batch.shape[3])):
+            traces = trace(simulations, partial(_run, simulations, streams), generator, DRAWS, TEMPERATURE)
+            for each in traces.values:
+                if each.gradients:
+                    information = torch.stack(each.gradients).square().sum(0)
+                    histograms.add(each.tensor, each.value.flatten().double(), information.flatten().double())
+    return histograms.counts
 
 
 def _observe(models: Graphs, batches: Sequence[Tensor], observe: Observer) -> None:

@@ -175,7 +175,7 @@ class Plan:
         if idle := self.find_idle():
             raise ExportError(f"scheme {self.scheme.name}: no tensor of this model is called {', '.join(idle)}")
         planned = {tensor: shared for shared in self.ranges for tensor in shared.tensors}
-        for tensors, _ in sharing(graph, 1.0):
+        for tensors, _ in sharing(graph, SIGNED):
             if missing := [tensor for tensor in tensors if tensor not in planned]:
                 raise ExportError(
                     f"the quantisation plan has no activation range for {', '.join(missing)}: it belongs to another "
@@ -228,11 +228,11 @@ class Plan:
         return cls(scheme, model, ranges, equalisation, record, front_end)
 
 
-def sharing(graph: Graph, clip: float) -> list[Sharing]:
+def sharing(graph: Graph, features: Range) -> list[Sharing]:
     """Return the tensors of an expanded graph that share their integers, and their range where arithmetic fixes it.
 
     A state and the output that feeds it, the parts of a concatenation, and what is sliced, pooled or reshaped share
-    their quantisation parameters. Features span ±clip; gates and hidden states have the fixed ranges of integer
+    their quantisation parameters. Features have the range given, gates and hidden states the fixed ranges of integer
     kernels; of other tensors the range is None. What only scales and shifts features stays float, so that they are
     rounded once, and is left out.
     """
@@ -250,14 +250,14 @@ def sharing(graph: Graph, clip: float) -> list[Sharing]:
         if port.tensor.startswith("hidden_"):
             fixed[port.tensor] = SIGNED
         if port.role == "features":
-            fixed[port.tensor] = (-clip, clip)
+            fixed[port.tensor] = features
     rounded = [tensor for tensor in graph.shapes if tensor not in unrounded]
     return _with_ranges(group_tied(rounded, ties), fixed)
 
 
-def sharing_of_all(graphs: list[Graph], clip: float) -> list[Sharing]:
+def sharing_of_all(graphs: list[Graph], features: Range) -> list[Sharing]:
     """Return `sharing` over several graphs of one model, in which a shared tensor has one name."""
-    each = [entry for graph in graphs for entry in sharing(graph, clip)]
+    each = [entry for graph in graphs for entry in sharing(graph, features)]
     fixed = {tensor: span for tensors, span in each if span is not None for tensor in tensors}
     parts = [tensors for tensors, _ in each]
     names = dict.fromkeys(tensor for tensors in parts for tensor in tensors)

@@ -2,22 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from edge_asc_export.plan import SharedRange
 
-Method = Literal["minmax", "percentile", "mse"]
+Method = Literal["minmax", "percentile", "mse", "fisher"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
 BINS = 2048
 PERCENTILE = 0.99999
+# How much of a range each side may keep, for the least squared error.
+SHARES = np.linspace(1.0, 0.1, 46)
+# How much more than its square the error of a clipped value counts under "fisher". All clipped values err to one side,
+# so that their errors add up; and recordings that are not known yet have more of them.
+CLIPPING = 3.0
 
 Histogram = npt.NDArray[np.float64]
+
+
+class Histograms:
+    """Counts of values in `BINS` equal bins of each span; all zero where it is fixed.
+
+    Attributes:
+        counts: a histogram for each span.
+    """
+
+    def __init__(self, spans: Sequence[SharedRange]) -> None:
+        self.spans, self.counts = spans, [np.zeros(BINS) for _ in spans]
+        self.where = {
+            tensor: i
+            for i, span in enumerate(spans)
+            for tensor in span.tensors
+            if not span.fixed and span.high > span.low
+        }
+
+    def add(self, tensor: str, values: Tensor, weights: Tensor | None = None) -> None:
+        """Count values, (n,), each as often as its weight says; nothing is counted of a tensor without a range."""
+        if (index := self.where.get(tensor)) is not None:
+            span = self.spans[index]
+            counted = torch.histogram(values, BINS, range=(span.low, span.high), weight=weights)
+            self.counts[index] += counted.hist.double().numpy()
 
 
 def choose_ranges(
@@ -26,7 +58,8 @@ def choose_ranges(
     """Return a range within each span.
 
     "minmax" keeps the span, "percentile" leaves out one value in 100,000 on either side, and "mse" has the least
-    squared error of rounding inside and clipping outside.
+    squared error of rounding inside and clipping outside. So has "fisher", whose histograms count a value by how much
+    its error changes the probabilities.
 
     Args:
         method: one of METHODS.
@@ -35,11 +68,15 @@ def choose_ranges(
     """
     if method == "minmax":
         return tuple(spans)
-    narrow = _percentile if method == "percentile" else _least_squares
+    narrow: dict[Method, Callable[[Histogram, float, float], tuple[float, float]]] = {
+        "percentile": _percentile,
+        "mse": _least_squares,
+        "fisher": partial(_least_squares, clipping=CLIPPING),
+    }
     ranges = []
     for span, counts in zip(spans, histograms, strict=True):
         if not span.fixed and counts.any():
-            low, high = narrow(counts, span.low, span.high)
+            low, high = narrow[method](counts, span.low, span.high)
             span = replace(span, low=low, high=high)
         ranges.append(span)
     return tuple(ranges)
@@ -52,17 +89,16 @@ def _percentile(counts: Histogram, low: float, high: float) -> tuple[float, floa
     return min(0.0, float(edges[first])), max(0.0, float(edges[min(last + 1, len(counts))]))
 
 
-def _least_squares(counts: Histogram, low: float, high: float) -> tuple[float, float]:
-    """Return the range with the least squared error of rounding inside and clipping outside."""
+def _least_squares(counts: Histogram, low: float, high: float, clipping: float = 1.0) -> tuple[float, float]:
+    """Return the range with the least squared error of rounding inside and, times `clipping`, clipping outside."""
     middle = low + (np.arange(len(counts)) + 0.5) * (high - low) / len(counts)
-    shares = np.linspace(1.0, 0.2, 41)
-    best = (np.inf, low, high)
-    for bottom in low * shares if low < 0.0 else [0.0]:
-        below = np.maximum(bottom - middle, 0.0)
-        for top in high * shares if high > 0.0 else [0.0]:
-            outside = below + np.maximum(middle - top, 0.0)
-            rounding = ((top - bottom) / 255.0) ** 2 / 12.0
-            error = float(counts @ np.where(outside > 0.0, outside**2, rounding))
-            if error < best[0]:
-                best = (error, float(bottom), float(top))
-    return best[1], best[2]
+    bottoms, tops = (side * SHARES if side else np.zeros(1) for side in (low, high))
+    # For each limit: the squared errors of all values beyond it, and how many there are.
+    below = [(np.maximum(bottom - middle, 0.0) ** 2 @ counts, counts[middle < bottom].sum()) for bottom in bottoms]
+    above = [(np.maximum(middle - top, 0.0) ** 2 @ counts, counts[middle > top].sum()) for top in tops]
+    errors_below, count_below = np.array(below).T[:, :, None]
+    errors_above, count_above = np.array(above).T[:, None, :]
+    rounding = ((tops - bottoms[:, None]) / 255.0) ** 2 / 12.0
+    errors = clipping * (errors_below + errors_above) + (counts.sum() - count_below - count_above) * rounding
+    best = np.unravel_index(errors.argmin(), errors.shape)
+    return float(bottoms[best[0]]), float(tops[best[1]])

@@ -68,7 +68,13 @@ class Tracing(Simulation):
         return value
 
 
-def trace(simulations: Sequence[Tracing], run: Callable[[], Tensor], generator: torch.Generator, draws: int) -> Traces:
+def trace(
+    simulations: Sequence[Tracing],
+    run: Callable[[], Tensor],
+    generator: torch.Generator,
+    draws: int,
+    temperature: float = 1.0,
+) -> Traces:
     """Return the values of all steps of a batch of streams, and their gradients.
 
     Args:
@@ -76,12 +82,14 @@ def trace(simulations: Sequence[Tracing], run: Callable[[], Tensor], generator: 
         run: returns logits, (stream, step, class).
         generator: of the draws.
         draws: of labels, ≥ 1.
+        temperature: > 0, that the logits are divided by. A model is surer of clips that it was trained on than of
+            others; with a higher temperature, they matter as if it were less sure.
     """
     for simulation in simulations:
         simulation.values.clear()
     with torch.enable_grad():
         logits = run()
-    log_p = torch.log_softmax(logits, dim=2)
+    log_p = torch.log_softmax(logits / temperature, dim=2)
     streams, steps, classes = logits.shape
     kept = [entry for simulation in simulations for entry in simulation.values]
     tensors = [value for _, value in kept]

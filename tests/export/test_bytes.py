@@ -54,10 +54,10 @@ def windowed() -> CRNN:
 def plan(model: CRNN) -> Plan:
     """A plan whose recorded ranges are all −2 to 3."""
     frames = 16000 * WINDOWS[0] // 512
-    graphs = [lower_window(model, WINDOWS[0], frames), lower_gru(model)]
+    graphs = [expand_gru(graph) for graph in (lower_window(model, WINDOWS[0], frames), lower_gru(model))]
     ranges = [
         SharedRange(tensors, *(fixed or (-2.0, 3.0)), fixed is not None)
-        for tensors, fixed in sharing_of_all([expand_gru(graph) for graph in graphs], FRONT_END.clip)
+        for tensors, fixed in sharing_of_all(graphs, (-FRONT_END.clip, FRONT_END.clip))
     ]
     return Plan(SCHEMES["int8"], digest(model), tuple(ranges))
 

@@ -134,7 +134,7 @@ def test_clips_that_would_give_false_ranges_are_refused(clips: list[Array], mess
 
 
 def test_an_unknown_method_is_refused() -> None:
-    with pytest.raises(ExportError, match="expected auto, minmax, percentile, mse"):
+    with pytest.raises(ExportError, match="expected auto, minmax, percentile, mse, fisher"):
         calibrate(crnn(checkpoint()), FRONT_END, clips(), method="entropy")  # type: ignore[arg-type]  # wrong on purpose
 
 

@@ -84,7 +84,7 @@ class _Budget:
 )
 @click.option(
     "--ranges",
-    type=click.Choice(["auto", "minmax", "percentile", "mse"]),
+    type=click.Choice(["auto", "minmax", "percentile", "mse", "fisher"]),
     help="How --calibration chooses ranges [default: auto, the method nearest to float].",
 )
 @click.option(
