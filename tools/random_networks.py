@@ -145,6 +145,6 @@ def make_network(seed: int) -> tuple[Graph, Plan]:
     graph = _Network(seed).build()
     ranges = tuple(
         SharedRange(tensors, *(fixed or (-CLIP, CLIP)), fixed=fixed is not None)
-        for tensors, fixed in sharing(expand_gru(graph), CLIP)
+        for tensors, fixed in sharing(expand_gru(graph), (-CLIP, CLIP))
     )
     return graph, replace(Plan(SCHEMES["int8"]), ranges=ranges)

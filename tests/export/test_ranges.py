@@ -66,7 +66,9 @@ def test_what_weighs_nothing_needs_no_integers() -> None:
 
 
 def test_values_that_a_relu_takes_away_get_few_integers() -> None:
-    trained = Checkpoint.load(zoo_path("fuse"))
+    folder = zoo_path("fuse")
+    assert folder is not None
+    trained = Checkpoint.load(folder)
     model = crnn(trained)
     features = [LogMel(trained.front_end.raw).push(audio.read(path)) for path in sorted(DEMO.glob("*/*.flac"))]
     shares = {}
