@@ -21,7 +21,10 @@ from snippets import INLINE, PI, ROOT, SHELL, Block, Sandbox, find_commands, fin
 from sshserver import Server, make_server
 
 # Pages whose blocks take most of the time; `make proof` runs them.
-LONG = ("backbones.md", "c.md", "gate-workflow.md", "microcontrollers.md", "other-languages.md")
+LONG = [ROOT / "benchmarks/README.md"]
+LONG += [
+    ROOT / "docs" / f"{page}.md" for page in ("backbones", "c", "gate-workflow", "microcontrollers", "other-languages")
+]
 TUTORIAL, OWN_SOUNDS = ROOT / "docs/tutorial-pi.md", ROOT / "docs/own-sounds.md"
 PAGES = find_pages()
 # Commands of examples of plug-ins.
@@ -60,7 +63,7 @@ def make_sandbox(folder: Path, trained: Path) -> Sandbox:
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(page, id=str(page.relative_to(ROOT)), marks=pytest.mark.slow if page.name in LONG else ())
+        pytest.param(page, id=str(page.relative_to(ROOT)), marks=pytest.mark.slow if page in LONG else ())
         for page in RUNNABLE
         if page != TUTORIAL
     ],

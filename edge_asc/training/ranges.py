@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Clips whose activation ranges are recorded, and how many times the work of a trained frame a recorded one is. Of a
 # head's stage, the trunk computes each view once and is not trained: a third of that work.
 FEWEST_RECORDED, MOST_RECORDED = 16, 128
-RECORDING_COST = 6
+RECORDING_COST = 10
 VIEW_COST = 1 / 3
 # Each length of clips is a graph to be lowered: clips of more lengths than this are brought to one.
 MOST_LENGTHS = 8
