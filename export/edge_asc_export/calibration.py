@@ -54,9 +54,9 @@ BATCH = 64
 MOST_CLIPS = 128
 JUDGED_CLIPS = 32
 FEW_CLIPS = 16
-# Gradients keep all values of the streams that they are taken of: frames of all of them together.
+# Frames of all streams that gradients are taken of at once: they need every value of them.
 TRACED_FRAMES = STREAMS * 312
-# That logits are divided by on training clips, of which a model is surer than of others; 2 and 8 do about as well.
+# That logits are divided by: a model is surer of its training clips than of others, and few of them would decide.
 TEMPERATURE = 4.0
 LARGEST_SCALE = 1e3
 # How large a channel is: this root of the mean of this power. Its one largest value would let a channel that is seldom
@@ -117,7 +117,7 @@ def calibrate(
     batches = _batches(front_end, features)
     candidates: tuple[Method, ...] = METHODS if method == "auto" else (method,)
     judged = candidates if len(candidates) > 1 else ()
-    few = _batches(front_end, evenly(features, JUDGED_CLIPS))
+    few = _batches(front_end, evenly(features, JUDGED_CLIPS)) if judged or "fisher" in candidates else []
     total = 2 + bool(COUNTED & set(candidates)) + ("fisher" in candidates) + len(judged)
     with progress.phase("recording activation ranges", total) as phase:
         recording = _Recording.start(model, front_end, batches, phase)
@@ -188,7 +188,7 @@ class _Recording:
     def divergence(self, plan: Plan, batches: Sequence[Tensor]) -> float:
         """Return the mean divergence of the simulated integer model's probabilities from float's, nats.
 
-        Those of logits divided by the temperature: else a few clips that the model is unsure of decide.
+        Those of logits divided by the temperature.
         """
         total, count = 0.0, 0
         for batch in batches:
@@ -256,7 +256,7 @@ def _equalisation(graphs: Sequence[Graph], sizes: Mapping[str, Tensor]) -> tuple
 
 
 def _feature_range(front_end: FrontEnd) -> Range:
-    """Return the smallest and the largest feature that there can be: no sound at all, and the front end's clip."""
+    """Return the range of features: from silence, or 0 where that is lower, to the front end's clip."""
     if not front_end.mean:
         return -front_end.clip, front_end.clip
     silence = np.full(front_end.mels, np.log(front_end.floor), np.float32)
@@ -292,27 +292,27 @@ def _count_values(spans: Sequence[SharedRange], models: Graphs, batches: Sequenc
     """Count the values in equal bins of each recorded range."""
     histograms = Histograms(spans)
 
-    def observe(name: str, value: Tensor) -> None:
-        # In parts, since torch counts in single precision.
-        for part in torch.split(value.float().flatten(), 1 << 24):
-            histograms.add(name, part)
-
-    _observe(models, batches, observe)
+    _observe(models, batches, histograms.add)
     return histograms.counts
 
 
 def _weigh_values(spans: Sequence[SharedRange], models: Graphs, batches: Sequence[Tensor]) -> list[Histogram]:
-    """Count the values in equal bins of each recorded range, each with its Fisher information."""
+    """Count the values in equal bins of each recorded range, each with its Fisher information.
+
+    A causal model's clips are cut where gradients of a longer one would take much memory.
+    """
     histograms, generator = Histograms(spans), torch.Generator().manual_seed(0)
-    tracings = {frames: [Tracing(graph) for graph in graphs] for frames, graphs in models.items()}
-    for batch in batches:
-        simulations = tracings[batch.shape[3]]
-        for streams in torch.split(batch, max(1, TRACED_FRAMES // batch.shape[3])):
-            traces = trace(simulations, partial(_run, simulations, streams), generator, DRAWS, TEMPERATURE)
-            for each in traces.values:
-                if each.gradients:
-                    information = torch.stack(each.gradients).square().sum(0)
-                    histograms.add(each.tensor, each.value.flatten().double(), information.flatten().double())
+    with torch.inference_mode(False):
+        for batch in batches:
+            simulations = [Tracing(graph) for graph in models[batch.shape[3]]]
+            cut = batch[..., :TRACED_FRAMES] if len(simulations) == 1 else batch
+            for streams in torch.split(cut.clone(), max(1, TRACED_FRAMES // cut.shape[3])):
+                for each in trace(
+                    simulations, partial(_run, simulations, streams), generator, DRAWS, TEMPERATURE
+                ).values:
+                    if each.gradients:
+                        information = torch.stack(each.gradients).double().square().sum(0)
+                        histograms.add(each.tensor, each.value, information)
     return histograms.counts
 
 

@@ -34,7 +34,7 @@ SIGNED = (-1.0, 127.0 / 128.0)
 # Where the logistic function and tanh are within half an integer of their limits: ln(511) and artanh(255/256).
 SATURATED = {Sigmoid: math.log(511.0), Tanh: math.atanh(255.0 / 256.0)}
 
-# 16 bits have room to spare: other audio may exceed what was recorded.
+# 16 bits have room to spare: other audio, or what a narrow range leaves out, may exceed the range.
 HEADROOM = 4.0
 
 Range = tuple[float, float]
@@ -68,7 +68,7 @@ class SharedRange:
         if scheme.activations == "int8":
             return asymmetric(self.low, self.high)
         if self.fixed:
-            return Affine(2.0**-15, 0) if self.low >= -1.0 else symmetric(self.low, self.high)
+            return Affine(2.0**-15, 0) if max(-self.low, self.high) <= 1.0 else symmetric(self.low, self.high)
         return symmetric(HEADROOM * self.low, HEADROOM * self.high)
 
 

@@ -19,7 +19,7 @@ METHODS: tuple[Method, ...] = get_args(Method)
 
 BINS = 2048
 PERCENTILE = 0.99999
-# How much of a range each side may keep, for the least squared error.
+# The shares of a span's side that a range may have, for the least squared error.
 SHARES = np.linspace(1.0, 0.1, 46)
 # How much more than its square the error of a clipped value counts under "fisher". All clipped values err to one side,
 # so that their errors add up; and recordings that are not known yet have more of them.
@@ -29,27 +29,30 @@ Histogram = npt.NDArray[np.float64]
 
 
 class Histograms:
-    """Counts of values in `BINS` equal bins of each span; all zero where it is fixed.
+    """Counts of values in `BINS` equal bins of each span.
 
     Attributes:
-        counts: a histogram for each span.
+        counts: a histogram for each span; all zero where the span is fixed.
     """
 
     def __init__(self, spans: Sequence[SharedRange]) -> None:
-        self.spans, self.counts = spans, [np.zeros(BINS) for _ in spans]
-        self.where = {
-            tensor: i
+        self.counts = [np.zeros(BINS) for _ in spans]
+        self._places = {
+            tensor: (i, (span.low, span.high))
             for i, span in enumerate(spans)
             for tensor in span.tensors
             if not span.fixed and span.high > span.low
         }
 
     def add(self, tensor: str, values: Tensor, weights: Tensor | None = None) -> None:
-        """Count values, (n,), each as often as its weight says; nothing is counted of a tensor without a range."""
-        if (index := self.where.get(tensor)) is not None:
-            span = self.spans[index]
-            counted = torch.histogram(values, BINS, range=(span.low, span.high), weight=weights)
-            self.counts[index] += counted.hist.double().numpy()
+        """Count values, each as often as its weight says; nothing is counted of a tensor without a range."""
+        if place := self._places.get(tensor):
+            index, span = place
+            weight = None if weights is None else weights.flatten().double()
+            # In double precision, since the counts have that of the values.
+            self.counts[index] += torch.histogram(
+                values.flatten().double(), BINS, range=span, weight=weight
+            ).hist.numpy()
 
 
 def choose_ranges(
@@ -58,8 +61,8 @@ def choose_ranges(
     """Return a range within each span.
 
     "minmax" keeps the span, "percentile" leaves out one value in 100,000 on either side, and "mse" has the least
-    squared error of rounding inside and clipping outside. So has "fisher", whose histograms count a value by how much
-    its error changes the probabilities.
+    squared error of rounding inside and clipping outside. "fisher" has the same with histograms that count a value by
+    how much its error changes the probabilities, and with clipping counted `CLIPPING` times.
 
     Args:
         method: one of METHODS.
@@ -75,7 +78,7 @@ def choose_ranges(
     }
     ranges = []
     for span, counts in zip(spans, histograms, strict=True):
-        if not span.fixed and counts.any():
+        if counts.any():
             low, high = narrow[method](counts, span.low, span.high)
             span = replace(span, low=low, high=high)
         ranges.append(span)

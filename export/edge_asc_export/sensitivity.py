@@ -88,7 +88,12 @@ def trace(
     for simulation in simulations:
         simulation.values.clear()
     with torch.enable_grad():
-        logits = run()
+        return _trace(simulations, run(), generator, draws, temperature)
+
+
+def _trace(
+    simulations: Sequence[Tracing], logits: Tensor, generator: torch.Generator, draws: int, temperature: float
+) -> Traces:
     log_p = torch.log_softmax(logits / temperature, dim=2)
     streams, steps, classes = logits.shape
     kept = [entry for simulation in simulations for entry in simulation.values]

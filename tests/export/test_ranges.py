@@ -8,14 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import edge_asc
-from artefacts import checkpoint, clips, crnn
+from artefacts import FRONT_END, checkpoint, clips, crnn
 from edge_asc import audio
 from edge_asc.frontend import FrontEnd, LogMel
 from edge_asc.training.checkpoint import Checkpoint
 from edge_asc.zoo import zoo_path
+from edge_asc_export import calibration
 from edge_asc_export.calibration import calibrate
 from edge_asc_export.plan import SharedRange
-from edge_asc_export.ranges import BINS, CLIPPING, SHARES, Histograms, choose_ranges
+from edge_asc_export.ranges import BINS, CLIPPING, METHODS, SHARES, Histograms, choose_ranges
+from edge_asc_export.scheme import SCHEMES
 
 DEMO = Path(edge_asc.__file__).parent / "demo"
 SPAN = SharedRange(("x",), -2.0, 6.0)
@@ -51,18 +53,19 @@ def test_where_clipping_counts_more_less_is_clipped(seed: int) -> None:
     assert wide.high - wide.low >= narrow.high - narrow.low
 
 
-def test_what_weighs_nothing_needs_no_integers() -> None:
-    histograms = Histograms([SPAN, SharedRange(("fixed",), -1.0, 1.0, fixed=True)])
+def test_what_weighs_nothing_gets_few_integers() -> None:
+    spans = [SPAN, SharedRange(("fixed",), -1.0, 1.0, fixed=True)]
+    histograms = Histograms(spans)
     values = torch.linspace(-2.0, 6.0, 5000).double()
     histograms.add("x", values, (values > 0).double())
     histograms.add("fixed", values)
     histograms.add("unknown", values)
     assert histograms.counts[0].sum() == (values > 0).sum()
     assert not histograms.counts[1].any()
-    x, fixed = choose_ranges("fisher", histograms.spans, histograms.counts)
+    x, fixed = choose_ranges("fisher", spans, histograms.counts)
     assert x.low == pytest.approx(SPAN.low * SHARES[-1])
     assert x.high > 0.95 * SPAN.high
-    assert fixed == histograms.spans[1]
+    assert fixed == spans[1]
 
 
 def test_values_that_a_relu_takes_away_get_few_integers() -> None:
@@ -87,3 +90,38 @@ def test_features_span_what_silence_and_the_clip_allow() -> None:
     assert features.fixed
     assert features.low == pytest.approx(float(silence.min()))
     assert -front_end.clip < features.low < 0.0 < features.high == front_end.clip
+
+
+@pytest.mark.parametrize("mean", [-30.0, 0.0])
+def test_a_normalisation_that_puts_silence_elsewhere(mean: float) -> None:
+    front_end = FrontEnd().with_normalisation(np.full(256, mean), np.full(256, 0.5))
+    (features,) = (r for r in calibrate(crnn(checkpoint()), front_end, clips()).ranges if "features" in r.tensors)
+    assert (features.low, features.high) == (0.0 if mean < -20 else -front_end.clip, front_end.clip)
+
+
+def test_16_bits_hold_all_features_where_silence_is_near_zero() -> None:
+    features = SharedRange(("features",), -0.9, 4.0, fixed=True).qparams(SCHEMES["int16x8"])
+    assert 32767 * features.scale >= 3.99
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_gradients_are_taken_whatever_the_caller_does(mode: type) -> None:
+    model = crnn(checkpoint())
+    expected = calibrate(model, FRONT_END, clips(), method="fisher")
+    with mode():
+        assert calibrate(model, FRONT_END, clips(), method="fisher").ranges == expected.ranges
+
+
+def test_gradients_of_a_long_clip_are_those_of_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, (clip, *_) = crnn(checkpoint()), clips(1, 48)
+    monkeypatch.setattr(calibration, "TRACED_FRAMES", 16)
+    plan = calibrate(model, FRONT_END, [clip], method="fisher")
+    longest = {r.tensors: r for r in calibrate(model, FRONT_END, [clip], method="minmax").ranges}
+    assert any(r.high < longest[r.tensors].high for r in plan.ranges)
+    assert all(longest[r.tensors].low <= r.low <= r.high <= longest[r.tensors].high for r in plan.ranges)
+
+
+def test_clips_of_several_lengths_are_weighed() -> None:
+    found = calibrate(crnn(checkpoint()), FRONT_END, [*clips(2, 24), *clips(2, 40)])
+    assert found.provenance is not None
+    assert set(found.provenance.kl) == set(METHODS)
