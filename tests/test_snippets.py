@@ -21,10 +21,14 @@ from snippets import INLINE, PI, ROOT, SHELL, Block, Sandbox, find_commands, fin
 from sshserver import Server, make_server
 
 # Pages whose blocks take most of the time; `make proof` runs them.
-LONG = [ROOT / "benchmarks/README.md"]
-LONG += [
-    ROOT / "docs" / f"{page}.md" for page in ("backbones", "c", "gate-workflow", "microcontrollers", "other-languages")
-]
+LONG = (
+    "benchmarks/README.md",
+    "docs/backbones.md",
+    "docs/c.md",
+    "docs/gate-workflow.md",
+    "docs/microcontrollers.md",
+    "docs/other-languages.md",
+)
 TUTORIAL, OWN_SOUNDS = ROOT / "docs/tutorial-pi.md", ROOT / "docs/own-sounds.md"
 PAGES = find_pages()
 # Commands of examples of plug-ins.
@@ -63,7 +67,9 @@ def make_sandbox(folder: Path, trained: Path) -> Sandbox:
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(page, id=str(page.relative_to(ROOT)), marks=pytest.mark.slow if page in LONG else ())
+        pytest.param(
+            page, id=(name := page.relative_to(ROOT).as_posix()), marks=pytest.mark.slow if name in LONG else ()
+        )
         for page in RUNNABLE
         if page != TUTORIAL
     ],

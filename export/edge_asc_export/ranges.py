@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -71,15 +70,12 @@ def choose_ranges(
     """
     if method == "minmax":
         return tuple(spans)
-    narrow: dict[Method, Callable[[Histogram, float, float], tuple[float, float]]] = {
-        "percentile": _percentile,
-        "mse": _least_squares,
-        "fisher": partial(_least_squares, clipping=CLIPPING),
-    }
+    clipping = CLIPPING if method == "fisher" else 1.0
     ranges = []
     for span, counts in zip(spans, histograms, strict=True):
         if counts.any():
-            low, high = narrow[method](counts, span.low, span.high)
+            ends = (counts, span.low, span.high)
+            low, high = _percentile(*ends) if method == "percentile" else _least_squares(*ends, clipping)
             span = replace(span, low=low, high=high)
         ranges.append(span)
     return tuple(ranges)
@@ -92,16 +88,14 @@ def _percentile(counts: Histogram, low: float, high: float) -> tuple[float, floa
     return min(0.0, float(edges[first])), max(0.0, float(edges[min(last + 1, len(counts))]))
 
 
-def _least_squares(counts: Histogram, low: float, high: float, clipping: float = 1.0) -> tuple[float, float]:
+def _least_squares(counts: Histogram, low: float, high: float, clipping: float) -> tuple[float, float]:
     """Return the range with the least squared error of rounding inside and, times `clipping`, clipping outside."""
     middle = low + (np.arange(len(counts)) + 0.5) * (high - low) / len(counts)
     bottoms, tops = (side * SHARES if side else np.zeros(1) for side in (low, high))
-    # For each limit: the squared errors of all values beyond it, and how many there are.
-    below = [(np.maximum(bottom - middle, 0.0) ** 2 @ counts, counts[middle < bottom].sum()) for bottom in bottoms]
-    above = [(np.maximum(middle - top, 0.0) ** 2 @ counts, counts[middle > top].sum()) for top in tops]
-    errors_below, count_below = np.array(below).T[:, :, None]
-    errors_above, count_above = np.array(above).T[:, None, :]
+    below, above = np.maximum(bottoms[:, None] - middle, 0.0), np.maximum(middle - tops[:, None], 0.0)
+    outside = (below**2 @ counts)[:, None] + above**2 @ counts
+    inside = counts.sum() - ((below > 0.0) @ counts)[:, None] - (above > 0.0) @ counts
     rounding = ((tops - bottoms[:, None]) / 255.0) ** 2 / 12.0
-    errors = clipping * (errors_below + errors_above) + (counts.sum() - count_below - count_above) * rounding
+    errors = clipping * outside + inside * rounding
     best = np.unravel_index(errors.argmin(), errors.shape)
     return float(bottoms[best[0]]), float(tops[best[1]])

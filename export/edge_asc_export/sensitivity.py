@@ -68,6 +68,7 @@ class Tracing(Simulation):
         return value
 
 
+@torch.enable_grad()
 def trace(
     simulations: Sequence[Tracing],
     run: Callable[[], Tensor],
@@ -87,13 +88,7 @@ def trace(
     """
     for simulation in simulations:
         simulation.values.clear()
-    with torch.enable_grad():
-        return _trace(simulations, run(), generator, draws, temperature)
-
-
-def _trace(
-    simulations: Sequence[Tracing], logits: Tensor, generator: torch.Generator, draws: int, temperature: float
-) -> Traces:
+    logits = run()
     log_p = torch.log_softmax(logits / temperature, dim=2)
     streams, steps, classes = logits.shape
     kept = [entry for simulation in simulations for entry in simulation.values]

@@ -16,7 +16,7 @@ from edge_asc.zoo import zoo_path
 from edge_asc_export import calibration
 from edge_asc_export.calibration import calibrate
 from edge_asc_export.plan import SharedRange
-from edge_asc_export.ranges import BINS, CLIPPING, METHODS, SHARES, Histograms, choose_ranges
+from edge_asc_export.ranges import BINS, CLIPPING, METHODS, SHARES, Histograms, Method, choose_ranges
 from edge_asc_export.scheme import SCHEMES
 
 DEMO = Path(edge_asc.__file__).parent / "demo"
@@ -38,7 +38,7 @@ def error(counts: np.ndarray, low: float, high: float, clipping: float) -> float
 
 
 @given(st.integers(0, 1000), st.sampled_from([("mse", 1.0), ("fisher", CLIPPING)]))
-def test_no_range_has_a_smaller_error(seed: int, method: tuple) -> None:  # type: ignore[type-arg]
+def test_no_range_has_a_smaller_error(seed: int, method: tuple[Method, float]) -> None:
     counts, (name, clipping) = histogram(seed), method
     (found,) = choose_ranges(name, [SPAN], [counts])
     grid = itertools.product(SPAN.low * SHARES[::5], SPAN.high * SHARES[::5])
